@@ -1,0 +1,42 @@
+--- A fresh folder for a spec, removed with its scope (kept when VF_KEEP is set, to look at what a failure left).
+local uv = require "luv"
+local loop = require "support.loop"
+
+local M = {}
+
+local function remove(path)
+  local entries = uv.fs_scandir(path)
+  while entries do
+    local name, kind = uv.fs_scandir_next(entries)
+    if not name then break end
+    local child = path .. "/" .. name
+    if kind == "directory" then remove(child) else uv.fs_unlink(child) end
+  end
+  uv.fs_rmdir(path)
+end
+
+--- Creates an empty folder.
+-- @return its absolute path
+function M.new()
+  local path = assert(uv.fs_mkdtemp((os.getenv "TMPDIR" or "/tmp") .. "/veloflux-spec-XXXXXX"))
+  if not os.getenv "VF_KEEP" then loop.defer(function() remove(path) end) end
+  return path
+end
+
+--- Writes a file whole.
+function M.write(path, text)
+  local file = assert(io.open(path, "wb"))
+  assert(file:write(text))
+  assert(file:close())
+end
+
+--- Reads a file whole, or returns nil and a message.
+function M.read(path)
+  local file, err = io.open(path, "rb")
+  if not file then return nil, err end
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+return M
