@@ -1,0 +1,23 @@
+/* base/clock.h - the two clocks: monotonic for durations, wall clock for what people read. */
+#ifndef VF_BASE_CLOCK_H
+#define VF_BASE_CLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Returns CLOCK_MONOTONIC in nanoseconds. */
+uint64_t vf_clock_ns(void);
+
+/* Returns the time since 1970-01-01 UTC in milliseconds. */
+uint64_t vf_clock_wall_ms(void);
+
+enum { VF_CLOCK_RFC3339_BYTES = 24, VF_CLOCK_HTTP_DATE_BYTES = 29 };
+
+/* Writes `wall_ms` as "2026-11-23T18:40:00.123Z" (24 bytes, no NUL; RFC 3339). */
+void vf_clock_rfc3339(uint64_t wall_ms, char out[VF_CLOCK_RFC3339_BYTES]);
+
+/* Writes `wall_ms` as "Mon, 23 Nov 2026 18:40:00 GMT" (29 bytes, no NUL; IMF-fixdate, RFC 9110
+ * section 5.6.7). */
+void vf_clock_http_date(uint64_t wall_ms, char out[VF_CLOCK_HTTP_DATE_BYTES]);
+
+#endif

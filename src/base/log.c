@@ -1,0 +1,160 @@
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+/* Stands between two pairs while a line is put together: the spaces of a format string become this,
+ * so that spaces inside values are told apart from those between pairs. */
+#define PAIR_END '\x1f'
+
+enum { LINE_BYTES = 4096 };
+
+struct line {
+    char text[LINE_BYTES];
+    size_t len;
+};
+
+static enum vf_log_level min_level = VF_LOG_INFO;
+static bool as_json;
+static char process_name[32] = "veloflux";
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+void vf_log_setup(enum vf_log_level level, enum vf_log_format format, const char *process)
+{
+    min_level = level;
+    as_json = format == VF_LOG_JSON || (format == VF_LOG_AUTO && !isatty(STDERR_FILENO));
+    snprintf(process_name, sizeof(process_name), "%s", process);
+}
+
+bool vf_log_enabled(enum vf_log_level level)
+{
+    return level >= min_level;
+}
+
+static void put(struct line *line, const char *data, size_t len)
+{
+    size_t room = sizeof(line->text) - 2 - line->len; /* keeps room for "}\n" */
+    if (len > room)
+        len = room;
+    memcpy(line->text + line->len, data, len);
+    line->len += len;
+}
+
+static void put_text(struct line *line, const char *text)
+{
+    put(line, text, strlen(text));
+}
+
+/* Appends `value` in double quotes with JSON's escapes; bytes that are not UTF-8 stay as they are
+ * in text and become escapes of their code point in JSON. */
+static void put_quoted(struct line *line, const char *value, size_t len)
+{
+    put(line, "\"", 1);
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)value[i];
+        char escape[8];
+        if (c == '"' || c == '\\')
+            put(line, (char[]){'\\', (char)c}, 2);
+        else if (c < 0x20 || c == 0x7f || (as_json && c >= 0x80))
+            put(line, escape, (size_t)snprintf(escape, sizeof(escape), "\\u%04x", c));
+        else
+            put(line, value + i, 1);
+    }
+    put(line, "\"", 1);
+}
+
+static bool is_bare(const char *value, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)value[i] <= ' ' || value[i] == '"' || value[i] == 0x7f)
+            return false;
+    return len > 0;
+}
+
+static void put_field(struct line *line, const char *key, size_t key_len, const char *value,
+                      size_t value_len)
+{
+    if (as_json) {
+        put(line, ",", 1);
+        put_quoted(line, key, key_len);
+        put(line, ":", 1);
+        put_quoted(line, value, value_len);
+        return;
+    }
+    put(line, " ", 1);
+    put(line, key, key_len);
+    put(line, "=", 1);
+    if (is_bare(value, value_len))
+        put(line, value, value_len);
+    else
+        put_quoted(line, value, value_len);
+}
+
+static void put_pairs(struct line *line, const char *pairs)
+{
+    while (*pairs != '\0') {
+        const char *end = strchr(pairs, PAIR_END);
+        size_t len = end != NULL ? (size_t)(end - pairs) : strlen(pairs);
+        const char *equals = memchr(pairs, '=', len);
+        size_t key_len = equals != NULL ? (size_t)(equals - pairs) : 0;
+        if (equals != NULL)
+            put_field(line, pairs, key_len, equals + 1, len - key_len - 1);
+        else if (len > 0)
+            put_field(line, "message", 7, pairs, len);
+        pairs += len + (end != NULL);
+    }
+}
+
+static void mark_pairs(char *out, size_t size, const char *format)
+{
+    size_t i = 0;
+    for (; format[i] != '\0' && i + 1 < size; i++)
+        out[i] = format[i] == ' ' ? PAIR_END : format[i];
+    out[i] = '\0';
+}
+
+static void put_head(struct line *line, enum vf_log_level level, const char *event)
+{
+    char time[VF_CLOCK_RFC3339_BYTES];
+    vf_clock_rfc3339(vf_clock_wall_ms(), time);
+    if (as_json)
+        put_text(line, "{\"time\":\"");
+    put(line, time, sizeof(time));
+    put_text(line, as_json ? "\",\"level\":\"" : " ");
+    put_text(line, level_names[level]);
+    put_text(line, as_json ? "\",\"event\":\"" : " ");
+    put_text(line, event);
+    if (as_json)
+        put_text(line, "\"");
+    put_field(line, "process", 7, process_name, strlen(process_name));
+}
+
+void vf_log_write(const struct vf_log *log, enum vf_log_level level, const char *event,
+                  const char *format, ...)
+{
+    struct line line = {.len = 0};
+    char marked[512], pairs[LINE_BYTES], context[sizeof(log->context)];
+    va_list args;
+    mark_pairs(marked, sizeof(marked), format);
+    va_start(args, format);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    vsnprintf(pairs, sizeof(pairs), marked, args);
+#pragma GCC diagnostic pop
+    va_end(args);
+    put_head(&line, level, event);
+    if (log != NULL) {
+        mark_pairs(context, sizeof(context), log->context);
+        put_pairs(&line, context);
+    }
+    put_pairs(&line, pairs);
+    if (as_json)
+        line.text[line.len++] = '}';
+    line.text[line.len++] = '\n';
+    ssize_t written = write(STDERR_FILENO, line.text, line.len);
+    (void)written; /* nowhere left to complain */
+}

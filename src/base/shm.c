@@ -1,0 +1,83 @@
+#define _GNU_SOURCE
+#include "base/shm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int vf_shm_create(const char *name, size_t size, void **map)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int rc;
+    if (fd < 0)
+        return -errno;
+    if (ftruncate(fd, (off_t)size) < 0)
+        goto fail;
+    *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (*map == MAP_FAILED)
+        goto fail;
+    return fd;
+
+fail:
+    rc = -errno;
+    close(fd);
+    return rc;
+}
+
+static int write_all(int fd, const char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, data, size);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        data += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+int vf_shm_create_sealed(const char *name, const void *data, size_t size)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    int rc = write_all(fd, data, size);
+    if (rc == 0 &&
+        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
+        rc = -errno;
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+void *vf_shm_map(int fd, int writable, size_t *size)
+{
+    struct stat info;
+    if (fstat(fd, &info) < 0)
+        return NULL;
+    if (!writable) {
+        int seals = fcntl(fd, F_GET_SEALS);
+        if (seals < 0 || !(seals & F_SEAL_WRITE)) {
+            errno = EPERM;
+            return NULL;
+        }
+    }
+    int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+    void *map = mmap(NULL, (size_t)info.st_size, prot, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (map == MAP_FAILED)
+        return NULL;
+    *size = (size_t)info.st_size;
+    return map;
+}
+
+void vf_shm_unmap(void *map, size_t size)
+{
+    if (map != NULL)
+        munmap(map, size);
+}

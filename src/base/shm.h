@@ -1,0 +1,23 @@
+/* base/shm.h - memory that processes share: memfds, sealed when they are immutable. */
+#ifndef VF_BASE_SHM_H
+#define VF_BASE_SHM_H
+
+#include <stddef.h>
+
+/* Creates a memfd called `name` of `size` bytes (zeros, close-on-exec) and maps it read-write.
+ * Returns the descriptor, owned by the caller, and stores the mapping in *map; or -errno. Pages
+ * cost memory only when they are touched. */
+int vf_shm_create(const char *name, size_t size, void **map);
+
+/* Creates a memfd called `name` with a copy of `size` bytes at `data`, sealed against any further
+ * change (F_SEAL_WRITE, GROW, SHRINK, SEAL). Returns the descriptor or -errno. */
+int vf_shm_create_sealed(const char *name, const void *data, size_t size);
+
+/* Maps `fd` entirely, read-only unless `writable`. Stores its size in *size. Returns the mapping or
+ * NULL with errno set. A read-only mapping is refused (EPERM) unless the memfd is sealed against
+ * writing, so that what was validated cannot change afterwards. */
+void *vf_shm_map(int fd, int writable, size_t *size);
+
+void vf_shm_unmap(void *map, size_t size);
+
+#endif

@@ -1,0 +1,295 @@
+/* snapshot/layout.h - what a snapshot looks like: the compiled configuration, immutable and
+ * position-independent. A snapshot is one block of memory in a sealed memfd: a header, sections of
+ * fixed-size records, and texts. Texts are byte ranges from the start of the snapshot; references
+ * to records are indexes into their section. Nothing is a pointer, so any process maps it anywhere.
+ *
+ * This file is read twice: by the C compiler, and by LuaJIT (ffi.cdef, with the lines that begin
+ * with # left out), so that the compiler in lua/veloflux writes just these records. Hence enums
+ * instead of macros, and no inline functions: those are in snapshot/snapshot.h. */
+#ifndef VF_SNAPSHOT_LAYOUT_H
+#define VF_SNAPSHOT_LAYOUT_H
+
+#include <stdint.h>
+
+enum { VF_SNAP_NONE = 0xffffffff }; /* an index that refers to nothing (use as uint32_t) */
+
+enum vf_snap_section {
+    VF_SNAP_LISTENERS = 0, /* struct vf_snap_listener */
+    VF_SNAP_POOLS,         /* struct vf_snap_pool */
+    VF_SNAP_BACKENDS,      /* struct vf_snap_backend; those of one pool follow each other */
+    VF_SNAP_ROUTES,        /* struct vf_snap_route */
+    VF_SNAP_BINDINGS,      /* struct vf_snap_binding */
+    VF_SNAP_CONDITIONS,    /* struct vf_snap_condition */
+    VF_SNAP_POLICIES,      /* struct vf_snap_policy */
+    VF_SNAP_FIELD_OPS,     /* struct vf_snap_field_op */
+    VF_SNAP_HEALTH,        /* struct vf_snap_health */
+    VF_SNAP_NETWORKS,      /* struct vf_snap_network: trusted proxies */
+    VF_SNAP_TENANTS,       /* struct vf_snap_tenant */
+    VF_SNAP_HOSTS,         /* struct vf_snap_host: hash table, made by the builder */
+    VF_SNAP_NODES,         /* struct vf_snap_node: path segments, hash table, made by the builder */
+    VF_SNAP_CANDIDATES,    /* uint32_t route indexes, made by the builder */
+    VF_SNAP_SECTIONS
+};
+
+struct vf_snap_text {
+    uint32_t offset; /* bytes from the start of the snapshot */
+    uint32_t len;    /* bytes; not NUL-terminated */
+};
+
+struct vf_snap_list {
+    uint32_t first; /* index into the section that the field's comment names */
+    uint32_t count;
+};
+
+struct vf_snap_extent {
+    uint64_t offset; /* bytes from the start of the snapshot, 8-aligned */
+    uint32_t count;  /* records */
+    uint32_t record_bytes;
+};
+
+/* Numeric limits and time-outs. Times are milliseconds, sizes bytes; `off` is UINT64_MAX. */
+enum vf_snap_policy_field {
+    VF_POLICY_CLIENT_HEADER_MS = 0, /* whole request head, from its first byte */
+    VF_POLICY_CLIENT_BODY_MS,       /* between two bytes of a request body */
+    VF_POLICY_CLIENT_IDLE_MS,       /* keep-alive connection without a request */
+    VF_POLICY_CONNECT_MS,           /* to reach a backend */
+    VF_POLICY_RESPONSE_MS,          /* from the last request byte sent to the first answer byte */
+    VF_POLICY_RESPONSE_BODY_MS,     /* between two bytes of an answer's body */
+    VF_POLICY_TUNNEL_MS,            /* between two bytes of a tunnel, either way */
+    VF_POLICY_UPSTREAM_IDLE_MS,     /* unused upstream connection */
+    VF_POLICY_TOTAL_MS,             /* the whole exchange */
+    VF_POLICY_DRAIN_MS,
+    VF_POLICY_DRAIN_IDLE_MS,
+    VF_POLICY_DRAIN_LONG_MS,
+    VF_POLICY_HEADER_BYTES,
+    VF_POLICY_HEADER_COUNT,
+    VF_POLICY_URI_BYTES,
+    VF_POLICY_BODY_BYTES,
+    VF_POLICY_FIELDS
+};
+
+/* One level of timeouts and limits. A listener's is complete (global and its own); a route's holds
+ * what route and pool set, and only the fields whose bit is set count. */
+struct vf_snap_policy {
+    uint64_t set; /* bit 1 << enum vf_snap_policy_field */
+    uint64_t value[VF_POLICY_FIELDS];
+};
+
+enum vf_snap_field_op_kind { VF_FIELD_REMOVE = 0, VF_FIELD_SET, VF_FIELD_ADD };
+
+/* One header field edit; lists are applied in order: global, listener, pool, route. */
+struct vf_snap_field_op {
+    uint32_t kind; /* enum vf_snap_field_op_kind */
+    uint32_t reserved;
+    struct vf_snap_text name;  /* valid token */
+    struct vf_snap_text value; /* valid field value */
+};
+
+struct vf_snap_edits {
+    struct vf_snap_list request;  /* VF_SNAP_FIELD_OPS */
+    struct vf_snap_list response; /* VF_SNAP_FIELD_OPS */
+};
+
+enum vf_snap_family { VF_FAMILY_NONE = 0, VF_FAMILY_IPV4, VF_FAMILY_IPV6 };
+
+struct vf_snap_address {
+    uint32_t family; /* enum vf_snap_family; NONE: the host is a name to be resolved */
+    uint16_t port;   /* host order; a listener's may be 0: any */
+    uint16_t reserved;
+    uint8_t ip[16]; /* network order; IPv4 in the first four */
+};
+
+struct vf_snap_network {
+    struct vf_snap_address address; /* port unused */
+    uint32_t prefix_bits;
+    uint32_t reserved;
+};
+
+enum vf_snap_listener_kind { VF_LISTENER_PROXY = 0, VF_LISTENER_ADMIN };
+
+struct vf_snap_listener {
+    struct vf_snap_text name;
+    struct vf_snap_text address_text; /* as in the conf file, for messages */
+    struct vf_snap_address address;
+    uint32_t kind;           /* enum vf_snap_listener_kind */
+    uint32_t slot;           /* state area: listener counters */
+    uint32_t proxy_protocol; /* 1: every connection begins with a PROXY header, v1 or v2 */
+    uint32_t policy;         /* VF_SNAP_POLICIES, complete */
+    struct vf_snap_edits edits;
+};
+
+enum vf_snap_algorithm {
+    VF_BALANCE_ROUND_ROBIN = 0, /* smooth weighted */
+    VF_BALANCE_LEAST_CONN,
+    VF_BALANCE_RANDOM, /* power of two choices */
+    VF_BALANCE_IP_HASH,
+    VF_BALANCE_CONSISTENT_HASH,
+    VF_BALANCE_PEAK_EWMA
+};
+
+enum vf_snap_hash_on {
+    VF_HASH_ON_IP = 0,
+    VF_HASH_ON_HEADER,
+    VF_HASH_ON_COOKIE,
+    VF_HASH_ON_QUERY,
+    VF_HASH_ON_PATH
+};
+
+enum vf_snap_pool_flags {
+    VF_POOL_VIA_REQUEST = 1,    /* add Via to requests */
+    VF_POOL_VIA_RESPONSE = 2,   /* add Via to answers */
+    VF_POOL_X_FORWARDED = 4,    /* X-Forwarded-For, -Proto, -Host */
+    VF_POOL_FORWARDED = 8,      /* Forwarded (RFC 7239) */
+    VF_POOL_STICKY = 16,        /* sticky_cookie is set */
+    VF_POOL_PASSIVE_HEALTH = 32 /* eject after consecutive connect failures */
+};
+
+struct vf_snap_pool {
+    uint64_t id; /* stable: hash of tenant and name */
+    struct vf_snap_text name;
+    uint32_t tenant; /* VF_SNAP_TENANTS */
+    uint32_t slot;   /* state area */
+    uint32_t algorithm;
+    uint32_t hash_on; /* enum vf_snap_hash_on */
+    struct vf_snap_text hash_name; /* header, cookie or query parameter */
+    uint32_t flags;                /* enum vf_snap_pool_flags */
+    uint32_t proxy_protocol;       /* to backends: 0 none, 1 or 2 */
+    struct vf_snap_text sticky_cookie;
+    uint64_t sticky_ttl_ms;   /* 0: a session cookie */
+    uint64_t max_connections; /* per backend and worker; UINT64_MAX: off */
+    struct vf_snap_list backends; /* VF_SNAP_BACKENDS */
+};
+
+struct vf_snap_backend {
+    uint64_t id; /* stable: hash of tenant, pool name and address text */
+    struct vf_snap_text address_text; /* "host:port" as in the conf file */
+    struct vf_snap_text host;         /* without port and brackets */
+    struct vf_snap_address address;   /* family NONE: resolve `host` */
+    uint32_t pool;                    /* VF_SNAP_POOLS */
+    uint32_t slot;                    /* state area */
+    uint32_t weight;                  /* configured, 0..1000000; 0: gets no new requests */
+    uint32_t health;                  /* VF_SNAP_HEALTH or VF_SNAP_NONE */
+};
+
+enum vf_snap_health_type { VF_HEALTH_HTTP = 0, VF_HEALTH_TCP };
+enum { VF_HEALTH_RANGES = 8 };
+
+struct vf_snap_health {
+    uint32_t type;
+    uint32_t rise; /* successes in a row that make a down backend up */
+    uint32_t fall; /* failures in a row that make an up backend down */
+    uint32_t n_ranges;
+    uint64_t interval_ms;
+    uint64_t timeout_ms;
+    struct vf_snap_text path;
+    struct vf_snap_text host; /* Host field; empty: the backend's address */
+    struct { uint16_t low, high; } ranges[VF_HEALTH_RANGES]; /* expected status, inclusive */
+};
+
+enum vf_snap_path_kind { VF_PATH_EXACT = 0, VF_PATH_REGEX, VF_PATH_PREFIX };
+enum vf_snap_action { VF_ACTION_POOL = 0, VF_ACTION_REDIRECT, VF_ACTION_RESPOND };
+
+struct vf_snap_route {
+    uint64_t id; /* stable: hash of tenant and name */
+    struct vf_snap_text name;
+    struct vf_snap_text source; /* "FILE:LINE", for messages; may be empty */
+    uint32_t tenant;
+    uint32_t slot;
+    uint32_t path_kind; /* enum vf_snap_path_kind */
+    int32_t priority;
+    struct vf_snap_text path; /* exact: as written; prefix: without trailing slash ("" for "/");
+                                 regex: the PCRE2 pattern */
+    uint64_t methods;         /* bit 1 << enum vf_method; 0: any */
+    struct vf_snap_list conditions; /* VF_SNAP_CONDITIONS: all must hold */
+    uint32_t rank;            /* made by the builder: total order of preference, 0 is best */
+    uint32_t action;          /* enum vf_snap_action */
+    uint32_t pool;            /* VF_SNAP_POOLS, for VF_ACTION_POOL */
+    uint32_t status;          /* of a redirect or fixed answer */
+    struct vf_snap_text target; /* redirect: Location, with $1..$9, $host, $path, $query */
+    struct vf_snap_text body;   /* fixed answer */
+    struct vf_snap_text content_type;
+    uint32_t strip_prefix; /* 1: forward without the matched prefix */
+    uint32_t has_rewrite;
+    struct vf_snap_text rewrite; /* prefix: replaces it; exact: the path; regex: template, $1..$9 */
+    uint32_t policy;             /* VF_SNAP_POLICIES (overrides) or VF_SNAP_NONE */
+    uint32_t inactive;           /* 1: its tenant is switched off, answer 503 */
+    struct vf_snap_edits edits;  /* pool's, then route's */
+};
+
+/* A route answers for a host. */
+struct vf_snap_binding {
+    uint32_t route;
+    uint32_t reserved;
+    struct vf_snap_text host; /* lower case: "a.example.com", "*.example.com" or "*" */
+};
+
+enum vf_snap_condition_kind { VF_CONDITION_HEADER = 0, VF_CONDITION_QUERY };
+enum vf_snap_condition_test {
+    VF_TEST_EQUAL = 0, /* the value is `value` */
+    VF_TEST_REGEX,     /* the value matches the pattern `value` (unanchored) */
+    VF_TEST_PRESENT,   /* there is one */
+    VF_TEST_ABSENT
+};
+
+struct vf_snap_condition {
+    uint32_t kind;
+    uint32_t test;
+    struct vf_snap_text name;
+    struct vf_snap_text value;
+};
+
+struct vf_snap_tenant {
+    uint64_t id;
+    struct vf_snap_text name;
+    uint32_t slot;
+    uint32_t active;
+};
+
+/* An entry of the host table (open addressing, linear probing, a power of two entries). */
+struct vf_snap_host {
+    struct vf_snap_text name; /* len 0: empty entry; wildcards as "*.example.com" */
+    uint32_t root;            /* VF_SNAP_NODES key: parent id of the first path segments */
+    uint32_t reserved;
+    struct vf_snap_list exact_and_prefix_root; /* VF_SNAP_CANDIDATES at "/" itself as a prefix */
+    struct vf_snap_list regexes;               /* VF_SNAP_CANDIDATES, best first */
+};
+
+/* A path segment below a parent (open addressing over parent and segment). */
+struct vf_snap_node {
+    uint32_t parent;             /* VF_SNAP_NONE: empty entry */
+    uint32_t id;                 /* what its children name as parent */
+    struct vf_snap_text segment; /* between two slashes */
+    struct vf_snap_list prefix;  /* VF_SNAP_CANDIDATES, best first */
+    struct vf_snap_list exact;   /* VF_SNAP_CANDIDATES, best first */
+};
+
+enum vf_snap_log_format { VF_ACCESS_AUTO = 0, VF_ACCESS_TEXT, VF_ACCESS_JSON, VF_ACCESS_COMBINED };
+
+/* Settings of this node that the processes other than control need. */
+struct vf_snap_settings {
+    uint32_t workers; /* resolved: at least 1 */
+    uint32_t uid, gid;
+    uint32_t change_user; /* 1: run children as uid and gid */
+    uint32_t log_level, log_format; /* enum vf_log_level, vf_log_format */
+    uint32_t access_format;         /* enum vf_snap_log_format */
+    uint32_t access_query;          /* 1: query values are logged as they are */
+    struct vf_snap_text access_path; /* "stdout", "off" or an absolute path */
+    struct vf_snap_text data_dir;    /* absolute */
+    struct vf_snap_text pid_file;    /* absolute or empty */
+    uint64_t connections;            /* per worker; UINT64_MAX: from the descriptor limit */
+    uint64_t buffer_memory;          /* bytes of pending data per worker */
+    uint64_t upstream_keepalive;     /* idle upstream connections per backend and worker */
+    uint8_t sticky_key[32];          /* HMAC-SHA-256 key of sticky cookies */
+};
+
+struct vf_snap_header {
+    uint64_t magic;       /* VF_SNAP_MAGIC of snapshot.h */
+    uint64_t layout_hash; /* of the record sizes: another build's snapshot is refused */
+    uint64_t size;        /* bytes, all in all */
+    uint64_t version;
+    uint64_t created_ms; /* wall clock */
+    struct vf_snap_extent sections[VF_SNAP_SECTIONS];
+    struct vf_snap_settings settings;
+};
+
+#endif

@@ -1,0 +1,244 @@
+/* snapshot/state.h - the state area: what the processes share and change.
+ * The supervisor creates it once; every child maps it. It holds
+ *  - blocks, each leased by one process incarnation: durable counters, never reset or folded (a
+ *    total is the sum over all blocks, so a crash loses nothing), and gauges, which the supervisor
+ *    zeroes after waitpid;
+ *  - backend state: health, drain, weight, latency, shared by all;
+ *  - the slot directory: which entity a slot of the arrays belongs to.
+ * One writer per counter: plain relaxed stores suffice. Readers sum and may be a moment behind.
+ * Layout is fixed by compile-time capacities; untouched pages cost no memory. */
+#ifndef VF_SNAPSHOT_STATE_H
+#define VF_SNAPSHOT_STATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    VF_STATE_BLOCKS = 136, /* 64 workers, control and checker, of up to two generations, and room */
+    VF_STATE_LISTENERS = 64,
+    VF_STATE_POOLS = 4096,
+    VF_STATE_BACKENDS = 16384,
+    VF_STATE_ROUTES = 131072,
+    VF_STATE_TENANTS = 4096,
+    VF_STATE_BUCKETS = 14,      /* of a latency histogram */
+    VF_STATE_STATUS_CELLS = 64, /* (method, status) pairs counted per pool; the last takes the rest */
+    VF_STATE_ERRORS = 32        /* recent errors kept per block */
+};
+
+enum vf_entity_kind { VF_ENTITY_POOL = 0, VF_ENTITY_BACKEND, VF_ENTITY_ROUTE, VF_ENTITY_TENANT,
+                      VF_ENTITY_LISTENER, VF_ENTITY_KINDS };
+
+/* Upper bounds of the latency buckets in seconds, Prometheus' defaults; the last is +Inf. */
+extern const double vf_state_bucket_bounds[VF_STATE_BUCKETS - 1];
+
+typedef _Atomic uint64_t vf_count; /* one writer, many readers */
+
+static inline void vf_count_add(vf_count *count, uint64_t n)
+{
+    atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static inline uint64_t vf_count_get(const vf_count *count)
+{
+    return atomic_load_explicit((vf_count *)count, memory_order_relaxed);
+}
+
+struct vf_state_histogram {
+    vf_count buckets[VF_STATE_BUCKETS]; /* not cumulative */
+    vf_count sum_us;
+};
+
+struct vf_state_listener {
+    vf_count accepted, requests, refused /* answered before routing: 400, 408, 431, ... */;
+    vf_count bytes_in, bytes_out;
+    vf_count connections; /* gauge: open client connections */
+};
+
+struct vf_state_route {
+    vf_count requests, class_4xx, class_5xx, bytes_in, bytes_out, sum_us;
+};
+
+struct vf_state_status_cell {
+    _Atomic uint32_t key; /* method << 16 | status; 0: free */
+    uint32_t reserved;
+    vf_count count;
+};
+
+struct vf_state_pool {
+    vf_count requests, retries, failovers, unavailable /* 503: no usable backend */;
+    vf_count bytes_in, bytes_out;
+    struct vf_state_histogram latency;
+    struct vf_state_status_cell statuses[VF_STATE_STATUS_CELLS];
+};
+
+struct vf_state_backend {
+    vf_count requests, class_1xx, class_2xx, class_3xx, class_4xx, class_5xx;
+    vf_count connects, connect_failures, timeouts, reused, malformed, aborted;
+    vf_count bytes_in, bytes_out, sum_us;
+    vf_count in_flight; /* gauge: exchanges */
+    vf_count idle;      /* gauge: kept connections */
+    vf_count open;      /* gauge: all connections */
+};
+
+struct vf_state_tenant {
+    vf_count requests, bytes_in, bytes_out;
+};
+
+struct vf_state_error { /* a recent error, for the status page; torn reads are skipped by `seq` */
+    _Atomic uint64_t seq; /* odd while it is written */
+    uint64_t wall_ms;
+    uint32_t status;
+    uint32_t pool_slot, backend_slot; /* UINT32_MAX: none */
+    char reason[44];                  /* NUL-terminated reason code */
+    char path[96];                    /* NUL-terminated, cut */
+};
+
+enum vf_block_lease { VF_BLOCK_NEVER = 0, VF_BLOCK_LEASED, VF_BLOCK_ENDED };
+enum vf_process_kind { VF_PROCESS_WORKER = 0, VF_PROCESS_CONTROL, VF_PROCESS_CHECKER };
+
+struct vf_state_process { /* gauges and marks of one incarnation; zeroed when it ended */
+    _Atomic uint64_t heartbeat_ns;    /* monotonic, written at least once a second */
+    _Atomic uint64_t pinned_version;  /* oldest snapshot version still mapped; 0: none */
+    _Atomic uint64_t running_version; /* what new exchanges get */
+    _Atomic uint64_t n_snapshots;     /* mapped now */
+    _Atomic uint32_t draining;
+    _Atomic uint32_t phase_owner;   /* plugin instance that runs now; 0: none */
+    vf_count connections;           /* open client connections */
+    vf_count exchanges;             /* in flight */
+    vf_count tunnels;
+    vf_count upstream_connections;
+    vf_count buffered_bytes;
+    vf_count loop_lag_us; /* of the last turn of the loop */
+};
+
+struct vf_state_totals { /* durable, of one block */
+    vf_count requests, responses_1xx, responses_2xx, responses_3xx, responses_4xx, responses_5xx;
+    vf_count accepted, bytes_in, bytes_out;
+    vf_count malformed_requests, malformed_responses, client_timeouts, client_aborts;
+    vf_count log_lines, log_dropped, resolve_failures, accept_failures, out_of_memory;
+    vf_count checks, check_failures;
+};
+
+struct vf_state_block {
+    _Atomic uint32_t lease; /* enum vf_block_lease; written by the supervisor */
+    uint32_t kind;          /* enum vf_process_kind */
+    uint32_t worker;        /* worker slot, for workers */
+    uint32_t generation;    /* binary generation: grows by one with every upgrade */
+    uint64_t incarnation;   /* unique over the supervisor's life */
+    int64_t pid;
+    struct vf_state_process process;
+    struct vf_state_totals totals;
+    _Atomic uint64_t n_errors; /* written so far; the newest is errors[(n - 1) % VF_STATE_ERRORS] */
+    struct vf_state_error errors[VF_STATE_ERRORS];
+    struct vf_state_listener listeners[VF_STATE_LISTENERS];
+    struct vf_state_tenant tenants[VF_STATE_TENANTS];
+    struct vf_state_backend backends[VF_STATE_BACKENDS];
+    struct vf_state_pool pools[VF_STATE_POOLS];
+    struct vf_state_route routes[VF_STATE_ROUTES];
+};
+
+enum vf_health_status { VF_HEALTH_UNKNOWN = 0, VF_HEALTH_UP, VF_HEALTH_DOWN };
+
+/* Shared by all processes; each field has the writer that its comment names. */
+struct vf_backend_state {
+    /* active health: checker */
+    _Atomic uint32_t health; /* enum vf_health_status */
+    _Atomic uint32_t streak; /* successes or failures in a row */
+    _Atomic uint64_t checked_ns; /* monotonic; 0: never */
+    _Atomic uint64_t changed_ns;
+    _Atomic uint64_t interval_ms; /* of the running check: older than three of them is ignored */
+    _Atomic uint64_t check_us;    /* how long the last check took */
+    _Atomic uint32_t reason_seq;  /* odd while `reason` is written */
+    _Atomic uint32_t last_status; /* HTTP status of the last check, 0: none */
+    char reason[80];              /* of the last result, NUL-terminated */
+    /* passive health: any worker */
+    _Atomic uint32_t failures;         /* connect failures in a row */
+    _Atomic uint32_t ejections;        /* in a row; each doubles the time */
+    _Atomic uint64_t ejected_until_ns; /* monotonic; 0: not ejected */
+    _Atomic uint64_t latency_us;       /* EWMA of the first byte, any worker */
+    /* run-time operations: control */
+    _Atomic uint32_t drain;    /* 1: no new exchanges but sticky ones; 2: disabled */
+    _Atomic uint32_t weight;   /* run-time weight + 1; 0: as configured */
+};
+
+/* One slot of an entity array: whose it is. Written by control. */
+struct vf_state_slot {
+    _Atomic uint64_t id; /* entity id; 0: free */
+    _Atomic uint64_t birth_version, death_version; /* death 0: alive */
+    _Atomic uint64_t generation; /* grows when the slot gets another entity */
+};
+
+struct vf_state {
+    uint64_t magic, layout_hash, size;
+    _Atomic uint64_t published_version;
+    _Atomic uint64_t started_wall_ms, started_ns;
+    _Atomic uint32_t generation; /* of the binary that the supervisor runs */
+    _Atomic uint32_t stopping;   /* 1 from SIGTERM on: /ready says 503 */
+    _Atomic uint32_t config_seq; /* odd while the next three are written, by control */
+    uint32_t config_ok;          /* 0: the last reload was refused */
+    uint64_t config_wall_ms;
+    char config_message[512];
+    _Atomic uint64_t restarts[3]; /* unexpected ends by enum vf_process_kind, by the supervisor */
+    struct vf_backend_state backends[VF_STATE_BACKENDS];
+    struct vf_state_slot listener_slots[VF_STATE_LISTENERS];
+    struct vf_state_slot tenant_slots[VF_STATE_TENANTS];
+    struct vf_state_slot backend_slots[VF_STATE_BACKENDS];
+    struct vf_state_slot pool_slots[VF_STATE_POOLS];
+    struct vf_state_slot route_slots[VF_STATE_ROUTES];
+    struct vf_state_block blocks[VF_STATE_BLOCKS];
+};
+
+/* Creates the area in a memfd. Returns the descriptor, owned by the caller, or -errno. */
+int vf_state_create(struct vf_state **out);
+
+/* Maps the area behind `fd` read-write. Returns NULL and sets errno when it is not of this layout
+ * (EPROTO) or cannot be mapped. The mapping lives as long as the process. */
+struct vf_state *vf_state_map(int fd);
+
+/* Returns a hash of all sizes and offsets here: equal in builds that may share an area. */
+uint64_t vf_state_layout_hash(void);
+
+/* Leases a block to a new incarnation: one that ended, of the same kind first (its counters go on),
+ * else one never used. Called by the supervisor only. Returns its index, or -1 when all are leased. */
+int vf_state_lease(struct vf_state *state, enum vf_process_kind kind, uint32_t worker,
+                   uint64_t incarnation);
+
+/* Ends a lease: zeroes the gauges of the block, keeps the counters. Called after waitpid. */
+void vf_state_end_lease(struct vf_state *state, int block);
+
+/* Finds or allocates the slot of entity `id` (not 0) for `version`. Slots of the dead are reused
+ * only when `oldest_pinned` is past their death, and their counters are zeroed then. Called by
+ * control only. Returns the slot, or UINT32_MAX when the table is full. */
+uint32_t vf_state_slot_take(struct vf_state *state, enum vf_entity_kind kind, uint64_t id,
+                            uint64_t version, uint64_t oldest_pinned);
+
+/* Marks every living slot of `kind` whose entity is not in the `n_ids` sorted ids as dead since
+ * `version`. Called by control after a publication. */
+void vf_state_slot_sweep(struct vf_state *state, enum vf_entity_kind kind, const uint64_t *ids,
+                         size_t n_ids, uint64_t version);
+
+/* Returns the oldest snapshot version that any live process has mapped; `now` when none has. */
+uint64_t vf_state_oldest_pinned(const struct vf_state *state, uint64_t now);
+
+/* Adds one observation of `us` microseconds. */
+void vf_state_observe(struct vf_state_histogram *histogram, uint64_t us);
+
+/* Counts an answer by method and status in a pool's cells (see VF_STATE_STATUS_CELLS). */
+void vf_state_count_status(struct vf_state_pool *pool, uint32_t method, uint32_t status);
+
+/* Keeps an error for the status page. `path` is cut to fit; control characters become '?'. */
+void vf_state_add_error(struct vf_state_block *block, uint32_t status, const char *reason,
+                        const char *path, size_t path_len, uint32_t pool_slot,
+                        uint32_t backend_slot);
+
+/* Returns true when new exchanges may go to a backend: not disabled or drained, not DOWN by a check
+ * that is fresh (three intervals), not ejected. Unchecked is usable. `now_ns` is monotonic. */
+bool vf_backend_is_usable(const struct vf_backend_state *backend, uint64_t now_ns);
+
+/* Returns the weight in force: the run-time one, else `configured`. */
+uint32_t vf_backend_weight(const struct vf_backend_state *backend, uint32_t configured);
+
+#endif
