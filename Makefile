@@ -1,0 +1,193 @@
+# VeloFlux. `make` builds build/veloflux; the other targets are listed by `make help`.
+# Everything made goes below build/, one object folder per variant: release, san (SAN=1), fuzz.
+
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+WERROR ?= 1
+SAN ?=
+FUZZ_SECONDS ?= 60
+SPECS ?= spec/unit spec/integration spec/conformance
+export PORT ?= 8000
+export ADMIN_PORT ?= 8080
+
+FUZZ_CC ?= clang
+BUILD := build
+DEPS := $(BUILD)/deps
+GEN := $(BUILD)/gen
+
+ifneq ($(SAN),)
+variant := san
+out := $(BUILD)/san
+else
+variant := release
+out := $(BUILD)
+endif
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+.PHONY: all
+all: $(out)/veloflux $(out)/libveloflux.so
+
+# --- What there is ----------------------------------------------------------------------------
+
+sources := $(sort $(shell find src -name '*.c'))
+lua_files := $(sort $(shell find lua plugins -type f 2>/dev/null))
+fuzzers := $(patsubst spec/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard spec/fuzz/*_fuzz.c)))
+
+objects = $(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(sources)) $(BUILD)/obj/$(1)/gen/embedded_lua.o
+library_objects = $(filter-out %/src/main.o,$(call objects,$(1)))
+
+# --- Flags ------------------------------------------------------------------------------------
+
+warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes $(if $(filter 1,$(WERROR)),-Werror)
+# Everything is position independent, so that one object serves the program and the test library;
+# without semantic interposition that costs nothing.
+CFLAGS ?= -O2 -g
+common_flags := -std=gnu11 -D_GNU_SOURCE= $(warnings) -fPIC -fno-semantic-interposition -pthread \
+	-fno-omit-frame-pointer -I src -I $(GEN) -isystem $(DEPS)/include -isystem $(DEPS)/include/luajit-2.1
+sanitizers := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+
+cc_release := $(CC)
+cc_san := $(CC)
+cc_fuzz := $(FUZZ_CC)
+flags_release := $(common_flags) $(CFLAGS) -fstack-protector-strong
+flags_san := $(common_flags) -O1 -g $(sanitizers)
+flags_fuzz := $(common_flags) -O1 -g -fsanitize=fuzzer-no-link $(sanitizers)
+link_release := $(LDFLAGS)
+link_san := $(sanitizers) $(LDFLAGS)
+
+dep_libs := $(addprefix $(DEPS)/lib/,libluajit-5.1.a libmbedtls.a libmbedx509.a libmbedcrypto.a libllhttp.a)
+system_libs := -luv -lpcre2-8 -lyaml -lcares -largon2 -lm -ldl -lpthread
+# Lua reaches C through ffi.C, and C modules of Lua reach the Lua API: only these are exported.
+exports := -Wl,--export-dynamic-symbol=vf_* -Wl,--export-dynamic-symbol=lua_* \
+	-Wl,--export-dynamic-symbol=luaL_*
+
+# --- Dependencies -----------------------------------------------------------------------------
+
+# Targets that promise to work on a fresh machine install what is missing; plain `make` only says so.
+ifneq ($(filter deps run test bench fuzz lint,$(MAKECMDGOALS)),)
+deps_groups := build $(if $(filter test fuzz lint,$(MAKECMDGOALS)),test) $(if $(filter bench,$(MAKECMDGOALS)),bench)
+deps_command := scripts/deps.sh $(deps_groups)
+else
+deps_command := scripts/deps.sh --check build
+endif
+
+.PHONY: deps deps-ready
+deps: deps-ready
+deps-ready:
+	@CC="$(CC)" $(deps_command)
+
+# The recipe rewrites a library only when its key changed; an empty one makes make look again.
+$(dep_libs): | deps-ready ;
+
+# --- Compiling --------------------------------------------------------------------------------
+
+.PHONY: force
+
+# Changes only with the version; just the objects whose source names VF_VERSION depend on it.
+version := $(VERSION)$(addprefix +,$(shell git rev-parse --short HEAD 2>/dev/null))
+$(GEN)/version: force
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(version)' | cmp -s - $@ || printf '%s\n' '$(version)' >$@
+versioned := $(shell grep -rl --include=*.c VF_VERSION src 2>/dev/null)
+
+# Changes only with the list of embedded files, so that a deleted one disappears.
+$(GEN)/embedded_lua.list: force
+	@mkdir -p $(@D)
+	@printf '%s\n' $(lua_files) | cmp -s - $@ || printf '%s\n' $(lua_files) >$@
+$(GEN)/embedded_lua.c: $(GEN)/embedded_lua.list $(lua_files) scripts/embed.sh
+	@scripts/embed.sh <$< >$@
+
+define variant_rules
+# Changes only with the flags, so that new flags rebuild every object.
+$(BUILD)/obj/$(1)/flags: force
+	@mkdir -p $$(@D)
+	@printf '%s\n' '$$(cc_$(1)) $$(flags_$(1))' | cmp -s - $$@ || printf '%s\n' '$$(cc_$(1)) $$(flags_$(1))' >$$@
+$(BUILD)/obj/$(1)/src/%.o: src/%.c $(BUILD)/obj/$(1)/flags | deps-ready
+	@mkdir -p $$(@D)
+	@echo "cc $$@"
+	@$$(cc_$(1)) $$(flags_$(1)) -DVF_VERSION='"$$(version)"' -MMD -MP -c $$< -o $$@
+$(BUILD)/obj/$(1)/gen/%.o: $(GEN)/%.c $(BUILD)/obj/$(1)/flags | deps-ready
+	@mkdir -p $$(@D)
+	@echo "cc $$@"
+	@$$(cc_$(1)) $$(flags_$(1)) -MMD -MP -c $$< -o $$@
+$(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(versioned)): $(GEN)/version
+-include $$(patsubst %.o,%.d,$$(call objects,$(1)))
+endef
+$(foreach name,$(variant) $(if $(filter fuzz,$(MAKECMDGOALS)),fuzz),$(eval $(call variant_rules,$(name))))
+
+$(out)/veloflux: $(call objects,$(variant)) $(dep_libs)
+	@mkdir -p $(@D)
+	@echo "link $@"
+	@$(cc_$(variant)) $(link_$(variant)) -pie -Wl,-z,relro,-z,now $(exports) $(call objects,$(variant)) \
+		$(dep_libs) -l:liblua5.1-cjson.a $(system_libs) -o $@
+
+# For unit specs: loaded by LuaJIT, whose own Lua API it uses.
+$(out)/libveloflux.so: $(call library_objects,$(variant)) $(dep_libs)
+	@mkdir -p $(@D)
+	@echo "link $@"
+	@$(cc_$(variant)) $(link_$(variant)) -shared $(call library_objects,$(variant)) \
+		$(filter-out %/libluajit-5.1.a,$(dep_libs)) -llua5.1-cjson $(system_libs) -o $@
+
+$(BUILD)/demo-backend: scripts/demo_backend.c | deps-ready
+	@mkdir -p $(@D)
+	@echo "cc $@"
+	@$(CC) -std=gnu11 -D_GNU_SOURCE= $(warnings) -O2 -g $< -o $@
+
+# --- Running ----------------------------------------------------------------------------------
+
+.PHONY: run test bench
+run: deps $(out)/veloflux $(BUILD)/demo-backend
+	@VF_BINARY=$(out)/veloflux exec scripts/run.sh
+
+test: deps $(out)/veloflux $(out)/libveloflux.so $(BUILD)/demo-backend
+	@CC="$(CC)" SAN="$(SAN)" VF_BINARY=$(out)/veloflux VF_LIBRARY=$(out)/libveloflux.so scripts/run-specs.sh $(SPECS)
+
+bench: deps $(out)/veloflux
+	@VF_BINARY=$(out)/veloflux spec/bench/run.sh
+
+# --- Fuzzing ----------------------------------------------------------------------------------
+
+$(BUILD)/fuzz/%: spec/fuzz/%.c $(call library_objects,fuzz) $(dep_libs)
+	@mkdir -p $(@D)
+	@echo "link $@"
+	@$(cc_fuzz) $(flags_fuzz) -fsanitize=fuzzer $< $(call library_objects,fuzz) $(dep_libs) \
+		-l:liblua5.1-cjson.a $(system_libs) -o $@
+
+.PHONY: fuzz
+fuzz: deps $(fuzzers)
+	@scripts/run-fuzz.sh $(FUZZ_SECONDS) $(fuzzers)
+
+# --- Checking, installing ---------------------------------------------------------------------
+
+.PHONY: lint format
+lint: deps
+	@scripts/lint.sh
+
+format:
+	@clang-format -i $$(find src spec scripts -name '*.[ch]')
+
+.PHONY: install docker clean help
+install: all
+	install -D -m 755 $(BUILD)/veloflux $(DESTDIR)$(PREFIX)/bin/veloflux
+	install -D -m 644 conf/veloflux.yaml $(DESTDIR)$(PREFIX)/share/veloflux/conf/veloflux.yaml
+	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/veloflux/LICENSE
+
+docker:
+	docker build -t veloflux -f docker/Dockerfile .
+
+clean: # keeps the built libraries: `rm -rf build` removes those too
+	rm -rf $(filter-out $(DEPS) $(BUILD)/src $(BUILD)/apt,$(wildcard $(BUILD)/*))
+
+help:
+	@echo 'make                  build/veloflux (SAN=1: build/san/veloflux, with sanitizers)'
+	@echo 'make deps             packages and libraries that the build needs'
+	@echo 'make run              start on conf/veloflux.yaml with three demo backends (PORT=, ADMIN_PORT=)'
+	@echo 'make test             all specs (SAN=1: sanitized; SPECS="spec/unit/base": some)'
+	@echo 'make fuzz             every fuzz target for FUZZ_SECONDS=60'
+	@echo 'make bench            against nginx and HAProxy'
+	@echo 'make lint | format    style and layers | apply the C style'
+	@echo 'make install          PREFIX=/usr/local, DESTDIR='
+	@echo 'make docker | clean'
