@@ -12,6 +12,7 @@
 # and all stamps does nothing and needs no network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES CFLAGS LDFLAGS # the caller's are not the libraries'
 
 # --- What is needed: the one list -------------------------------------------------------------
 
