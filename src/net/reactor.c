@@ -1,0 +1,201 @@
+#define _GNU_SOURCE
+#include "net/reactor.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+enum { BATCH = 128 };
+
+struct vf_reactor {
+    int epoll_fd;
+    uv_loop_t *loop;
+    uv_poll_t poll;
+    uv_timer_t clock; /* wakes the wheel */
+    int n_handles;    /* not closed yet */
+    struct vf_timers timers;
+    uint64_t armed_ms; /* when `clock` fires; UINT64_MAX: stopped */
+    uint64_t now_ns;
+    void (*after_event)(void *owner);
+    void *owner;
+    struct epoll_event events[BATCH];
+    int next, n_events; /* of the batch that is being dispatched */
+};
+
+static void refresh_clock(struct vf_reactor *reactor)
+{
+    reactor->now_ns = vf_clock_ns();
+}
+
+static void on_clock(uv_timer_t *clock);
+
+static void arm(struct vf_reactor *reactor, uint64_t due_ms)
+{
+    uint64_t now_ms = vf_reactor_now_ms(reactor);
+    uv_update_time(reactor->loop);
+    uv_timer_start(&reactor->clock, on_clock, due_ms > now_ms ? due_ms - now_ms : 0, 0);
+    reactor->armed_ms = due_ms;
+}
+
+static void on_clock(uv_timer_t *clock)
+{
+    struct vf_reactor *reactor = clock->data;
+    refresh_clock(reactor);
+    reactor->armed_ms = UINT64_MAX;
+    vf_timers_run(&reactor->timers, vf_reactor_now_ms(reactor));
+    reactor->after_event(reactor->owner);
+    int64_t wait_ms = vf_timers_next(&reactor->timers, vf_reactor_now_ms(reactor));
+    if (wait_ms >= 0)
+        arm(reactor, vf_reactor_now_ms(reactor) + (uint64_t)wait_ms);
+}
+
+static void dispatch(struct vf_reactor *reactor)
+{
+    while (reactor->next < reactor->n_events) {
+        struct epoll_event *event = &reactor->events[reactor->next++];
+        struct vf_io *io = event->data.ptr;
+        if (io == NULL) /* closed since the batch was collected */
+            continue;
+        io->on_ready(io, event->events);
+        reactor->after_event(reactor->owner);
+    }
+}
+
+static void on_epoll(uv_poll_t *poll, int status, int events)
+{
+    struct vf_reactor *reactor = poll->data;
+    (void)status;
+    (void)events;
+    refresh_clock(reactor);
+    reactor->next = 0;
+    reactor->n_events = epoll_wait(reactor->epoll_fd, reactor->events, BATCH, 0);
+    dispatch(reactor);
+    reactor->n_events = 0;
+}
+
+int vf_reactor_new(uv_loop_t *loop, void (*after_event)(void *owner), void *owner,
+                   struct vf_reactor **out)
+{
+    struct vf_reactor *reactor = calloc(1, sizeof(*reactor));
+    int rc;
+    if (reactor == NULL)
+        return UV_ENOMEM;
+    reactor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (reactor->epoll_fd < 0) {
+        rc = uv_translate_sys_error(errno);
+        free(reactor);
+        return rc;
+    }
+    if ((rc = uv_poll_init(loop, &reactor->poll, reactor->epoll_fd)) < 0) {
+        close(reactor->epoll_fd);
+        free(reactor);
+        return rc;
+    }
+    uv_timer_init(loop, &reactor->clock);
+    reactor->poll.data = reactor->clock.data = reactor;
+    reactor->n_handles = 2;
+    reactor->loop = loop;
+    reactor->after_event = after_event;
+    reactor->owner = owner;
+    reactor->armed_ms = UINT64_MAX;
+    refresh_clock(reactor);
+    vf_timers_init(&reactor->timers, vf_reactor_now_ms(reactor));
+    uv_poll_start(&reactor->poll, UV_READABLE, on_epoll);
+    *out = reactor;
+    return 0;
+}
+
+static int add(struct vf_reactor *reactor, struct vf_io *io, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = io};
+    if (epoll_ctl(reactor->epoll_fd, EPOLL_CTL_ADD, io->fd, &event) < 0)
+        return uv_translate_sys_error(errno);
+    return 0;
+}
+
+int vf_reactor_add(struct vf_reactor *reactor, struct vf_io *io)
+{
+    return add(reactor, io, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+}
+
+int vf_reactor_add_listener(struct vf_reactor *reactor, struct vf_io *io)
+{
+    return add(reactor, io, EPOLLIN);
+}
+
+static void forget(struct vf_reactor *reactor, struct vf_io *io)
+{
+    for (int i = reactor->next; i < reactor->n_events; i++)
+        if (reactor->events[i].data.ptr == io)
+            reactor->events[i].data.ptr = NULL;
+}
+
+void vf_reactor_remove(struct vf_reactor *reactor, struct vf_io *io)
+{
+    epoll_ctl(reactor->epoll_fd, EPOLL_CTL_DEL, io->fd, NULL);
+    forget(reactor, io);
+}
+
+void vf_reactor_close(struct vf_reactor *reactor, struct vf_io *io)
+{
+    if (io->fd < 0)
+        return;
+    forget(reactor, io);
+    close(io->fd); /* the kernel drops the registration with the last reference */
+    io->fd = -1;
+}
+
+int vf_reactor_take(struct vf_reactor *reactor, struct vf_io *io)
+{
+    int fd = io->fd;
+    vf_reactor_remove(reactor, io);
+    io->fd = -1;
+    return fd;
+}
+
+uint64_t vf_reactor_now_ns(const struct vf_reactor *reactor)
+{
+    return reactor->now_ns;
+}
+
+uint64_t vf_reactor_now_ms(const struct vf_reactor *reactor)
+{
+    return reactor->now_ns / 1000000;
+}
+
+void vf_reactor_timer(struct vf_reactor *reactor, struct vf_timer *timer, uint64_t delay_ms)
+{
+    if (delay_ms == UINT64_MAX) {
+        vf_timer_stop(&reactor->timers, timer);
+        return;
+    }
+    vf_timer_start(&reactor->timers, timer, vf_reactor_now_ms(reactor) + delay_ms);
+    if (timer->slot_ms < reactor->armed_ms)
+        arm(reactor, timer->slot_ms);
+}
+
+void vf_reactor_timer_stop(struct vf_reactor *reactor, struct vf_timer *timer)
+{
+    vf_timer_stop(&reactor->timers, timer);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct vf_reactor *reactor = handle->data;
+    if (--reactor->n_handles > 0)
+        return;
+    close(reactor->epoll_fd);
+    free(reactor);
+}
+
+void vf_reactor_free(struct vf_reactor *reactor)
+{
+    if (reactor == NULL)
+        return;
+    reactor->n_events = 0;
+    uv_close((uv_handle_t *)&reactor->poll, on_handle_closed);
+    uv_close((uv_handle_t *)&reactor->clock, on_handle_closed);
+}

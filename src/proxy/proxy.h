@@ -1,0 +1,60 @@
+/* proxy/proxy.h - the data plane of one process: client connections, exchanges, upstream pools.
+ * One proxy per process, driven by one libuv loop; not thread-safe. A worker serves routes with it;
+ * control serves the admin address with it (a handler instead of routes).
+ *
+ *   listener -> downstream (h1 codec) -> exchange -> router -> balancer -> upstream (h1 codec)
+ */
+#ifndef VF_PROXY_PROXY_H
+#define VF_PROXY_PROXY_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "base/str.h"
+
+struct vf_exchange;
+struct vf_proxy;
+struct vf_snapshot;
+struct vf_state;
+
+/* Answers exchanges itself instead of the routes of the snapshot. */
+struct vf_handler {
+    void *owner; /* passed back as the first argument */
+    /* The whole request, body included (ex->request_body), has arrived. The handler answers with
+     * vf_exchange_answer, now or later; until then `ex` is valid unless on_gone is called. */
+    void (*on_request)(void *owner, struct vf_exchange *ex);
+    /* The client went away before the answer: forget `ex`. */
+    void (*on_gone)(void *owner, struct vf_exchange *ex);
+};
+
+/* Makes a proxy on `loop` that counts into block `block` of `state`. `handler` may be NULL (a
+ * worker); it is copied. Owned by the caller, see vf_proxy_free. Returns 0 or UV_E*. */
+int vf_proxy_new(uv_loop_t *loop, struct vf_state *state, int block,
+                 const struct vf_handler *handler, struct vf_proxy **out);
+
+/* Checks that `snapshot` can be served (maps what it needs, opens the access log). Returns 0, or
+ * UV_E* and nothing has changed. */
+int vf_proxy_prepare(struct vf_proxy *proxy, struct vf_snapshot *snapshot);
+
+/* New exchanges use `snapshot` from here on; retains it. Running ones keep theirs. */
+void vf_proxy_publish(struct vf_proxy *proxy, struct vf_snapshot *snapshot);
+
+/* Starts accepting on the listening socket `fd`, which the proxy owns from here on, as the listener
+ * called `listener` of the published snapshot. Returns 0 or UV_E* (fd is closed then). */
+int vf_proxy_listen(struct vf_proxy *proxy, struct vf_str listener, int fd);
+
+/* Stops accepting on `fd` and closes it; takes what waits in its queue first when `drain_queue`. */
+void vf_proxy_unlisten(struct vf_proxy *proxy, int fd, bool drain_queue);
+
+/* Stops accepting, ends keep-alive connections after their next answer, closes idle ones after
+ * drain_idle; exchanges get `drain`, tunnels `drain_long`. Calls on_drained once when no connection
+ * is left, possibly at once. */
+void vf_proxy_drain(struct vf_proxy *proxy, void (*on_drained)(void *owner), void *owner);
+
+/* Opens the access log file anew (after it was renamed). */
+void vf_proxy_reopen_logs(struct vf_proxy *proxy);
+
+/* Closes everything at once and frees the proxy; its handles close when the loop runs on. */
+void vf_proxy_free(struct vf_proxy *proxy);
+
+#endif
