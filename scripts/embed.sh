@@ -5,7 +5,7 @@
 set -eu
 
 LC_ALL=C awk '
-    /\.md$/ { next }
+    /^$/ || /\.md$/ { next } # an empty list is one empty line
     {
         name = $0
         sub(/^lua\//, "", name)

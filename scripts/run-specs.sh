@@ -1,0 +1,81 @@
+#!/bin/bash
+# Runs specs: every file in a busted of its own under our LuaJIT, JOBS at a time (2), so that a crash
+# or a hang takes one file down and not the run. Prints one line a file, the whole output of a file
+# that failed, and at the end `N passed, N failed`.
+#
+#   scripts/run-specs.sh FOLDER_OR_FILE...
+#
+# Environment: VF_BINARY and VF_LIBRARY name what is tested; SAN=1 says that they are sanitized;
+# SPEC_TIMEOUT is seconds a file may take (600); BUSTED_ARGS goes to busted.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+LOGS=build/test${SAN:+-san}
+export SPEC_TIMEOUT=${SPEC_TIMEOUT:-600} LOGS
+
+export VF_BINARY=${VF_BINARY:-build/veloflux} VF_LIBRARY=${VF_LIBRARY:-build/libveloflux.so}
+VF_BINARY=$(realpath -m "$VF_BINARY")
+VF_LIBRARY=$(realpath -m "$VF_LIBRARY")
+multiarch=$("${CC:-cc}" -print-multiarch)
+export LUA_PATH="./lua/?.lua;./lua/?/init.lua;./build/lua/?.lua;./build/lua/?/init.lua;./spec/?.lua"
+LUA_PATH+=";./build/deps/share/luajit-2.1/?.lua;/usr/share/lua/5.1/?.lua;/usr/share/lua/5.1/?/init.lua"
+export LUA_CPATH="/usr/lib/$multiarch/lua/5.1/?.so"
+# As in the binary, "veloflux.plugins.NAME.FILE" is plugins/NAME/FILE.lua.
+mkdir -p build/lua/veloflux
+ln -sfn ../../../plugins build/lua/veloflux/plugins
+
+# Leaks are looked for in the program under test, not in the runner: LuaJIT ends without freeing
+# what its specs still hold. The harness gives VF_ASAN_OPTIONS to the programs that it starts.
+export ASAN_OPTIONS="" UBSAN_OPTIONS="print_stacktrace=1" VF_ASAN_OPTIONS="" VF_PRELOAD=""
+if [ -n "${SAN:-}" ]; then
+    export VF_SAN=1
+    ASAN_OPTIONS="detect_leaks=0:abort_on_error=0:exitcode=99"
+    VF_ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:exitcode=99:detect_stack_use_after_return=1"
+    export LSAN_OPTIONS="suppressions=$PWD/scripts/lsan.supp:print_suppressions=0"
+    VF_PRELOAD=$("${CC:-cc}" -print-file-name=libasan.so)
+fi
+
+# Runs one file; writes PASSED FAILED to its .count and prints its line.
+run_file() {
+    local file=$1 log=$LOGS/${1//\//_} passed=0 failed=0 status=0 start summary
+    start=$(date +%s)
+    timeout -k 10 "$SPEC_TIMEOUT" env LD_PRELOAD="$VF_PRELOAD" build/deps/bin/luajit scripts/busted.lua \
+        -o plainTerminal --defer-print $BUSTED_ARGS "$file" >"$log.log" 2>&1 </dev/null || status=$?
+    # 12 successes / 0 failures / 1 error / 0 pending : 0.3 seconds
+    summary=$(grep -aE '^[0-9]+ success(es)? / [0-9]+ failures? / [0-9]+ errors? / [0-9]+ pending' "$log.log" | tail -n 1) || true
+    if [ -n "$summary" ]; then
+        read -r passed failed < <(awk '{ print $1, $4 + $7 }' <<<"$summary")
+        # a run that counts no failure and yet does not exit with 0 was killed, or failed while closing
+        if [ "$status" != 0 ] && [ "$failed" = 0 ]; then failed=1; fi
+    else
+        failed=1
+    fi
+    echo "$passed $failed" >"$log.count"
+    if [ "$failed" = 0 ]; then
+        printf 'ok      %s (%d passed, %ds)\n' "$file" "$passed" $(($(date +%s) - start))
+    else
+        case $status in
+        124 | 137) summary="no end within $SPEC_TIMEOUT s" ;;
+        *) summary="$failed failed, exit status $status" ;;
+        esac
+        printf 'FAILED  %s (%s)\n%s\n' "$file" "$summary" "$(sed 's/^/    /' "$log.log" | tail -n 200)"
+    fi
+}
+export -f run_file
+export BUSTED_ARGS=${BUSTED_ARGS:-}
+
+rm -rf "$LOGS"
+mkdir -p "$LOGS"
+[ $# -gt 0 ] || set -- spec
+files=$(find "$@" -name '*_spec.lua' | sort)
+if [ -z "$files" ]; then
+    echo "no spec files below: $*" >&2
+    exit 1
+fi
+printf '%s\0' $files | xargs -0 -P "${JOBS:-2}" -I FILE bash -c 'run_file "$1"' run_file FILE || true
+
+expected=$(wc -w <<<"$files")
+read -r counted passed failed < <(cat "$LOGS"/*.count 2>/dev/null | awk '{ p += $1; f += $2 } END { print NR, p + 0, f + 0 }')
+failed=$((failed + expected - counted)) # a file whose runner died counts as failed
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
