@@ -199,7 +199,7 @@ struct vf_snap_route {
     int32_t priority;
     struct vf_snap_text path; /* exact: as written; prefix: without trailing slash ("" for "/");
                                  regex: the PCRE2 pattern */
-    uint64_t methods;         /* bit 1 << enum vf_method; 0: any */
+    uint64_t methods;         /* bit 1 << number of http/method.h; 0: any */
     struct vf_snap_list conditions; /* VF_SNAP_CONDITIONS: all must hold */
     uint32_t rank;            /* made by the builder: total order of preference, 0 is best */
     uint32_t action;          /* enum vf_snap_action */
@@ -214,9 +214,10 @@ struct vf_snap_route {
     uint32_t policy;             /* VF_SNAP_POLICIES (overrides) or VF_SNAP_NONE */
     uint32_t inactive;           /* 1: its tenant is switched off, answer 503 */
     struct vf_snap_edits edits;  /* pool's, then route's */
+    struct vf_snap_list bindings; /* VF_SNAP_BINDINGS; made by the builder */
 };
 
-/* A route answers for a host. */
+/* A route answers for a host. The builder sorts them by route. */
 struct vf_snap_binding {
     uint32_t route;
     uint32_t reserved;
@@ -245,22 +246,25 @@ struct vf_snap_tenant {
     uint32_t active;
 };
 
-/* An entry of the host table (open addressing, linear probing, a power of two entries). */
+/* An entry of the host table (open addressing by the hash of the name, linear probing, a power of
+ * two entries of which one at least is empty). All lists refer to VF_SNAP_CANDIDATES: routes in
+ * order of preference. */
 struct vf_snap_host {
-    struct vf_snap_text name; /* len 0: empty entry; wildcards as "*.example.com" */
-    uint32_t root;            /* VF_SNAP_NODES key: parent id of the first path segments */
-    uint32_t reserved;
-    struct vf_snap_list exact_and_prefix_root; /* VF_SNAP_CANDIDATES at "/" itself as a prefix */
-    struct vf_snap_list regexes;               /* VF_SNAP_CANDIDATES, best first */
+    struct vf_snap_text name;        /* as in the bindings */
+    uint32_t used;                   /* 0: empty entry */
+    uint32_t root;                   /* parent of the first path segments in VF_SNAP_NODES */
+    struct vf_snap_list prefix_root; /* routes for the prefix "/" */
+    struct vf_snap_list regexes;
 };
 
-/* A path segment below a parent (open addressing over parent and segment). */
+/* A path segment below its parent (table as above, by parent and segment). The path "/a/b" is the
+ * node "b" whose parent is the node "a" whose parent is the host's root. */
 struct vf_snap_node {
     uint32_t parent;             /* VF_SNAP_NONE: empty entry */
     uint32_t id;                 /* what its children name as parent */
-    struct vf_snap_text segment; /* between two slashes */
-    struct vf_snap_list prefix;  /* VF_SNAP_CANDIDATES, best first */
-    struct vf_snap_list exact;   /* VF_SNAP_CANDIDATES, best first */
+    struct vf_snap_text segment; /* between two slashes, may be empty */
+    struct vf_snap_list prefix;  /* routes whose prefix ends here */
+    struct vf_snap_list exact;   /* routes whose exact path ends here */
 };
 
 enum vf_snap_log_format { VF_ACCESS_AUTO = 0, VF_ACCESS_TEXT, VF_ACCESS_JSON, VF_ACCESS_COMBINED };

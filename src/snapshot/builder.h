@@ -1,0 +1,54 @@
+/* snapshot/builder.h - writes a snapshot: records and texts are added in any order, `finish` ranks
+ * the routes, makes the lookup tables and lays everything out in one block. Plain functions on
+ * pointers and numbers, so that the compiler in Lua calls them through FFI on its hot path.
+ * Every record begins as zeros; an index that shall refer to nothing is set to VF_SNAP_NONE.
+ * The builder does not judge what it is given beyond what the layout needs: the caller validates.
+ * Finish refuses what would be a broken snapshot all the same. */
+#ifndef VF_SNAPSHOT_BUILDER_H
+#define VF_SNAPSHOT_BUILDER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "snapshot/layout.h"
+
+struct vf_snapb;
+
+/* Returns an empty builder, owned by the caller, or NULL when out of memory. */
+struct vf_snapb *vf_snapb_new(void);
+void vf_snapb_free(struct vf_snapb *builder);
+
+/* Appends `count` zeroed records to `section` (one of those before VF_SNAP_HOSTS). Stores the index
+ * of the first in *first. Returns a pointer to it, valid until the next add to the same section;
+ * NULL when out of memory or the section is the builder's own. */
+void *vf_snapb_add(struct vf_snapb *builder, uint32_t section, uint32_t count, uint32_t *first);
+
+/* Returns the record `index` of `section`, valid as above; NULL when there is none. */
+void *vf_snapb_record(struct vf_snapb *builder, uint32_t section, uint32_t index);
+
+/* Stores a copy of `len` bytes in the snapshot, once for equal texts, and its place in *out. The
+ * place is provisional until finish, which moves the texts of all records it knows; so *out must be
+ * (copied into) a field of a record or of the settings. Returns 0 or UV_ENOMEM. */
+int vf_snapb_text(struct vf_snapb *builder, const char *data, size_t len,
+                  struct vf_snap_text *out);
+
+/* Returns the settings, zeroed at first, to be filled in before finish. */
+struct vf_snap_settings *vf_snapb_settings(struct vf_snapb *builder);
+
+/* Ranks the routes (DESIGN section 6: priority, kind of path, longer prefix, more conditions, name,
+ * tenant), builds the tables and lays out the snapshot as `version`. Called once; nothing may be
+ * added afterwards. Returns 0; UV_ENOMEM; UV_EINVAL when it would be broken, with the reason in
+ * `error` (at most `error_size` bytes, NUL-terminated). */
+int vf_snapb_finish(struct vf_snapb *builder, uint64_t version, char *error, size_t error_size);
+
+/* After finish: the snapshot in the builder's memory, valid until free. */
+const void *vf_snapb_data(const struct vf_snapb *builder);
+size_t vf_snapb_size(const struct vf_snapb *builder);
+
+/* After finish: returns a sealed memfd with the snapshot, owned by the caller, or -errno. */
+int vf_snapb_memfd(const struct vf_snapb *builder);
+
+/* vf_hash of base/hash.h for callers without inline functions: stable ids of entities. */
+uint64_t vf_snapb_hash(const char *data, size_t len, uint64_t seed);
+
+#endif

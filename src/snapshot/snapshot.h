@@ -1,0 +1,171 @@
+/* snapshot/snapshot.h - reading a snapshot: mapped, checked once, then trusted.
+ * `open` proves that every extent, text, index and enum of the snapshot is what layout.h says, so
+ * the accessors below need no checks: an index taken from a snapshot fits that snapshot. A handle
+ * is counted; the last release unmaps. A handle belongs to one thread. */
+#ifndef VF_SNAPSHOT_SNAPSHOT_H
+#define VF_SNAPSHOT_SNAPSHOT_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "snapshot/layout.h"
+
+#define VF_SNAP_MAGIC 0x31504e5358464c56ULL /* "VLFXSNP1" in little-endian memory */
+
+struct vf_snapshot {
+    const struct vf_snap_header *header; /* the mapping */
+    size_t size;                         /* bytes of it */
+    uint64_t version;                    /* header->version */
+    uint32_t refs;
+    uint32_t is_mapped; /* 1: unmap at the end; 0: memory of vf_snapshot_adopt's caller */
+};
+
+/* Maps and validates the sealed memfd `fd`, which stays the caller's. Stores a handle with one
+ * reference in *out. Returns 0; UV_EINVAL for a snapshot that is broken or of another layout (see
+ * vf_snapshot_fault); UV_EPERM when the memfd is not sealed; UV_ENOMEM or another UV_E* code. */
+int vf_snapshot_open(int fd, struct vf_snapshot **out);
+
+/* As vf_snapshot_open for `size` bytes at `memory` (8-aligned), which stay the caller's and outlive
+ * the handle. For the command line and specs. */
+int vf_snapshot_adopt(const void *memory, size_t size, struct vf_snapshot **out);
+
+/* Returns why the last open or adopt of this process refused a snapshot ("route 3: pool"), or "".
+ * Static memory, overwritten by the next. */
+const char *vf_snapshot_fault(void);
+
+/* Takes another reference. Returns `snapshot`. */
+struct vf_snapshot *vf_snapshot_retain(struct vf_snapshot *snapshot);
+
+/* Gives a reference back and clears the caller's pointer; NULL is left alone. */
+void vf_snapshot_release(struct vf_snapshot **snapshot);
+
+/* Returns a hash of the sizes and offsets of all records: equal in builds that read each other's
+ * snapshots. */
+uint64_t vf_snapshot_layout_hash(void);
+
+/* Returns sizeof the record of `section`. */
+uint32_t vf_snap_record_bytes(enum vf_snap_section section);
+
+/* Returns true when the address (enum vf_snap_family, network order, IPv4 in the first four bytes)
+ * is in one of the trusted networks. An IPv4-mapped IPv6 address counts as IPv4. */
+bool vf_snapshot_is_trusted(const struct vf_snapshot *snapshot, uint32_t family,
+                            const uint8_t ip[16]);
+
+/* Fills *out with the complete policy `base` (a listener's), overridden by the fields that are set
+ * in `override` (a route's `policy`, may be VF_SNAP_NONE). */
+void vf_policy_resolve(const struct vf_snapshot *snapshot, uint32_t base, uint32_t override,
+                       struct vf_snap_policy *out);
+
+static inline uint32_t vf_snap_count(const struct vf_snapshot *snapshot,
+                                     enum vf_snap_section section)
+{
+    return snapshot->header->sections[section].count;
+}
+
+static inline const void *vf_snap_section(const struct vf_snapshot *snapshot,
+                                          enum vf_snap_section section)
+{
+    return (const char *)snapshot->header + snapshot->header->sections[section].offset;
+}
+
+/* Returns the bytes of `text`, valid while the snapshot is held. */
+static inline struct vf_str vf_snap_str(const struct vf_snapshot *snapshot,
+                                        struct vf_snap_text text)
+{
+    return (struct vf_str){(const char *)snapshot->header + text.offset, text.len};
+}
+
+static inline const struct vf_snap_settings *vf_snap_settings(const struct vf_snapshot *snapshot)
+{
+    return &snapshot->header->settings;
+}
+
+/* The records, by index into their section. */
+static inline const struct vf_snap_listener *vf_snap_listener(const struct vf_snapshot *snapshot,
+                                                              uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_LISTENERS));
+    return (const struct vf_snap_listener *)vf_snap_section(snapshot, VF_SNAP_LISTENERS) + index;
+}
+
+static inline const struct vf_snap_pool *vf_snap_pool(const struct vf_snapshot *snapshot,
+                                                      uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_POOLS));
+    return (const struct vf_snap_pool *)vf_snap_section(snapshot, VF_SNAP_POOLS) + index;
+}
+
+static inline const struct vf_snap_backend *vf_snap_backend(const struct vf_snapshot *snapshot,
+                                                            uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_BACKENDS));
+    return (const struct vf_snap_backend *)vf_snap_section(snapshot, VF_SNAP_BACKENDS) + index;
+}
+
+static inline const struct vf_snap_route *vf_snap_route(const struct vf_snapshot *snapshot,
+                                                        uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_ROUTES));
+    return (const struct vf_snap_route *)vf_snap_section(snapshot, VF_SNAP_ROUTES) + index;
+}
+
+static inline const struct vf_snap_binding *vf_snap_binding(const struct vf_snapshot *snapshot,
+                                                            uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_BINDINGS));
+    return (const struct vf_snap_binding *)vf_snap_section(snapshot, VF_SNAP_BINDINGS) + index;
+}
+
+static inline const struct vf_snap_condition *vf_snap_condition(const struct vf_snapshot *snapshot,
+                                                                uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_CONDITIONS));
+    return (const struct vf_snap_condition *)vf_snap_section(snapshot, VF_SNAP_CONDITIONS) + index;
+}
+
+static inline const struct vf_snap_policy *vf_snap_policy(const struct vf_snapshot *snapshot,
+                                                          uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_POLICIES));
+    return (const struct vf_snap_policy *)vf_snap_section(snapshot, VF_SNAP_POLICIES) + index;
+}
+
+static inline const struct vf_snap_field_op *vf_snap_op(const struct vf_snapshot *snapshot,
+                                                        uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_FIELD_OPS));
+    return (const struct vf_snap_field_op *)vf_snap_section(snapshot, VF_SNAP_FIELD_OPS) + index;
+}
+
+static inline const struct vf_snap_health *vf_snap_health(const struct vf_snapshot *snapshot,
+                                                          uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_HEALTH));
+    return (const struct vf_snap_health *)vf_snap_section(snapshot, VF_SNAP_HEALTH) + index;
+}
+
+static inline const struct vf_snap_network *vf_snap_network(const struct vf_snapshot *snapshot,
+                                                            uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_NETWORKS));
+    return (const struct vf_snap_network *)vf_snap_section(snapshot, VF_SNAP_NETWORKS) + index;
+}
+
+static inline const struct vf_snap_tenant *vf_snap_tenant(const struct vf_snapshot *snapshot,
+                                                          uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_TENANTS));
+    return (const struct vf_snap_tenant *)vf_snap_section(snapshot, VF_SNAP_TENANTS) + index;
+}
+
+/* Returns the value of a resolved policy's field (UINT64_MAX: off). */
+static inline uint64_t vf_policy_get(const struct vf_snap_policy *policy,
+                                     enum vf_snap_policy_field field)
+{
+    return policy->value[field];
+}
+
+#endif
