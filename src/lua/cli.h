@@ -1,0 +1,12 @@
+/* lua/cli.h - the commands that run in this process and end: check, reload, status, stop, version.
+ * They are Lua, lua/veloflux/cli/; `run` and `proxy` belong to the supervisor. */
+#ifndef VF_LUA_CLI_H
+#define VF_LUA_CLI_H
+
+/* Runs the command argv[1] with the arguments behind it. Returns the exit status: 0 or 1. */
+int vf_cli_main(int argc, char **argv);
+
+/* Returns the version of this build, such as "0.1.0+2e229b6"; static. */
+const char *vf_version(void);
+
+#endif
