@@ -29,8 +29,7 @@ void *vf_snapb_record(struct vf_snapb *builder, uint32_t section, uint32_t index
 /* Stores a copy of `len` bytes in the snapshot, once for equal texts, and its place in *out. The
  * place is provisional until finish, which moves the texts of all records it knows; so *out must be
  * (copied into) a field of a record or of the settings. Returns 0 or UV_ENOMEM. */
-int vf_snapb_text(struct vf_snapb *builder, const char *data, size_t len,
-                  struct vf_snap_text *out);
+int vf_snapb_text(struct vf_snapb *builder, const char *data, size_t len, struct vf_snap_text *out);
 
 /* Returns the settings, zeroed at first, to be filled in before finish. */
 struct vf_snap_settings *vf_snapb_settings(struct vf_snapb *builder);

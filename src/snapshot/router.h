@@ -39,7 +39,8 @@ enum vf_route_outcome {
 };
 
 struct vf_route_capture {
-    uint32_t start, end; /* byte offsets in the path; start UINT32_MAX: the group did not take part */
+    uint32_t start,
+        end; /* byte offsets in the path; start UINT32_MAX: the group did not take part */
 };
 
 struct vf_route_match {
