@@ -1,0 +1,214 @@
+#include "http/message.h"
+
+#include <uv.h>
+
+enum { FIRST_ROOM = 24 };
+
+static enum vf_field_id match(struct vf_str name, const char *lower, enum vf_field_id id)
+{
+    for (size_t i = 0; i < name.len; i++)
+        if (vf_lower(name.data[i]) != lower[i])
+            return VF_FIELD_OTHER;
+    return id;
+}
+
+/* Length first, then a distinguishing letter, then one comparison. */
+enum vf_field_id vf_field_id(struct vf_str name)
+{
+    if (name.len == 0)
+        return VF_FIELD_OTHER;
+    char first = vf_lower(name.data[0]);
+    switch (name.len) {
+    case 2:
+        return match(name, "te", VF_FIELD_TE);
+    case 3:
+        return match(name, "via", VF_FIELD_VIA);
+    case 4:
+        return first == 'h' ? match(name, "host", VF_FIELD_HOST)
+                            : match(name, "date", VF_FIELD_DATE);
+    case 6:
+        if (first == 'a')
+            return match(name, "accept", VF_FIELD_ACCEPT);
+        return first == 'c' ? match(name, "cookie", VF_FIELD_COOKIE)
+                            : match(name, "expect", VF_FIELD_EXPECT);
+    case 7:
+        return first == 'u' ? match(name, "upgrade", VF_FIELD_UPGRADE)
+                            : match(name, "trailer", VF_FIELD_TRAILER);
+    case 9:
+        return match(name, "forwarded", VF_FIELD_FORWARDED);
+    case 10:
+        return first == 'c' ? match(name, "connection", VF_FIELD_CONNECTION)
+                            : match(name, "keep-alive", VF_FIELD_KEEP_ALIVE);
+    case 12:
+        return first == 'm' ? match(name, "max-forwards", VF_FIELD_MAX_FORWARDS)
+                            : match(name, "x-request-id", VF_FIELD_X_REQUEST_ID);
+    case 14:
+        return first == 'c' ? match(name, "content-length", VF_FIELD_CONTENT_LENGTH)
+                            : match(name, "http2-settings", VF_FIELD_HTTP2_SETTINGS);
+    case 15:
+        return match(name, "x-forwarded-for", VF_FIELD_X_FORWARDED_FOR);
+    case 16:
+        if (first == 'p')
+            return match(name, "proxy-connection", VF_FIELD_PROXY_CONNECTION);
+        return match(name, "x-forwarded-host", VF_FIELD_X_FORWARDED_HOST);
+    case 17:
+        return first == 't' ? match(name, "transfer-encoding", VF_FIELD_TRANSFER_ENCODING)
+                            : match(name, "x-forwarded-proto", VF_FIELD_X_FORWARDED_PROTO);
+    default:
+        return VF_FIELD_OTHER;
+    }
+}
+
+static int grow(struct vf_fields *fields, struct vf_arena *arena)
+{
+    uint32_t room = fields->room == 0 ? FIRST_ROOM : fields->room * 2;
+    struct vf_field *list = vf_arena_alloc(arena, room * sizeof(*list));
+    if (list == NULL)
+        return UV_ENOMEM;
+    if (fields->count > 0)
+        memcpy(list, fields->list, fields->count * sizeof(*list));
+    fields->list = list;
+    fields->room = room;
+    return 0;
+}
+
+int vf_fields_add(struct vf_fields *fields, struct vf_arena *arena, struct vf_str name,
+                  struct vf_str value)
+{
+    if (fields->count == fields->room && grow(fields, arena) < 0)
+        return UV_ENOMEM;
+    enum vf_field_id id = vf_field_id(name);
+    fields->list[fields->count++] = (struct vf_field){name, value, id, false};
+    if (id != VF_FIELD_OTHER)
+        fields->present |= 1U << id;
+    return 0;
+}
+
+struct vf_field *vf_fields_find(const struct vf_fields *fields, struct vf_str name)
+{
+    for (uint32_t i = 0; i < fields->count; i++)
+        if (vf_str_ieq(fields->list[i].name, name))
+            return &fields->list[i];
+    return NULL;
+}
+
+struct vf_field *vf_fields_get(const struct vf_fields *fields, enum vf_field_id id)
+{
+    if (!vf_fields_have(fields, id))
+        return NULL;
+    for (uint32_t i = 0; i < fields->count; i++)
+        if (fields->list[i].id == id)
+            return &fields->list[i];
+    return NULL;
+}
+
+struct vf_str vf_fields_joined(const struct vf_fields *fields, enum vf_field_id id,
+                               struct vf_arena *arena)
+{
+    struct vf_field *first = vf_fields_get(fields, id);
+    size_t len = 0, count = 0;
+    if (first == NULL)
+        return vf_str_make("", 0);
+    for (uint32_t i = 0; i < fields->count; i++)
+        if (fields->list[i].id == id) {
+            len += fields->list[i].value.len + 2;
+            count++;
+        }
+    if (count == 1)
+        return first->value;
+    char *joined = vf_arena_alloc(arena, len);
+    if (joined == NULL)
+        return vf_str_make(NULL, 0);
+    size_t used = 0;
+    for (uint32_t i = 0; i < fields->count; i++) {
+        const struct vf_field *field = &fields->list[i];
+        if (field->id != id)
+            continue;
+        if (used > 0) {
+            memcpy(joined + used, ", ", 2);
+            used += 2;
+        }
+        memcpy(joined + used, field->value.data, field->value.len);
+        used += field->value.len;
+    }
+    return vf_str_make(joined, used);
+}
+
+/* Their lines are ours to write, or they end at this hop. */
+static const uint32_t always_dropped =
+    1U << VF_FIELD_CONNECTION | 1U << VF_FIELD_CONTENT_LENGTH | 1U << VF_FIELD_HTTP2_SETTINGS |
+    1U << VF_FIELD_KEEP_ALIVE | 1U << VF_FIELD_PROXY_CONNECTION | 1U << VF_FIELD_TE |
+    1U << VF_FIELD_TRANSFER_ENCODING | 1U << VF_FIELD_UPGRADE | 1U << VF_FIELD_HOST;
+
+static void drop_named(struct vf_fields *fields, struct vf_str options)
+{
+    struct vf_str option;
+    while (vf_str_next_item(&options, &option))
+        for (uint32_t i = 0; i < fields->count; i++)
+            if (vf_str_ieq(fields->list[i].name, option))
+                fields->list[i].dropped = true;
+}
+
+void vf_fields_drop_hop_by_hop(struct vf_fields *fields)
+{
+    if ((fields->present & always_dropped) == 0)
+        return;
+    for (uint32_t i = 0; i < fields->count; i++) {
+        struct vf_field *field = &fields->list[i];
+        if (field->id == VF_FIELD_OTHER || (always_dropped >> field->id & 1) == 0)
+            continue;
+        field->dropped = true;
+        if (field->id == VF_FIELD_CONNECTION)
+            drop_named(fields, field->value);
+    }
+}
+
+static bool is_token_char(unsigned char c)
+{
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+        return true;
+    return c > ' ' && c < 0x7f && strchr("!#$%&'*+-.^_`|~", c) != NULL;
+}
+
+bool vf_is_token(struct vf_str name)
+{
+    for (size_t i = 0; i < name.len; i++)
+        if (!is_token_char((unsigned char)name.data[i]))
+            return false;
+    return name.len > 0;
+}
+
+bool vf_is_field_value(struct vf_str value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.data[i];
+        if ((c < ' ' && c != '\t') || c == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+struct vf_str vf_status_reason(uint32_t status)
+{
+    static const struct {
+        uint32_t status;
+        const char *reason;
+    } reasons[] = {
+        {100, "Continue"}, {101, "Switching Protocols"}, {103, "Early Hints"}, {200, "OK"},
+        {201, "Created"}, {202, "Accepted"}, {204, "No Content"}, {206, "Partial Content"},
+        {301, "Moved Permanently"}, {302, "Found"}, {303, "See Other"}, {304, "Not Modified"},
+        {307, "Temporary Redirect"}, {308, "Permanent Redirect"}, {400, "Bad Request"},
+        {401, "Unauthorized"}, {403, "Forbidden"}, {404, "Not Found"}, {405, "Method Not Allowed"},
+        {406, "Not Acceptable"}, {408, "Request Timeout"}, {409, "Conflict"}, {410, "Gone"},
+        {411, "Length Required"}, {412, "Precondition Failed"}, {413, "Content Too Large"},
+        {414, "URI Too Long"}, {415, "Unsupported Media Type"}, {417, "Expectation Failed"},
+        {421, "Misdirected Request"}, {422, "Unprocessable Content"}, {426, "Upgrade Required"},
+        {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"}, {501, "Not Implemented"}, {502, "Bad Gateway"},
+        {503, "Service Unavailable"}, {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"}};
+    for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+        if (reasons[i].status == status)
+            return vf_str_from(reasons[i].reason);
+    return VF_STR("Unknown");
+}
