@@ -12,7 +12,7 @@
 
 enum {
     VF_LINK_FD = 3,            /* where a child finds its end of the link */
-    VF_LINK_ARGS = 6,          /* numbers of a message */
+    VF_LINK_ARGS = 8,          /* numbers of a message */
     VF_LINK_TEXT_BYTES = 2048, /* longest text of a message */
     VF_LINK_FDS = 2            /* most descriptors of a message */
 };
@@ -22,8 +22,8 @@ enum vf_link_type {
 
     /* supervisor to any child */
     VF_LINK_START = 1,    /* first of all. args: block, slot (0 based), generation, log level, log
-                             format, enum vf_link_mode; fds: state area [, conf text as a memfd];
-                             text: path of the conf file (control) */
+                             format, enum vf_link_mode, 1: watch the conf file; fds: state area [,
+                             memfd with the conf's text]; text: path of the conf file (control) */
     VF_LINK_DRAIN = 2,    /* finish what is under way, then exit 0 */
     VF_LINK_LISTEN = 3,   /* args: socket id, enum vf_link_socket; fds: it; text: listener name */
     VF_LINK_UNLISTEN = 4, /* args: socket id, 1: take what waits in its queue first */
