@@ -26,9 +26,8 @@ void *vf_snapb_add(struct vf_snapb *builder, uint32_t section, uint32_t count, u
 /* Returns the record `index` of `section`, valid as above; NULL when there is none. */
 void *vf_snapb_record(struct vf_snapb *builder, uint32_t section, uint32_t index);
 
-/* Stores a copy of `len` bytes in the snapshot, once for equal texts, and its place in *out. The
- * place is provisional until finish, which moves the texts of all records it knows; so *out must be
- * (copied into) a field of a record or of the settings. Returns 0 or UV_ENOMEM. */
+/* Stores a copy of `len` bytes in the snapshot, once for equal texts, and its place in *out, to be
+ * put into any record or the settings. Returns 0, UV_ENOMEM, or UV_E2BIG beyond 4 GiB of texts. */
 int vf_snapb_text(struct vf_snapb *builder, const char *data, size_t len, struct vf_snap_text *out);
 
 /* Returns the settings, zeroed at first, to be filled in before finish. */

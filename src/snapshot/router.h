@@ -39,8 +39,8 @@ enum vf_route_outcome {
 };
 
 struct vf_route_capture {
-    uint32_t start,
-        end; /* byte offsets in the path; start UINT32_MAX: the group did not take part */
+    uint32_t start; /* byte offset in the path; UINT32_MAX: the group did not take part */
+    uint32_t end;   /* of the first byte behind it */
 };
 
 struct vf_route_match {
@@ -79,9 +79,9 @@ int vf_regex_check(const char *pattern, size_t len, char *error, size_t error_si
 /* Why a route whose host and path match does not answer. */
 enum vf_route_verdict {
     VF_VERDICT_WINS = 0,
-    VF_VERDICT_RANK,      /* an earlier route of the list wins */
-    VF_VERDICT_METHOD,    /* not for this method */
-    VF_VERDICT_CONDITION, /* a header or query condition does not hold */
+    VF_VERDICT_RANK,     /* an earlier route of the list wins */
+    VF_VERDICT_METHOD,   /* not for this method */
+    VF_VERDICT_CONDITION /* a header or query condition does not hold */
 };
 
 enum vf_host_class { VF_HOST_EXACT = 0, VF_HOST_WILDCARD, VF_HOST_ANY, VF_HOST_CLASSES };

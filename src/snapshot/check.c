@@ -1,0 +1,384 @@
+#include "snapshot/check.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <uv.h>
+
+#include "snapshot/snapshot.h"
+#include "snapshot/state.h"
+
+enum rule_kind {
+    RULE_TEXT = 0, /* bytes within the snapshot */
+    RULE_LINE,     /* the same without control characters but tab */
+    RULE_TOKEN,    /* RFC 9110 section 5.6.2 */
+    RULE_INDEX,    /* below the number of records of section `limit` */
+    RULE_OPTIONAL, /* the same or VF_SNAP_NONE */
+    RULE_LIST,     /* within section `limit` */
+    RULE_BELOW     /* a number below `limit` */
+};
+
+struct rule {
+    uint8_t section;
+    uint8_t kind; /* enum rule_kind */
+    uint16_t offset;
+    uint32_t limit;
+    const char *field;
+};
+
+#define FIELD(section, record, field, kind, limit)                                                 \
+    {                                                                                              \
+        VF_SNAP_##section, RULE_##kind, offsetof(struct vf_snap_##record, field), limit, #field    \
+    }
+
+/* What holds for single fields, by section. */
+static const struct rule rules[] = {
+    FIELD(LISTENERS, listener, name, LINE, 0),
+    FIELD(LISTENERS, listener, address_text, LINE, 0),
+    FIELD(LISTENERS, listener, address.family, BELOW, VF_FAMILY_IPV6 + 1),
+    FIELD(LISTENERS, listener, kind, BELOW, VF_LISTENER_ADMIN + 1),
+    FIELD(LISTENERS, listener, slot, BELOW, VF_STATE_LISTENERS),
+    FIELD(LISTENERS, listener, policy, INDEX, VF_SNAP_POLICIES),
+    FIELD(LISTENERS, listener, edits.request, LIST, VF_SNAP_FIELD_OPS),
+    FIELD(LISTENERS, listener, edits.response, LIST, VF_SNAP_FIELD_OPS),
+
+    FIELD(POOLS, pool, name, LINE, 0),
+    FIELD(POOLS, pool, tenant, INDEX, VF_SNAP_TENANTS),
+    FIELD(POOLS, pool, slot, BELOW, VF_STATE_POOLS),
+    FIELD(POOLS, pool, algorithm, BELOW, VF_BALANCE_PEAK_EWMA + 1),
+    FIELD(POOLS, pool, hash_on, BELOW, VF_HASH_ON_PATH + 1),
+    FIELD(POOLS, pool, hash_name, LINE, 0),
+    FIELD(POOLS, pool, proxy_protocol, BELOW, 3),
+    FIELD(POOLS, pool, sticky_cookie, LINE, 0),
+    FIELD(POOLS, pool, backends, LIST, VF_SNAP_BACKENDS),
+
+    FIELD(BACKENDS, backend, address_text, LINE, 0),
+    FIELD(BACKENDS, backend, host, LINE, 0),
+    FIELD(BACKENDS, backend, address.family, BELOW, VF_FAMILY_IPV6 + 1),
+    FIELD(BACKENDS, backend, pool, INDEX, VF_SNAP_POOLS),
+    FIELD(BACKENDS, backend, slot, BELOW, VF_STATE_BACKENDS),
+    FIELD(BACKENDS, backend, weight, BELOW, 1000001),
+    FIELD(BACKENDS, backend, health, OPTIONAL, VF_SNAP_HEALTH),
+
+    FIELD(ROUTES, route, name, LINE, 0),
+    FIELD(ROUTES, route, source, LINE, 0),
+    FIELD(ROUTES, route, tenant, INDEX, VF_SNAP_TENANTS),
+    FIELD(ROUTES, route, slot, BELOW, VF_STATE_ROUTES),
+    FIELD(ROUTES, route, path_kind, BELOW, VF_PATH_PREFIX + 1),
+    FIELD(ROUTES, route, path, TEXT, 0),
+    FIELD(ROUTES, route, conditions, LIST, VF_SNAP_CONDITIONS),
+    FIELD(ROUTES, route, rank, INDEX, VF_SNAP_ROUTES),
+    FIELD(ROUTES, route, action, BELOW, VF_ACTION_RESPOND + 1),
+    FIELD(ROUTES, route, status, BELOW, 1000),
+    FIELD(ROUTES, route, target, LINE, 0),
+    FIELD(ROUTES, route, body, TEXT, 0),
+    FIELD(ROUTES, route, content_type, LINE, 0),
+    FIELD(ROUTES, route, rewrite, LINE, 0),
+    FIELD(ROUTES, route, policy, OPTIONAL, VF_SNAP_POLICIES),
+    FIELD(ROUTES, route, edits.request, LIST, VF_SNAP_FIELD_OPS),
+    FIELD(ROUTES, route, edits.response, LIST, VF_SNAP_FIELD_OPS),
+    FIELD(ROUTES, route, bindings, LIST, VF_SNAP_BINDINGS),
+
+    FIELD(BINDINGS, binding, route, INDEX, VF_SNAP_ROUTES),
+    FIELD(BINDINGS, binding, host, LINE, 0),
+
+    FIELD(CONDITIONS, condition, kind, BELOW, VF_CONDITION_QUERY + 1),
+    FIELD(CONDITIONS, condition, test, BELOW, VF_TEST_ABSENT + 1),
+    FIELD(CONDITIONS, condition, name, LINE, 0),
+    FIELD(CONDITIONS, condition, value, TEXT, 0),
+
+    FIELD(FIELD_OPS, field_op, kind, BELOW, VF_FIELD_ADD + 1),
+    FIELD(FIELD_OPS, field_op, name, TOKEN, 0),
+    FIELD(FIELD_OPS, field_op, value, LINE, 0),
+
+    FIELD(HEALTH, health, type, BELOW, VF_HEALTH_TCP + 1),
+    FIELD(HEALTH, health, n_ranges, BELOW, VF_HEALTH_RANGES + 1),
+    FIELD(HEALTH, health, path, LINE, 0),
+    FIELD(HEALTH, health, host, LINE, 0),
+
+    FIELD(NETWORKS, network, address.family, BELOW, VF_FAMILY_IPV6 + 1),
+
+    FIELD(TENANTS, tenant, name, LINE, 0),
+    FIELD(TENANTS, tenant, slot, BELOW, VF_STATE_TENANTS),
+
+    FIELD(HOSTS, host, name, LINE, 0),
+    FIELD(HOSTS, host, prefix_root, LIST, VF_SNAP_CANDIDATES),
+    FIELD(HOSTS, host, regexes, LIST, VF_SNAP_CANDIDATES),
+
+    FIELD(NODES, node, segment, TEXT, 0),
+    FIELD(NODES, node, prefix, LIST, VF_SNAP_CANDIDATES),
+    FIELD(NODES, node, exact, LIST, VF_SNAP_CANDIDATES),
+};
+
+static const struct rule settings_rules[] = {
+    {0, RULE_LINE, offsetof(struct vf_snap_settings, access_path), 0, "access_path"},
+    {0, RULE_LINE, offsetof(struct vf_snap_settings, data_dir), 0, "data_dir"},
+    {0, RULE_LINE, offsetof(struct vf_snap_settings, pid_file), 0, "pid_file"},
+    {0, RULE_BELOW, offsetof(struct vf_snap_settings, log_level), 4, "log_level"},
+    {0, RULE_BELOW, offsetof(struct vf_snap_settings, log_format), 3, "log_format"},
+    {0, RULE_BELOW, offsetof(struct vf_snap_settings, access_format), VF_ACCESS_COMBINED + 1,
+     "access_format"},
+};
+
+static const char *const section_names[VF_SNAP_SECTIONS] = {
+    "listener", "pool",   "backend", "route",  "binding", "condition", "policy",
+    "field op", "health", "network", "tenant", "host",    "node",      "candidate",
+};
+
+enum { RULES = sizeof(rules) / sizeof(rules[0]) };
+enum { SETTINGS_RULES = sizeof(settings_rules) / sizeof(settings_rules[0]) };
+
+struct check {
+    const char *base;
+    size_t size;
+    struct vf_snapshot snapshot; /* for the accessors */
+    char *fault;
+    size_t fault_size;
+};
+
+static int refuse(struct check *check, const char *where, uint32_t index, const char *what)
+{
+    snprintf(check->fault, check->fault_size, "%s %u: %s", where, (unsigned)index, what);
+    return UV_EINVAL;
+}
+
+static bool text_fits(const struct check *check, struct vf_snap_text text)
+{
+    return text.offset <= check->size && text.len <= check->size - text.offset;
+}
+
+static bool is_line(struct vf_str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.data[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+static bool is_token(struct vf_str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = vf_lower(text.data[i]);
+        bool is_alnum = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        if (!is_alnum && (c == '\0' || strchr("!#$%&'*+-.^_`|~", c) == NULL))
+            return false;
+    }
+    return text.len > 0;
+}
+
+static bool list_fits(const struct check *check, struct vf_snap_list list, uint32_t section)
+{
+    uint32_t count = vf_snap_count(&check->snapshot, section);
+    return list.first <= count && list.count <= count - list.first;
+}
+
+static bool holds_text(const struct check *check, const struct rule *rule, const char *record)
+{
+    struct vf_snap_text text;
+    memcpy(&text, record + rule->offset, sizeof(text));
+    if (!text_fits(check, text))
+        return false;
+    struct vf_str bytes = vf_snap_str(&check->snapshot, text);
+    return rule->kind == RULE_TEXT || (rule->kind == RULE_LINE ? is_line(bytes) : is_token(bytes));
+}
+
+static bool holds(const struct check *check, const struct rule *rule, const char *record)
+{
+    uint32_t number;
+    struct vf_snap_list list;
+    memcpy(&number, record + rule->offset, sizeof(number));
+    switch ((enum rule_kind)rule->kind) {
+    case RULE_TEXT:
+    case RULE_LINE:
+    case RULE_TOKEN:
+        return holds_text(check, rule, record);
+    case RULE_INDEX:
+        return number < vf_snap_count(&check->snapshot, rule->limit);
+    case RULE_OPTIONAL:
+        return number == VF_SNAP_NONE || number < vf_snap_count(&check->snapshot, rule->limit);
+    case RULE_LIST:
+        memcpy(&list, record + rule->offset, sizeof(list));
+        return list_fits(check, list, rule->limit);
+    case RULE_BELOW:
+        return number < rule->limit;
+    }
+    return false;
+}
+
+/* --- Header and sections ---------------------------------------------------------------------- */
+
+static int check_extents(struct check *check)
+{
+    for (uint32_t i = 0; i < VF_SNAP_SECTIONS; i++) {
+        const struct vf_snap_extent *extent = &check->snapshot.header->sections[i];
+        if (extent->record_bytes != vf_snap_record_bytes(i) || extent->offset % 8 != 0 ||
+            extent->offset < sizeof(struct vf_snap_header) || extent->offset > check->size ||
+            extent->count > (check->size - extent->offset) / extent->record_bytes)
+            return refuse(check, "section", i, section_names[i]);
+    }
+    return 0;
+}
+
+static int check_header(struct check *check)
+{
+    const struct vf_snap_header *header = check->snapshot.header;
+    if (check->size < sizeof(*header) || header->magic != VF_SNAP_MAGIC)
+        return refuse(check, "header", 0, "magic");
+    if (header->layout_hash != vf_snapshot_layout_hash())
+        return refuse(check, "header", 0, "layout of another build");
+    if (header->size != check->size)
+        return refuse(check, "header", 0, "size");
+    return check_extents(check);
+}
+
+static int check_settings(struct check *check)
+{
+    const struct vf_snap_settings *settings = &check->snapshot.header->settings;
+    for (size_t i = 0; i < SETTINGS_RULES; i++)
+        if (!holds(check, &settings_rules[i], (const char *)settings))
+            return refuse(check, "settings", 0, settings_rules[i].field);
+    if (settings->workers == 0)
+        return refuse(check, "settings", 0, "workers");
+    return 0;
+}
+
+/* --- What single fields cannot say -------------------------------------------------------------- */
+
+static const char *fault_of_pool(const struct check *check, uint32_t index)
+{
+    struct vf_snap_list list = vf_snap_pool(&check->snapshot, index)->backends;
+    for (uint32_t i = 0; i < list.count; i++)
+        if (vf_snap_backend(&check->snapshot, list.first + i)->pool != index)
+            return "backends of another pool";
+    return NULL;
+}
+
+static const char *fault_of_listener(const struct check *check, uint32_t index)
+{
+    uint32_t policy = vf_snap_listener(&check->snapshot, index)->policy;
+    uint64_t all = (UINT64_C(1) << VF_POLICY_FIELDS) - 1;
+    return vf_snap_policy(&check->snapshot, policy)->set == all ? NULL : "incomplete policy";
+}
+
+static const char *fault_of_policy(const struct check *check, uint32_t index)
+{
+    return vf_snap_policy(&check->snapshot, index)->set >> VF_POLICY_FIELDS == 0 ? NULL : "set";
+}
+
+static const char *fault_of_route(const struct check *check, uint32_t index)
+{
+    const struct vf_snap_route *route = vf_snap_route(&check->snapshot, index);
+    struct vf_str path = vf_snap_str(&check->snapshot, route->path);
+    if (route->action == VF_ACTION_POOL &&
+        route->pool >= vf_snap_count(&check->snapshot, VF_SNAP_POOLS))
+        return "pool";
+    if (route->action != VF_ACTION_POOL && route->status < 200)
+        return "status";
+    bool is_rooted = path.len > 0 && path.data[0] == '/';
+    if (route->path_kind == VF_PATH_EXACT && !is_rooted)
+        return "path";
+    if (route->path_kind == VF_PATH_PREFIX && path.len > 0 && !is_rooted)
+        return "path";
+    return NULL;
+}
+
+static const char *fault_of_health(const struct check *check, uint32_t index)
+{
+    const struct vf_snap_health *health = vf_snap_health(&check->snapshot, index);
+    if (health->rise == 0 || health->fall == 0)
+        return "rise or fall";
+    return health->interval_ms == 0 || health->timeout_ms == 0 ? "interval or timeout" : NULL;
+}
+
+static const char *fault_of_network(const struct check *check, uint32_t index)
+{
+    const struct vf_snap_network *network = vf_snap_network(&check->snapshot, index);
+    if (network->address.family == VF_FAMILY_NONE)
+        return "family";
+    return network->prefix_bits <= (network->address.family == VF_FAMILY_IPV4 ? 32 : 128)
+               ? NULL
+               : "prefix_bits";
+}
+
+static const char *fault_of_candidate(const struct check *check, uint32_t index)
+{
+    const uint32_t *candidates = vf_snap_section(&check->snapshot, VF_SNAP_CANDIDATES);
+    return candidates[index] < vf_snap_count(&check->snapshot, VF_SNAP_ROUTES) ? NULL : "route";
+}
+
+static const char *(*const fault_of[VF_SNAP_SECTIONS])(const struct check *check,
+                                                       uint32_t index) = {
+    [VF_SNAP_LISTENERS] = fault_of_listener,   [VF_SNAP_POOLS] = fault_of_pool,
+    [VF_SNAP_POLICIES] = fault_of_policy,      [VF_SNAP_ROUTES] = fault_of_route,
+    [VF_SNAP_HEALTH] = fault_of_health,        [VF_SNAP_NETWORKS] = fault_of_network,
+    [VF_SNAP_CANDIDATES] = fault_of_candidate,
+};
+
+/* --- Records ---------------------------------------------------------------------------------- */
+
+static int check_fields(struct check *check)
+{
+    for (size_t r = 0; r < RULES; r++) {
+        const struct rule *rule = &rules[r];
+        uint32_t bytes = vf_snap_record_bytes(rule->section);
+        uint32_t count = vf_snap_count(&check->snapshot, rule->section);
+        const char *record = vf_snap_section(&check->snapshot, rule->section);
+        for (uint32_t i = 0; i < count; i++, record += bytes)
+            if (!holds(check, rule, record))
+                return refuse(check, section_names[rule->section], i, rule->field);
+    }
+    return 0;
+}
+
+static int check_records(struct check *check)
+{
+    for (uint32_t section = 0; section < VF_SNAP_SECTIONS; section++) {
+        uint32_t count = fault_of[section] ? vf_snap_count(&check->snapshot, section) : 0;
+        for (uint32_t i = 0; i < count; i++) {
+            const char *what = fault_of[section](check, i);
+            if (what != NULL)
+                return refuse(check, section_names[section], i, what);
+        }
+    }
+    return 0;
+}
+
+static bool is_empty_entry(const struct check *check, uint32_t section, uint32_t index)
+{
+    if (section == VF_SNAP_HOSTS) {
+        const struct vf_snap_host *hosts = vf_snap_section(&check->snapshot, section);
+        return hosts[index].used == 0;
+    }
+    const struct vf_snap_node *nodes = vf_snap_section(&check->snapshot, section);
+    return nodes[index].parent == VF_SNAP_NONE;
+}
+
+/* A search in a hash table ends at an empty entry, so there must be one. */
+static int check_table(struct check *check, uint32_t section)
+{
+    uint32_t count = vf_snap_count(&check->snapshot, section);
+    if (count == 0 || (count & (count - 1)) != 0)
+        return refuse(check, section_names[section], count, "table size");
+    for (uint32_t i = 0; i < count; i++)
+        if (is_empty_entry(check, section, i))
+            return 0;
+    return refuse(check, section_names[section], count, "full table");
+}
+
+int vf_snapshot_check(const void *memory, size_t size, char *fault, size_t fault_size)
+{
+    struct check check = {memory, size, {.header = memory, .size = size}, fault, fault_size};
+    int rc = check_header(&check);
+    if (rc == 0)
+        rc = check_settings(&check);
+    if (rc == 0)
+        rc = check_fields(&check);
+    if (rc == 0)
+        rc = check_records(&check);
+    if (rc == 0)
+        rc = check_table(&check, VF_SNAP_HOSTS);
+    if (rc == 0)
+        rc = check_table(&check, VF_SNAP_NODES);
+    return rc;
+}
