@@ -9,6 +9,7 @@ FUZZ_SECONDS ?= 60
 SPECS ?= $(wildcard spec/support spec/unit spec/integration spec/conformance)
 export PORT ?= 8000
 export ADMIN_PORT ?= 8080
+export JOBS BUSTED_ARGS SPEC_TIMEOUT
 
 FUZZ_CC ?= clang
 BUILD := build
@@ -72,6 +73,9 @@ deps_groups := build $(if $(filter test fuzz lint,$(MAKECMDGOALS)),test) $(if $(
 deps_command := scripts/deps.sh $(deps_groups)
 else
 deps_command := scripts/deps.sh --check build
+endif
+ifneq ($(SKIP_DEPS),)
+deps_command := true
 endif
 
 .PHONY: deps deps-ready
@@ -167,7 +171,7 @@ lint: deps
 	@scripts/lint.sh
 
 format:
-	@clang-format -i $$(find src spec scripts -name '*.[ch]')
+	@clang-format -i $(or $(FILES),$(shell find src spec scripts -name '*.[ch]'))
 
 .PHONY: install docker clean help
 install: all

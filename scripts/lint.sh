@@ -5,9 +5,9 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 status=0
 
-mapfile -t lua_folders < <(for folder in lua plugins spec scripts; do [ -d $folder ] && echo $folder; done)
+mapfile -t lua_paths < <(for path in lua plugins spec scripts; do [ -e $path ] && echo $path; done)
 mkdir -p build
-luacheck --quiet --codes "${lua_folders[@]}" || status=1
+luacheck --quiet --codes "${lua_paths[@]}" || status=1
 
 mapfile -t c_files < <(find src spec scripts -name '*.[ch]' | sort)
 clang-format --dry-run -Werror "${c_files[@]}" || status=1
