@@ -55,6 +55,11 @@ size_t vf_name_count(const struct vf_name *name);
  * under way for the first time. Static memory. */
 const char *vf_name_error(const struct vf_name *name);
 
+/* Notes that no connection could be made to an address of the name: for 30 s `take` gives it only
+ * when all are like that. "localhost" is two addresses, and most servers listen on one; so after a
+ * failure try the next address, at most vf_name_count of them, before giving up on the backend. */
+void vf_name_failed(struct vf_name *name, const struct sockaddr_storage *address);
+
 /* Writes address `index` (below the count) with the port of the watch. Returns its length. */
 socklen_t vf_name_address(const struct vf_name *name, size_t index, struct sockaddr_storage *out);
 
