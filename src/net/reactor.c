@@ -126,6 +126,13 @@ int vf_reactor_add_listener(struct vf_reactor *reactor, struct vf_io *io)
     return add(reactor, io, EPOLLIN);
 }
 
+void vf_reactor_rearm(struct vf_reactor *reactor, struct vf_io *io)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+                                .data.ptr = io};
+    epoll_ctl(reactor->epoll_fd, EPOLL_CTL_MOD, io->fd, &event);
+}
+
 static void forget(struct vf_reactor *reactor, struct vf_io *io)
 {
     for (int i = reactor->next; i < reactor->n_events; i++)

@@ -34,6 +34,9 @@ int vf_reactor_add_listener(struct vf_reactor *reactor, struct vf_io *io);
 /* Removes a level-triggered descriptor without closing it. */
 void vf_reactor_remove(struct vf_reactor *reactor, struct vf_io *io);
 
+/* Reports the sides of an edge-triggered descriptor that are ready now once more, soon. */
+void vf_reactor_rearm(struct vf_reactor *reactor, struct vf_io *io);
+
 /* Closes io->fd and forgets it: its callback is not called any more, not even for events that
  * were already collected. `io` may be freed at once. */
 void vf_reactor_close(struct vf_reactor *reactor, struct vf_io *io);

@@ -1,0 +1,449 @@
+#define _GNU_SOURCE
+#include "net/stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum {
+    SLICES = 64,         /* of one writev */
+    SPARE_OUTQS = 64,    /* kept in the free list */
+    SCRATCH_BYTES = 8192
+};
+
+/* Order on the wire: buffer[begin .. end), then the slices. */
+struct vf_outq {
+    struct vf_outq *next;
+    int n_slices;
+    struct iovec slices[SLICES];
+    size_t slice_bytes;
+    char *buffer;
+    size_t begin, end, size;
+};
+
+int vf_net_init(struct vf_net *net, struct vf_reactor *reactor, uint64_t max_buffered_bytes)
+{
+    *net = (struct vf_net){.reactor = reactor, .max_buffered_bytes = max_buffered_bytes};
+    net->read_buffer = malloc(VF_NET_READ_BYTES);
+    net->scratch = malloc(SCRATCH_BYTES);
+    if (net->read_buffer == NULL || net->scratch == NULL) {
+        vf_net_deinit(net);
+        return UV_ENOMEM;
+    }
+    return 0;
+}
+
+static void free_outq(struct vf_outq *out)
+{
+    free(out->buffer);
+    free(out);
+}
+
+void vf_net_deinit(struct vf_net *net)
+{
+    while (net->spare != NULL) {
+        struct vf_outq *next = net->spare->next;
+        free_outq(net->spare);
+        net->spare = next;
+    }
+    free(net->read_buffer);
+    free(net->scratch);
+    net->read_buffer = net->scratch = NULL;
+}
+
+char *vf_net_scratch(struct vf_net *net, size_t size)
+{
+    if (net->scratch_used + size > SCRATCH_BYTES)
+        vf_net_flush(net);
+    char *piece = net->scratch + net->scratch_used;
+    net->scratch_used += size;
+    return piece;
+}
+
+static struct vf_outq *take_outq(struct vf_net *net)
+{
+    struct vf_outq *out = net->spare;
+    if (out != NULL) {
+        net->spare = out->next;
+        net->n_spare--;
+        return out;
+    }
+    out = malloc(sizeof(*out));
+    if (out != NULL) {
+        out->buffer = NULL;
+        out->size = out->begin = out->end = out->slice_bytes = 0;
+        out->n_slices = 0;
+    }
+    return out;
+}
+
+static void give_outq(struct vf_net *net, struct vf_outq *out)
+{
+    net->buffered_bytes -= out->end - out->begin;
+    out->n_slices = 0;
+    out->slice_bytes = out->begin = out->end = 0;
+    if (net->n_spare >= SPARE_OUTQS || out->size > VF_NET_READ_BYTES) {
+        free_outq(out);
+        return;
+    }
+    out->next = net->spare;
+    net->spare = out;
+    net->n_spare++;
+}
+
+static void release_if_empty(struct vf_stream *stream)
+{
+    struct vf_outq *out = stream->out;
+    if (out == NULL || out->end > out->begin || out->n_slices > 0)
+        return;
+    stream->out = NULL;
+    give_outq(stream->net, out);
+}
+
+/* The owner may take what was not sent (vf_stream_move_output); the rest is dropped. */
+static void fail(struct vf_stream *stream, int error)
+{
+    stream->blocked = false;
+    stream->events->on_failed(stream, error);
+    if (stream->io.fd >= 0 && stream->out != NULL) {
+        give_outq(stream->net, stream->out);
+        stream->out = NULL;
+    }
+}
+
+static bool reserve(struct vf_outq *out, size_t more)
+{
+    size_t used = out->end - out->begin;
+    if (out->begin > 0 && used + more <= out->size) {
+        memmove(out->buffer, out->buffer + out->begin, used);
+        out->begin = 0;
+        out->end = used;
+    }
+    if (out->end + more <= out->size)
+        return true;
+    size_t size = out->size == 0 ? 16384 : out->size;
+    while (size < used + more)
+        size *= 2;
+    char *buffer = malloc(size);
+    if (buffer == NULL)
+        return false;
+    if (used > 0)
+        memcpy(buffer, out->buffer + out->begin, used);
+    free(out->buffer);
+    out->buffer = buffer;
+    out->size = size;
+    out->begin = 0;
+    out->end = used;
+    return true;
+}
+
+/* Copies the slices behind what is buffered: the borrowed memory is about to go. */
+static int keep_slices(struct vf_stream *stream)
+{
+    struct vf_outq *out = stream->out;
+    if (out->slice_bytes > 0 && !reserve(out, out->slice_bytes))
+        return UV_ENOMEM;
+    for (int i = 0; i < out->n_slices; i++) {
+        memcpy(out->buffer + out->end, out->slices[i].iov_base, out->slices[i].iov_len);
+        out->end += out->slices[i].iov_len;
+    }
+    stream->net->buffered_bytes += out->slice_bytes;
+    out->n_slices = 0;
+    out->slice_bytes = 0;
+    return 0;
+}
+
+/* Takes `n` sent bytes off the front: first the buffer, then slices. */
+static void drop_sent(struct vf_stream *stream, size_t n)
+{
+    struct vf_outq *out = stream->out;
+    size_t buffered = out->end - out->begin, first = n < buffered ? n : buffered;
+    out->begin += first;
+    stream->net->buffered_bytes -= first;
+    n -= first;
+    out->slice_bytes -= n;
+    int i = 0;
+    while (i < out->n_slices && n >= out->slices[i].iov_len)
+        n -= out->slices[i++].iov_len;
+    if (i < out->n_slices && n > 0) {
+        out->slices[i].iov_base = (char *)out->slices[i].iov_base + n;
+        out->slices[i].iov_len -= n;
+    }
+    if (i > 0)
+        memmove(out->slices, out->slices + i, (size_t)(out->n_slices - i) * sizeof(out->slices[0]));
+    out->n_slices -= i;
+}
+
+static ssize_t send_once(struct vf_stream *stream)
+{
+    struct vf_outq *out = stream->out;
+    struct iovec parts[SLICES + 1];
+    struct msghdr message = {.msg_iov = parts};
+    if (out->end > out->begin)
+        parts[message.msg_iovlen++] =
+            (struct iovec){out->buffer + out->begin, out->end - out->begin};
+    memcpy(parts + message.msg_iovlen, out->slices, (size_t)out->n_slices * sizeof(parts[0]));
+    message.msg_iovlen += (size_t)out->n_slices;
+    ssize_t n;
+    if (message.msg_iovlen == 1)
+        n = send(stream->io.fd, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL);
+    else
+        n = sendmsg(stream->io.fd, &message, MSG_NOSIGNAL);
+    return n >= 0 ? n : uv_translate_sys_error(errno);
+}
+
+static void after_drain(struct vf_stream *stream)
+{
+    release_if_empty(stream);
+    if (stream->shut)
+        shutdown(stream->io.fd, SHUT_WR);
+}
+
+/* Returns true when everything was sent. */
+static bool offer(struct vf_stream *stream)
+{
+    struct vf_outq *out = stream->out;
+    size_t total = out->end - out->begin + out->slice_bytes;
+    ssize_t n = 0;
+    if (!stream->blocked && !stream->connecting && total > 0)
+        n = send_once(stream);
+    if (n == UV_EAGAIN)
+        n = 0;
+    if (n < 0) {
+        fail(stream, (int)n);
+        return false;
+    }
+    stream->bytes_out += (uint64_t)n;
+    if ((size_t)n == total) {
+        drop_sent(stream, (size_t)n);
+        after_drain(stream);
+        return true;
+    }
+    if (n > 0)
+        drop_sent(stream, (size_t)n);
+    if (!stream->connecting)
+        stream->blocked = true;
+    if (keep_slices(stream) < 0)
+        fail(stream, UV_ENOMEM);
+    return false;
+}
+
+static void unlink_dirty(struct vf_stream *stream)
+{
+    if (!stream->is_dirty)
+        return;
+    struct vf_stream **at = &stream->net->dirty;
+    while (*at != stream)
+        at = &(*at)->next_dirty;
+    *at = stream->next_dirty;
+    stream->is_dirty = false;
+}
+
+void vf_stream_flush(struct vf_stream *stream)
+{
+    unlink_dirty(stream);
+    if (stream->out != NULL && stream->io.fd >= 0)
+        offer(stream);
+}
+
+/* The budget has room again: those who had to stop reading go on. */
+static void feed_starved(struct vf_net *net)
+{
+    struct vf_stream *stream = net->starved;
+    net->starved = NULL;
+    while (stream != NULL) {
+        struct vf_stream *next = stream->next_starved;
+        stream->is_starved = false;
+        if (stream->io.fd >= 0)
+            vf_stream_yield(stream);
+        stream = next;
+    }
+}
+
+void vf_stream_starve(struct vf_stream *stream)
+{
+    if (stream->is_starved)
+        return;
+    stream->is_starved = true;
+    stream->next_starved = stream->net->starved;
+    stream->net->starved = stream;
+}
+
+static void unlink_starved(struct vf_stream *stream)
+{
+    struct vf_stream **at = &stream->net->starved;
+    if (!stream->is_starved)
+        return;
+    while (*at != stream)
+        at = &(*at)->next_starved;
+    *at = stream->next_starved;
+    stream->is_starved = false;
+}
+
+void vf_net_flush(struct vf_net *net)
+{
+    while (net->dirty != NULL) {
+        struct vf_stream *stream = net->dirty;
+        net->dirty = stream->next_dirty;
+        stream->is_dirty = false;
+        if (stream->out != NULL && stream->io.fd >= 0)
+            offer(stream);
+    }
+    net->scratch_used = 0;
+    if (net->starved != NULL && !vf_net_is_full(net))
+        feed_starved(net);
+}
+
+static void on_connect_event(struct vf_stream *stream)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+    getsockopt(stream->io.fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (error != 0) {
+        fail(stream, uv_translate_sys_error(error));
+        return;
+    }
+    stream->connecting = false;
+    stream->events->on_connected(stream);
+    if (stream->io.fd >= 0 && stream->out != NULL)
+        vf_stream_flush(stream);
+}
+
+static void on_ready(struct vf_io *io, uint32_t events)
+{
+    struct vf_stream *stream = (struct vf_stream *)io;
+    if (stream->connecting) {
+        if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0)
+            return;
+        on_connect_event(stream);
+        if (io->fd < 0)
+            return;
+    }
+    if ((events & EPOLLOUT) != 0 && stream->blocked) {
+        stream->blocked = false;
+        if (stream->out == NULL || offer(stream))
+            stream->events->on_drained(stream);
+        if (io->fd < 0)
+            return;
+    }
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0)
+        stream->broken = true;
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        stream->hung_up = true;
+    vf_net_flush(stream->net); /* on_drained may have queued what the next read would overwrite */
+    if (io->fd < 0)
+        return;
+    if (stream->yielded || (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+        stream->yielded = false;
+        stream->readable = true;
+        stream->events->on_readable(stream);
+    }
+}
+
+int vf_stream_open(struct vf_stream *stream, struct vf_net *net,
+                   const struct vf_stream_events *events, int fd)
+{
+    *stream = (struct vf_stream){
+        .io = {.fd = fd, .on_ready = on_ready}, .net = net, .events = events};
+    int rc = vf_reactor_add(net->reactor, &stream->io);
+    if (rc < 0)
+        stream->io.fd = -1;
+    return rc;
+}
+
+ssize_t vf_stream_read(struct vf_stream *stream, char *buffer, size_t len)
+{
+    vf_net_flush(stream->net);
+    if (stream->io.fd < 0) /* a write failed and the owner closed */
+        return UV_ECANCELED;
+    ssize_t n = recv(stream->io.fd, buffer, len, 0);
+    if (n < 0) {
+        n = uv_translate_sys_error(errno);
+        stream->readable = false;
+    } else if ((size_t)n < len && !stream->hung_up) {
+        stream->readable = false; /* drained: the next byte raises a new edge */
+    } else if (n == 0) {
+        stream->readable = false;
+    }
+    return n;
+}
+
+void vf_stream_yield(struct vf_stream *stream)
+{
+    stream->yielded = true;
+    vf_reactor_rearm(stream->net->reactor, &stream->io);
+}
+
+void vf_stream_add(struct vf_stream *stream, struct vf_str slice)
+{
+    if (slice.len == 0 || stream->io.fd < 0)
+        return;
+    if (stream->out == NULL && (stream->out = take_outq(stream->net)) == NULL) {
+        shutdown(stream->io.fd, SHUT_RDWR); /* out of memory: the owner sees end of file soon */
+        return;
+    }
+    struct vf_outq *out = stream->out;
+    if (out->n_slices == SLICES) {
+        vf_stream_flush(stream);
+        if ((out = stream->out) == NULL) {
+            vf_stream_add(stream, slice);
+            return;
+        }
+    }
+    out->slices[out->n_slices++] = (struct iovec){(void *)(uintptr_t)slice.data, slice.len};
+    out->slice_bytes += slice.len;
+    if (!stream->is_dirty) {
+        stream->is_dirty = true;
+        stream->next_dirty = stream->net->dirty;
+        stream->net->dirty = stream;
+    }
+}
+
+size_t vf_stream_pending(const struct vf_stream *stream)
+{
+    const struct vf_outq *out = stream->out;
+    return out == NULL ? 0 : out->end - out->begin + out->slice_bytes;
+}
+
+void vf_stream_move_output(struct vf_stream *from, struct vf_stream *to)
+{
+    if (from->out == NULL)
+        return;
+    unlink_dirty(from);
+    if (keep_slices(from) == 0) {
+        struct vf_outq *out = from->out;
+        vf_stream_add(to, vf_str_make(out->buffer + out->begin, out->end - out->begin));
+        vf_stream_flush(to); /* copies at once: the buffer is about to be reused */
+    }
+    give_outq(from->net, from->out);
+    from->out = NULL;
+}
+
+void vf_stream_shutdown(struct vf_stream *stream)
+{
+    stream->shut = true;
+    vf_stream_flush(stream);
+    if (stream->io.fd >= 0 && stream->out == NULL)
+        shutdown(stream->io.fd, SHUT_WR);
+}
+
+void vf_stream_close(struct vf_stream *stream, bool reset)
+{
+    if (stream->io.fd < 0)
+        return;
+    unlink_dirty(stream);
+    unlink_starved(stream);
+    if (stream->out != NULL) {
+        give_outq(stream->net, stream->out);
+        stream->out = NULL;
+    }
+    if (reset) {
+        struct linger now = {.l_onoff = 1, .l_linger = 0};
+        setsockopt(stream->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    }
+    stream->blocked = false;
+    vf_reactor_close(stream->net->reactor, &stream->io);
+}

@@ -1,0 +1,112 @@
+/* net/stream.h - a connected socket with an output queue: write first, queue only what did not fit.
+ * Output is added as slices of borrowed memory and leaves in one writev when the current event is
+ * over (vf_net_flush); what the kernel does not take is copied then, so borrowed memory needs to
+ * live until the end of the event only. Idle streams own no buffers.
+ * The transport below (plain TCP now, TLS behind the same two functions) is hidden here. */
+#ifndef VF_NET_STREAM_H
+#define VF_NET_STREAM_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/str.h"
+#include "net/reactor.h"
+
+enum { VF_NET_READ_BYTES = 256 * 1024 };
+
+struct vf_outq; /* slices and unsent bytes of one stream */
+struct vf_stream;
+
+/* What the streams of a process share. Embedded in its owner. */
+struct vf_net {
+    struct vf_reactor *reactor;
+    struct vf_stream *dirty;   /* have output that was not offered to the kernel yet */
+    struct vf_stream *starved; /* wait until unsent bytes are below the budget again */
+    struct vf_outq *spare;     /* free list */
+    unsigned n_spare;
+    uint64_t buffered_bytes;   /* unsent, copied: bounded by max_buffered_bytes */
+    uint64_t max_buffered_bytes;
+    char *scratch;             /* small pieces that live until the end of the event */
+    size_t scratch_used;
+    char *read_buffer;         /* VF_NET_READ_BYTES, shared by all reads */
+};
+
+/* Events of a stream, the same for all of one kind. */
+struct vf_stream_events {
+    void (*on_connected)(struct vf_stream *stream); /* a connecting one; NULL for accepted ones */
+    void (*on_readable)(struct vf_stream *stream); /* read until short, or stop: see `readable` */
+    void (*on_drained)(struct vf_stream *stream);  /* everything queued was sent, after a wait */
+    void (*on_failed)(struct vf_stream *stream, int error); /* a write failed: UV_E* */
+};
+
+struct vf_stream {
+    struct vf_io io; /* first member */
+    struct vf_net *net;
+    const struct vf_stream_events *events;
+    struct vf_outq *out; /* NULL: nothing queued */
+    struct vf_stream *next_dirty, *next_starved;
+    uint64_t bytes_out;
+    bool is_dirty;
+    bool is_starved;
+    bool yielded;    /* on_readable is due even without an event */
+    bool readable;   /* there may be input that was not read yet */
+    bool hung_up;    /* the peer's end of file was announced: read up to it */
+    bool broken;     /* reset, or closed both ways: nothing can be sent any more */
+    bool blocked;    /* the kernel's buffer is full: on_drained follows */
+    bool shut;       /* shutdown(SHUT_WR) when drained */
+    bool connecting; /* output waits for the connection */
+};
+
+/* A stream that failed or was closed must not be freed within the event: its memory goes in the
+ * owner's after_event hook (net/reactor.h). */
+
+/* Prepares what the streams of `reactor` share. Returns 0 or UV_ENOMEM. */
+int vf_net_init(struct vf_net *net, struct vf_reactor *reactor, uint64_t max_buffered_bytes);
+void vf_net_deinit(struct vf_net *net);
+
+/* Offers all queued output to the kernel. Called after every event. */
+void vf_net_flush(struct vf_net *net);
+
+/* Returns `size` bytes (at most 64) that live until the end of the event; may flush first. */
+char *vf_net_scratch(struct vf_net *net, size_t size);
+
+/* Returns true when unsent bytes fill the budget: stop reading until something drained. */
+static inline bool vf_net_is_full(const struct vf_net *net)
+{
+    return net->buffered_bytes >= net->max_buffered_bytes;
+}
+
+/* Makes *stream of a connected (or connecting) non-blocking socket, which it owns, and registers
+ * it. Returns 0 or UV_E* (the socket stays the caller's then). */
+int vf_stream_open(struct vf_stream *stream, struct vf_net *net,
+                   const struct vf_stream_events *events, int fd);
+
+/* Reads at most `len` bytes. Returns their number, 0 at end of file, UV_EAGAIN or UV_E*. Flushes all
+ * streams first: their slices may point into the buffer that is filled again. */
+ssize_t vf_stream_read(struct vf_stream *stream, char *buffer, size_t len);
+
+/* Asks for another on_readable although input is left (fairness between streams). */
+void vf_stream_yield(struct vf_stream *stream);
+
+/* Asks for on_readable once the budget for unsent bytes has room (vf_net_is_full). */
+void vf_stream_starve(struct vf_stream *stream);
+
+/* Queues borrowed bytes, see above. */
+void vf_stream_add(struct vf_stream *stream, struct vf_str slice);
+
+/* Offers queued output to the kernel now; afterwards no borrowed memory is referred to. */
+void vf_stream_flush(struct vf_stream *stream);
+
+/* Returns the unsent bytes. */
+size_t vf_stream_pending(const struct vf_stream *stream);
+
+/* Moves what `from` has queued, unsent, in front of what `to` has. */
+void vf_stream_move_output(struct vf_stream *from, struct vf_stream *to);
+
+/* Sends end of file once everything queued was sent. */
+void vf_stream_shutdown(struct vf_stream *stream);
+
+/* Closes at once and drops what is queued; no event follows. `reset` sends RST instead of FIN. */
+void vf_stream_close(struct vf_stream *stream, bool reset);
+
+#endif

@@ -1,0 +1,160 @@
+#include "proxy/account.h"
+
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "proxy/access_log.h"
+#include "proxy/core.h"
+#include "proxy/downstream.h"
+
+static uint64_t us_between(uint64_t from_ns, uint64_t to_ns)
+{
+    return from_ns != 0 && to_ns > from_ns ? (to_ns - from_ns) / 1000 : 0;
+}
+
+static vf_count *class_of(vf_count *first_of_five, uint32_t status)
+{
+    uint32_t class = status / 100;
+    return &first_of_five[class >= 1 && class <= 5 ? class - 1 : 4];
+}
+
+static void count_totals(struct vf_exchange *ex, uint32_t status)
+{
+    struct vf_state_totals *totals = &ex->proxy->block->totals;
+    vf_count_add(&totals->requests, 1);
+    vf_count_add(&totals->bytes_in, ex->bytes_in);
+    vf_count_add(&totals->bytes_out, ex->bytes_out);
+    if (status != 0)
+        vf_count_add(class_of(&totals->responses_1xx, status), 1);
+    struct vf_state_listener *listener = &ex->proxy->block->listeners[ex->listener->slot];
+    vf_count_add(&listener->requests, 1);
+    vf_count_add(&listener->bytes_out, ex->bytes_out);
+}
+
+static void count_route(struct vf_exchange *ex, uint32_t status, uint64_t us)
+{
+    struct vf_state_route *route = &ex->proxy->block->routes[ex->route->slot];
+    struct vf_state_tenant *tenant =
+        &ex->proxy->block->tenants[vf_snap_tenant(ex->snapshot, ex->route->tenant)->slot];
+    vf_count_add(&route->requests, 1);
+    vf_count_add(&route->bytes_in, ex->bytes_in);
+    vf_count_add(&route->bytes_out, ex->bytes_out);
+    vf_count_add(&route->sum_us, us);
+    if (status >= 500)
+        vf_count_add(&route->class_5xx, 1);
+    else if (status >= 400)
+        vf_count_add(&route->class_4xx, 1);
+    vf_count_add(&tenant->requests, 1);
+    vf_count_add(&tenant->bytes_in, ex->bytes_in);
+    vf_count_add(&tenant->bytes_out, ex->bytes_out);
+}
+
+static void count_pool(struct vf_exchange *ex, uint32_t status, uint64_t us)
+{
+    struct vf_state_pool *pool = &ex->proxy->block->pools[ex->pool->slot];
+    vf_count_add(&pool->requests, 1);
+    vf_count_add(&pool->bytes_in, ex->bytes_in);
+    vf_count_add(&pool->bytes_out, ex->bytes_out);
+    vf_state_observe(&pool->latency, us);
+    vf_state_count_status(pool, ex->request.method, status);
+}
+
+static void count_backend(struct vf_exchange *ex, uint64_t us)
+{
+    struct vf_state_backend *backend = &ex->proxy->block->backends[ex->backend->slot];
+    vf_count_add(&backend->requests, 1);
+    vf_count_add(&backend->bytes_out, ex->bytes_in);
+    vf_count_add(&backend->sum_us, us);
+    vf_count_add(class_of(&backend->class_1xx, ex->upstream_status), 1);
+}
+
+void vf_account_enter_backend(struct vf_exchange *ex)
+{
+    ex->in_flight = true;
+    vf_count_add(&ex->proxy->block->backends[ex->backend->slot].in_flight, 1);
+}
+
+void vf_account_leave_backend(struct vf_exchange *ex)
+{
+    if (!ex->in_flight)
+        return;
+    ex->in_flight = false;
+    vf_count_add(&ex->proxy->block->backends[ex->backend->slot].in_flight, (uint64_t)-1);
+}
+
+void vf_account_fault(struct vf_exchange *ex, const struct vf_fault *fault, const char *side)
+{
+    struct vf_str id = ex->request_id;
+    vf_log_info(&ex->proxy->log, "message.refused",
+                "side=%s code=%s rule=%s section=%s offset=%zu client=%s request_id=%.*s backend=%.*s",
+                side, fault->code, fault->rule, fault->section, fault->offset,
+                ex->client != NULL ? vf_downstream_peer_text(ex->client).data : "-", (int)id.len,
+                id.data, ex->backend != NULL ? (int)ex->backend->address_text.len : 1,
+                ex->backend != NULL
+                    ? vf_snap_str(ex->snapshot, ex->backend->address_text).data
+                    : "-");
+}
+
+static struct vf_str field_value(struct vf_exchange *ex, struct vf_str name)
+{
+    const struct vf_field *field = vf_fields_find(&ex->request.fields, name);
+    return field != NULL ? field->value : vf_str_make("", 0);
+}
+
+static void write_access_log(struct vf_exchange *ex, uint32_t status, uint64_t us)
+{
+    const struct vf_snapshot *snapshot = ex->snapshot;
+    struct vf_access_record record = {
+        .wall_ms = vf_clock_wall_ms(),
+        .request_id = ex->request_id,
+        .listener = vf_snap_str(snapshot, ex->listener->name),
+        .client = ex->client_ip,
+        .method = ex->request.method_name,
+        .host = ex->host,
+        .path = ex->request.target,
+        .version_minor = ex->request.version_minor,
+        .status = status,
+        .reason = ex->reason != NULL ? vf_str_from(ex->reason) : vf_str_make("", 0),
+        .upstream_status = ex->upstream_status,
+        .tries = ex->n_tried + ex->retried,
+        .bytes_in = ex->bytes_in,
+        .bytes_out = ex->bytes_out,
+        .duration_us = us,
+        .connect_us = us_between(ex->connect_ns, ex->connected_ns),
+        .first_byte_us = us_between(ex->start_ns, ex->first_byte_ns),
+        .referer = field_value(ex, VF_STR("referer")),
+        .user_agent = field_value(ex, VF_STR("user-agent"))};
+    if (ex->route != NULL) {
+        record.route = vf_snap_str(snapshot, ex->route->name);
+        record.tenant =
+            vf_snap_str(snapshot, vf_snap_tenant(snapshot, ex->route->tenant)->name);
+    }
+    if (ex->pool != NULL)
+        record.pool = vf_snap_str(snapshot, ex->pool->name);
+    if (ex->backend != NULL)
+        record.backend = vf_snap_str(snapshot, ex->backend->address_text);
+    vf_access_log_write(ex->proxy->access_log, &record);
+}
+
+void vf_account_exchange(struct vf_exchange *ex)
+{
+    struct vf_proxy *proxy = ex->proxy;
+    uint32_t status = ex->head_sent ? ex->response.status : 0;
+    uint64_t us = us_between(ex->start_ns, vf_proxy_now_ns(proxy));
+    if (proxy->has_handler)
+        return; /* the admin address is not traffic */
+    count_totals(ex, status);
+    if (ex->route != NULL)
+        count_route(ex, status, us);
+    if (ex->pool != NULL)
+        count_pool(ex, status, us);
+    if (ex->upstream_status != 0)
+        count_backend(ex, us);
+    if (status >= 500 && ex->is_local)
+        vf_state_add_error(proxy->block, status, ex->reason != NULL ? ex->reason : "",
+                           ex->request.target.data, ex->request.target.len,
+                           ex->pool != NULL ? ex->pool->slot : UINT32_MAX,
+                           ex->backend != NULL ? ex->backend->slot : UINT32_MAX);
+    if (proxy->access_log != NULL)
+        write_access_log(ex, status, us);
+}

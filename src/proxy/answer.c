@@ -1,0 +1,138 @@
+/* proxy/answer.c - answers of our own: problem documents, redirects, fixed answers. */
+#include "base/clock.h"
+#include "http/method.h"
+#include "proxy/core.h"
+#include "proxy/downstream.h"
+#include "proxy/exchange.h"
+#include "proxy/upstream.h"
+
+static struct vf_str copy(struct vf_exchange *ex, struct vf_str text)
+{
+    char *kept = vf_arena_strndup(&ex->arena, text.data, text.len);
+    return vf_str_make(kept, kept != NULL ? text.len : 0);
+}
+
+void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str content_type,
+                        struct vf_str body, const struct vf_fields *fields)
+{
+    struct vf_str kept = copy(ex, body);
+    ex->is_local = true;
+    ex->handled = false;
+    vf_upstream_abandon(ex);
+    if (ex->client == NULL) {
+        vf_exchange_free(ex);
+        return;
+    }
+    if (fields != NULL)
+        ex->response.fields = *fields;
+    else
+        ex->response.fields = (struct vf_fields){0};
+    ex->response.status = status;
+    ex->response.reason = vf_status_reason(status);
+    ex->response.has_content_length = true;
+    ex->response.content_length = kept.len;
+    bool has_body = ex->request.method != VF_METHOD_HEAD && status != 204 && status != 304;
+    ex->response.framing = has_body && kept.len > 0 ? VF_FRAMING_LENGTH : VF_FRAMING_NONE;
+    vf_fields_add(&ex->response.fields, &ex->arena, VF_STR("Date"),
+                  copy(ex, vf_proxy_date(ex->proxy)));
+    if (content_type.len > 0)
+        vf_fields_add(&ex->response.fields, &ex->arena, VF_STR("Content-Type"), content_type);
+    vf_client_send_head(ex);
+    if (has_body && kept.len > 0)
+        vf_client_send_data(ex, kept);
+    ex->response_state = VF_FLOW_DONE;
+    vf_client_send_end(ex, NULL);
+}
+
+/* Browsers get HTML: Accept names text/html, and no kind of JSON before it. */
+static bool wants_html(struct vf_exchange *ex)
+{
+    struct vf_str accept = vf_fields_joined(&ex->request.fields, VF_FIELD_ACCEPT, &ex->arena), item;
+    while (vf_str_next_item(&accept, &item)) {
+        if (vf_str_starts(item, VF_STR("text/html")))
+            return true;
+        if (vf_str_starts(item, VF_STR("application/json")) ||
+            vf_str_starts(item, VF_STR("application/problem+json")))
+            return false;
+    }
+    return false;
+}
+
+struct text {
+    char *at, *end;
+};
+
+static void put(struct text *text, struct vf_str piece)
+{
+    size_t room = (size_t)(text->end - text->at);
+    size_t len = piece.len < room ? piece.len : room;
+    if (len > 0)
+        memcpy(text->at, piece.data, len);
+    text->at += len;
+}
+
+static void put_status(struct text *text, uint32_t status)
+{
+    char digits[20];
+    put(text, vf_str_make(digits, vf_u64_format(status, digits)));
+}
+
+static void put_json(struct text *text, struct vf_exchange *ex, uint32_t status,
+                     const char *reason, const char *detail)
+{
+    put(text, VF_STR("{\"type\":\"about:blank\",\"title\":\""));
+    put(text, vf_status_reason(status));
+    put(text, VF_STR("\",\"status\":"));
+    put_status(text, status);
+    put(text, VF_STR(",\"detail\":\""));
+    put(text, vf_str_from(detail));
+    put(text, VF_STR("\",\"code\":\""));
+    put(text, vf_str_from(reason));
+    put(text, VF_STR("\",\"request_id\":\""));
+    put(text, ex->request_id);
+    put(text, VF_STR("\"}\n"));
+}
+
+static void put_html(struct text *text, struct vf_exchange *ex, uint32_t status,
+                     const char *reason, const char *detail)
+{
+    put(text, VF_STR("<!doctype html><meta charset=\"utf-8\"><title>"));
+    put_status(text, status);
+    put(text, VF_STR(" "));
+    put(text, vf_status_reason(status));
+    put(text, VF_STR("</title><style>body{font:16px/1.5 system-ui,sans-serif;max-width:40em;"
+                     "margin:15vh auto;padding:0 1em;color:#222}small{color:#777}</style><h1>"));
+    put_status(text, status);
+    put(text, VF_STR(" "));
+    put(text, vf_status_reason(status));
+    put(text, VF_STR("</h1><p>"));
+    put(text, vf_str_from(detail));
+    put(text, VF_STR("</p><small>"));
+    put(text, vf_str_from(reason));
+    put(text, VF_STR(" &middot; request "));
+    put(text, ex->request_id);
+    put(text, VF_STR("</small>\n"));
+}
+
+void vf_exchange_problem(struct vf_exchange *ex, uint32_t status, const char *reason,
+                         const char *detail)
+{
+    char buffer[2048];
+    struct text text = {buffer, buffer + sizeof(buffer)};
+    struct vf_fields fields = {0};
+    bool html = wants_html(ex);
+    ex->reason = reason;
+    if (html)
+        put_html(&text, ex, status, reason, detail);
+    else
+        put_json(&text, ex, status, reason, detail);
+    if (ex->allow.len > 0)
+        vf_fields_add(&fields, &ex->arena, VF_STR("Allow"), ex->allow);
+    if (status == 503)
+        vf_fields_add(&fields, &ex->arena, VF_STR("Retry-After"), VF_STR("1"));
+    vf_fields_add(&fields, &ex->arena, VF_STR("Cache-Control"), VF_STR("no-store"));
+    vf_exchange_answer(ex, status,
+                       html ? VF_STR("text/html; charset=utf-8")
+                            : VF_STR("application/problem+json"),
+                       vf_str_make(buffer, (size_t)(text.at - buffer)), &fields);
+}

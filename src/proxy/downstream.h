@@ -1,0 +1,74 @@
+/* proxy/downstream.h - a client connection that speaks HTTP/1: bytes to exchanges, answers to bytes.
+ *
+ *   PROXY header -> [ idle -> head -> body -> wait for the answer ]* -> linger -> closed
+ *                                                              \-> tunnel -> closed
+ *
+ * One exchange at a time: pipelined requests wait as bytes and are answered in order. Owned by its
+ * proxy; closes itself. */
+#ifndef VF_PROXY_DOWNSTREAM_H
+#define VF_PROXY_DOWNSTREAM_H
+
+#include "net/stream.h"
+#include "proxy/exchange.h"
+#include "snapshot/layout.h"
+
+struct vf_acceptor;
+
+struct vf_downstream {
+    struct vf_stream stream; /* first member */
+    struct vf_proxy *proxy;
+    struct vf_acceptor *acceptor;      /* counted reference */
+    struct vf_downstream *next, *prev; /* among the proxy's connections */
+    struct vf_exchange *ex;            /* under way, or NULL */
+    struct vf_timer timer;
+    char *input; /* bytes kept: an incomplete head, or what follows a request; NULL: none */
+    uint32_t input_len, input_room;
+    uint32_t input_seen;          /* bytes of it that were searched for the end of a head */
+    uint32_t n_requests;
+    uint32_t listener_slot;       /* of the state area, as it was when accepted */
+    uint64_t discard_left;        /* request body bytes that are still read and dropped */
+    uint64_t stall_mark;          /* bytes_out when the timer last looked at a blocked client */
+    struct vf_snap_address peer;  /* of the client, or what the PROXY header says */
+    char peer_text[46];           /* peer's IP; empty: not made yet */
+    bool expects_proxy_header;
+    bool in_feed;    /* input is being worked on below us on the stack */
+    bool lingering;  /* answered and shut: read what comes until the client closes */
+    bool saw_eof;    /* the client sent end of file */
+    bool closing;    /* no further exchange: close when everything was sent */
+    bool is_dead;    /* closed; freed after the event */
+};
+
+/* Takes over the accepted socket `fd`. Closes it when out of memory. */
+void vf_downstream_accept(struct vf_acceptor *acceptor, int fd, const struct vf_snap_address *peer);
+
+/* Closes at once, telling the exchange. */
+void vf_downstream_close(struct vf_downstream *client, const char *reason);
+
+/* The proxy drains: close when idle, else after the exchange. `now`: idle ones at once. */
+void vf_downstream_drain(struct vf_downstream *client, bool now);
+
+/* For the exchange. Sends ex->response: the status line, its fields that are not dropped, framing
+ * and connection fields. An interim head has no framing. */
+void vf_client_send_interim(struct vf_exchange *ex);
+void vf_client_send_head(struct vf_exchange *ex);
+/* Sends content; the slice is borrowed until the end of the event. */
+void vf_client_send_data(struct vf_exchange *ex, struct vf_str slice);
+/* The answer is complete. `trailers` may be NULL. Ends the exchange if the request is complete, and
+ * frees it. */
+void vf_client_send_end(struct vf_exchange *ex, const struct vf_fields *trailers);
+/* The answer cannot be completed: closes so that the client notices. Frees the exchange. */
+void vf_client_abort(struct vf_exchange *ex);
+/* The exchange takes request body bytes again. */
+void vf_client_resume(struct vf_exchange *ex);
+/* Raw bytes of a tunnel, and its end. */
+void vf_client_tunnel_end(struct vf_exchange *ex);
+/* Returns true while sent bytes wait for the client: do not read more for it. */
+bool vf_client_is_blocked(const struct vf_exchange *ex);
+
+/* The client's IP address as text, made once per connection. */
+struct vf_str vf_downstream_peer_text(struct vf_downstream *client);
+
+/* Frees what was closed in this event. */
+void vf_downstream_reap(struct vf_proxy *proxy);
+
+#endif

@@ -1,0 +1,149 @@
+/* proxy/exchange.h - one request and its answer, whatever the protocol on either side.
+ *
+ *   downstream codec --on_request*--> exchange --vf_upstream_*--> upstream codec
+ *   downstream codec <--vf_client_*--  exchange <--on_response*--  upstream codec
+ *
+ * The request and the answer are two small machines of their own:
+ *   IDLE -> HEAD -> BODY -> DONE;  HEAD -> DONE without a body;  any live state -> FAILED
+ * An exchange pins its snapshot and owns an arena, where heads and all derived texts live. Owned by
+ * its downstream connection; freed when both machines have come to an end. */
+#ifndef VF_PROXY_EXCHANGE_H
+#define VF_PROXY_EXCHANGE_H
+
+#include "base/arena.h"
+#include "base/timer.h"
+#include "http/h1.h"
+#include "http/message.h"
+#include "http/target.h"
+#include "snapshot/layout.h"
+
+struct vf_downstream;
+struct vf_proxy;
+struct vf_snapshot;
+struct vf_upstream;
+
+enum vf_flow_state { VF_FLOW_IDLE = 0, VF_FLOW_HEAD, VF_FLOW_BODY, VF_FLOW_DONE, VF_FLOW_FAILED };
+
+/* How a connection to a backend failed an exchange. */
+enum vf_upstream_failure {
+    VF_UPSTREAM_CONNECT = 0, /* no connection was made: nothing was sent */
+    VF_UPSTREAM_CONNECT_TIMEOUT,
+    VF_UPSTREAM_CLOSED,  /* before the first byte of an answer */
+    VF_UPSTREAM_TIMEOUT, /* no first byte, or the next one, in time */
+    VF_UPSTREAM_CUT,     /* within the answer */
+    VF_UPSTREAM_MALFORMED
+};
+
+enum { VF_TRIES = 4 /* backends that one exchange may try */ };
+
+struct vf_exchange {
+    struct vf_exchange *next; /* in the free list */
+    struct vf_proxy *proxy;
+    struct vf_downstream *client;  /* NULL once it has gone */
+    struct vf_upstream *upstream;  /* the connection in use, or NULL */
+    struct vf_snapshot *snapshot;  /* pinned */
+    struct vf_arena arena;
+    const struct vf_snap_listener *listener;
+    const struct vf_snap_route *route; /* NULL: none, or not chosen yet */
+    const struct vf_snap_pool *pool;
+    const struct vf_snap_backend *backend;
+    uint32_t pool_index, backend_index;
+    const struct vf_snap_policy *policy;
+    struct vf_timer total_timer; /* timeouts.total */
+
+    struct vf_head request;
+    struct vf_h1 request_parser; /* of an HTTP/1 client */
+    struct vf_target target;
+    struct vf_path path;
+    struct vf_str host;           /* what is routed on: lower or upper case, with port */
+    struct vf_str forward_target; /* request-target for the backend */
+    struct vf_str forward_host;   /* Host for the backend */
+    struct vf_str request_id;
+    struct vf_str allow; /* of a 405; else empty */
+    struct vf_str client_ip;  /* text; behind trusted proxies: the real client's */
+    struct vf_str request_body; /* whole, when a handler answers; NULL data otherwise */
+    size_t request_body_room;
+
+    struct vf_head response;
+    struct vf_h1 response_parser; /* of an HTTP/1 backend */
+
+    enum vf_flow_state request_state, response_state;
+    bool head_sent;        /* a final answer's head has left: no other answer is possible */
+    bool is_local;         /* the answer is our own */
+    bool is_tunnel;        /* 101: both sides are bytes now */
+    bool close_client;     /* Connection: close in the answer, and close behind it */
+    bool chunk_answer;     /* the answer goes to an HTTP/1 client in chunks */
+    bool chunk_request;    /* the request goes to an HTTP/1 backend in chunks */
+    bool on_reused;        /* the upstream connection served an exchange before */
+    bool retried;          /* the one second try on a fresh connection was used */
+    bool replayable;       /* all content sent so far is in `replay` */
+    bool in_flight;        /* counted in the backend's gauge */
+    bool trusted;          /* the peer is a trusted proxy: believe its forwarding fields */
+    bool set_cookie;       /* send the sticky cookie */
+    bool was_full;         /* a backend was at its connection limit */
+    bool handled;          /* handed to the handler, which has not answered */
+    struct vf_str replay;     /* request content so far, to be sent once more; arena */
+    size_t replay_room;
+    uint32_t tried[VF_TRIES]; /* backend indexes */
+    uint32_t n_tried;
+    uint32_t upstream_status;
+    enum vf_upstream_failure last_failure; /* to connect, of the backends tried */
+    const char *reason; /* stable reason code of an answer of our own, or why it failed; or NULL */
+
+    uint64_t start_ns, connect_ns, connected_ns, sent_ns, first_byte_ns;
+    uint64_t bytes_in, bytes_out; /* content, both heads excluded */
+};
+
+/* Makes an exchange on the newest snapshot for a client connection. Returns NULL when out of
+ * memory. */
+struct vf_exchange *vf_exchange_new(struct vf_proxy *proxy, struct vf_downstream *client,
+                                    const struct vf_snap_listener *listener);
+
+/* From the downstream codec. ex->request is filled; *target and host not yet judged. */
+void vf_exchange_on_request(struct vf_exchange *ex);
+void vf_exchange_on_request_data(struct vf_exchange *ex, struct vf_str slice);
+void vf_exchange_on_request_end(struct vf_exchange *ex);
+/* The codec refused the request (head or body): answer and close. */
+void vf_exchange_on_fault(struct vf_exchange *ex, const struct vf_fault *fault);
+/* The client did not send in time: 408. */
+void vf_exchange_on_client_timeout(struct vf_exchange *ex);
+/* The client is gone; the codec forgets `ex` after this call. */
+void vf_exchange_on_client_gone(struct vf_exchange *ex, const char *reason);
+/* Everything sent to the client has left: read on. */
+void vf_exchange_on_client_drained(struct vf_exchange *ex);
+/* Returns true while the exchange takes request body bytes. */
+bool vf_exchange_wants_body(const struct vf_exchange *ex);
+
+/* From the upstream codec. */
+void vf_exchange_on_connected(struct vf_exchange *ex); /* a new connection stands */
+void vf_exchange_on_interim(struct vf_exchange *ex);  /* 1xx in ex->response, not 101 */
+void vf_exchange_on_response(struct vf_exchange *ex); /* final head (or 101) in ex->response */
+void vf_exchange_on_response_data(struct vf_exchange *ex, struct vf_str slice);
+void vf_exchange_on_response_end(struct vf_exchange *ex);
+/* Everything sent to the backend has left. */
+void vf_exchange_on_upstream_drained(struct vf_exchange *ex);
+/* The connection ended: refused, reset, timed out, malformed. It was given back already. `fault` is
+ * NULL unless the answer was malformed. */
+void vf_exchange_on_upstream_failed(struct vf_exchange *ex, enum vf_upstream_failure failure,
+                                    const struct vf_fault *fault);
+
+/* Answers with a problem document (RFC 9457) or a small HTML page, by Accept. `reason` is a stable
+ * code; `detail` one sentence for people. */
+void vf_exchange_problem(struct vf_exchange *ex, uint32_t status, const char *reason,
+                         const char *detail);
+
+/* Answers with `body`, which is copied. `fields` holds further fields as name, value pairs in text
+ * that lives as long as the exchange; may be NULL. */
+void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str content_type,
+                        struct vf_str body, const struct vf_fields *fields);
+
+/* Ends the bookkeeping (counters, log) and frees the exchange. The caller has forgotten it. */
+void vf_exchange_free(struct vf_exchange *ex);
+
+/* Frees the memory of exchanges that ended in this event. */
+void vf_exchange_reap(struct vf_proxy *proxy);
+
+/* Applies header edits to a list of fields (remove, set, add), in the exchange's arena. */
+void vf_exchange_edit(struct vf_exchange *ex, struct vf_fields *fields, struct vf_snap_list edits);
+
+#endif

@@ -1,0 +1,395 @@
+#include "proxy/forward.h"
+
+#include <arpa/inet.h>
+#include <uv.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "http/method.h"
+#include "proxy/core.h"
+#include "proxy/downstream.h"
+#include "proxy/sticky.h"
+#include "snapshot/router.h"
+
+enum { REQUEST_ID_BYTES = 32, MAX_REQUEST_ID_BYTES = 128 };
+
+/* Who asks */
+
+static bool is_request_id(struct vf_str id)
+{
+    for (size_t i = 0; i < id.len; i++) {
+        char c = vf_lower(id.data[i]);
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' ||
+              c == ':'))
+            return false;
+    }
+    return id.len > 0 && id.len <= MAX_REQUEST_ID_BYTES;
+}
+
+static struct vf_str make_request_id(struct vf_exchange *ex)
+{
+    static const char digits[] = "0123456789abcdef";
+    struct vf_proxy *proxy = ex->proxy;
+    uint64_t n = ++proxy->id_counter;
+    uint64_t words[2] = {vf_hash_mix(proxy->id_seed[0] + n), vf_hash_mix(proxy->id_seed[1] ^ n)};
+    char *id = vf_arena_alloc(&ex->arena, REQUEST_ID_BYTES);
+    if (id == NULL)
+        return vf_str_make("", 0);
+    for (int i = 0; i < REQUEST_ID_BYTES; i++)
+        id[i] = digits[words[i / 16] >> (i % 16 * 4) & 15];
+    return vf_str_make(id, REQUEST_ID_BYTES);
+}
+
+static bool parse_ip(struct vf_str text, struct vf_snap_address *out)
+{
+    char copy[64];
+    if (text.len > 2 && text.data[0] == '[') { /* "[v6]" or "[v6]:port", as Forwarded has it */
+        const char *end = memchr(text.data, ']', text.len);
+        if (end == NULL)
+            return false;
+        text = vf_str_make(text.data + 1, (size_t)(end - text.data - 1));
+    }
+    if (text.len == 0 || text.len >= sizeof(copy))
+        return false;
+    memcpy(copy, text.data, text.len);
+    copy[text.len] = '\0';
+    memset(out, 0, sizeof(*out));
+    out->family = VF_FAMILY_IPV4;
+    if (inet_pton(AF_INET, copy, out->ip) == 1)
+        return true;
+    out->family = VF_FAMILY_IPV6;
+    return inet_pton(AF_INET6, copy, out->ip) == 1;
+}
+
+/* The last address of X-Forwarded-For that no trusted proxy of ours added. */
+static struct vf_str real_client(struct vf_exchange *ex, struct vf_str list, struct vf_str peer)
+{
+    struct vf_str result = peer;
+    while (list.len > 0) {
+        size_t start = list.len;
+        while (start > 0 && list.data[start - 1] != ',')
+            start--;
+        struct vf_str item = vf_str_trim(vf_str_make(list.data + start, list.len - start));
+        struct vf_snap_address address;
+        list.len = start > 0 ? start - 1 : 0;
+        if (!parse_ip(item, &address))
+            return result;
+        result = item;
+        if (!vf_snapshot_is_trusted(ex->snapshot, address.family, address.ip))
+            return result;
+    }
+    return result;
+}
+
+static bool peer_is_trusted(const struct vf_exchange *ex)
+{
+    const struct vf_snap_address *peer = &ex->client->peer;
+    return vf_snap_count(ex->snapshot, VF_SNAP_NETWORKS) > 0 &&
+           vf_snapshot_is_trusted(ex->snapshot, peer->family, peer->ip);
+}
+
+void vf_forward_identify(struct vf_exchange *ex)
+{
+    struct vf_fields *fields = &ex->request.fields;
+    ex->client_ip = vf_downstream_peer_text(ex->client);
+    ex->trusted = peer_is_trusted(ex);
+    if (ex->trusted) {
+        const struct vf_field *id = vf_fields_get(fields, VF_FIELD_X_REQUEST_ID);
+        if (id != NULL && is_request_id(id->value))
+            ex->request_id = id->value;
+        if (vf_fields_have(fields, VF_FIELD_X_FORWARDED_FOR))
+            ex->client_ip =
+                real_client(ex, vf_fields_joined(fields, VF_FIELD_X_FORWARDED_FOR, &ex->arena),
+                            ex->client_ip);
+    }
+    if (ex->request_id.len == 0)
+        ex->request_id = make_request_id(ex);
+}
+
+/* Fields */
+
+static void drop(struct vf_fields *fields, enum vf_field_id id)
+{
+    if (!vf_fields_have(fields, id))
+        return;
+    for (uint32_t i = 0; i < fields->count; i++)
+        if (fields->list[i].id == id)
+            fields->list[i].dropped = true;
+}
+
+static void drop_named(struct vf_fields *fields, struct vf_str name)
+{
+    for (uint32_t i = 0; i < fields->count; i++)
+        if (vf_str_ieq(fields->list[i].name, name))
+            fields->list[i].dropped = true;
+}
+
+static void add(struct vf_exchange *ex, struct vf_fields *fields, struct vf_str name,
+                struct vf_str value)
+{
+    if (value.data != NULL)
+        vf_fields_add(fields, &ex->arena, name, value); /* without memory the field is missing */
+}
+
+void vf_exchange_edit(struct vf_exchange *ex, struct vf_fields *fields, struct vf_snap_list edits)
+{
+    for (uint32_t i = 0; i < edits.count; i++) {
+        const struct vf_snap_field_op *op = vf_snap_op(ex->snapshot, edits.first + i);
+        struct vf_str name = vf_snap_str(ex->snapshot, op->name);
+        if (op->kind != VF_FIELD_ADD)
+            drop_named(fields, name);
+        if (op->kind != VF_FIELD_REMOVE)
+            add(ex, fields, name, vf_snap_str(ex->snapshot, op->value));
+    }
+}
+
+static struct vf_str join(struct vf_exchange *ex, struct vf_str first, struct vf_str separator,
+                          struct vf_str second)
+{
+    char *text = vf_arena_alloc(&ex->arena, first.len + separator.len + second.len);
+    if (text == NULL)
+        return vf_str_make(NULL, 0);
+    memcpy(text, first.data, first.len);
+    memcpy(text + first.len, separator.data, separator.len);
+    memcpy(text + first.len + separator.len, second.data, second.len);
+    return vf_str_make(text, first.len + separator.len + second.len);
+}
+
+/* Adds `value` to the list in the field `id`, or begins it. */
+static void append(struct vf_exchange *ex, struct vf_fields *fields, enum vf_field_id id,
+                   struct vf_str name, struct vf_str value, bool keep_old)
+{
+    if (keep_old && vf_fields_have(fields, id)) {
+        struct vf_str old = vf_fields_joined(fields, id, &ex->arena);
+        value = join(ex, old, VF_STR(", "), value);
+    }
+    drop(fields, id);
+    add(ex, fields, name, value);
+}
+
+static void add_via(struct vf_exchange *ex, struct vf_fields *fields, uint32_t version_minor)
+{
+    append(ex, fields, VF_FIELD_VIA, VF_STR("Via"),
+           version_minor == 0 ? VF_STR("1.0 veloflux") : VF_STR("1.1 veloflux"), true);
+}
+
+static void add_x_forwarded(struct vf_exchange *ex, struct vf_fields *fields)
+{
+    append(ex, fields, VF_FIELD_X_FORWARDED_FOR, VF_STR("X-Forwarded-For"),
+           vf_downstream_peer_text(ex->client), ex->trusted);
+    if (!ex->trusted || !vf_fields_have(fields, VF_FIELD_X_FORWARDED_PROTO)) {
+        drop(fields, VF_FIELD_X_FORWARDED_PROTO);
+        add(ex, fields, VF_STR("X-Forwarded-Proto"), VF_STR("http"));
+    }
+    if (ex->trusted && vf_fields_have(fields, VF_FIELD_X_FORWARDED_HOST))
+        return;
+    drop(fields, VF_FIELD_X_FORWARDED_HOST);
+    if (ex->host.len > 0)
+        add(ex, fields, VF_STR("X-Forwarded-Host"), ex->host);
+}
+
+/* "for=192.0.2.1;host=example.com;proto=http" (RFC 7239 section 4). */
+static void add_forwarded(struct vf_exchange *ex, struct vf_fields *fields)
+{
+    struct vf_str peer = vf_downstream_peer_text(ex->client);
+    bool v6 = memchr(peer.data, ':', peer.len) != NULL;
+    struct vf_str value = join(ex, v6 ? VF_STR("for=\"[") : VF_STR("for="), peer,
+                               v6 ? VF_STR("]\"") : VF_STR(""));
+    if (value.data != NULL && ex->host.len > 0) {
+        value = join(ex, value, VF_STR(";host=\""), ex->host);
+        if (value.data != NULL)
+            value = join(ex, value, VF_STR("\""), VF_STR(""));
+    }
+    if (value.data != NULL)
+        value = join(ex, value, VF_STR(";proto="), VF_STR("http"));
+    if (value.data != NULL)
+        append(ex, fields, VF_FIELD_FORWARDED, VF_STR("Forwarded"), value, ex->trusted);
+}
+
+static void lower_max_forwards(struct vf_exchange *ex, struct vf_fields *fields)
+{
+    uint64_t hops;
+    const struct vf_field *field = vf_fields_get(fields, VF_FIELD_MAX_FORWARDS);
+    bool counts =
+        ex->request.method == VF_METHOD_TRACE || ex->request.method == VF_METHOD_OPTIONS;
+    if (field == NULL || !counts || !vf_str_to_u64(field->value, &hops) || hops == 0)
+        return;
+    char *text = vf_arena_alloc(&ex->arena, 20);
+    drop(fields, VF_FIELD_MAX_FORWARDS);
+    if (text != NULL)
+        add(ex, fields, VF_STR("Max-Forwards"), vf_str_make(text, vf_u64_format(hops - 1, text)));
+}
+
+/* Targets */
+
+static struct vf_str variable(struct vf_exchange *ex, struct vf_str *rest,
+                              const struct vf_route_match *match)
+{
+    static const struct vf_str names[] = {{"host", 4}, {"path", 4}, {"query", 5}};
+    const struct vf_str values[] = {ex->host, ex->path.text, ex->target.query};
+    char c = rest->len > 1 ? rest->data[1] : '\0';
+    size_t taken = 1;
+    struct vf_str value = VF_STR("$");
+    if (c == '$') {
+        taken = 2;
+    } else if (c >= '0' && c <= '9') {
+        unsigned group = (unsigned)(c - '0');
+        taken = 2;
+        value = vf_str_make("", 0);
+        if (group < match->n_captures && match->captures[group].start != UINT32_MAX)
+            value = vf_str_make(ex->path.text.data + match->captures[group].start,
+                                match->captures[group].end - match->captures[group].start);
+    } else {
+        for (size_t i = 0; i < 3; i++)
+            if (vf_str_starts(vf_str_make(rest->data + 1, rest->len - 1), names[i])) {
+                taken = 1 + names[i].len;
+                value = values[i];
+            }
+    }
+    rest->data += taken;
+    rest->len -= taken;
+    return value;
+}
+
+struct vf_str vf_forward_expand(struct vf_exchange *ex, struct vf_str template,
+                                const struct vf_route_match *match)
+{
+    struct vf_str rest = template;
+    size_t len = 0;
+    for (int pass = 0;; pass++) { /* measure, then write */
+        char *text = pass == 0 ? NULL : vf_arena_alloc(&ex->arena, len + 1);
+        if (pass == 1 && text == NULL)
+            return vf_str_make(NULL, 0);
+        size_t at = 0;
+        for (rest = template; rest.len > 0;) {
+            struct vf_str piece = vf_str_make(rest.data, 1);
+            if (rest.data[0] == '$') {
+                piece = variable(ex, &rest, match);
+            } else {
+                rest.data++;
+                rest.len--;
+            }
+            if (pass == 1 && piece.len > 0)
+                memcpy(text + at, piece.data, piece.len);
+            at += piece.len;
+        }
+        if (pass == 1)
+            return vf_str_make(text, at);
+        len = at;
+    }
+}
+
+static struct vf_str with_query(struct vf_exchange *ex, struct vf_str path)
+{
+    if (!ex->target.has_query || path.data == NULL)
+        return path;
+    return join(ex, path, VF_STR("?"), ex->target.query);
+}
+
+static struct vf_str rewritten_path(struct vf_exchange *ex, const struct vf_route_match *match)
+{
+    const struct vf_snap_route *route = ex->route;
+    struct vf_str path = ex->path.text, rewrite = vf_snap_str(ex->snapshot, route->rewrite);
+    struct vf_str rest = vf_str_make(path.data + match->prefix_bytes,
+                                     path.len - match->prefix_bytes);
+    if (route->path_kind == VF_PATH_REGEX)
+        return vf_forward_expand(ex, rewrite, match);
+    if (route->path_kind == VF_PATH_EXACT)
+        return route->has_rewrite ? rewrite : VF_STR("/");
+    if (!route->has_rewrite)
+        return rest.len > 0 && rest.data[0] == '/' ? rest : join(ex, VF_STR("/"), rest, VF_STR(""));
+    if (rewrite.len > 0 && rewrite.data[rewrite.len - 1] == '/' && rest.len > 0 &&
+        rest.data[0] == '/')
+        rest = vf_str_make(rest.data + 1, rest.len - 1);
+    struct vf_str joined = join(ex, rewrite, VF_STR(""), rest);
+    return joined.len > 0 || joined.data == NULL ? joined : VF_STR("/");
+}
+
+static struct vf_str choose_target(struct vf_exchange *ex, const struct vf_route_match *match)
+{
+    if (ex->target.form == VF_TARGET_ASTERISK ||
+        (ex->target.form == VF_TARGET_ABSOLUTE && ex->target.path.data[0] == '*'))
+        return VF_STR("*");
+    if (ex->route->strip_prefix || ex->route->has_rewrite)
+        return with_query(ex, rewritten_path(ex, match));
+    if (ex->path.had_dots)
+        return with_query(ex, ex->path.text);
+    if (ex->target.form == VF_TARGET_ORIGIN)
+        return ex->request.target;
+    return with_query(ex, ex->target.path);
+}
+
+/* The edits of the configuration; a Host that they set is for the backend, and framing stays ours. */
+static void edit_request(struct vf_exchange *ex, struct vf_fields *fields)
+{
+    if (ex->listener->edits.request.count + ex->route->edits.request.count == 0)
+        return;
+    vf_exchange_edit(ex, fields, ex->listener->edits.request);
+    vf_exchange_edit(ex, fields, ex->route->edits.request);
+    for (uint32_t i = 0; i < fields->count; i++)
+        if (fields->list[i].id == VF_FIELD_HOST && !fields->list[i].dropped)
+            ex->forward_host = fields->list[i].value;
+    vf_fields_drop_hop_by_hop(fields);
+}
+
+int vf_forward_request(struct vf_exchange *ex, const struct vf_route_match *match)
+{
+    struct vf_fields *fields = &ex->request.fields;
+    ex->forward_target = choose_target(ex, match);
+    if (ex->forward_target.data == NULL)
+        return UV_ENOMEM;
+    vf_fields_drop_hop_by_hop(fields);
+    if (ex->request.framing != VF_FRAMING_CHUNKED)
+        drop(fields, VF_FIELD_TRAILER);
+    if (ex->request.version_minor == 0)
+        drop(fields, VF_FIELD_EXPECT); /* RFC 9110 section 10.1.1 */
+    ex->forward_host = ex->host;
+    edit_request(ex, fields);
+    lower_max_forwards(ex, fields);
+    if (ex->pool->flags & VF_POOL_VIA_REQUEST)
+        add_via(ex, fields, ex->request.version_minor);
+    if (ex->pool->flags & VF_POOL_X_FORWARDED)
+        add_x_forwarded(ex, fields);
+    if (ex->pool->flags & VF_POOL_FORWARDED)
+        add_forwarded(ex, fields);
+    drop(fields, VF_FIELD_X_REQUEST_ID);
+    add(ex, fields, VF_STR("X-Request-Id"), ex->request_id);
+    return 0;
+}
+
+/* Answers */
+
+static void add_sticky_cookie(struct vf_exchange *ex, struct vf_fields *fields)
+{
+    char *text = vf_arena_alloc(&ex->arena, VF_STICKY_FIELD_BYTES);
+    if (text == NULL)
+        return;
+    size_t len = vf_sticky_field(ex->snapshot, ex->pool_index, ex->backend_index,
+                                 vf_clock_wall_ms(), false, text);
+    if (len > 0)
+        add(ex, fields, VF_STR("Set-Cookie"), vf_str_make(text, len));
+}
+
+void vf_forward_response(struct vf_exchange *ex)
+{
+    struct vf_fields *fields = &ex->response.fields;
+    vf_fields_drop_hop_by_hop(fields);
+    if (ex->response.framing != VF_FRAMING_CHUNKED)
+        drop(fields, VF_FIELD_TRAILER);
+    if (ex->response.status >= 200 && !vf_fields_have(fields, VF_FIELD_DATE)) {
+        struct vf_str now = vf_proxy_date(ex->proxy); /* RFC 9110 section 6.6.1 */
+        add(ex, fields, VF_STR("Date"),
+            vf_str_make(vf_arena_strndup(&ex->arena, now.data, now.len), now.len));
+    }
+    if (ex->response.status < 200)
+        return;
+    if (ex->pool->flags & VF_POOL_VIA_RESPONSE)
+        add_via(ex, fields, ex->response.version_minor);
+    if (ex->set_cookie)
+        add_sticky_cookie(ex, fields);
+    if (ex->listener->edits.response.count + ex->route->edits.response.count == 0)
+        return;
+    vf_exchange_edit(ex, fields, ex->listener->edits.response);
+    vf_exchange_edit(ex, fields, ex->route->edits.response);
+    vf_fields_drop_hop_by_hop(fields);
+}

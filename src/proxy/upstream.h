@@ -1,0 +1,51 @@
+/* proxy/upstream.h - connections to backends that speak HTTP/1, kept between exchanges.
+ *
+ *   connecting -> head -> body -> idle -> head ...        one exchange at a time
+ *                            \-> tunnel -> closed
+ *
+ * Connections are kept per backend (its stable id), last in first out, so that few stay warm and the
+ * oldest age out. A kept one that becomes readable was closed by the backend, or says something
+ * nobody asked for: it is dropped (RFC 9112 section 9.5). */
+#ifndef VF_PROXY_UPSTREAM_H
+#define VF_PROXY_UPSTREAM_H
+
+#include "proxy/exchange.h"
+
+struct vf_upstreams;
+
+int vf_upstreams_new(struct vf_proxy *proxy, struct vf_upstreams **out);
+
+/* Follows a new snapshot: watches the names of its backends, drops connections to backends that
+ * are gone. */
+void vf_upstreams_publish(struct vf_upstreams *upstreams, struct vf_snapshot *snapshot);
+
+/* Closes kept connections to all backends (the proxy drains). */
+void vf_upstreams_drop_idle(struct vf_upstreams *upstreams);
+
+void vf_upstreams_free(struct vf_upstreams *upstreams);
+
+/* Frees what was closed in this event. */
+void vf_upstreams_reap(struct vf_upstreams *upstreams);
+
+/* Gives the exchange a connection to ex->backend: a kept one unless `fresh`, else a new one (its
+ * output waits until it stands). Returns 0; VF_ENOBACKEND when the pool's max_connections is
+ * reached; VF_ENOADDRESS; or UV_E* when connecting fails at once. */
+int vf_upstream_open(struct vf_exchange *ex, bool fresh);
+
+/* Sends the head of ex->request for ex->forward_target. */
+void vf_upstream_send_head(struct vf_exchange *ex);
+/* Sends content, or bytes of a tunnel; the slice is borrowed until the end of the event. */
+void vf_upstream_send_data(struct vf_exchange *ex, struct vf_str slice);
+/* The request is complete. */
+void vf_upstream_send_end(struct vf_exchange *ex, const struct vf_fields *trailers);
+/* The client sent end of file in a tunnel. */
+void vf_upstream_tunnel_end(struct vf_exchange *ex);
+
+/* Returns true while sent bytes wait for the backend, or the connection is not made yet. */
+bool vf_upstream_is_blocked(const struct vf_exchange *ex);
+/* The client takes bytes again: read on. */
+void vf_upstream_resume(struct vf_exchange *ex);
+/* Closes the connection; no callback follows. */
+void vf_upstream_abandon(struct vf_exchange *ex);
+
+#endif
