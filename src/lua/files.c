@@ -130,7 +130,7 @@ static int join_paths(const glob_t *found, char *out, size_t room)
 int vf_file_glob(const char *pattern, char *out, size_t room)
 {
     glob_t found;
-    int rc = glob(pattern, GLOB_NOSORT | GLOB_ERR, NULL, &found);
+    int rc = glob(pattern, GLOB_ERR, NULL, &found);
     if (rc == GLOB_NOMATCH)
         return 0;
     if (rc != 0)

@@ -1,0 +1,43 @@
+--- What may stand in a conf file: the node settings and the entities. And in a file that it includes:
+-- entities only.
+local schema = require "veloflux.model.schema"
+local common = require "veloflux.model.kinds.common"
+
+local function entities()
+  return {
+    { tenants = schema.list { default = {}, elements = require "veloflux.model.kinds.tenant",
+      description = "Whose routes answer for which hosts." } },
+    { pools = schema.list { default = {}, elements = require "veloflux.model.kinds.pool",
+      description = "Backends that serve the same." } },
+    { routes = schema.list { default = {}, elements = require "veloflux.model.kinds.route",
+      description = "Which requests go where." } },
+    { certificates = schema.unavailable { description = "Certificates for TLS." } },
+    { consumers = schema.unavailable { description = "Who uses the routes." } },
+    { plugins = schema.unavailable { description = "Plugins for everything." } },
+  }
+end
+
+local function is_built(value)
+  return value ~= "seed" or nil, "not available in this version: entities: seed"
+end
+
+local head = {
+  { entities = schema.string { default = "owned", one_of = { "owned", "seed" }, custom_validator = is_built,
+    description = "owned: this file is the truth for its entities; seed: it fills an empty store once." } },
+  { include = schema.list { default = {}, elements = schema.string { len_min = 1, expects = "a file or a pattern" },
+    description = "Files, or patterns like conf.d/*.yaml, whose entities are appended." } },
+}
+
+local M = {}
+
+M.file = schema.compile(schema.record {
+  default = {}, expects = "a map of settings",
+  fields = common.join(head, (require "veloflux.model.kinds.node").fields, entities()),
+})
+
+M.included = schema.compile(schema.record {
+  default = {}, expects = "a map of entities",
+  fields = entities(),
+})
+
+return M

@@ -1,0 +1,236 @@
+--- Conf files: from text to a checked model, or to all problems at once.
+-- A problem is {file, line, path, message}; `format` writes it as FILE:LINE: path: message.
+local document = require "veloflux.model.document"
+local reader = require "veloflux.model.reader"
+local scalars = require "veloflux.model.scalars"
+local check = require "veloflux.model.check"
+local model = require "veloflux.model"
+local grammar = require "veloflux.conf.grammar"
+local environment = require "veloflux.conf.environment"
+local node_check = require "veloflux.conf.node_check"
+local files = require "veloflux.conf.files"
+
+local M = {}
+
+local Loader = {}
+Loader.__index = Loader
+
+function Loader:note(file, line, path, message)
+  table.insert(self.problems, { file = file, line = line, path = path, message = message })
+end
+
+--- Returns the text of the source, its name for messages and the folder of relative paths.
+local function open_source(source)
+  if source.text then return source.text, source.name or "conf", source.dir or files.real_path "." end
+  local text, problem = files.read(source.path)
+  local folder = files.folder_of(source.path)
+  return text, source.path, files.real_path(folder) or folder, problem
+end
+
+--- Reads one text as `compiled`; notes what is wrong with it.
+function Loader:read(compiled, text, name, dir)
+  local doc, problem = document.parse(text, name)
+  if not doc then
+    table.insert(self.problems, problem)
+    return nil
+  end
+  self.documents[name] = doc
+  self.files[#self.files + 1] = name
+  self.reader:open(doc, dir)
+  if self.reader:is_null(0) then return compiled.from_default {} end
+  return compiled.read(self.reader, 0)
+end
+
+local function append(list, more)
+  for i = 1, #more do list[#list + 1] = more[i] end
+end
+
+function Loader:include_file(root, name)
+  local text, problem = files.read(name)
+  if not text then return self:note(name, nil, "", problem) end
+  local folder = files.folder_of(name)
+  local included = self:read(grammar.included, text, name, files.real_path(folder) or folder)
+  for _, kind in ipairs(included and model.KINDS or {}) do append(root[kind], included[kind]) end
+end
+
+--- Appends the entities of the files that `include` names.
+function Loader:include(root, name)
+  local folder = files.folder_of(name)
+  for i, pattern in ipairs(root.include) do
+    if pattern:sub(1, 1) ~= "/" and folder ~= "." then pattern = folder .. "/" .. pattern end
+    local paths = files.glob(pattern)
+    if not paths then
+      self:note_at({ "include", i }, "a folder of this pattern cannot be read")
+    elseif #paths == 0 and not pattern:find "[*?%[]" then
+      self:note_at({ "include", i }, "no such file")
+    end
+    for _, path in ipairs(paths or {}) do self:include_file(root, path) end
+  end
+end
+
+--- Returns the node at a list of keys and positions (from 1), or the deepest that is there.
+local function locate(doc, path)
+  local at = 0
+  for _, step in ipairs(path) do
+    local found
+    if type(step) == "string" then
+      found = document.find(doc, at, step)
+    else
+      found = doc.nodes[at].first
+      for _ = 2, step do found = found ~= 0 and doc.nodes[found].next or 0 end
+    end
+    if not found or found == 0 then return at end
+    at = found
+  end
+  return at
+end
+
+local function path_text(path)
+  local text = ""
+  for _, step in ipairs(path) do
+    text = text .. (type(step) == "number" and ("[%d]"):format(step - 1) or (text ~= "" and "." or "") .. step)
+  end
+  return text
+end
+
+--- Notes a problem of the main file at a list of keys and positions (from 1).
+function Loader:note_at(path, message)
+  local doc = self.main
+  self:note(doc.name, doc.nodes[locate(doc, path)].line, path_text(path), message)
+end
+
+local function position_of(doc, kind, node)
+  local list = document.find(doc, 0, kind)
+  local at, position = doc.nodes[list].first, 0
+  while at ~= 0 and at ~= node do at, position = doc.nodes[at].next, position + 1 end
+  return position
+end
+
+--- Says where a field of an entity stands: file, line and path, for model/check.lua.
+function Loader:place(root, kind, position, field)
+  local entity = root[kind][position]
+  local doc = self.documents[entity._file]
+  if not doc then return entity._file, entity._line, kind end
+  local value = document.find(doc, entity._node, field)
+  local line = doc.nodes[value or entity._node].line
+  return doc.name, line, ("%s[%d].%s"):format(kind, position_of(doc, kind, entity._node), field)
+end
+
+--- The default tenant is always there, and first.
+local function with_default_tenant(root, compiled)
+  local tenants = {}
+  for _, tenant in ipairs(root.tenants) do
+    table.insert(tenants, tenant.name == "default" and #tenants == 0 and 1 or #tenants + 1, tenant)
+  end
+  for i, tenant in ipairs(tenants) do
+    if tenant.name == "default" then
+      table.insert(tenants, 1, table.remove(tenants, i))
+      return tenants
+    end
+  end
+  local default = compiled.from_default {}
+  table.insert(tenants, 1, setmetatable({ name = "default", _line = 0, _file = "" }, getmetatable(default)))
+  return tenants
+end
+
+--- Makes lists that may be appended to: defaults are shared.
+local function own_lists(root)
+  for _, kind in ipairs(model.KINDS) do
+    if rawget(root, kind) == nil then root[kind] = {} end
+  end
+end
+
+function Loader:check(root)
+  local tenant_type = grammar.file.by_name.tenants.element
+  local result = { node = root, pools = root.pools, routes = root.routes,
+    tenants = with_default_tenant(root, tenant_type), source = self.main.name, files = self.files }
+  root.tenants = result.tenants
+  node_check.run(root, function(path, message) self:note_at(path, message) end)
+  check.run(result, function(...) return self:place(root, ...) end, self.problems)
+  return result
+end
+
+--- Sorts problems by file, in the order in which the files were read, and line.
+local function sort_problems(problems, names)
+  local order = {}
+  for i, name in ipairs(names) do order[name] = i end
+  for i, problem in ipairs(problems) do problem.nth = i end
+  table.sort(problems, function(a, b)
+    local file_a, file_b = order[a.file] or 0, order[b.file] or 0
+    if file_a ~= file_b then return file_a < file_b end
+    if (a.line or 0) ~= (b.line or 0) then return (a.line or 0) < (b.line or 0) end
+    return a.nth < b.nth
+  end)
+  for _, problem in ipairs(problems) do problem.nth = nil end
+end
+
+--- What can be known of a file that cannot be parsed: where its state lives.
+local function guess(text, dir)
+  local root = setmetatable({}, getmetatable(grammar.file.from_default {}))
+  local data_dir = ("\n" .. (text or "")):match "\ndata_dir:[ \t]*[\"']?([^\"'#\r\n]+)"
+  if data_dir then root.data_dir = scalars.join(data_dir:sub(1, 1) == "/" and "/" or dir, (data_dir:gsub("%s+$", ""))) end
+  return root
+end
+
+--- Makes the default of data_dir, which is relative to the folder of the conf file, absolute.
+local function place_data_dir(root, dir)
+  if rawget(root, "data_dir") == nil then root.data_dir = scalars.join(dir, "../data") end
+end
+
+function Loader:load_root(text, name, dir)
+  local root = self:read(grammar.file, text, name, dir)
+  if not root then return nil end
+  if root == grammar.file.default or next(root) == nil then
+    root = setmetatable({}, getmetatable(root))
+  end
+  self.main = self.documents[name]
+  place_data_dir(root, dir)
+  own_lists(root)
+  self:include(root, name)
+  environment.apply(root, grammar.file, self.env, function(variable, message)
+    self:note("environment", nil, variable, message)
+  end)
+  return root
+end
+
+--- Loads a conf file and all that it includes.
+-- @param options table:
+--   source   {path} of a file, or {text, name, dir}: a text, what messages call it and the folder that
+--            relative paths start from
+--   env      table or function(name) -> string or nil: the environment (default: the process's own)
+--   lenient  return the node settings, as far as they are known, of a file with errors too
+-- @return the model (model/init.lua; with lenient perhaps only its `node`), or nil; and the list of
+-- problems, empty when all is well
+function M.load(options)
+  local env = options.env or os.getenv
+  local lookup = type(env) == "table" and function(name) return env[name] end or env
+  local self = setmetatable({ env = lookup, reader = reader.new(lookup), documents = {}, files = {} }, Loader)
+  self.problems = self.reader.problems
+  local text, name, dir, problem = open_source(options.source)
+  local root, result
+  if not text then
+    self:note(name, nil, "", problem)
+  else
+    root = self:load_root(text, name, dir)
+    result = root and self:check(root)
+  end
+  if #self.problems > 0 then
+    sort_problems(self.problems, self.files)
+    if not options.lenient then return nil, self.problems end
+    if not root then
+      root = guess(text, dir)
+      place_data_dir(root, dir)
+      result = { node = root }
+    end
+  end
+  return result, self.problems
+end
+
+--- Writes a problem as FILE:LINE: path: message; what is not known is left out.
+function M.format(problem)
+  local place = problem.line and ("%s:%d"):format(problem.file, problem.line) or problem.file
+  local path = problem.path ~= "" and problem.path .. ": " or ""
+  return ("%s: %s%s"):format(place, path, problem.message)
+end
+
+return M

@@ -1,0 +1,157 @@
+--- What cannot be seen in one entity alone: unique names, references, whose host it is.
+-- `places` says where an entity stands, so that a problem names the line of the very field; it is a
+-- function(kind, position, field) -> file, line, path.
+local suggest = require "veloflux.model.suggest"
+
+local M = {}
+
+local Checker = {}
+Checker.__index = Checker
+
+function Checker:note(kind, position, field, message, ...)
+  local file, line, path = self.places(kind, position, field)
+  if select("#", ...) > 0 then message = message:format(...) end
+  table.insert(self.problems, { file = file, line = line, path = path, message = message })
+end
+
+--- Indexes tenants by name; every entity must belong to one of them.
+function Checker:tenants()
+  local names = {}
+  for i, tenant in ipairs(self.model.tenants) do
+    local name = tenant.name
+    if name and names[name] then
+      self:note("tenants", i, "name", "the name %s is already taken, on line %d", name, names[name]._line or 0)
+    elseif name then
+      names[name] = tenant
+    end
+  end
+  self.by_tenant = names
+end
+
+--- Indexes the entities of a kind by tenant and name.
+function Checker:names(kind)
+  local index = {}
+  for i, entity in ipairs(self.model[kind]) do
+    local tenant, name = entity.tenant, entity.name
+    local of_tenant = index[tenant]
+    if not of_tenant then
+      of_tenant = {}
+      index[tenant] = of_tenant
+    end
+    if not self.by_tenant[tenant] then
+      self:unknown_reference(kind, i, "tenant", "tenant", tenant, self.by_tenant)
+      self.by_tenant[tenant] = { name = tenant, hosts = {}, active = true } -- said once
+    end
+    if name and of_tenant[name] then
+      local earlier = of_tenant[name]
+      self:note(kind, i, "name", "the name %s is already taken, in %s:%d", name, earlier._file, earlier._line)
+    elseif name then
+      of_tenant[name] = entity
+    end
+  end
+  return index
+end
+
+function Checker:unknown_reference(kind, position, field, noun, name, ...)
+  local known = {}
+  for _, map in ipairs { ... } do
+    for other in pairs(map) do known[#known + 1] = other end
+  end
+  table.sort(known)
+  local nearest = suggest.nearest(name, known)
+  self:note(kind, position, field, 'unknown %s "%s"%s', noun, name,
+    nearest and (", did you mean %s?"):format(nearest) or "")
+end
+
+--- Resolves a pool's name for an entity of `tenant`: its own, or a shared one of default.
+local function find_pool(pools, tenant, name)
+  local own = pools[tenant] and pools[tenant][name]
+  if own then return own end
+  local platform = pools.default and pools.default[name]
+  return platform and platform.shared and platform or nil, platform
+end
+
+function Checker:routes(pools)
+  for i, route in ipairs(self.model.routes) do
+    local name = route.pool
+    if name then
+      local pool, unshared = find_pool(pools, route.tenant, name)
+      route._pool = pool
+      if not pool and unshared then
+        self:note("routes", i, "pool", "the pool %s of the default tenant is not shared", name)
+      elseif not pool then
+        self:unknown_reference("routes", i, "pool", "pool", name, pools[route.tenant] or {})
+      end
+    end
+  end
+end
+
+--- Maps each host that a tenant owns to the tenant's name.
+function Checker:owners()
+  local owners = {}
+  for i, tenant in ipairs(self.model.tenants) do
+    for _, host in ipairs(tenant.hosts) do
+      local key = host:lower()
+      if owners[key] and owners[key] ~= tenant.name then
+        self:note("tenants", i, "hosts", "the host %s belongs to the tenant %s", host, owners[key])
+      else
+        owners[key] = tenant.name
+      end
+    end
+  end
+  return owners
+end
+
+--- Returns the tenant that a host belongs to: named itself, or below a tenant's wildcard; else default.
+local function owner_of(owners, host)
+  if owners[host] then return owners[host] end
+  local parent = host:match "^[^.*]+(%..+)$"
+  return parent and owners["*" .. parent] or "default"
+end
+
+--- Returns the field that names the hosts of a route, and the hosts.
+function M.hosts_of(route)
+  if rawget(route, "host") then return "host", { route.host } end
+  if rawget(route, "hosts") then return "hosts", route.hosts end
+end
+
+function Checker:hosts()
+  local owners = self:owners()
+  if next(owners) == nil and #self.model.tenants == 1 then return end -- everything is the default tenant's
+  for i, route in ipairs(self.model.routes) do
+    local field, hosts = M.hosts_of(route)
+    local tenant = route.tenant
+    if not field and tenant ~= "default" and #self.by_tenant[tenant].hosts == 0 then
+      self:note("routes", i, "tenant", "the tenant %s has no hosts: the route would answer for none", tenant)
+    end
+    for _, host in ipairs(hosts or {}) do
+      local owner = owner_of(owners, host:lower())
+      if owner ~= tenant then
+        self:note("routes", i, field, "the host %s belongs to the tenant %s", host, owner)
+      end
+    end
+  end
+end
+
+--- Shared pools are the platform's to give.
+function Checker:pools()
+  for i, pool in ipairs(self.model.pools) do
+    if pool.shared and pool.tenant ~= "default" then
+      self:note("pools", i, "shared", "only pools of the default tenant can be shared")
+    end
+  end
+end
+
+--- Checks a model and resolves its references (route._pool). Appends to `problems`.
+-- @param places function(kind, position, field) -> file, line, path
+function M.run(model, places, problems)
+  local checker = setmetatable({ model = model, places = places, problems = problems }, Checker)
+  checker:tenants()
+  local pools = checker:names "pools"
+  checker:names "routes"
+  checker:pools()
+  checker:routes(pools)
+  checker:hosts()
+end
+
+return M

@@ -1,0 +1,101 @@
+--- The model: the node settings and the entities, each kind defined once by a schema.
+-- A model is a table:
+--   node      the record of kinds/node.lua
+--   tenants, pools, routes   lists of records; `default` is always the first tenant
+--   source    what it was read from, for messages
+-- Records are those of model/schema.lua: only what was said, defaults behind. Besides its fields an
+-- entity has `_file` and `_line`: where it stands.
+local schema = require "veloflux.model.schema"
+
+local M = {}
+
+--- The kinds of entities, in the order in which references need them.
+M.KINDS = { "tenants", "pools", "routes" }
+
+--- The compiled schemas by kind.
+M.types = {
+  tenants = schema.compile(require "veloflux.model.kinds.tenant"),
+  pools = schema.compile(require "veloflux.model.kinds.pool"),
+  routes = schema.compile(require "veloflux.model.kinds.route"),
+}
+M.node_type = schema.compile(require "veloflux.model.kinds.node")
+
+--- Returns the key that identifies an entity within its kind: TENANT/NAME, tenants by NAME.
+function M.key(kind, entity)
+  if kind == "tenants" then return entity.name end
+  return entity.tenant .. "/" .. entity.name
+end
+
+local function encode(kind, entity)
+  return schema.encode(M.types[kind], entity)
+end
+
+local function by_key(kind, list)
+  local map = {}
+  for _, entity in ipairs(list) do map[M.key(kind, entity)] = entity end
+  return map
+end
+
+--- Names as people know them: those of the default tenant without it.
+local function shown(key)
+  return (key:gsub("^default/", ""))
+end
+
+local function diff_kind(kind, old, new)
+  local before, after = by_key(kind, old), by_key(kind, new)
+  local result = { added = {}, changed = {}, removed = {} }
+  for _, entity in ipairs(new) do
+    local key = M.key(kind, entity)
+    local earlier = before[key]
+    if not earlier then
+      table.insert(result.added, shown(key))
+    elseif encode(kind, earlier) ~= encode(kind, entity) then
+      table.insert(result.changed, shown(key))
+    end
+  end
+  for _, entity in ipairs(old) do
+    local key = M.key(kind, entity)
+    if not after[key] then table.insert(result.removed, shown(key)) end
+  end
+  return result
+end
+
+--- Says what changes from one model to another.
+-- @param old model or nil
+-- @return table: for each kind {added, changed, removed} as lists of names, and `node`: a list of the
+-- node settings that changed
+function M.diff(old, new)
+  local result = { node = {} }
+  for _, kind in ipairs(M.KINDS) do
+    result[kind] = diff_kind(kind, old and old[kind] or {}, new[kind])
+  end
+  for _, pair in ipairs(M.node_type.fields) do
+    local name, field = pair[1], pair[2]
+    local function text(model)
+      local out = {}
+      local value = model and model.node[name]
+      if value ~= nil then field.encode(value, out) end
+      return table.concat(out)
+    end
+    if text(old) ~= text(new) then table.insert(result.node, name) end
+  end
+  return result
+end
+
+local function count(text, number, verb)
+  if number > 0 then text[#text + 1] = ("%d %s"):format(number, verb) end
+end
+
+--- Writes a difference for people: "routes: 1 added, 2 changed; node: limits", or "no changes".
+function M.describe_diff(diff)
+  local parts = {}
+  for _, kind in ipairs(M.KINDS) do
+    local counts = {}
+    for _, verb in ipairs { "added", "changed", "removed" } do count(counts, #diff[kind][verb], verb) end
+    if #counts > 0 then parts[#parts + 1] = kind .. ": " .. table.concat(counts, ", ") end
+  end
+  if #diff.node > 0 then parts[#parts + 1] = "node: " .. table.concat(diff.node, ", ") end
+  return #parts > 0 and table.concat(parts, "; ") or "no changes"
+end
+
+return M

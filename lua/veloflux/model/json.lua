@@ -1,0 +1,22 @@
+--- The few pieces of JSON text that the encoders of model/schema.lua put together (RFC 8259).
+local M = {}
+
+local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
+
+local function escape(c)
+  return ESCAPES[c] or ("\\u%04x"):format(c:byte())
+end
+
+--- Returns `text` as a JSON string.
+function M.quote(text)
+  if text:find '[%c"\\]' then text = text:gsub('[%c"\\]', escape) end
+  return '"' .. text .. '"'
+end
+
+--- Returns a number or boolean as JSON.
+function M.scalar(value)
+  if type(value) ~= "number" then return tostring(value) end
+  return value % 1 == 0 and ("%d"):format(value) or ("%.17g"):format(value)
+end
+
+return M

@@ -1,0 +1,111 @@
+--- The settings of this node: listeners, processes, admin, log, paths. They are never stored.
+local s = require "veloflux.model.schema"
+local common = require "veloflux.model.kinds.common"
+local traffic = require "veloflux.model.kinds.traffic"
+
+local MAX_WORKERS = 64 -- as the state area has blocks for
+
+local listener = s.record {
+  located = true,
+  description = "An address on which requests arrive.",
+  fields = common.join({
+    { name = s.string { required = true, match = "^[%w][%w._-]*$", len_max = 64,
+      expects = "a name of letters, digits, dots, dashes and underscores",
+      description = "Unique; `admin` is taken.", custom_validator = function(name)
+        return name ~= "admin" or nil, "admin is the name of the admin address"
+      end } },
+    { address = s.address { required = true, listen = true,
+      description = "IP:PORT, [v6]:PORT or :PORT (every IPv4 address); port 0 takes a free one." } },
+    { proxy_protocol = s.boolean { default = false,
+      description = "Every connection begins with a PROXY header, version 1 or 2." } },
+    { tls = s.unavailable { description = "TLS on this listener." } },
+  }, traffic.fields "listener"),
+}
+
+local auth = s.record {
+  default = {},
+  description = "Who may use the admin address.",
+  fields = {
+    { enabled = s.boolean { default = true, description = "Ask for a user name and password." } },
+    { username = s.string { default = "admin", len_min = 1, len_max = 256, match = "^[^:%c]+$",
+      expects = "a user name without colons", description = "The user name." } },
+    { password = s.string { default = "", secret = true, len_max = 1024,
+      description = "The password; empty: one is made at the first start, kept hashed and shown once." } },
+  },
+}
+
+local admin = s.record {
+  default = {},
+  description = "The address for people and tools.",
+  fields = {
+    { address = s.address { default = "127.0.0.1:8080", listen = true, words = { "off" },
+      description = "Where it listens; off: nowhere." } },
+    { auth = auth },
+    { insecure = s.boolean { default = false,
+      description = "Allow authentication to be off on an address that other machines reach." } },
+    { metrics_open = s.boolean { default = true, description = "Answer /metrics without authentication." } },
+  },
+}
+
+local log = s.record {
+  default = {},
+  description = "What is logged, and how.",
+  fields = {
+    { level = s.string { default = "info", one_of = { "debug", "info", "warn", "error" },
+      description = "The lowest level that is written to standard error." } },
+    { format = s.string { default = "auto", one_of = { "auto", "text", "json" },
+      description = "auto: text on a terminal, else JSON." } },
+    { access = s.shape { default = {}, description = "One line for each exchange.",
+      scalar = s.string { one_of = { "off" }, expects = "off or a map" },
+      map = s.record { fields = {
+        { path = s.path { default = "stdout", words = { "stdout", "off" }, len_min = 1,
+          description = "stdout, off or a file." } },
+        { format = s.string { default = "auto", one_of = { "auto", "text", "json", "combined" },
+          description = "auto: text on a terminal, else JSON; combined: as Apache and nginx write it." } },
+        { query = s.boolean { default = false, description = "Log the values of query parameters as they are." } },
+      } } } },
+  },
+}
+
+local store = s.record {
+  default = {},
+  description = "Where versions of the model are kept.",
+  fields = {
+    { driver = s.string { default = "sqlite", one_of = { "sqlite", "redis" }, description = "sqlite: in data_dir.",
+      custom_validator = function(driver)
+        return driver == "sqlite" or nil, "not available in this version: " .. driver
+      end } },
+    { path = s.string { default = "veloflux.db", len_min = 1, description = "The file, relative to data_dir." } },
+    { url = s.unavailable { description = "The address of redis." } },
+  },
+}
+
+local function is_key(text)
+  return #text >= 16 or nil, "expected at least 16 bytes"
+end
+
+-- The entities, which stand beside them in a conf file, are added by conf/grammar.lua.
+return s.record {
+  description = "The settings of this node.",
+  default = {},
+  fields = common.join({
+    { data_dir = s.path { default = "../data", len_min = 1,
+      description = "The folder of lock, last model, keys and, later, the store." } },
+    { user = s.string { default = "", description = "Run everything but the supervisor as this user, when started as root." } },
+    { group = s.string { default = "", description = "Its group; empty: the user's own." } },
+    { pid_file = s.path { default = "", description = "A file for the process number; empty: none." } },
+    { workers = s.integer { default = "auto", words = { "auto" }, between = { 1, MAX_WORKERS },
+      description = "Worker processes; auto: one per core." } },
+    { listeners = s.list { default = {}, elements = listener, len_max = 63,
+      description = "The addresses on which requests arrive." } },
+    { admin = admin },
+    { store = store },
+    { log = log },
+    { master_key = s.string { secret = true, custom_validator = is_key, len_max = 1024, expects = "a key",
+      description = "What sticky cookies are signed with, for several nodes: the same text on each. Without it a key is made "
+        .. "and kept in data_dir/master.key. VF_MASTER_KEY in the environment wins." } },
+    { plugin_path = s.unavailable { description = "Folders in front of the shipped plugins." } },
+    { trusted_proxies = s.list { default = {}, elements = s.network {},
+      description = "Networks whose X-Forwarded and request id fields are believed." } },
+  }, traffic.fields "global"),
+}

@@ -1,0 +1,181 @@
+--- One definition for everything: what a field is, what is allowed, what it says when it is not.
+--
+-- A definition is a table of attributes:
+--   type              string, integer, number, boolean, duration, size, address, network, path, foreign,
+--                     list (array, set), map, record, shape, unavailable
+--   description       for people: docs, API
+--   required          the field must be there
+--   default           as the conf file would say it
+--   one_of, match, len_min, len_max, between, gt, min, max       what values are allowed
+--   off, words        besides: `off` (math.huge) and words that stay as they are
+--   expects           what a message says was expected, instead of the type's own words
+--   elements          of a list; unique: no two are equal
+--   keys, values      of a map
+--   fields            of a record: { { name = definition }, ... } or { name = definition }
+--   entity_checks     of a record: { { mutually_exclusive = {...} }, { only_one_of = {...} } }
+--   scalar, list, map of a shape: a definition for each form in which the value may be written
+--   reference         of a foreign: the kind of entity
+--   located           of a record: keeps where it stood, as `_file`, `_line` and `_node`
+--   custom_validator  function(value) -> true, or nil, message and (of a record) the field
+--   secret            never shown; may be written {file:/path}. referenceable: may be written so
+--   unit              what a number counts
+--
+-- `compile` makes a type of it:
+--   read(reader, index)     the value at a node; nil after noting what is wrong
+--   encode(value, out)      appends JSON text that reads back as the same value
+--   default                 the value of a field that is not there
+-- A record holds only the fields that were there and falls back to the defaults through its metatable;
+-- so defaults cost nothing, and what was said can be told from what was not.
+local scalars = require "veloflux.model.scalars"
+local containers = require "veloflux.model.containers"
+local json = require "veloflux.model.json"
+local reader = require "veloflux.model.reader"
+local document = require "veloflux.model.document"
+local expand = require "veloflux.model.expand"
+
+local M = {}
+
+local READERS = { list = containers.list, array = containers.list, set = containers.list, map = containers.map,
+  record = containers.record, shape = containers.shape, unavailable = containers.unavailable }
+
+local function read_secret_file(path)
+  local file, problem = io.open(path, "rb")
+  if not file then return nil, problem end
+  local text = file:read "*a"
+  file:close()
+  if not text then return nil, path .. ": not a file" end
+  return (text:gsub("\r?\n$", ""))
+end
+
+--- Returns PATH when the node is {file:PATH}, quoted or as YAML reads it bare: a map of one key.
+local function file_reference(where, index)
+  local node = where.nodes[index]
+  if node.kind == document.MAP and node.len == 1 and where:is_null(where.nodes[node.first].next) then
+    return document.text(where.document, node.first):match "^file:(/.+)$"
+  end
+  return node.kind == document.SCALAR and document.text(where.document, index):match "^{file:(/[^}]+)}$"
+end
+
+--- Reads a scalar that may stand in a file or in the environment.
+-- @return its text, and how it was written if that is something else, so that exports repeat that
+local function read_reference(where, index, expected)
+  local path = file_reference(where, index)
+  if path then
+    local text, problem = read_secret_file(path)
+    if not text then return where:fail(index, "%s", problem) end
+    return text, "{file:" .. path .. "}"
+  end
+  local text = where:text(index, expected)
+  if text and document.text(where.document, index) ~= text then
+    return text, document.text(where.document, index)
+  end
+  return text
+end
+
+local function check_custom(where, index, validate, value)
+  local ok, message = validate(value)
+  if ok then return value end
+  return where:fail(index, "%s", message)
+end
+
+local function compile_words(attr)
+  if not attr.words then return nil end
+  local words = {}
+  for _, word in ipairs(attr.words) do words[word] = true end
+  return words
+end
+
+local function encoder_of(format, attr)
+  local is_secret = attr.secret or attr.referenceable
+  return function(value, out, raw)
+    local plain = (is_secret and raw) or format(value)
+    if type(plain) == "string" then
+      out[#out + 1] = json.quote(raw and plain or expand.escape(plain))
+    else
+      out[#out + 1] = json.scalar(plain)
+    end
+  end
+end
+
+local function compile_scalar(attr)
+  local make = attr.one_of and attr.type == "string" and scalars.enum or scalars[attr.type]
+  if not make then error(("unknown type %s"):format(tostring(attr.type)), 0) end
+  local scalar = make(attr)
+  local expected, parse = attr.expects or scalar.expected, scalar.parse
+  local words, validate = compile_words(attr), attr.custom_validator
+  local is_reference = attr.secret or attr.referenceable
+  local function read(where, index)
+    local text, raw
+    if is_reference then
+      text, raw = read_reference(where, index, expected)
+    else
+      text = where:text(index, expected)
+    end
+    if text == nil then return nil end
+    if words and words[text] then return text end
+    local value, problem = parse(text, where)
+    if value == nil then
+      local got = attr.secret and "another" or reader.quote(text)
+      return where:fail(index, "%s", problem or ("expected %s, got %s"):format(expected, got))
+    end
+    if validate then value = check_custom(where, index, validate, value) end
+    return value, raw
+  end
+  local function format(value)
+    if words and words[value] then return value end
+    return scalar.format(value)
+  end
+  return { read = read, encode = encoder_of(format, attr), expected = expected, parse = parse }
+end
+
+--- Reads a default as the conf file would say it.
+local function default_of(compiled, attr)
+  local default = attr.default
+  if default == nil then return nil end
+  if compiled.from_default then return compiled.from_default(default) end
+  if type(default) == "string" and not (attr.words and compile_words(attr)[default]) then
+    local value = compiled.parse(default, { dir = "/" })
+    if value == nil then error(("bad default %q"):format(default), 0) end
+    return value
+  end
+  return default
+end
+
+--- Compiles a definition; see the head of this file. Raises when the definition itself is wrong.
+function M.compile(attr)
+  local make = READERS[attr.type]
+  local compiled = make and make(attr, M.compile) or not make and compile_scalar(attr)
+  compiled.attr = attr
+  compiled.default = default_of(compiled, attr)
+  return compiled
+end
+
+--- Reads a whole document as a value of `compiled`.
+-- @param doc of model/document.lua
+-- @param env function(name) -> string or nil
+-- @return the value or nil, and a list of problems (empty when all is well)
+function M.read(compiled, doc, env, dir)
+  local where = reader.new(env)
+  where:open(doc, dir or "/")
+  local value = compiled.read(where, 0)
+  if #where.problems > 0 then return nil, where.problems end
+  return value, where.problems
+end
+
+--- Returns the canonical JSON text of `value`: fields in byte order, no spaces, defaults left out.
+function M.encode(compiled, value)
+  local out = {}
+  compiled.encode(value, out)
+  return table.concat(out)
+end
+
+for _, name in ipairs { "string", "integer", "number", "boolean", "duration", "size", "address", "network", "path",
+  "foreign", "list", "map", "record", "shape", "unavailable" } do
+  M[name] = function(attr)
+    attr = attr or {}
+    attr.type = name
+    return attr
+  end
+end
+
+return M
