@@ -28,7 +28,7 @@ enum {
 /* Returns the name ("GET"), or an empty view for a number that is no HTTP method. */
 struct vf_str vf_method_name(int method);
 
-/* Returns the number of the method called `name` (upper case: methods are case-sensitive), or -1. */
+/* Returns the number of the method called `name` (methods are case-sensitive), or -1. */
 int vf_method_from_name(const char *name, size_t len);
 
 /* RFC 9110 section 9.2.1: GET, HEAD, OPTIONS, TRACE and those registered as safe. */

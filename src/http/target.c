@@ -234,7 +234,7 @@ int vf_target_parse(struct vf_str raw, int method, struct vf_target *out, size_t
 
 /* --- Paths ------------------------------------------------------------------------------------ */
 
-/* A path on its way to its normal form: `out` is "/" at first and ends with '/' between segments. */
+/* A path on its way to its normal form: `out` is "/" first and ends with '/' between segments. */
 struct rewriting {
     struct vf_str raw;
     size_t at; /* next byte of raw */

@@ -2,7 +2,7 @@
  * What two parsers could read differently is refused (encoded slashes, backslashes, NUL, climbing
  * above the root, fragments, userinfo); what browsers send although RFC 3986 forbids it (such as
  * `|` or bytes from 0x80) passes as it is.
- * Sources: RFC 9112 section 3.2, RFC 9110 sections 4.2 and 7.2, RFC 3986 sections 2, 3 and 5.2.4. */
+ * Sources: RFC 9112 section 3.2, RFC 9110 sections 4.2 and 7.2, RFC 3986 sections 2, 3, 5.2.4. */
 #ifndef VF_HTTP_TARGET_H
 #define VF_HTTP_TARGET_H
 
@@ -42,8 +42,8 @@ struct vf_target {
     bool has_query;          /* there was a '?' */
 };
 
-/* Takes the request-target `raw` of a request with `method` (http/method.h) apart. All views of *out
- * point into `raw` or to static text. Returns 0 or a negated fault, and then the offset of the
+/* Takes the request-target `raw` of a request with `method` (http/method.h) apart. All views in
+ * *out point into `raw` or to static text. Returns 0 or a negated fault, and then the offset of the
  * offending byte in *fault_at. The path has been looked at for its extent only: vf_path_normalise
  * judges it. */
 int vf_target_parse(struct vf_str raw, int method, struct vf_target *out, size_t *fault_at);

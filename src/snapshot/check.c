@@ -243,7 +243,7 @@ static int check_settings(struct check *check)
     return 0;
 }
 
-/* --- What single fields cannot say -------------------------------------------------------------- */
+/* --- What single fields cannot say ------------------------------------------------------------ */
 
 static const char *fault_of_pool(const struct check *check, uint32_t index)
 {

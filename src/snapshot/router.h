@@ -1,9 +1,9 @@
 /* snapshot/router.h - which route answers a request.
  * Host classes are tried in order: the exact host, its one-level wildcard, "*"; a class none of
  * whose routes matches falls through to the next. Within a class the matching route of the lowest
- * rank wins; the builder ranks by priority, kind of path (exact, regular expression, prefix), longer
- * prefix, more conditions, name. So a lookup is one hash of the host and one of each path segment,
- * and the regular expressions of the host, best first, as long as they could still win.
+ * rank wins; the builder ranks by priority, kind of path (exact, regular expression, prefix),
+ * longer prefix, more conditions, name. So a lookup is one hash of the host and one of each path
+ * segment, and the regular expressions of the host, best first, as long as they could still win.
  *
  * A router holds what must not be in a snapshot: compiled patterns (PCRE2, JIT when there is one),
  * cached by their text, so they survive reloads. One per process and thread. */
@@ -93,9 +93,9 @@ struct vf_route_rival {
     uint32_t condition;  /* VF_SNAP_CONDITIONS, with VF_VERDICT_CONDITION */
 };
 
-/* Lists the routes whose host and path match `query`, in the order in which they are preferred, each
- * with what becomes of it. Writes at most `room` and returns how many there are. The method may be
- * UINT32_MAX: any. */
+/* Lists the routes whose host and path match `query`, in the order in which they are preferred,
+ * each with what becomes of it. Writes at most `room` and returns how many there are; when those
+ * are more, ask again with room for all. The method may be UINT32_MAX: any. */
 size_t vf_route_explain(struct vf_router *router, const struct vf_snapshot *snapshot,
                         const struct vf_route_query *query, struct vf_route_rival *rivals,
                         size_t room);

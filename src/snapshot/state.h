@@ -6,7 +6,8 @@
  *  - backend state: health, drain, weight, latency, shared by all;
  *  - the slot directory: which entity a slot of the arrays belongs to.
  * One writer per counter: plain relaxed stores suffice. Readers sum and may be a moment behind.
- * Layout is fixed by compile-time capacities; untouched pages cost no memory. */
+ * Layout is fixed by compile-time capacities; untouched pages cost no memory. Reading touches, too:
+ * readers skip blocks that were never leased and slots from n_slots on. */
 #ifndef VF_SNAPSHOT_STATE_H
 #define VF_SNAPSHOT_STATE_H
 
@@ -23,7 +24,7 @@ enum {
     VF_STATE_ROUTES = 131072,
     VF_STATE_TENANTS = 4096,
     VF_STATE_BUCKETS = 14,      /* of a latency histogram */
-    VF_STATE_STATUS_CELLS = 64, /* (method, status) pairs counted per pool; the last takes the rest */
+    VF_STATE_STATUS_CELLS = 64, /* (method, status) pairs counted per pool; the last: all others */
     VF_STATE_ERRORS = 32        /* recent errors kept per block */
 };
 
@@ -62,7 +63,7 @@ struct vf_state_route {
 };
 
 struct vf_state_status_cell {
-    _Atomic uint32_t key; /* method << 16 | status; 0: free */
+    _Atomic uint32_t key; /* method << 16 | status; 0: free; UINT32_MAX: all others */
     uint32_t reserved;
     vf_count count;
 };
@@ -182,6 +183,7 @@ struct vf_state {
     uint64_t config_wall_ms;
     char config_message[512];
     _Atomic uint64_t restarts[3]; /* unexpected ends by enum vf_process_kind, by the supervisor */
+    _Atomic uint32_t n_slots[VF_ENTITY_KINDS]; /* ever used, of each kind; by control */
     struct vf_backend_state backends[VF_STATE_BACKENDS];
     struct vf_state_slot listener_slots[VF_STATE_LISTENERS];
     struct vf_state_slot tenant_slots[VF_STATE_TENANTS];
@@ -202,7 +204,8 @@ struct vf_state *vf_state_map(int fd);
 uint64_t vf_state_layout_hash(void);
 
 /* Leases a block to a new incarnation: one that ended, of the same kind first (its counters go on),
- * else one never used. Called by the supervisor only. Returns its index, or -1 when all are leased. */
+ * else one never used, else any that ended. Called by the supervisor only. Returns its index, or -1
+ * when all are leased. */
 int vf_state_lease(struct vf_state *state, enum vf_process_kind kind, uint32_t worker,
                    uint64_t incarnation);
 

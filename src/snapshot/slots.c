@@ -1,0 +1,256 @@
+/* The slot directory of state.h: which entity a slot belongs to, and slots whose entity is gone.
+ * Control is its one writer, so what makes it quick stays in that process: a table from id to slot
+ * and the queue of the dead, both made from the directory whenever they do not fit it. */
+#include "snapshot/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/hash.h"
+
+struct known { /* an entry of the table by id (open addressing) */
+    uint64_t id;
+    uint32_t slot_plus_1; /* 0: empty */
+};
+
+struct dead { /* stale when the slot's death is another by now */
+    uint64_t death;
+    uint32_t slot;
+};
+
+struct index {
+    const struct vf_state *state; /* that the rest was made from */
+    uint32_t n_slots;
+    struct known *known;
+    uint32_t entries, used; /* used: with entries whose slot got another entity */
+    struct dead *queue;     /* by death; those before `head` were reused */
+    size_t head, n_dead, queue_room;
+};
+
+static struct index indexes[VF_ENTITY_KINDS];
+
+static struct vf_state_slot *slots_of(struct vf_state *state, enum vf_entity_kind kind,
+                                      uint32_t *capacity)
+{
+    switch (kind) {
+    case VF_ENTITY_POOL:
+        *capacity = VF_STATE_POOLS;
+        return state->pool_slots;
+    case VF_ENTITY_BACKEND:
+        *capacity = VF_STATE_BACKENDS;
+        return state->backend_slots;
+    case VF_ENTITY_ROUTE:
+        *capacity = VF_STATE_ROUTES;
+        return state->route_slots;
+    case VF_ENTITY_TENANT:
+        *capacity = VF_STATE_TENANTS;
+        return state->tenant_slots;
+    case VF_ENTITY_LISTENER:
+        *capacity = VF_STATE_LISTENERS;
+        return state->listener_slots;
+    default:
+        *capacity = 0;
+        return NULL;
+    }
+}
+
+/* --- The queue of the dead -------------------------------------------------------------------- */
+
+static bool push_dead(struct index *index, uint32_t slot, uint64_t death)
+{
+    if (index->n_dead == index->queue_room) {
+        size_t room = index->queue_room == 0 ? 64 : index->queue_room * 2;
+        struct dead *queue = realloc(index->queue, room * sizeof(*queue));
+        if (queue == NULL)
+            return false; /* the slot is found again when the index is made anew */
+        index->queue = queue;
+        index->queue_room = room;
+    }
+    index->queue[index->n_dead++] = (struct dead){death, slot};
+    return true;
+}
+
+/* Forgets what was taken from the front once that is most of the queue. */
+static void compact_queue(struct index *index)
+{
+    if (index->head < 64 || index->head < index->n_dead / 2)
+        return;
+    index->n_dead -= index->head;
+    memmove(index->queue, index->queue + index->head, index->n_dead * sizeof(*index->queue));
+    index->head = 0;
+}
+
+/* Takes a slot whose entity no mapped snapshot knows. Returns UINT32_MAX when there is none. */
+static uint32_t take_dead(struct index *index, const struct vf_state_slot *slots,
+                          uint64_t oldest_pinned)
+{
+    uint32_t found = UINT32_MAX;
+    while (found == UINT32_MAX && index->head < index->n_dead) {
+        struct dead *oldest = &index->queue[index->head];
+        bool is_stale = slots[oldest->slot].death_version != oldest->death;
+        if (!is_stale && oldest->death > oldest_pinned)
+            break;
+        if (!is_stale)
+            found = oldest->slot;
+        index->head++;
+    }
+    compact_queue(index);
+    return found;
+}
+
+/* --- The table by id -------------------------------------------------------------------------- */
+
+static struct known *find_known(const struct index *index, uint64_t id)
+{
+    uint32_t mask = index->entries - 1, at = (uint32_t)vf_hash_mix(id) & mask;
+    while (index->known[at].slot_plus_1 != 0 && index->known[at].id != id)
+        at = (at + 1) & mask;
+    return &index->known[at];
+}
+
+static void set_known(struct index *index, uint64_t id, uint32_t slot)
+{
+    struct known *known = find_known(index, id);
+    index->used += known->slot_plus_1 == 0;
+    *known = (struct known){id, slot + 1};
+}
+
+static int compare_deaths(const void *left, const void *right)
+{
+    const struct dead *a = left, *b = right;
+    return (a->death > b->death) - (a->death < b->death);
+}
+
+static bool rebuild(struct index *index, const struct vf_state *state,
+                    const struct vf_state_slot *slots, uint32_t n_slots)
+{
+    uint32_t entries = 64;
+    while (entries < 4 * (n_slots + 1))
+        entries *= 2;
+    struct known *known = calloc(entries, sizeof(*known));
+    if (known == NULL)
+        return false;
+    free(index->known);
+    *index =
+        (struct index){state, n_slots, known, entries, 0, index->queue, 0, 0, index->queue_room};
+    for (uint32_t slot = 0; slot < n_slots; slot++) {
+        set_known(index, slots[slot].id, slot);
+        if (slots[slot].death_version != 0 && !push_dead(index, slot, slots[slot].death_version))
+            return false;
+    }
+    if (index->n_dead > 1)
+        qsort(index->queue, index->n_dead, sizeof(*index->queue), compare_deaths);
+    return true;
+}
+
+/* Returns the index of `kind` for `state`, made anew when it is another's or overfull; NULL when
+ * out of memory. */
+static struct index *index_of(const struct vf_state *state, enum vf_entity_kind kind,
+                              const struct vf_state_slot *slots)
+{
+    struct index *index = &indexes[kind];
+    uint32_t n_slots = atomic_load(&state->n_slots[kind]);
+    bool fits = index->state == state && index->n_slots == n_slots &&
+                index->used < index->entries / 2 && index->known != NULL;
+    if (fits || rebuild(index, state, slots, n_slots))
+        return index;
+    index->state = NULL;
+    return NULL;
+}
+
+/* --- Slots ------------------------------------------------------------------------------------ */
+
+#define ZERO_SLOT(array) memset((void *)&(array)[slot], 0, sizeof((array)[slot]))
+
+/* Makes the counters of `slot` begin again. Nobody writes to them: no snapshot names the slot. */
+static void zero_counters(struct vf_state *state, enum vf_entity_kind kind, uint32_t slot)
+{
+    if (kind == VF_ENTITY_BACKEND)
+        ZERO_SLOT(state->backends);
+    for (int i = 0; i < VF_STATE_BLOCKS; i++) {
+        struct vf_state_block *block = &state->blocks[i];
+        if (atomic_load(&block->lease) == VF_BLOCK_NEVER)
+            break;
+        if (kind == VF_ENTITY_POOL)
+            ZERO_SLOT(block->pools);
+        else if (kind == VF_ENTITY_BACKEND)
+            ZERO_SLOT(block->backends);
+        else if (kind == VF_ENTITY_ROUTE)
+            ZERO_SLOT(block->routes);
+        else if (kind == VF_ENTITY_TENANT)
+            ZERO_SLOT(block->tenants);
+        else if (kind == VF_ENTITY_LISTENER)
+            ZERO_SLOT(block->listeners);
+    }
+}
+
+/* Gives `slot` to entity `id`, which is written last: then the rest is true. */
+static void give_slot(struct vf_state_slot *slot, uint64_t id, uint64_t version)
+{
+    slot->birth_version = version;
+    slot->death_version = 0;
+    slot->generation = slot->generation + 1;
+    slot->id = id;
+}
+
+uint32_t vf_state_slot_take(struct vf_state *state, enum vf_entity_kind kind, uint64_t id,
+                            uint64_t version, uint64_t oldest_pinned)
+{
+    uint32_t capacity;
+    struct vf_state_slot *slots = slots_of(state, kind, &capacity);
+    struct index *index = slots != NULL ? index_of(state, kind, slots) : NULL;
+    if (index == NULL)
+        return UINT32_MAX;
+    const struct known *known = find_known(index, id);
+    if (known->slot_plus_1 != 0 && slots[known->slot_plus_1 - 1].id == id) {
+        uint32_t own = known->slot_plus_1 - 1;
+        if (slots[own].death_version != 0) { /* it is back before anybody else took its place */
+            slots[own].birth_version = version;
+            slots[own].death_version = 0;
+        }
+        return own;
+    }
+    uint32_t slot = take_dead(index, slots, oldest_pinned);
+    if (slot == UINT32_MAX && index->n_slots == capacity)
+        return UINT32_MAX;
+    if (slot == UINT32_MAX) {
+        slot = index->n_slots++;
+        give_slot(&slots[slot], id, version);
+        atomic_store(&state->n_slots[kind], index->n_slots);
+    } else {
+        slots[slot].id = 0;
+        zero_counters(state, kind, slot);
+        give_slot(&slots[slot], id, version);
+    }
+    set_known(index, id, slot);
+    return slot;
+}
+
+static bool has_id(const uint64_t *ids, size_t n_ids, uint64_t id)
+{
+    size_t low = 0, high = n_ids;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (ids[middle] < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < n_ids && ids[low] == id;
+}
+
+void vf_state_slot_sweep(struct vf_state *state, enum vf_entity_kind kind, const uint64_t *ids,
+                         size_t n_ids, uint64_t version)
+{
+    uint32_t capacity;
+    struct vf_state_slot *slots = slots_of(state, kind, &capacity);
+    struct index *index = slots != NULL ? index_of(state, kind, slots) : NULL;
+    uint32_t n_slots = slots != NULL ? atomic_load(&state->n_slots[kind]) : 0;
+    for (uint32_t slot = 0; slot < n_slots; slot++) {
+        if (slots[slot].death_version != 0 || has_id(ids, n_ids, slots[slot].id))
+            continue;
+        slots[slot].death_version = version;
+        if (index != NULL && !push_dead(index, slot, version))
+            index->state = NULL;
+    }
+}

@@ -1,0 +1,259 @@
+#include "snapshot/state.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/shm.h"
+
+static const uint64_t STATE_MAGIC = 0x31544154535846ULL; /* "FXSTAT1" */
+
+/* The defaults of Prometheus clients, with two more below: a proxy is mostly faster than 5 ms. */
+const double vf_state_bucket_bounds[VF_STATE_BUCKETS - 1] = {
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
+};
+
+static const uint64_t bucket_bounds_us[VF_STATE_BUCKETS - 1] = {
+    1000,   2500,   5000,    10000,   25000,   50000,    100000,
+    250000, 500000, 1000000, 2500000, 5000000, 10000000,
+};
+
+uint64_t vf_state_layout_hash(void)
+{
+    static const uint64_t shape[] = {
+        sizeof(struct vf_state),
+        offsetof(struct vf_state, config_message),
+        offsetof(struct vf_state, n_slots),
+        offsetof(struct vf_state, backends),
+        offsetof(struct vf_state, route_slots),
+        offsetof(struct vf_state, blocks),
+        sizeof(struct vf_backend_state),
+        offsetof(struct vf_backend_state, reason),
+        offsetof(struct vf_backend_state, drain),
+        sizeof(struct vf_state_slot),
+        sizeof(struct vf_state_block),
+        offsetof(struct vf_state_block, totals),
+        offsetof(struct vf_state_block, errors),
+        offsetof(struct vf_state_block, listeners),
+        offsetof(struct vf_state_block, pools),
+        sizeof(struct vf_state_process),
+        sizeof(struct vf_state_totals),
+        sizeof(struct vf_state_error),
+        sizeof(struct vf_state_listener),
+        sizeof(struct vf_state_tenant),
+        sizeof(struct vf_state_backend),
+        sizeof(struct vf_state_pool),
+        sizeof(struct vf_state_route),
+    };
+    return vf_hash(shape, sizeof(shape), 0);
+}
+
+int vf_state_create(struct vf_state **out)
+{
+    void *map;
+    int fd = vf_shm_create("veloflux-state", sizeof(struct vf_state), &map);
+    if (fd < 0)
+        return fd;
+    struct vf_state *state = map;
+    state->layout_hash = vf_state_layout_hash();
+    state->size = sizeof(*state);
+    state->started_wall_ms = vf_clock_wall_ms();
+    state->started_ns = vf_clock_ns();
+    state->config_ok = 1;
+    state->magic = STATE_MAGIC;
+    *out = state;
+    return fd;
+}
+
+struct vf_state *vf_state_map(int fd)
+{
+    size_t size;
+    struct vf_state *state = vf_shm_map(fd, 1, &size);
+    if (state == NULL)
+        return NULL;
+    if (size == sizeof(*state) && state->magic == STATE_MAGIC &&
+        state->layout_hash == vf_state_layout_hash() && state->size == size)
+        return state;
+    vf_shm_unmap(state, size);
+    errno = EPROTO;
+    return NULL;
+}
+
+/* --- Blocks ----------------------------------------------------------------------------------- */
+
+/* How well a block suits a new process of `kind`: the best is the lowest, -1 not at all. */
+static int unfitness(const struct vf_state_block *block, enum vf_process_kind kind)
+{
+    switch (atomic_load(&block->lease)) {
+    case VF_BLOCK_ENDED:
+        return block->kind == (uint32_t)kind ? 0 : 2;
+    case VF_BLOCK_NEVER:
+        return 1;
+    default:
+        return -1;
+    }
+}
+
+static int choose_block(const struct vf_state *state, enum vf_process_kind kind)
+{
+    int best = -1, best_unfitness = 3;
+    for (int i = 0; i < VF_STATE_BLOCKS && best_unfitness > 0; i++) {
+        int found = unfitness(&state->blocks[i], kind);
+        if (found >= 0 && found < best_unfitness) {
+            best = i;
+            best_unfitness = found;
+        }
+        if (found == 1) /* blocks are taken in order: none behind it was ever used */
+            break;
+    }
+    return best;
+}
+
+int vf_state_lease(struct vf_state *state, enum vf_process_kind kind, uint32_t worker,
+                   uint64_t incarnation)
+{
+    int index = choose_block(state, kind);
+    if (index < 0)
+        return -1;
+    struct vf_state_block *block = &state->blocks[index];
+    block->kind = (uint32_t)kind;
+    block->worker = worker;
+    block->generation = atomic_load(&state->generation);
+    block->incarnation = incarnation;
+    block->pid = 0;
+    atomic_store(&block->lease, VF_BLOCK_LEASED);
+    return index;
+}
+
+static void zero_process(struct vf_state_process *process)
+{
+    process->heartbeat_ns = 0;
+    process->pinned_version = 0;
+    process->running_version = 0;
+    process->n_snapshots = 0;
+    process->draining = 0;
+    process->phase_owner = 0;
+    process->connections = 0;
+    process->exchanges = 0;
+    process->tunnels = 0;
+    process->upstream_connections = 0;
+    process->buffered_bytes = 0;
+    process->loop_lag_us = 0;
+}
+
+void vf_state_end_lease(struct vf_state *state, int index)
+{
+    struct vf_state_block *block = &state->blocks[index];
+    uint32_t n_listeners = atomic_load(&state->n_slots[VF_ENTITY_LISTENER]);
+    uint32_t n_backends = atomic_load(&state->n_slots[VF_ENTITY_BACKEND]);
+    zero_process(&block->process);
+    for (uint32_t i = 0; i < n_listeners && i < VF_STATE_LISTENERS; i++)
+        block->listeners[i].connections = 0;
+    for (uint32_t i = 0; i < n_backends && i < VF_STATE_BACKENDS; i++) {
+        block->backends[i].in_flight = 0;
+        block->backends[i].idle = 0;
+        block->backends[i].open = 0;
+    }
+    block->pid = 0;
+    atomic_store(&block->lease, VF_BLOCK_ENDED);
+}
+
+uint64_t vf_state_oldest_pinned(const struct vf_state *state, uint64_t now)
+{
+    uint64_t oldest = now;
+    for (int i = 0; i < VF_STATE_BLOCKS; i++) {
+        const struct vf_state_block *block = &state->blocks[i];
+        uint32_t lease = atomic_load(&block->lease);
+        if (lease == VF_BLOCK_NEVER)
+            break;
+        uint64_t pinned = atomic_load(&block->process.pinned_version);
+        if (lease == VF_BLOCK_LEASED && pinned != 0 && pinned < oldest)
+            oldest = pinned;
+    }
+    return oldest;
+}
+
+/* --- Counting --------------------------------------------------------------------------------- */
+
+void vf_state_observe(struct vf_state_histogram *histogram, uint64_t us)
+{
+    int bucket = 0;
+    while (bucket < VF_STATE_BUCKETS - 1 && us > bucket_bounds_us[bucket])
+        bucket++;
+    vf_count_add(&histogram->buckets[bucket], 1);
+    vf_count_add(&histogram->sum_us, us);
+}
+
+void vf_state_count_status(struct vf_state_pool *pool, uint32_t method, uint32_t status)
+{
+    enum { OWN_CELLS = VF_STATE_STATUS_CELLS - 1 };
+    uint32_t key = method << 16 | (status & 0xffff);
+    uint32_t start = (uint32_t)(vf_hash_mix(key) % OWN_CELLS);
+    for (uint32_t i = 0; i < OWN_CELLS; i++) {
+        struct vf_state_status_cell *cell = &pool->statuses[(start + i) % OWN_CELLS];
+        uint32_t owner = atomic_load_explicit(&cell->key, memory_order_relaxed);
+        if (owner == 0)
+            atomic_store_explicit(&cell->key, key, memory_order_relaxed);
+        if (owner == 0 || owner == key) {
+            vf_count_add(&cell->count, 1);
+            return;
+        }
+    }
+    atomic_store_explicit(&pool->statuses[OWN_CELLS].key, UINT32_MAX, memory_order_relaxed);
+    vf_count_add(&pool->statuses[OWN_CELLS].count, 1);
+}
+
+/* Copies at most size - 1 bytes with a NUL behind them; control characters become '?'. */
+static void copy_visible(char *out, size_t size, const char *text, size_t len)
+{
+    size_t n = len < size ? len : size - 1;
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text[i];
+        out[i] = c < 0x20 || c == 0x7f ? '?' : (char)c;
+    }
+    out[n] = '\0';
+}
+
+void vf_state_add_error(struct vf_state_block *block, uint32_t status, const char *reason,
+                        const char *path, size_t path_len, uint32_t pool_slot,
+                        uint32_t backend_slot)
+{
+    uint64_t n = atomic_load_explicit(&block->n_errors, memory_order_relaxed);
+    struct vf_state_error *error = &block->errors[n % VF_STATE_ERRORS];
+    uint64_t seq = atomic_load_explicit(&error->seq, memory_order_relaxed) | 1;
+    atomic_store_explicit(&error->seq, seq, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    error->wall_ms = vf_clock_wall_ms();
+    error->status = status;
+    error->pool_slot = pool_slot;
+    error->backend_slot = backend_slot;
+    copy_visible(error->reason, sizeof(error->reason), reason, strlen(reason));
+    copy_visible(error->path, sizeof(error->path), path, path_len);
+    atomic_store_explicit(&error->seq, seq + 1, memory_order_release);
+    atomic_store_explicit(&block->n_errors, n + 1, memory_order_release);
+}
+
+/* --- Backends --------------------------------------------------------------------------------- */
+
+static bool is_down(const struct vf_backend_state *backend, uint64_t now_ns)
+{
+    if (atomic_load_explicit(&backend->health, memory_order_relaxed) != VF_HEALTH_DOWN)
+        return false;
+    uint64_t checked = atomic_load_explicit(&backend->checked_ns, memory_order_relaxed);
+    uint64_t interval = atomic_load_explicit(&backend->interval_ms, memory_order_relaxed);
+    return now_ns <= checked || (now_ns - checked) / 1000000 <= 3 * interval;
+}
+
+bool vf_backend_is_usable(const struct vf_backend_state *backend, uint64_t now_ns)
+{
+    return atomic_load_explicit(&backend->drain, memory_order_relaxed) == 0 &&
+           atomic_load_explicit(&backend->ejected_until_ns, memory_order_relaxed) <= now_ns &&
+           !is_down(backend, now_ns);
+}
+
+uint32_t vf_backend_weight(const struct vf_backend_state *backend, uint32_t configured)
+{
+    uint32_t weight = atomic_load_explicit(&backend->weight, memory_order_relaxed);
+    return weight == 0 ? configured : weight - 1;
+}
