@@ -2,6 +2,7 @@
 #include "net/reactor.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@ struct vf_reactor {
     uv_poll_t poll;
     uv_timer_t clock; /* wakes the wheel */
     int n_handles;    /* not closed yet */
+    bool is_freed;    /* the owner is gone: no callback any more */
     struct vf_timers timers;
     uint64_t armed_ms; /* when `clock` fires; UINT64_MAX: stopped */
     uint64_t now_ns;
@@ -28,6 +30,12 @@ struct vf_reactor {
 static void refresh_clock(struct vf_reactor *reactor)
 {
     reactor->now_ns = vf_clock_ns();
+}
+
+static void after_event(struct vf_reactor *reactor)
+{
+    if (!reactor->is_freed)
+        reactor->after_event(reactor->owner);
 }
 
 static void on_clock(uv_timer_t *clock);
@@ -46,7 +54,9 @@ static void on_clock(uv_timer_t *clock)
     refresh_clock(reactor);
     reactor->armed_ms = UINT64_MAX;
     vf_timers_run(&reactor->timers, vf_reactor_now_ms(reactor));
-    reactor->after_event(reactor->owner);
+    after_event(reactor);
+    if (reactor->is_freed)
+        return;
     int64_t wait_ms = vf_timers_next(&reactor->timers, vf_reactor_now_ms(reactor));
     if (wait_ms >= 0)
         arm(reactor, vf_reactor_now_ms(reactor) + (uint64_t)wait_ms);
@@ -60,7 +70,7 @@ static void dispatch(struct vf_reactor *reactor)
         if (io == NULL) /* closed since the batch was collected */
             continue;
         io->on_ready(io, event->events);
-        reactor->after_event(reactor->owner);
+        after_event(reactor);
     }
 }
 
@@ -203,6 +213,7 @@ void vf_reactor_free(struct vf_reactor *reactor)
     if (reactor == NULL)
         return;
     reactor->n_events = 0;
+    reactor->is_freed = true;
     uv_close((uv_handle_t *)&reactor->poll, on_handle_closed);
     uv_close((uv_handle_t *)&reactor->clock, on_handle_closed);
 }

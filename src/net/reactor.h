@@ -52,7 +52,9 @@ uint64_t vf_reactor_now_ms(const struct vf_reactor *reactor);
 void vf_reactor_timer(struct vf_reactor *reactor, struct vf_timer *timer, uint64_t delay_ms);
 void vf_reactor_timer_stop(struct vf_reactor *reactor, struct vf_timer *timer);
 
-/* Closes its handles; the memory goes when the loop has run their close callbacks. */
+/* Closes its handles; the memory goes when the loop has run their close callbacks. May be called
+ * from any callback: `owner` is not called any more, and timers that would still have fired in this
+ * turn do not fire if they were stopped. */
 void vf_reactor_free(struct vf_reactor *reactor);
 
 #endif
