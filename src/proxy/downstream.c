@@ -313,8 +313,8 @@ static size_t read_proxy_header(struct vf_downstream *client, const char *data, 
     int used = vf_proxy_header_read(data, len, &header);
     if (used < 0 || (used == 0 && len > VF_PROXY_HEADER_MAX)) {
         vf_log_warn(&client->proxy->log, "client.bad_proxy_header",
-                    "listener=%s peer=%s section=\"PROXY protocol section 2\"",
-                    client->acceptor->name, vf_downstream_peer_text(client).data);
+                    "listener=%s peer=%s section=%s",
+                    client->acceptor->name, vf_downstream_peer_text(client).data, "PROXY protocol section 2");
         vf_count_add(&counters(client)->refused, 1);
         close_now(client, true);
         return 0;

@@ -171,8 +171,8 @@ static void complete(struct vf_upstream *up, size_t stray)
     if (stray > 0) {
         vf_count_add(&vf_upstream_counters(up)->malformed, 1);
         vf_log_warn(&up->proxy->log, "backend.stray_bytes",
-                    "backend_slot=%u bytes=%zu section=\"RFC 9112 section 9.2\"", up->peer->slot,
-                    stray);
+                    "backend_slot=%u bytes=%zu section=%s", up->peer->slot,
+                    stray, "RFC 9112 section 9.2");
     }
     struct vf_exchange *ex = detach(up);
     if (reusable)
@@ -258,7 +258,7 @@ static size_t feed(struct vf_upstream *up, const char *data, size_t len)
             return len;
         used += head_len;
     }
-    if (up->ex != ex)
+    if (up->ex != ex || ex->response_state == VF_FLOW_HEAD) /* ended, or an interim answer only */
         return len;
     if (ex->is_tunnel) {
         if (used < len)
