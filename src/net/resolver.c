@@ -23,7 +23,7 @@ struct address {
 };
 
 /* A name that somebody watches: it is asked for, its watchers are told, it rests until the TTL is
- * over. Answers are told to watchers from the timer, never from within c-ares, so that a watcher may do
+ * over. Answers are told from the timer, never from within c-ares, so that a watcher may do
  * anything, even free the resolver. */
 struct host {
     struct host *next;
