@@ -42,7 +42,8 @@ library_objects = $(filter-out %/src/main.o,$(call objects,$(1)))
 
 # --- Flags ------------------------------------------------------------------------------------
 
-warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes $(if $(filter 1,$(WERROR)),-Werror)
+# An event without fields is logged with an empty format.
+warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-format-zero-length $(if $(filter 1,$(WERROR)),-Werror)
 # Everything is position independent, so that one object serves the program and the test library;
 # without semantic interposition that costs nothing.
 CFLAGS ?= -O2 -g
@@ -109,11 +110,11 @@ define variant_rules
 $(BUILD)/obj/$(1)/flags: force
 	@mkdir -p $$(@D)
 	@printf '%s\n' '$$(cc_$(1)) $$(flags_$(1))' | cmp -s - $$@ || printf '%s\n' '$$(cc_$(1)) $$(flags_$(1))' >$$@
-$(BUILD)/obj/$(1)/src/%.o: src/%.c $(BUILD)/obj/$(1)/flags | deps-ready
+$(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(sources)): $(BUILD)/obj/$(1)/%.o: %.c $(BUILD)/obj/$(1)/flags | deps-ready
 	@mkdir -p $$(@D)
 	@echo "cc $$@"
 	@$$(cc_$(1)) $$(flags_$(1)) -DVF_VERSION='"$$(version)"' -MMD -MP -c $$< -o $$@
-$(BUILD)/obj/$(1)/gen/%.o: $(GEN)/%.c $(BUILD)/obj/$(1)/flags | deps-ready
+$(BUILD)/obj/$(1)/gen/embedded_lua.o: $(GEN)/embedded_lua.c $(BUILD)/obj/$(1)/flags | deps-ready
 	@mkdir -p $$(@D)
 	@echo "cc $$@"
 	@$$(cc_$(1)) $$(flags_$(1)) -MMD -MP -c $$< -o $$@
@@ -154,7 +155,7 @@ bench: deps $(out)/veloflux
 
 # --- Fuzzing ----------------------------------------------------------------------------------
 
-$(BUILD)/fuzz/%: spec/fuzz/%.c $(call library_objects,fuzz) $(dep_libs)
+$(fuzzers): $(BUILD)/fuzz/%: spec/fuzz/%.c $(call library_objects,fuzz) $(dep_libs)
 	@mkdir -p $(@D)
 	@echo "link $@"
 	@$(cc_fuzz) $(flags_fuzz) -fsanitize=fuzzer $< $(call library_objects,fuzz) $(dep_libs) \

@@ -2,7 +2,7 @@
  *   demo-backend --port 9001 --name demo-1 [--address 127.0.0.1]
  * HTTP/1.1 with keep-alive, one thread a connection. Any request is answered with
  * "demo-1: GET /path\n", /health with "ok\n"; request bodies are read and dropped. Whatever it does
- * not understand gets 400 and the end of the connection. It ends with the process that started it. */
+ * not understand gets 400 and the end of the connection. It ends with whoever started it. */
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>

@@ -24,6 +24,7 @@ SERVICES="nginx haproxy" # come with the packages above and must not start becau
 
 LIBRARIES="luajit mbedtls llhttp"
 LLHTTP_MIN=9.4.2 # older ones accept framing that two parsers read differently
+LUAJIT_LAST_SUITE=bookworm # where luajit2 comes from when the machine's own suite fails
 MBEDTLS_SUITE=trixie # the suite whose mbedTLS is 3.6, the long-term branch
 MBEDTLS_CONFIG=src/tls/mbedtls_config.h # our changes to the default configuration, optional
 
@@ -140,7 +141,7 @@ open_mirror() {
     read -r uri codename <<<"$mirror"
     mkdir -p "$APT/lists/partial" "$APT/cache/archives/partial"
     {
-        for candidate in $(printf '%s\n' "$codename" $MBEDTLS_SUITE | sort -u); do
+        for candidate in $(printf '%s\n' "$codename" $MBEDTLS_SUITE $LUAJIT_LAST_SUITE | sort -u); do
             echo "deb-src [signed-by=$keyring target=Sources] $uri $candidate main"
         done
         # Lists of testing expire after a week, which stops every mirror that is a snapshot or lags. The
@@ -155,17 +156,18 @@ open_mirror() {
 # Prints the version of source package $1 in suite $2, or nothing.
 source_version() {
     { own_apt apt-get source --print-uris --only-source -t "$2" "$1" 2>/dev/null || true; } |
-        sed -n "s|.*/$1_\([^/']*\)\.dsc' .*|\1|p" | head -n 1
+        sed -n "s|.*/$1_\([^/']*\)\.dsc' .*|\1|p" | head -n 1 | sed 's/%2b/+/g; s/%7e/~/g'
 }
 
-# Unpacks source package $1 of suite $2, patched, into $SOURCES/$1.
+# Unpacks source package $1 of suite $2, patched, into $SOURCES/$1. Returns 1 when it cannot be had.
 fetch_source() {
-    local dir=$SOURCES/$1
+    local dir=$SOURCES/$1 status=0
     rm -rf "$dir" "$dir.fetch"
     mkdir -p "$dir.fetch"
     cd "$dir.fetch" # apt-get writes where it stands
-    logged "$1" own_apt apt-get source --download-only --only-source -t "$2" "$1"
+    own_apt apt-get source --download-only --only-source -t "$2" "$1" >>"$LOGS/$1.log" 2>&1 || status=1
     cd "$TOP"
+    [ $status = 0 ] || return 1
     logged "$1" dpkg-source --no-check -x "$dir.fetch"/*.dsc "$dir" # apt has checked the hashes
     rm -rf "$dir.fetch"
 }
@@ -175,11 +177,20 @@ fetch_source() {
 
 key_luajit() { echo "1 $LUAJIT_XCFLAGS"; }
 build_luajit() {
-    local package=luajit2 # OpenResty's branch: Debian 12 has it under this name, 13 as luajit
     open_mirror
-    if [ -z "$(source_version $package "$mirror_suite")" ]; then package=luajit; fi
-    say "building LuaJIT: $package $(source_version $package "$mirror_suite")"
-    fetch_source $package "$mirror_suite"
+    # OpenResty's branch: Debian 12 has it as luajit2, 13 as luajit. Mirrors at times list what they no
+    # longer hold, hence the last resort.
+    local candidate package="" suite
+    for candidate in "luajit2 $mirror_suite" "luajit $mirror_suite" "luajit2 $LUAJIT_LAST_SUITE"; do
+        read -r package suite <<<"$candidate"
+        if [ -n "$(source_version "$package" "$suite")" ]; then
+            say "building LuaJIT: $package $(source_version "$package" "$suite")"
+            if fetch_source "$package" "$suite"; then break; fi
+            say "the mirror lists this source but does not deliver it"
+        fi
+        package=""
+    done
+    [ -n "$package" ] || die "the configured mirror has no LuaJIT (see the logs in build/log)"
     local src=$SOURCES/$package/src
     logged $package make -C "$src" -j"$JOBS" BUILDMODE=static CC="$CC" CCDEBUG=-g XCFLAGS="$LUAJIT_XCFLAGS" Q=
     rm -rf "$DEPS/include/luajit-2.1" "$DEPS/share/luajit-2.1"
@@ -203,7 +214,7 @@ build_mbedtls() {
     *) die "need mbedTLS 3.6, but Debian $MBEDTLS_SUITE on the configured mirror has '${version:-none}'" ;;
     esac
     say "building mbedTLS $version"
-    fetch_source mbedtls $MBEDTLS_SUITE
+    fetch_source mbedtls $MBEDTLS_SUITE || die "cannot fetch mbedTLS: see build/log/mbedtls.log"
     if [ -e $MBEDTLS_CONFIG ]; then # appended, so that every user of the headers agrees with the library
         cat $MBEDTLS_CONFIG >>"$src/include/mbedtls/mbedtls_config.h"
     fi
