@@ -14,6 +14,7 @@
 
 enum { VF_NET_READ_BYTES = 256 * 1024 };
 
+struct vf_splice;
 struct vf_outq; /* slices and unsent bytes of one stream */
 struct vf_stream;
 
@@ -24,6 +25,8 @@ struct vf_net {
     struct vf_stream *starved; /* wait until unsent bytes are below the budget again */
     struct vf_outq *spare;     /* free list */
     unsigned n_spare;
+    struct vf_splice *spare_pipes; /* net/splice.h */
+    unsigned n_spare_pipes;
     uint64_t buffered_bytes;   /* unsent, copied: bounded by max_buffered_bytes */
     uint64_t max_buffered_bytes;
     char *scratch;             /* small pieces that live until the end of the event */

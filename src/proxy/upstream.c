@@ -4,6 +4,7 @@
 #include <uv.h>
 
 #include "http/h1_write.h"
+#include "net/splice.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/upstream_conn.h"
@@ -139,7 +140,7 @@ bool vf_upstream_is_blocked(const struct vf_exchange *ex)
 void vf_upstream_resume(struct vf_exchange *ex)
 {
     struct vf_upstream *up = ex->upstream;
-    if (up->stream.readable)
+    if (up->stream.readable || up->splice != NULL)
         vf_stream_yield(&up->stream);
 }
 
@@ -378,10 +379,68 @@ static bool read_once(struct vf_upstream *up)
     return !up->is_dead && up->ex != NULL;
 }
 
+/* Large answers: from socket to socket through a pipe */
+
+static bool wants_splice(const struct vf_upstream *up)
+{
+    const struct vf_exchange *ex = up->ex;
+    return up->splice != NULL ||
+           (ex != NULL && ex->client != NULL && !ex->is_tunnel && !ex->chunk_answer &&
+            ex->response_state == VF_FLOW_BODY && ex->response.framing == VF_FRAMING_LENGTH &&
+            ex->response_parser.left >= VF_SPLICE_MIN_BYTES);
+}
+
+/* Sends what the pipe holds. Returns false when the exchange ended. */
+static bool drain_pipe(struct vf_upstream *up)
+{
+    struct vf_exchange *ex = up->ex;
+    struct vf_h1 *parser = &ex->response_parser;
+    ssize_t moved = vf_splice_drain(up->splice, &ex->client->stream, parser->left > 0);
+    if (moved < 0) {
+        vf_downstream_close(ex->client, "client_reset");
+        return false;
+    }
+    ex->bytes_out += (uint64_t)moved;
+    if (up->splice->held > 0 || parser->left > 0)
+        return true;
+    vf_splice_give(&up->proxy->net, up->splice);
+    up->splice = NULL;
+    parser->is_done = true;
+    complete(up, 0);
+    return false;
+}
+
+/* Returns false when moving is over for this event. */
+static bool splice_once(struct vf_upstream *up)
+{
+    struct vf_exchange *ex = up->ex;
+    vf_net_flush(&up->proxy->net); /* the head, and what came with it, goes first */
+    if (up->is_dead || up->ex != ex || vf_client_is_blocked(ex))
+        return false;
+    if (up->splice == NULL && (up->splice = vf_splice_take(&up->proxy->net)) == NULL)
+        return read_once(up);
+    if (ex->response_parser.left > 0) {
+        ssize_t n = vf_splice_fill(up->splice, &up->stream, ex->response_parser.left);
+        if (n == UV_EAGAIN)
+            return false;
+        if (n <= 0) {
+            fail(up, VF_UPSTREAM_CUT, NULL);
+            return false;
+        }
+        ex->response_parser.left -= (uint64_t)n;
+        vf_count_add(&vf_upstream_counters(up)->bytes_in, (uint64_t)n);
+        vf_upstream_set_timer(up, ex->policy->value[VF_POLICY_RESPONSE_BODY_MS]);
+    }
+    return drain_pipe(up) && !vf_client_is_blocked(ex);
+}
+
 static void on_readable(struct vf_stream *stream)
 {
     struct vf_upstream *up = (struct vf_upstream *)stream;
     if (up->is_dead || up->saw_eof)
+        return;
+    if (up->splice != NULL && up->splice->held > 0 &&
+        (vf_client_is_blocked(up->ex) || !drain_pipe(up)))
         return;
     for (int i = 0; i < READS_PER_EVENT; i++) {
         if (!stream->readable || (up->ex != NULL && vf_client_is_blocked(up->ex)))
@@ -390,7 +449,7 @@ static void on_readable(struct vf_stream *stream)
             vf_stream_starve(stream);
             return;
         }
-        if (!read_once(up))
+        if (!(wants_splice(up) ? splice_once(up) : read_once(up)))
             return;
     }
     if (stream->readable)

@@ -30,6 +30,7 @@ struct vf_upstream {
     struct vf_timer timer;
     char *input; /* incomplete head; NULL: none */
     size_t input_len, input_room;
+    struct vf_splice *splice; /* a large answer passes through it; or NULL */
     uint32_t n_interim;  /* 1xx answers to this request */
     uint64_t sent_mark;  /* stream.bytes_out when the exchange began */
     bool is_idle;

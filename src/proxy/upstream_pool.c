@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "net/proxy_protocol.h"
 #include "net/resolver.h"
+#include "net/splice.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/upstream_conn.h"
@@ -122,6 +123,8 @@ void vf_upstream_close(struct vf_upstream *up)
     up->ex = NULL;
     vf_reactor_timer_stop(upstreams->proxy->reactor, &up->timer);
     vf_stream_close(&up->stream, false);
+    vf_splice_give(&up->proxy->net, up->splice);
+    up->splice = NULL;
     free(up->input);
     up->input = NULL;
     up->peer->n_open--;
@@ -363,6 +366,7 @@ void vf_upstreams_free(struct vf_upstreams *upstreams)
         return;
     vf_upstreams_drop_idle(upstreams);
     vf_upstreams_reap(upstreams);
+    vf_splice_trim(&upstreams->proxy->net);
     for (size_t i = 0; i < BUCKETS; i++)
         while (upstreams->buckets[i] != NULL) {
             struct vf_peer *peer = upstreams->buckets[i];
