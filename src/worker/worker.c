@@ -1,0 +1,177 @@
+#include "worker/worker.h"
+
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proxy/proxy.h"
+#include "snapshot/follower.h"
+#include "snapshot/snapshot.h"
+
+enum { SOCKETS = 1024 /* that one worker holds: its own and those lent to it */ };
+
+/* A listening socket as the supervisor knows it. */
+struct held {
+    uint64_t id;
+    int fd;
+    char listener[64];
+    bool is_open; /* accepted from */
+};
+
+struct worker {
+    uv_loop_t loop;
+    struct vf_follower follower;
+    struct vf_proxy *proxy;
+    struct held sockets[SOCKETS];
+    size_t n_sockets;
+    bool is_published;
+    bool is_draining;
+};
+
+/* Buffers of blocked connections come and go: memory is not given back to the kernel each time. */
+static void tune_malloc(void)
+{
+    mallopt(M_TRIM_THRESHOLD, 8 * 1024 * 1024);
+    mallopt(M_MMAP_THRESHOLD, 4 * 1024 * 1024);
+}
+
+static void remove_socket(struct worker *worker, size_t index)
+{
+    worker->sockets[index] = worker->sockets[--worker->n_sockets];
+}
+
+static void open_socket(struct worker *worker, size_t index)
+{
+    struct held *socket = &worker->sockets[index];
+    int rc = vf_proxy_listen(worker->proxy, vf_str_from(socket->listener), socket->fd);
+    if (rc < 0) {
+        vf_log_error(NULL, "listener.failed", "name=%s err=%s", socket->listener,
+                     uv_err_name(rc));
+        remove_socket(worker, index);
+        return;
+    }
+    socket->is_open = true;
+}
+
+static void on_listen(struct worker *worker, struct vf_link_message *message)
+{
+    if (worker->n_sockets == SOCKETS || worker->is_draining) {
+        vf_follower_tell(&worker->follower, VF_LINK_UNLISTENED, message->args[0]);
+        return; /* the descriptor is closed with the message */
+    }
+    struct held *socket = &worker->sockets[worker->n_sockets++];
+    *socket = (struct held){.id = message->args[0], .fd = vf_link_take_fd(message, 0)};
+    strncpy(socket->listener, message->text, sizeof(socket->listener) - 1);
+    if (worker->is_published)
+        open_socket(worker, worker->n_sockets - 1);
+}
+
+static void on_unlisten(struct worker *worker, const struct vf_link_message *message)
+{
+    for (size_t i = 0; i < worker->n_sockets; i++) {
+        struct held *socket = &worker->sockets[i];
+        if (socket->id != message->args[0])
+            continue;
+        if (socket->is_open)
+            vf_proxy_unlisten(worker->proxy, socket->fd, message->args[1] != 0);
+        else
+            close(socket->fd);
+        remove_socket(worker, i);
+        break;
+    }
+    vf_follower_tell(&worker->follower, VF_LINK_UNLISTENED, message->args[0]);
+}
+
+static void on_drained(void *owner)
+{
+    struct worker *worker = owner;
+    vf_proxy_free(worker->proxy);
+    worker->proxy = NULL;
+    vf_follower_close(&worker->follower, NULL);
+}
+
+static void drain(struct worker *worker)
+{
+    if (worker->is_draining)
+        return;
+    worker->is_draining = true;
+    worker->follower.state->blocks[worker->follower.block].process.draining = 1;
+    for (size_t i = 0; i < worker->n_sockets; i++)
+        if (!worker->sockets[i].is_open)
+            close(worker->sockets[i].fd);
+    worker->n_sockets = 0;
+    if (worker->is_published)
+        vf_proxy_drain(worker->proxy, on_drained, worker);
+    else
+        on_drained(worker);
+}
+
+static int on_prepare(void *owner, struct vf_snapshot *snapshot)
+{
+    struct worker *worker = owner;
+    return worker->proxy != NULL ? vf_proxy_prepare(worker->proxy, snapshot) : 0;
+}
+
+static void on_publish(void *owner, struct vf_snapshot *snapshot)
+{
+    struct worker *worker = owner;
+    if (worker->proxy == NULL)
+        return;
+    vf_proxy_publish(worker->proxy, snapshot);
+    worker->is_published = true;
+    for (size_t i = worker->n_sockets; i-- > 0;)
+        if (!worker->sockets[i].is_open)
+            open_socket(worker, i);
+}
+
+static void on_message(void *owner, struct vf_link_message *message)
+{
+    struct worker *worker = owner;
+    switch (message->type) {
+    case VF_LINK_LISTEN:
+        on_listen(worker, message);
+        break;
+    case VF_LINK_UNLISTEN:
+        on_unlisten(worker, message);
+        break;
+    case VF_LINK_DRAIN:
+        drain(worker);
+        break;
+    case VF_LINK_REOPEN:
+        if (worker->proxy != NULL)
+            vf_proxy_reopen_logs(worker->proxy);
+        break;
+    default: /* of a newer supervisor */
+        break;
+    }
+}
+
+static void on_orphaned(void *owner)
+{
+    drain(owner);
+}
+
+int vf_worker_main(void)
+{
+    static struct worker worker;
+    const struct vf_follower_handlers handlers = {.owner = &worker,
+                                                  .on_prepare = on_prepare,
+                                                  .on_publish = on_publish,
+                                                  .on_message = on_message,
+                                                  .on_orphaned = on_orphaned};
+    tune_malloc();
+    int rc = uv_loop_init(&worker.loop);
+    if (rc < 0)
+        return 1;
+    if ((rc = vf_follower_open(&worker.follower, &worker.loop, "worker-%u")) < 0 ||
+        (rc = vf_proxy_new(&worker.loop, worker.follower.state, worker.follower.block, NULL,
+                           &worker.proxy)) < 0 ||
+        (rc = vf_follower_start(&worker.follower, &handlers)) < 0) {
+        vf_log_error(NULL, "worker.failed", "err=%s", uv_err_name(rc));
+        return 1;
+    }
+    uv_run(&worker.loop, UV_RUN_DEFAULT);
+    uv_loop_close(&worker.loop);
+    return 0;
+}
