@@ -4,6 +4,15 @@
 
 static const struct vf_str absent = {NULL, 0};
 
+struct vf_str vf_route_fields_find(void *owner, struct vf_str name)
+{
+    const struct vf_route_fields *fields = owner;
+    for (size_t i = 0; i < fields->n_pairs; i++)
+        if (vf_str_ieq(fields->pairs[2 * i], name))
+            return fields->pairs[2 * i + 1];
+    return absent;
+}
+
 static int hex_value(char c)
 {
     if (c >= '0' && c <= '9')

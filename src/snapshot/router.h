@@ -32,6 +32,15 @@ struct vf_route_query {
     void *owner;
 };
 
+/* Header fields in an array, for callers that cannot make a function (Lua through FFI). */
+struct vf_route_fields {
+    const struct vf_str *pairs; /* name, value, name, value, ...; values are not NULL */
+    size_t n_pairs;
+};
+
+/* A `header` of vf_route_query whose `owner` is a struct vf_route_fields. Names in any case. */
+struct vf_str vf_route_fields_find(void *owner, struct vf_str name);
+
 enum vf_route_outcome {
     VF_ROUTE_NOT_FOUND = 0,
     VF_ROUTE_FOUND,
