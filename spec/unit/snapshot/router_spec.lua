@@ -40,6 +40,7 @@ local router = ffi.gc(lib.vf_router_new(), lib.vf_router_free)
 
 --- A query { host, path, query, method, headers = { { name, value } } } whose strings live as long as
 -- the table that is returned.
+local function query_of(wanted)
   local query = ffi.new "struct vf_route_query"
   local held = { asked = query }
   local function set(view, text)
