@@ -48,7 +48,8 @@ describe("the harness", function()
   end))
 
   it("collects interim responses and knows answers without a body", loop.spec(function()
-    local response = read_answer("HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "HEAD")
+    local response = read_answer("HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
+      "HEAD")
     assert.equal(103, response.interim[1].status)
     assert.same({ "", true }, { response.body, response.complete })
   end))

@@ -94,7 +94,8 @@ local function framing_of(message, request_method)
     if without or message.status == 304 or request_method == "HEAD" then return "none" end
   end
   if #codings > 0 then
-    if #codings > 1 or codings[1]:lower() ~= "chunked" then return nil, "Transfer-Encoding: " .. table.concat(codings, ", ") end
+    local coding = table.concat(codings, ", ")
+    if coding:lower() ~= "chunked" then return nil, "Transfer-Encoding: " .. coding end
     if message.version == "1.0" then return nil, "Transfer-Encoding in HTTP/1.0" end
     return "chunked"
   end

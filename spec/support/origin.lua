@@ -17,8 +17,8 @@ local M = {}
 local Origin = {}
 Origin.__index = Origin
 
---- Answers 200 with a JSON description of the request: method, target, version, fields (pairs), framing, body, trailers,
--- origin (options.name), connection and request (both counted from 1).
+--- Answers 200 with a JSON description of the request: method, target, version, fields and trailers (lists of pairs),
+-- framing, body, origin (options.name), connection and request (both counted from 1).
 function M.echo(conn, request)
   local fields, trailers = {}, {}
   for i, field in ipairs(request.fields) do fields[i] = { field.name, field.value } end
@@ -74,15 +74,17 @@ end
 
 --- Starts an origin on an ephemeral port of 127.0.0.1. The scope closes it and its connections.
 -- @param handler function(conn, request), or nil for echo
--- @param options table or nil: name; eager = false leaves the body to the handler (origins.read_body); port; paused = true
---   starts connections without reading; backlog
+-- @param options table or nil: name; port; backlog; eager = false leaves the body to the handler (origins.read_body);
+--   paused = true starts connections without reading
 -- @return origin: port, accepted (number of connections), connections, requests (all, in order), faults; fields may be
 --   reassigned at any time, `handler` too
 function M.start(handler, options)
   options = options or {}
   local self = setmetatable({
-    name = options.name or "origin", handler = handler or M.echo, eager = options.eager ~= false, paused = options.paused,
-    scope = loop.current_scope(), accepted = 0, connections = {}, requests = {}, faults = {}, changed = loop.condition(),
+    name = options.name or "origin", handler = handler or M.echo, eager = options.eager ~= false,
+    paused = options.paused,
+    scope = loop.current_scope(), accepted = 0, connections = {}, requests = {}, faults = {},
+    changed = loop.condition(),
   }, Origin)
   self.listener = uv.new_tcp()
   assert(self.listener:bind("127.0.0.1", options.port or 0))
@@ -108,7 +110,8 @@ end
 
 --- Awaits that `count` connections were accepted in all. Returns the last of them.
 function Origin:wait_connections(count)
-  return self.changed:wait(("%d connections at %s"):format(count, self.name), function() return self.connections[count] end)
+  return self.changed:wait(("%d connections at %s"):format(count, self.name),
+    function() return self.connections[count] end)
 end
 
 --- Ends every connection with FIN and awaits that the peer closes too, so that nothing of the past is reused.

@@ -35,8 +35,12 @@ local function collect(self, pipe, lines)
   end)
 end
 
+-- What a program is started with. Under sanitizers the runner itself is preloaded and looks for no leaks; the programs
+-- that it starts are built with them and look for everything.
 local function environment(extra)
   local merged, list = uv.os_environ(), {}
+  if (merged.VF_ASAN_OPTIONS or "") ~= "" then merged.ASAN_OPTIONS = merged.VF_ASAN_OPTIONS end
+  merged.LD_PRELOAD = nil
   for name, value in pairs(extra or {}) do merged[name] = value or nil end
   for name, value in pairs(merged) do list[#list + 1] = name .. "=" .. value end
   return list
