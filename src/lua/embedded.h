@@ -11,7 +11,8 @@
  *   lua/veloflux/pdk/init.lua         "veloflux.pdk"
  *   lua/veloflux/admin/status.html    "asset:veloflux/admin/status.html"
  *   plugins/cors/handler.lua          "veloflux.plugins.cors.handler"
- *   plugins/dashboard/page.html       "asset:veloflux/plugins/dashboard/page.html" */
+ *   plugins/dashboard/page.html       "asset:veloflux/plugins/dashboard/page.html"
+ *   src/snapshot/layout.h             "asset:src/snapshot/layout.h", which Lua declares to FFI */
 struct vf_embedded {
     const char *name;
     const char *data;

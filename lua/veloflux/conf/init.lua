@@ -168,7 +168,10 @@ end
 local function guess(text, dir)
   local root = setmetatable({}, getmetatable(grammar.file.from_default {}))
   local data_dir = ("\n" .. (text or "")):match "\ndata_dir:[ \t]*[\"']?([^\"'#\r\n]+)"
-  if data_dir then root.data_dir = scalars.join(data_dir:sub(1, 1) == "/" and "/" or dir, (data_dir:gsub("%s+$", ""))) end
+  if data_dir then
+    data_dir = data_dir:gsub("%s+$", "")
+    root.data_dir = scalars.join(data_dir:sub(1, 1) == "/" and "/" or dir, data_dir)
+  end
   return root
 end
 

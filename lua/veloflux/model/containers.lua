@@ -11,6 +11,8 @@ local SCALAR, LIST, MAP, NULL = document.SCALAR, document.LIST, document.MAP, do
 
 local M = {}
 
+local last_stamp = 0 -- each reading of a record has its own, so `seen` needs no emptying
+
 --- The key under which a record keeps how its secrets were written: field -> text.
 M.RAW = {}
 local RAW = M.RAW
@@ -333,8 +335,9 @@ function M.record(attr, compile)
     local record = setmetatable({}, metatable)
     if is_located then record._file, record._line, record._node = where.file, node.line, index end
     local depth, path, problems = where.depth + 1, where.path, #where.problems
-    local stamp = where.stamp + 1
-    where.stamp, where.depth = stamp, depth
+    last_stamp = last_stamp + 1
+    local stamp = last_stamp
+    where.depth = depth
     local at = node.first
     while at ~= 0 do
       local key = nodes[at]

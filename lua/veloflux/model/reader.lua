@@ -17,9 +17,9 @@ local M = {}
 
 --- Makes a reader.
 -- @param env function(name) -> string or nil: the environment for ${NAME}
--- @return a reader {problems, path, depth, stamp, ...}
+-- @return a reader {problems, path, depth, ...}
 function M.new(env)
-  return setmetatable({ env = env, problems = {}, path = {}, depth = 0, stamp = 0 }, Reader)
+  return setmetatable({ env = env, problems = {}, path = {}, depth = 0 }, Reader)
 end
 
 --- Moves to the root of `doc`; relative paths in it are relative to the folder `dir`.

@@ -89,9 +89,10 @@ return s.record {
   description = "The settings of this node.",
   default = {},
   fields = common.join({
-    { data_dir = s.path { default = "../data", len_min = 1,
+    { data_dir = s.path { len_min = 1, default_text = "../data",
       description = "The folder of lock, last model, keys and, later, the store." } },
-    { user = s.string { default = "", description = "Run everything but the supervisor as this user, when started as root." } },
+    { user = s.string { default = "",
+      description = "Run everything but the supervisor as this user, when started as root." } },
     { group = s.string { default = "", description = "Its group; empty: the user's own." } },
     { pid_file = s.path { default = "", description = "A file for the process number; empty: none." } },
     { workers = s.integer { default = "auto", words = { "auto" }, between = { 1, MAX_WORKERS },
@@ -102,8 +103,8 @@ return s.record {
     { store = store },
     { log = log },
     { master_key = s.string { secret = true, custom_validator = is_key, len_max = 1024, expects = "a key",
-      description = "What sticky cookies are signed with, for several nodes: the same text on each. Without it a key is made "
-        .. "and kept in data_dir/master.key. VF_MASTER_KEY in the environment wins." } },
+      description = "What sticky cookies are signed with: the same on every node. Without it a key is made and kept in "
+        .. "data_dir/master.key. VF_MASTER_KEY in the environment wins." } },
     { plugin_path = s.unavailable { description = "Folders in front of the shipped plugins." } },
     { trusted_proxies = s.list { default = {}, elements = s.network {},
       description = "Networks whose X-Forwarded and request id fields are believed." } },

@@ -39,8 +39,10 @@ local function health_fields(has_defaults)
     { expected_status = s.shape { default = default "200", scalar = status(),
       list = s.list { elements = status(), len_min = 1, len_max = MAX_RANGES },
       description = "A status, a range like \"200-299\", or a list of them." } },
-    { rise = s.integer { default = default(2), between = { 1, 100 }, description = "Successes in a row that make it up." } },
-    { fall = s.integer { default = default(3), between = { 1, 100 }, description = "Failures in a row that make it down." } },
+    { rise = s.integer { default = default(2), between = { 1, 100 },
+      description = "Successes in a row that make it up." } },
+    { fall = s.integer { default = default(3), between = { 1, 100 },
+      description = "Failures in a row that make it down." } },
   }
 end
 
@@ -112,7 +114,8 @@ return s.record {
   fields = common.join({
     { name = common.name "pools" },
     { tenant = common.tenant() },
-    { shared = s.boolean { default = false, description = "Routes of every tenant may use it (of the default tenant only)." } },
+    { shared = s.boolean { default = false,
+      description = "Routes of every tenant may use it; for pools of the default tenant." } },
     { algorithm = s.string { default = "round_robin", one_of = { "round_robin", "weighted_round_robin", "least_conn",
       "least_connections", "random", "ip_hash", "consistent_hash", "peak_ewma" },
       description = "How a backend is chosen; all heed weights." } },

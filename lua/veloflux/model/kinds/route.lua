@@ -37,8 +37,8 @@ end
 local match = s.record {
   description = "Further conditions, all of which must hold.",
   fields = {
-    { headers = s.map { default = {}, keys = s.string { match = "^[%w!#$%%&'*+.^_`|~-]+$", expects = "the name of a header field" },
-      values = condition "field", description = "By the name of a header field." } },
+    { headers = s.map { default = {}, values = condition "field", description = "By the name of a header field.",
+      keys = s.string { match = "^[%w!#$%%&'*+.^_`|~-]+$", expects = "the name of a header field" } } },
     { query = s.map { default = {}, keys = s.string { len_min = 1 }, values = condition "parameter",
       description = "By the name of a query parameter." } },
   },
@@ -108,7 +108,8 @@ return s.record {
     { host = common.host { description = "a.example.com, *.example.com or *; without it every host of the tenant." } },
     { hosts = s.list { elements = common.host {}, len_min = 1, unique = true, description = "Several hosts." } },
     { path = s.string { custom_validator = is_path, description = "This path exactly." } },
-    { path_prefix = s.string { custom_validator = is_path, description = "This path and what is below it; / when no path is given." } },
+    { path_prefix = s.string { custom_validator = is_path,
+      description = "This path and what is below it; / when no path is given." } },
     { path_regex = s.string { custom_validator = pattern.check, len_min = 1, len_max = 4096,
       description = "A PCRE2 pattern for the path." } },
     { methods = s.list { default = {}, unique = true, elements = s.string { one_of = METHODS },

@@ -84,7 +84,8 @@ end
 
 --- A header field's name.
 function M.field_name()
-  return s.string { match = TOKEN, len_max = 256, expects = "the name of a header field", custom_validator = is_editable }
+  return s.string { match = TOKEN, len_max = 256, expects = "the name of a header field",
+    custom_validator = is_editable }
 end
 
 -- A field value (RFC 9110 section 5.5): no control characters but tab, no spaces around.

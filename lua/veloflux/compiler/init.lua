@@ -1,0 +1,112 @@
+--- From the model to a snapshot: every entity becomes a record of snapshot/layout.h.
+local ffi = require "ffi"
+local layout = require "veloflux.compiler.layout"
+local sink = require "veloflux.compiler.sink"
+local node = require "veloflux.compiler.node"
+local pools = require "veloflux.compiler.pools"
+local routes = require "veloflux.compiler.routes"
+local keys = require "veloflux.keys"
+
+local C = layout.C
+
+local M = {}
+
+local function write_tenants(to, model)
+  local by_name = {}
+  to:expect("tenants", #model.tenants)
+  local records, first = to:add(C.VF_SNAP_TENANTS, #model.tenants)
+  for i, tenant in ipairs(model.tenants) do
+    local record = records[i - 1]
+    record.id = sink.id("tenant", tenant.name)
+    record.slot = to:slot("tenants", record.id)
+    record.active = tenant.active and 1 or 0
+    to:text(tenant.name, record.name)
+    by_name[tenant.name] = { index = first + i - 1, name = tenant.name, hosts = tenant.hosts, active = tenant.active }
+  end
+  return by_name
+end
+
+local function write(to, model, sticky_key)
+  node.write_settings(to, model.node, sticky_key)
+  node.write_listeners(to, model.node)
+  node.write_networks(to, model.node)
+  local tenants = write_tenants(to, model)
+  local indexes = pools.write(to, model, tenants)
+  routes.write(to, model, indexes, tenants)
+end
+
+local function problem(model, path, message)
+  return { file = model.source, path = path, message = message }
+end
+
+local function check_counts(model)
+  local n_backends = 0
+  for _, pool in ipairs(model.pools) do n_backends = n_backends + #pool.backends end
+  local counts = { tenants = #model.tenants, pools = #model.pools, backends = n_backends, routes = #model.routes }
+  for kind, count in pairs(counts) do
+    local room = layout.SLOTS[kind].room
+    if count > room then
+      return nil, problem(model, kind, ("expected at most %d, got %d"):format(room, count))
+    end
+  end
+  return counts
+end
+
+local function finish(to, version)
+  local text = ffi.new "char[256]"
+  local rc = C.vf_snapb_finish(to.builder, version, text, ffi.sizeof(text))
+  if rc ~= 0 then return nil, rc == -12 and "out of memory" or ffi.string(text) end
+  return true
+end
+
+--- Compiles a model.
+-- @param model of conf.load
+-- @param options table:
+--   version        of the snapshot (1)
+--   state          the state area, struct vf_state *: slots are taken there. Without it slots are
+--                  numbered in order, no key is read or made: for check
+--   oldest_pinned  oldest version that a process has mapped (asked of the state area)
+-- @return {data, size, builder, summary, ...}: the snapshot in memory that lives as long as the table;
+-- or nil and one problem, as conf.load's. `summary` counts tenants, pools, backends, routes, listeners.
+function M.compile(model, options)
+  local version, state = options.version or 1, options.state
+  local counts, fault = check_counts(model)
+  if not counts then return nil, fault end
+  local oldest = options.oldest_pinned or state ~= nil and C.vf_state_oldest_pinned(state, version) or version
+  local sticky_key, message
+  if state ~= nil then
+    sticky_key, message = keys.sticky(model.node)
+    if not sticky_key then return nil, problem(model, "data_dir", message) end
+  end
+  local to = sink.new(version, state, oldest)
+  local ok, raised = pcall(write, to, model, sticky_key)
+  if not ok and type(raised) == "table" then -- a slot table is full
+    return nil, problem(model, raised.kind,
+      ("no room for more: %d at a time, counting those that a process still serves"):format(raised.room))
+  elseif not ok then
+    error(raised, 0)
+  end
+  ok, message = finish(to, version)
+  if not ok then return nil, problem(model, "", message) end
+  counts.listeners = #model.node.listeners
+  return { builder = to.builder, data = C.vf_snapb_data(to.builder), size = tonumber(C.vf_snapb_size(to.builder)),
+    version = version, ids = to.ids, counts = to.counts, summary = counts }
+end
+
+--- Returns a sealed memfd with a compiled snapshot, owned by the caller; or nil and a message.
+function M.memfd(compiled)
+  local fd = C.vf_snapb_memfd(compiled.builder)
+  if fd < 0 then return nil, ("memfd: error %d"):format(-fd) end
+  return fd
+end
+
+--- Marks what is not in a published snapshot as dead, so that its slots can be used again later.
+function M.sweep(compiled, state)
+  for kind, slots in pairs(layout.SLOTS) do
+    local ids, count = compiled.ids[kind], compiled.counts[kind]
+    C.vf_ids_sort(ids, count)
+    C.vf_state_slot_sweep(state, slots.kind, ids, count, compiled.version)
+  end
+end
+
+return M

@@ -1,0 +1,135 @@
+--- Routes, the hosts that they answer for, and their conditions. The loop that counts: 10,000 routes.
+local ffi = require "ffi"
+local bit = require "bit"
+local layout = require "veloflux.compiler.layout"
+local sink = require "veloflux.compiler.sink"
+local traffic = require "veloflux.compiler.traffic"
+local hosts_of = require("veloflux.model.check").hosts_of
+
+ffi.cdef [[ int vf_method_from_name(const char *name, size_t len); ]]
+local C = layout.C
+local EVERY_HOST = { "*" }
+
+local M = {}
+
+local function write_bindings(to, index, route, tenant)
+  local _, hosts = hosts_of(route)
+  if not hosts then hosts = tenant.name == "default" and EVERY_HOST or tenant.hosts end
+  local records = to:add(C.VF_SNAP_BINDINGS, #hosts)
+  for i = 1, #hosts do
+    records[i - 1].route = index
+    to:text(hosts[i]:lower():gsub("(.)%.$", "%1"), records[i - 1].host)
+  end
+end
+
+local function write_path(to, route, record)
+  local path = route.path
+  if path then
+    record.path_kind = C.VF_PATH_EXACT
+  elseif route.path_regex then
+    path, record.path_kind = route.path_regex, C.VF_PATH_REGEX
+  else
+    path, record.path_kind = (route.path_prefix or "/"):gsub("/$", ""), C.VF_PATH_PREFIX
+  end
+  to:text(path, record.path)
+end
+
+local function methods_of(route)
+  local mask = 0ULL
+  for _, name in ipairs(route.methods) do
+    mask = bit.bor(mask, bit.lshift(1ULL, C.vf_method_from_name(name, #name)))
+  end
+  return mask
+end
+
+local function test_of(wanted)
+  if type(wanted) == "string" then return C.VF_TEST_EQUAL, wanted end
+  if wanted.regex then return C.VF_TEST_REGEX, wanted.regex end
+  return wanted.present and C.VF_TEST_PRESENT or C.VF_TEST_ABSENT, ""
+end
+
+local function sorted(map)
+  local names = {}
+  for name in pairs(map) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+local function write_conditions(to, kind, map, out)
+  for _, name in ipairs(sorted(map)) do
+    local record, index = to:add(C.VF_SNAP_CONDITIONS)
+    local test, value = test_of(map[name])
+    record.kind, record.test = kind, test
+    to:text(kind == C.VF_CONDITION_HEADER and name:lower() or name, record.name)
+    to:text(value, record.value)
+    if out.count == 0 then out.first = index end
+    out.count = out.count + 1
+  end
+end
+
+local function write_action(to, route, record, pools)
+  record.pool = layout.NONE
+  local redirect, respond = route.redirect, route.respond
+  if route._pool then
+    record.action, record.pool = C.VF_ACTION_POOL, pools[route._pool]
+  elseif redirect then
+    record.action = C.VF_ACTION_REDIRECT
+    record.status = type(redirect) == "table" and redirect.status or 301
+    to:text(type(redirect) == "table" and redirect.to or redirect, record.target)
+  else
+    record.action, record.status = C.VF_ACTION_RESPOND, respond.status
+    to:text(respond.body, record.body)
+    to:text(respond.type, record.content_type)
+  end
+  if route.strip_prefix then record.strip_prefix = 1 end
+  if route.rewrite then
+    record.has_rewrite = 1
+    to:text(route.rewrite, record.rewrite)
+  end
+end
+
+local function write_edits(to, route, record, shared)
+  local pool = route._pool
+  local own = rawget(route, "headers")
+  if not own and not (pool and pool.headers) then return end
+  if not own and shared[pool] then
+    record.edits = shared[pool]
+    return
+  end
+  traffic.edits(to, { pool or {}, route }, record.edits)
+  if not own then shared[pool] = ffi.new("struct vf_snap_edits", record.edits) end
+end
+
+--- Writes all routes.
+-- @param pools pool record -> index
+-- @param tenants name -> {index, name, hosts, active}
+function M.write(to, model, pools, tenants)
+  local routes = model.routes
+  to:expect("routes", #routes)
+  if #routes == 0 then return end
+  local shared_policies, shared_edits = {}, {}
+  local records, first = to:add(C.VF_SNAP_ROUTES, #routes)
+  for i = 1, #routes do
+    local route, record = routes[i], records[i - 1]
+    local tenant = tenants[route.tenant]
+    record.id = sink.id("route", route.tenant, route.name)
+    record.slot = to:slot("routes", record.id)
+    record.tenant = tenant.index
+    record.inactive = tenant.active and 0 or 1
+    record.priority = route.priority
+    to:text(route.name, record.name)
+    to:text(route._file .. ":" .. route._line, record.source)
+    write_path(to, route, record)
+    write_bindings(to, first + i - 1, route, tenant)
+    if rawget(route, "methods") then record.methods = methods_of(route) end
+    if route.match then
+      write_conditions(to, C.VF_CONDITION_HEADER, route.match.headers, record.conditions)
+      write_conditions(to, C.VF_CONDITION_QUERY, route.match.query, record.conditions)
+    end
+    write_action(to, route, record, pools)
+    record.policy = traffic.overrides(to, route._pool, route, shared_policies)
+    write_edits(to, route, record, shared_edits)
+  end
+end
+
+return M
