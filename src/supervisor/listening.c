@@ -100,7 +100,7 @@ static int bound_port(int fd, uint16_t *port)
 
 int vf_listening_open(const struct vf_snap_address *address, struct vf_snap_address *bound)
 {
-    uint16_t port;
+    uint16_t port = 0;
     int fd = open_bound(address, 1);
     if (fd < 0)
         return fd;

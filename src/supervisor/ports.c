@@ -54,7 +54,7 @@ struct vf_port *vf_ports_add(struct vf_ports *ports, enum vf_link_socket kind, c
     port->state = VF_PORT_LIVE;
     port->kind = kind;
     port->fds[0] = fd;
-    port->n_sockets = port->n_committed = 1;
+    port->n_sockets = port->n_committed = port->n_open = 1;
     snprintf(port->name, sizeof(port->name), "%s", name);
     return port;
 }
@@ -180,8 +180,7 @@ int vf_ports_try(struct vf_ports *ports, const struct vf_snapshot *snapshot, uin
     return 0;
 }
 
-/* Takes the connections of a port that is on its way out, or (again) gives it all of them. */
-static void refuse_new(struct vf_port *port, bool refuse)
+void vf_port_refuse(struct vf_port *port, bool refuse)
 {
     for (uint32_t slot = 0; slot < port->n_sockets; slot++)
         vf_listening_refuse(port->fds[slot], refuse);
@@ -190,11 +189,11 @@ static void refuse_new(struct vf_port *port, bool refuse)
 static void commit_one(struct vf_port *port)
 {
     if (port->state == VF_PORT_LEAVING)
-        refuse_new(port, false);
+        vf_port_refuse(port, false);
     port->is_new = port->state != VF_PORT_LIVE;
     port->is_renamed = strcmp(port->name, port->trial_name) != 0;
     port->state = VF_PORT_LIVE;
-    port->n_committed = port->n_sockets;
+    port->n_committed = port->n_open = port->n_sockets;
     port->is_tried = false;
     memcpy(port->name, port->trial_name, sizeof(port->name));
 }
@@ -207,7 +206,7 @@ void vf_ports_commit(struct vf_ports *ports)
             commit_one(port);
         } else if (port->state == VF_PORT_LIVE && port->kind != VF_LINK_SOCKET_CLI) {
             port->state = VF_PORT_LEAVING;
-            refuse_new(port, true);
+            vf_port_refuse(port, true);
         }
     }
 }
@@ -224,12 +223,27 @@ void vf_ports_abandon(struct vf_ports *ports)
     }
 }
 
+void vf_port_steer(struct vf_port *port, uint64_t slots)
+{
+    uint8_t members[VF_SLOTS_MAX];
+    size_t n = 0;
+    if (slots == port->steered)
+        return;
+    for (uint32_t slot = 0; slot < port->n_sockets; slot++)
+        if (slots >> slot & 1)
+            members[n++] = (uint8_t)slot;
+    if (vf_listening_steer(port->fds[0], members, n) == 0)
+        port->steered = slots;
+}
+
 void vf_port_shrink(struct vf_port *port, uint32_t n_left)
 {
     while (port->n_sockets > n_left)
         close(port->fds[--port->n_sockets]);
     if (port->n_committed > n_left)
         port->n_committed = n_left;
+    if (port->n_open > n_left)
+        port->n_open = n_left;
     if (port->n_sockets == 0)
         port->state = VF_PORT_FREE;
 }

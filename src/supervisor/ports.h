@@ -31,6 +31,8 @@ struct vf_port {
     uint32_t id;                     /* unique over the supervisor's life */
     uint32_t n_sockets;              /* sockets of the slots 0 .. n_sockets - 1 */
     uint32_t n_committed;            /* of these, how many a refused trial leaves */
+    uint32_t n_open;                 /* of these, how many are served; the others are closing */
+    uint64_t steered;                /* slots that get new connections, as bits; 0: not yet said */
     int fds[VF_SLOTS_MAX];           /* owned */
     struct vf_snap_address wanted;   /* as configured: its port may be 0 */
     struct vf_snap_address bound;    /* what the kernel gave */
@@ -52,11 +54,18 @@ struct vf_ports {
 int vf_ports_try(struct vf_ports *ports, const struct vf_snapshot *snapshot, uint32_t n_slots,
                  char *fault, size_t fault_bytes);
 
-/* What was tried is live; live ports that the snapshot has not are LEAVING and refuse connections. */
+/* What was tried is live; live ports that the snapshot has not are LEAVING and refuse connections.
+ */
 void vf_ports_commit(struct vf_ports *ports);
 
 /* Closes what the trial opened. */
 void vf_ports_abandon(struct vf_ports *ports);
+
+/* New connections to `port` are dropped from here on (see vf_listening_refuse), or no longer. */
+void vf_port_refuse(struct vf_port *port, bool refuse);
+
+/* Sends new connections to the slots whose bits are set; at least one is. */
+void vf_port_steer(struct vf_port *port, uint64_t slots);
 
 /* Closes sockets of `port` from the last down to `n_left`; without any left the port is free. */
 void vf_port_shrink(struct vf_port *port, uint32_t n_left);

@@ -1,0 +1,403 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "snapshot/snapshot.h"
+#include "supervisor/core.h"
+#include "supervisor/notify.h"
+
+enum {
+    PREPARE_WAIT_MS = 2000, /* who is silent for longer is stuck: replaced, without a veto */
+    RUNNING_WAIT_MS = 1000, /* then control is told how many lag behind */
+    FAULT_BYTES = 1024
+};
+
+/* --- Helpers --- */
+
+static void text_of(const struct vf_snapshot *snapshot, struct vf_snap_text text, char *out,
+                    size_t size)
+{
+    struct vf_str view = vf_snap_str(snapshot, text);
+    snprintf(out, size, "%.*s", (int)view.len, view.data);
+}
+
+static bool same_text(const struct vf_snapshot *a, struct vf_snap_text text_a,
+                      const struct vf_snapshot *b, struct vf_snap_text text_b)
+{
+    return vf_str_eq(vf_snap_str(a, text_a), vf_snap_str(b, text_b));
+}
+
+/* Control and the workers map what is published; the checker too. */
+static bool takes_part(const struct vf_supervisor *super, const struct vf_child *child)
+{
+    return child->state == VF_CHILD_READY && child->generation == super->generation;
+}
+
+static bool is_awaited(const struct vf_supervisor *super)
+{
+    for (const struct vf_child *child = super->children; child != NULL; child = child->next)
+        if (child->is_awaited)
+            return true;
+    return false;
+}
+
+static void forget_offer(struct vf_publish *publish)
+{
+    vf_timer_stop(&publish->super->timers, &publish->deadline);
+    for (struct vf_child *child = publish->super->children; child != NULL; child = child->next)
+        child->is_awaited = false;
+    vf_snapshot_release(&publish->snapshot);
+    if (publish->fd >= 0)
+        close(publish->fd);
+    publish->fd = -1;
+    publish->state = VF_PUBLISH_IDLE;
+}
+
+/* Control is told what became of its offer; at the start a refusal is the end. */
+static void tell_refused(struct vf_supervisor *super, uint64_t version, const char *why)
+{
+    struct vf_link_message message;
+    if (super->phase == VF_SUPER_BOOTING) {
+        vf_supervisor_fail_start(super, why);
+        return;
+    }
+    if (super->control.child == NULL)
+        return;
+    vf_link_message_init(&message, VF_LINK_REFUSED);
+    message.args[0] = version;
+    vf_link_message_text(&message, why);
+    vf_child_send(super->control.child, &message);
+}
+
+/* --- Offered --- */
+
+static int open_datadir(struct vf_supervisor *super, const struct vf_snapshot *snapshot,
+                        char *fault)
+{
+    const struct vf_snap_settings *settings = vf_snap_settings(snapshot);
+    bool change_user = settings->change_user && geteuid() == 0;
+    char path[PATH_MAX];
+    text_of(snapshot, settings->data_dir, path, sizeof(path));
+    int rc = vf_datadir_open(&super->datadir, path, change_user, settings->uid, settings->gid,
+                             fault, FAULT_BYTES);
+    if (rc < 0)
+        return rc;
+    int fd = vf_datadir_socket(&super->datadir, change_user, settings->uid, settings->gid);
+    if (fd < 0 || vf_ports_add(&super->ports, VF_LINK_SOCKET_CLI, "control.sock", fd) == NULL) {
+        snprintf(fault, FAULT_BYTES, "data_dir: cannot open control.sock: %s", strerror(-fd));
+        return fd < 0 ? fd : -ENOSPC;
+    }
+    return 0;
+}
+
+/* What is bound to the running process stays until it is started anew. */
+static int keeps_identity(const struct vf_supervisor *super, const struct vf_snapshot *offered,
+                          char *fault)
+{
+    const struct vf_snap_settings *now = vf_snap_settings(super->snapshot);
+    const struct vf_snap_settings *next = vf_snap_settings(offered);
+    const char *changed = NULL;
+    if (!same_text(super->snapshot, now->data_dir, offered, next->data_dir))
+        changed = "data_dir";
+    else if (now->change_user != next->change_user ||
+             (now->change_user && (now->uid != next->uid || now->gid != next->gid)))
+        changed = "user";
+    if (changed == NULL)
+        return 0;
+    snprintf(fault, FAULT_BYTES, "%s: cannot change while running, restart instead", changed);
+    return -EINVAL;
+}
+
+static void set_up_log(const struct vf_snapshot *snapshot)
+{
+    const struct vf_snap_settings *settings = vf_snap_settings(snapshot);
+    vf_log_setup((enum vf_log_level)settings->log_level, (enum vf_log_format)settings->log_format,
+                 "supervisor");
+}
+
+static int accept_offer(struct vf_supervisor *super, uint64_t version, char *fault)
+{
+    struct vf_publish *publish = &super->publish;
+    int rc = vf_snapshot_open(publish->fd, &publish->snapshot);
+    if (rc < 0) {
+        snprintf(fault, FAULT_BYTES, "snapshot: %s: %s", strerror(-rc), vf_snapshot_fault());
+        return rc;
+    }
+    uint32_t n_workers = vf_snap_settings(publish->snapshot)->workers;
+    if (publish->snapshot->version != version || version <= super->version || n_workers == 0 ||
+        n_workers > VF_SLOTS_MAX) {
+        snprintf(fault, FAULT_BYTES, "snapshot: version %llu with %u workers after version %llu",
+                 (unsigned long long)version, n_workers, (unsigned long long)super->version);
+        return -EINVAL;
+    }
+    if (super->snapshot == NULL)
+        set_up_log(publish->snapshot);
+    if (super->datadir.lock_fd < 0)
+        rc = open_datadir(super, publish->snapshot, fault);
+    else if (super->snapshot != NULL)
+        rc = keeps_identity(super, publish->snapshot, fault);
+    if (rc < 0)
+        return rc;
+    return vf_ports_try(&super->ports, publish->snapshot, n_workers, fault, FAULT_BYTES);
+}
+
+/* --- Prepared --- */
+
+/* All have prepared: control writes the model down and then says COMMIT. */
+static void ask_for_commit(struct vf_supervisor *super)
+{
+    struct vf_publish *publish = &super->publish;
+    vf_timer_stop(&super->timers, &publish->deadline);
+    publish->state = VF_PUBLISH_WRITING;
+    vf_child_tell(super->control.child, VF_LINK_PREPARED, publish->snapshot->version, 0);
+}
+
+static void continue_if_prepared(struct vf_supervisor *super)
+{
+    if (super->publish.state == VF_PUBLISH_PREPARING && !is_awaited(super))
+        ask_for_commit(super);
+}
+
+static void send_prepare(struct vf_supervisor *super)
+{
+    struct vf_publish *publish = &super->publish;
+    publish->state = VF_PUBLISH_PREPARING;
+    for (struct vf_child *child = super->children; child != NULL; child = child->next)
+        if (takes_part(super, child)) {
+            child->is_awaited = true;
+            vf_child_prepare(child, publish->snapshot->version, publish->fd);
+        }
+    vf_supervisor_timer(super, &publish->deadline, PREPARE_WAIT_MS);
+    continue_if_prepared(super);
+}
+
+static void abandon(struct vf_supervisor *super)
+{
+    struct vf_publish *publish = &super->publish;
+    for (struct vf_child *child = super->children; child != NULL; child = child->next)
+        if (takes_part(super, child))
+            vf_child_tell(child, VF_LINK_ABANDON, publish->snapshot->version, 0);
+    vf_ports_abandon(&super->ports);
+    forget_offer(publish);
+}
+
+static void finish(struct vf_supervisor *super);
+
+/* A predecessor of this control may have left a transaction half done. */
+static void end_previous(struct vf_supervisor *super)
+{
+    if (super->publish.state == VF_PUBLISH_PUBLISHING)
+        finish(super);
+    else if (super->publish.state != VF_PUBLISH_IDLE)
+        abandon(super);
+}
+
+void vf_publish_offer(struct vf_supervisor *super, struct vf_link_message *message)
+{
+    struct vf_publish *publish = &super->publish;
+    char fault[FAULT_BYTES] = "";
+    end_previous(super);
+    if (super->phase >= VF_SUPER_STOPPING) {
+        tell_refused(super, message->args[0], "stopping");
+        return;
+    }
+    publish->fd = vf_link_take_fd(message, 0);
+    if (accept_offer(super, message->args[0], fault) < 0) {
+        forget_offer(publish);
+        tell_refused(super, message->args[0], fault);
+        return;
+    }
+    send_prepare(super);
+}
+
+void vf_publish_prepared(struct vf_supervisor *super, struct vf_child *child, uint64_t version)
+{
+    struct vf_publish *publish = &super->publish;
+    if (publish->state != VF_PUBLISH_PREPARING || version != publish->snapshot->version)
+        return;
+    child->is_awaited = false;
+    continue_if_prepared(super);
+}
+
+void vf_publish_refused(struct vf_supervisor *super, struct vf_child *child, uint64_t version,
+                        const char *why)
+{
+    struct vf_publish *publish = &super->publish;
+    char fault[FAULT_BYTES];
+    if (publish->state != VF_PUBLISH_PREPARING || version != publish->snapshot->version)
+        return;
+    snprintf(fault, sizeof(fault), "%s: %s", vf_child_name(child->kind), why);
+    abandon(super);
+    tell_refused(super, version, fault);
+}
+
+/* --- Committed --- */
+
+static void log_listeners(struct vf_supervisor *super)
+{
+    for (size_t i = 0; i < VF_PORTS_MAX; i++) {
+        struct vf_port *port = &super->ports.all[i];
+        char address[VF_LISTENING_TEXT_BYTES];
+        if (!port->is_new || port->state != VF_PORT_LIVE)
+            continue;
+        port->is_new = false;
+        vf_listening_format(&port->bound, address);
+        vf_log_info(NULL, "listener.open", "name=%s address=%s", port->name, address);
+    }
+}
+
+static void write_pid_file(struct vf_supervisor *super)
+{
+    char path[PATH_MAX];
+    text_of(super->snapshot, vf_snap_settings(super->snapshot)->pid_file, path, sizeof(path));
+    if (strcmp(path, super->pid_file) == 0)
+        return;
+    if (super->pid_file[0] != '\0')
+        unlink(super->pid_file);
+    int rc = path[0] != '\0' ? vf_datadir_write_pid(path) : 0;
+    if (rc < 0)
+        vf_log_error(NULL, "pid_file.failed", "path=%s reason=%s", path, strerror(-rc));
+    snprintf(super->pid_file, sizeof(super->pid_file), "%s", rc < 0 ? "" : path);
+}
+
+void vf_publish_apply_settings(struct vf_supervisor *super)
+{
+    set_up_log(super->snapshot);
+    super->n_workers = vf_snap_settings(super->snapshot)->workers;
+    write_pid_file(super);
+}
+
+/* The offered snapshot is the current one from here on. */
+static void adopt(struct vf_supervisor *super)
+{
+    struct vf_publish *publish = &super->publish;
+    vf_snapshot_release(&super->snapshot);
+    if (super->snapshot_fd >= 0)
+        close(super->snapshot_fd);
+    super->snapshot = publish->snapshot;
+    super->snapshot_fd = publish->fd;
+    super->version = super->snapshot->version;
+    super->state->published_version = super->version;
+    publish->snapshot = NULL;
+    publish->fd = -1;
+}
+
+static void announce(struct vf_supervisor *super)
+{
+    for (struct vf_child *child = super->children; child != NULL; child = child->next)
+        if (takes_part(super, child)) {
+            vf_child_tell(child, VF_LINK_PUBLISH, super->version, 0);
+            child->is_awaited = child->kind == VF_PROCESS_WORKER;
+        }
+}
+
+/* The first control offers before it has anything to map. */
+static void bring_control(struct vf_supervisor *super)
+{
+    struct vf_child *control = super->control.child;
+    if (control == NULL || control->state != VF_CHILD_STARTING)
+        return;
+    vf_child_prepare(control, super->version, super->snapshot_fd);
+    vf_child_tell(control, VF_LINK_PUBLISH, super->version, 0);
+}
+
+static void finish_if_live(struct vf_supervisor *super)
+{
+    if (super->publish.state != VF_PUBLISH_PUBLISHING)
+        return;
+    bool is_live = super->is_ready ? !is_awaited(super) : vf_crew_is_complete(super);
+    if (is_live)
+        finish(super);
+}
+
+void vf_publish_commit(struct vf_supervisor *super, uint64_t version)
+{
+    struct vf_publish *publish = &super->publish;
+    if (publish->state != VF_PUBLISH_WRITING || version != publish->snapshot->version)
+        return;
+    adopt(super);
+    publish->state = VF_PUBLISH_PUBLISHING;
+    vf_ports_commit(&super->ports);
+    vf_timer_stop(&super->timers, &super->close_grace); /* a new grace for what leaves now */
+    vf_publish_apply_settings(super);
+    log_listeners(super);
+    announce(super);
+    bring_control(super);
+    vf_crew_fill(super);
+    vf_crew_settle(super);
+    if (super->is_ready)
+        vf_supervisor_timer(super, &publish->deadline, RUNNING_WAIT_MS);
+    finish_if_live(super);
+}
+
+static void log_ready(struct vf_supervisor *super)
+{
+    super->is_ready = true;
+    super->phase = VF_SUPER_RUNNING;
+    vf_log_info(NULL, "ready", "version=%llu workers=%u", (unsigned long long)super->version,
+                super->n_workers);
+    vf_notify_ready();
+}
+
+/* --- Live --- */
+
+static void finish(struct vf_supervisor *super)
+{
+    uint32_t n_laggards = 0;
+    for (const struct vf_child *child = super->children; child != NULL; child = child->next)
+        n_laggards += child->is_awaited;
+    forget_offer(&super->publish);
+    if (!super->is_ready)
+        log_ready(super);
+    if (super->control.child != NULL)
+        vf_child_tell(super->control.child, VF_LINK_LIVE, super->version, n_laggards);
+}
+
+void vf_publish_running(struct vf_supervisor *super, struct vf_child *child)
+{
+    if (child->running_version == super->version)
+        child->is_awaited = false;
+    finish_if_live(super);
+}
+
+/* A control that dies before the commit takes its offer with it. */
+void vf_publish_lost(struct vf_supervisor *super, struct vf_child *child)
+{
+    child->is_awaited = false;
+    bool is_open = super->publish.state == VF_PUBLISH_PREPARING ||
+                   super->publish.state == VF_PUBLISH_WRITING;
+    if (is_open && child->kind == VF_PROCESS_CONTROL && super->control.child == NULL) {
+        abandon(super);
+        return;
+    }
+    continue_if_prepared(super);
+    finish_if_live(super);
+}
+
+static void kill_silent(struct vf_supervisor *super)
+{
+    for (struct vf_child *child = super->children; child != NULL; child = child->next)
+        if (child->is_awaited) {
+            child->is_awaited = false;
+            vf_child_kill(child, "silent for 2 s at a reload");
+        }
+}
+
+static void on_deadline(struct vf_timer *timer)
+{
+    struct vf_publish *publish = VF_OWNER_OF(timer, struct vf_publish, deadline);
+    if (publish->state == VF_PUBLISH_PUBLISHING) {
+        finish(publish->super);
+        return;
+    }
+    kill_silent(publish->super);
+    continue_if_prepared(publish->super);
+}
+
+void vf_publish_init(struct vf_supervisor *super)
+{
+    super->publish = (struct vf_publish){.super = super, .fd = -1};
+    super->publish.deadline.on_fire = on_deadline;
+}
