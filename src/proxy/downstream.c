@@ -242,7 +242,8 @@ void vf_downstream_accept(struct vf_acceptor *acceptor, int fd, const struct vf_
     acceptor->refs++;
     client->listener_slot = acceptor->listener->slot;
     client->peer = *peer;
-    client->expects_proxy_header = acceptor->listener->proxy_protocol != 0;
+    client->expects_proxy_header =
+        acceptor->listener->proxy_protocol != 0 && peer->family != VF_FAMILY_NONE;
     client->timer.on_fire = on_timer;
     client->next = proxy->connections;
     if (client->next != NULL)

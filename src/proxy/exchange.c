@@ -384,11 +384,21 @@ static int use_route_policy(struct vf_exchange *ex)
     return 0;
 }
 
+/* How much content the request may have. */
+static uint64_t body_limit(const struct vf_exchange *ex)
+{
+    const struct vf_proxy *proxy = ex->proxy;
+    uint64_t limit = vf_policy_get(ex->policy, VF_POLICY_BODY_BYTES);
+    return proxy->has_handler && proxy->handler.max_body_bytes < limit
+               ? proxy->handler.max_body_bytes
+               : limit;
+}
+
 /* Checks what the route's limits say about the head. Returns false when the request was refused. */
 static bool within_limits(struct vf_exchange *ex)
 {
     if (ex->request.framing == VF_FRAMING_LENGTH &&
-        ex->request.content_length > vf_policy_get(ex->policy, VF_POLICY_BODY_BYTES)) {
+        ex->request.content_length > body_limit(ex)) {
         ex->close_client = true;
         vf_exchange_problem(ex, 413, "body_too_large", "The request body is larger than allowed.");
         return false;
@@ -557,7 +567,7 @@ void vf_exchange_on_request_data(struct vf_exchange *ex, struct vf_str slice)
     if (ex->client == NULL)
         return; /* it ended within this read */
     ex->bytes_in += slice.len;
-    if (!ex->is_tunnel && ex->bytes_in > vf_policy_get(ex->policy, VF_POLICY_BODY_BYTES)) {
+    if (!ex->is_tunnel && ex->bytes_in > body_limit(ex)) {
         refuse_large_body(ex);
         return;
     }

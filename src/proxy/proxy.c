@@ -50,6 +50,17 @@ const struct vf_snap_listener *vf_proxy_find_listener(const struct vf_snapshot *
     return NULL;
 }
 
+/* As above; sockets of a handler need not be listeners of the configuration. */
+static const struct vf_snap_listener *find_acceptable(const struct vf_proxy *proxy, const char *name)
+{
+    const struct vf_snap_listener *listener =
+        vf_proxy_find_listener(proxy->snapshot, vf_str_from(name));
+    if (listener == NULL && proxy->has_handler &&
+        vf_snap_count(proxy->snapshot, VF_SNAP_LISTENERS) > 0)
+        listener = vf_snap_listener(proxy->snapshot, 0);
+    return listener;
+}
+
 struct vf_h1_limits vf_proxy_head_limits(const struct vf_snapshot *snapshot,
                                          const struct vf_snap_listener *listener)
 {
@@ -69,6 +80,11 @@ static void after_event(void *owner)
     if (proxy->dead_exchanges != NULL)
         vf_exchange_reap(proxy);
     vf_upstreams_reap(proxy->upstreams);
+}
+
+void vf_proxy_flush(struct vf_proxy *proxy)
+{
+    after_event(proxy);
 }
 
 /* Accepting */
@@ -164,19 +180,18 @@ void vf_proxy_connection_closed(struct vf_proxy *proxy, struct vf_acceptor *acce
 
 int vf_proxy_listen(struct vf_proxy *proxy, struct vf_str name, int fd)
 {
-    const struct vf_snap_listener *listener =
-        proxy->snapshot != NULL ? vf_proxy_find_listener(proxy->snapshot, name) : NULL;
     struct vf_acceptor *acceptor = calloc(1, sizeof(*acceptor));
     int on = 1, rc = UV_ENOENT;
-    if (acceptor == NULL || listener == NULL || name.len >= sizeof(acceptor->name)) {
+    if (acceptor == NULL || proxy->snapshot == NULL || name.len >= sizeof(acceptor->name)) {
         rc = acceptor == NULL ? UV_ENOMEM : rc;
         goto fail;
     }
     acceptor->io = (struct vf_io){.fd = fd, .on_ready = on_acceptable};
     acceptor->proxy = proxy;
-    acceptor->listener = listener;
     acceptor->refs = 1;
     memcpy(acceptor->name, name.data, name.len);
+    if ((acceptor->listener = find_acceptable(proxy, acceptor->name)) == NULL)
+        goto fail;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* accepted sockets inherit it */
     if ((rc = vf_reactor_add_listener(proxy->reactor, &acceptor->io)) < 0)
         goto fail;
@@ -233,10 +248,10 @@ int vf_proxy_prepare(struct vf_proxy *proxy, struct vf_snapshot *snapshot)
 static void follow_listeners(struct vf_proxy *proxy)
 {
     for (struct vf_acceptor *at = proxy->acceptors; at != NULL; at = at->next)
-        at->listener = vf_proxy_find_listener(proxy->snapshot, vf_str_from(at->name));
+        at->listener = find_acceptable(proxy, at->name);
     for (struct vf_downstream *client = proxy->connections; client != NULL; client = client->next) {
         struct vf_acceptor *acceptor = client->acceptor;
-        acceptor->listener = vf_proxy_find_listener(proxy->snapshot, vf_str_from(acceptor->name));
+        acceptor->listener = find_acceptable(proxy, acceptor->name);
         acceptor->is_gone = acceptor->listener == NULL;
         if (acceptor->is_gone) /* limits have to come from somewhere until its connections end */
             acceptor->listener = vf_snap_listener(proxy->snapshot, 0);

@@ -20,6 +20,7 @@ struct vf_state;
 /* Answers exchanges itself instead of the routes of the snapshot. */
 struct vf_handler {
     void *owner; /* passed back as the first argument */
+    uint64_t max_body_bytes; /* 413 beyond, whatever the limits of the conf file say */
     /* The whole request, body included (ex->request_body), has arrived. The handler answers with
      * vf_exchange_answer, now or later; until then `ex` is valid unless on_gone is called. */
     void (*on_request)(void *owner, struct vf_exchange *ex);
@@ -40,7 +41,9 @@ int vf_proxy_prepare(struct vf_proxy *proxy, struct vf_snapshot *snapshot);
 void vf_proxy_publish(struct vf_proxy *proxy, struct vf_snapshot *snapshot);
 
 /* Starts accepting on the listening socket `fd`, which the proxy owns from here on, as the listener
- * called `listener` of the published snapshot. Returns 0 or UV_E* (fd is closed then). */
+ * called `listener` of the published snapshot. With a handler any name does: a unix socket, whose
+ * peers have the address family NONE, goes by the limits of the first listener. Returns 0 or UV_E*
+ * (fd is closed then). */
 int vf_proxy_listen(struct vf_proxy *proxy, struct vf_str listener, int fd);
 
 /* Stops accepting on `fd` and closes it; takes what waits in its queue first when `drain_queue`. */
@@ -50,6 +53,10 @@ void vf_proxy_unlisten(struct vf_proxy *proxy, int fd, bool drain_queue);
  * drain_idle; exchanges get `drain`, tunnels `drain_long`. Calls on_drained once when no connection
  * is left, possibly at once. */
 void vf_proxy_drain(struct vf_proxy *proxy, void (*on_drained)(void *owner), void *owner);
+
+/* Sends what vf_exchange_answer queued. Called by a handler that answers later, outside of a
+ * callback of the proxy. */
+void vf_proxy_flush(struct vf_proxy *proxy);
 
 /* Opens the access log file anew (after it was renamed). */
 void vf_proxy_reopen_logs(struct vf_proxy *proxy);
