@@ -1,0 +1,43 @@
+/* control/admin.h - the admin address: HTTP from the proxy's own codec, answers from Lua.
+ * A proxy with a handler serves the TCP listeners of kind ADMIN and the socket control.sock of the
+ * data directory. Requests become tables for lua/veloflux/admin, which answers at once or later.
+ * Requests over the unix socket are marked local: its file mode is their authentication.
+ *
+ * control calls, in this order: new; start (after it has the user's privileges); publish with every
+ * snapshot; then listen and unlisten as the supervisor says. One per process, driven by one loop. */
+#ifndef VF_CONTROL_ADMIN_H
+#define VF_CONTROL_ADMIN_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct lua_State;
+struct vf_admin;
+struct vf_snapshot;
+struct vf_state;
+
+/* Makes the admin server of block `block` of `state`, and loads veloflux.admin into `lua`, which
+ * outlives it. Owned by the caller. Returns 0, UV_ENOMEM, or UV_EIO when the Lua side does not load
+ * (logged). */
+int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct lua_State *lua,
+                 struct vf_admin **out);
+
+/* `snapshot` is the configuration from here on; retains it. Lua's `node` service (see attach in
+ * lua/veloflux/admin/init.lua) has to know the settings that belong to it by now. */
+void vf_admin_publish(struct vf_admin *admin, struct vf_snapshot *snapshot);
+
+/* Starts accepting on `fd`, which it owns from here on, for the admin listener called `name`; any
+ * name does for control.sock. Needs a published snapshot. Returns 0 or UV_E* (fd is closed then). */
+int vf_admin_listen(struct vf_admin *admin, const char *name, int fd);
+
+/* Stops accepting on `fd` and closes it, after taking what waits in its queue when `drain_queue`. */
+void vf_admin_unlisten(struct vf_admin *admin, int fd, bool drain_queue);
+
+/* Stops accepting and ends the connections as vf_proxy_drain does. Before the first snapshot there
+ * is nothing to drain: on_drained is called at once. */
+void vf_admin_drain(struct vf_admin *admin, void (*on_drained)(void *owner), void *owner);
+
+/* Closes everything at once. NULL is allowed. */
+void vf_admin_free(struct vf_admin *admin);
+
+#endif

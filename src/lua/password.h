@@ -1,0 +1,18 @@
+/* lua/password.h - passwords at rest: Argon2id (RFC 9106) in its encoded form "$argon2id$v=19$...".
+ * Both calls take some 20 MiB of memory and tens of milliseconds: off the loop where that matters. */
+#ifndef VF_LUA_PASSWORD_H
+#define VF_LUA_PASSWORD_H
+
+#include <stddef.h>
+
+enum { VF_PASSWORD_ENCODED_BYTES = 128 /* room for an encoded hash and its NUL */ };
+
+/* Writes the encoded hash of a password, with a random salt, to `out`, NUL-terminated. Returns 0,
+ * UV_ENOMEM or UV_EIO. */
+int vf_password_hash(const char *password, size_t len, char out[VF_PASSWORD_ENCODED_BYTES]);
+
+/* Returns 0 when `password` belongs to the NUL-terminated `encoded`, UV_EACCES when not, UV_EINVAL
+ * when `encoded` is no Argon2id hash, UV_ENOMEM. Thread-safe. */
+int vf_password_verify(const char *encoded, const char *password, size_t len);
+
+#endif
