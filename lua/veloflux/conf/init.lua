@@ -190,6 +190,7 @@ function Loader:load_root(text, name, dir)
   place_data_dir(root, dir)
   own_lists(root)
   self:include(root, name)
+  root.include = nil -- what it named is here now
   environment.apply(root, grammar.file, self.env, function(variable, message)
     self:note("environment", nil, variable, message)
   end)

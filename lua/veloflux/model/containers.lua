@@ -6,6 +6,7 @@ local expand = require "veloflux.model.expand"
 local json = require "veloflux.model.json"
 local suggest = require "veloflux.model.suggest"
 
+local put = json.put
 local band, ffi_string = require("bit").band, ffi.string
 local SCALAR, LIST, MAP, NULL = document.SCALAR, document.LIST, document.MAP, document.NULL
 
@@ -92,12 +93,12 @@ function M.list(attr, compile)
     return check_list(where, index, attr, list, position)
   end
   local function encode(list, out)
-    out[#out + 1] = "["
+    put(out, "[")
     for i = 1, #list do
-      if i > 1 then out[#out + 1] = "," end
+      if i > 1 then put(out, ",") end
       encode_element(list[i], out)
     end
-    out[#out + 1] = "]"
+    put(out, "]")
   end
   local function from_default(default)
     local list = {}
@@ -156,14 +157,14 @@ function M.map(attr, compile)
     return map
   end
   local function encode(map, out)
-    out[#out + 1] = "{"
+    put(out, "{")
     for i, key in ipairs(sorted_keys(map)) do
-      if i > 1 then out[#out + 1] = "," end
-      out[#out + 1] = json.quote(expand.escape(key))
-      out[#out + 1] = ":"
+      if i > 1 then put(out, ",") end
+      put(out, json.quote(expand.escape(key)))
+      put(out, ":")
       value_type.encode(map[key], out)
     end
-    out[#out + 1] = "}"
+    put(out, "}")
   end
   local function from_default(default)
     local map = {}
@@ -265,18 +266,18 @@ local function run_checks(where, index, record, checks)
 end
 
 local function encode_record(record, out, fields)
-  out[#out + 1] = "{"
+  put(out, "{")
   local raw, is_first = rawget(record, RAW), true
   for i = 1, #fields do
     local name, field = fields[i][1], fields[i][2]
     local value = rawget(record, name)
     if value ~= nil and value ~= field.default then
-      out[#out + 1] = is_first and fields[i][3] or fields[i][4]
+      put(out, is_first and fields[i][3] or fields[i][4])
       is_first = false
       field.encode(value, out, raw and raw[name])
     end
   end
-  out[#out + 1] = "}"
+  put(out, "}")
 end
 
 local function encoder_of(list)

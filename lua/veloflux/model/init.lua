@@ -26,8 +26,22 @@ function M.key(kind, entity)
   return entity.tenant .. "/" .. entity.name
 end
 
-local function encode(kind, entity)
-  return schema.encode(M.types[kind], entity)
+local same
+
+--- Says whether what `a` says stands in `b` too; marks of the loader (_line, ...) do not count.
+local function says_no_more(a, b)
+  for key, value in pairs(a) do
+    local is_ours = type(key) == "number" or type(key) == "string" and key:byte() ~= 95 -- "_"
+    if is_ours and not same(value, b[key]) then return false end
+  end
+  return true
+end
+
+--- Says whether two values of the model are equal; a default that is written out is no difference.
+function same(a, b)
+  if a == b then return true end
+  if type(a) ~= "table" or type(b) ~= "table" then return false end
+  return says_no_more(a, b) and says_no_more(b, a)
 end
 
 local function by_key(kind, list)
@@ -41,7 +55,22 @@ local function shown(key)
   return (key:gsub("^default/", ""))
 end
 
+--- Leaves out the entities that stand at the same position under the same name and say the same: in
+-- a reload these are nearly all, and need no index.
+local function without_unchanged(old, new)
+  local old_rest, new_rest = {}, {}
+  for i = 1, math.max(#old, #new) do
+    local before, after = old[i], new[i]
+    if not (before and after and before.name == after.name and same(before, after)) then
+      table.insert(old_rest, before)
+      table.insert(new_rest, after)
+    end
+  end
+  return old_rest, new_rest
+end
+
 local function diff_kind(kind, old, new)
+  old, new = without_unchanged(old, new)
   local before, after = by_key(kind, old), by_key(kind, new)
   local result = { added = {}, changed = {}, removed = {} }
   for _, entity in ipairs(new) do
@@ -49,7 +78,7 @@ local function diff_kind(kind, old, new)
     local earlier = before[key]
     if not earlier then
       table.insert(result.added, shown(key))
-    elseif encode(kind, earlier) ~= encode(kind, entity) then
+    elseif not same(earlier, entity) then
       table.insert(result.changed, shown(key))
     end
   end
@@ -70,14 +99,8 @@ function M.diff(old, new)
     result[kind] = diff_kind(kind, old and old[kind] or {}, new[kind])
   end
   for _, pair in ipairs(M.node_type.fields) do
-    local name, field = pair[1], pair[2]
-    local function text(model)
-      local out = {}
-      local value = model and model.node[name]
-      if value ~= nil then field.encode(value, out) end
-      return table.concat(out)
-    end
-    if text(old) ~= text(new) then table.insert(result.node, name) end
+    local name = pair[1]
+    if not same(old and old.node[name], new.node[name]) then table.insert(result.node, name) end
   end
   return result
 end

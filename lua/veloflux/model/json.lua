@@ -3,6 +3,18 @@ local M = {}
 
 local ESCAPES = { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
 
+--- Returns an empty list of pieces for `put`; table.concat makes the text.
+function M.writer()
+  return { n = 0 }
+end
+
+--- Appends a piece. The list counts itself: # would search for its end each time.
+function M.put(out, piece)
+  local n = out.n + 1
+  out.n = n
+  out[n] = piece
+end
+
 local function escape(c)
   return ESCAPES[c] or ("\\u%04x"):format(c:byte())
 end

@@ -90,9 +90,9 @@ local function encoder_of(format, attr)
   return function(value, out, raw)
     local plain = (is_secret and raw) or format(value)
     if type(plain) == "string" then
-      out[#out + 1] = json.quote(raw and plain or expand.escape(plain))
+      json.put(out, json.quote(raw and plain or expand.escape(plain)))
     else
-      out[#out + 1] = json.scalar(plain)
+      json.put(out, json.scalar(plain))
     end
   end
 end
@@ -164,7 +164,7 @@ end
 
 --- Returns the canonical JSON text of `value`: fields in byte order, no spaces, defaults left out.
 function M.encode(compiled, value)
-  local out = {}
+  local out = json.writer()
   compiled.encode(value, out)
   return table.concat(out)
 end
