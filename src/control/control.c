@@ -1,0 +1,351 @@
+#define _GNU_SOURCE
+#include "control/control.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "control/admin.h"
+#include "lua/state.h"
+#include "snapshot/follower.h"
+#include "snapshot/snapshot.h"
+
+enum { SOCKETS = 256, WATCHES = 64, WATCH_INTERVAL_MS = 500 };
+
+/* A listening socket of the admin address or the command line. */
+struct held {
+    uint64_t id;
+    int fd;
+    char name[64];
+    bool is_open;
+};
+
+static struct control {
+    uv_loop_t loop;
+    struct vf_follower follower;
+    lua_State *lua;
+    struct vf_admin *admin;
+    struct held sockets[SOCKETS];
+    size_t n_sockets;
+    uv_fs_poll_t watches[WATCHES];
+    size_t n_watches;
+    bool is_published;
+    bool is_ending;
+    int exit_code;
+} control;
+
+/* Lua */
+
+static int with_traceback(lua_State *lua)
+{
+    luaL_traceback(lua, lua, lua_tostring(lua, 1), 1);
+    return 1;
+}
+
+/* Calls veloflux.control.on_event(name, number, text). A fault there is logged and survived. */
+static void raise_event(const char *name, uint64_t number, const char *text)
+{
+    lua_State *lua = control.lua;
+    lua_pushcfunction(lua, with_traceback);
+    lua_getglobal(lua, "require");
+    lua_pushliteral(lua, "veloflux.control");
+    lua_call(lua, 1, 1);
+    lua_getfield(lua, -1, "on_event");
+    lua_remove(lua, -2);
+    lua_pushstring(lua, name);
+    lua_pushnumber(lua, (lua_Number)number);
+    lua_pushstring(lua, text);
+    if (lua_pcall(lua, 3, 0, 1) != 0)
+        vf_log_error(NULL, "control.fault", "event=%s error=%s", name, lua_tostring(lua, -1));
+    lua_settop(lua, 0);
+}
+
+/* What Lua calls */
+
+void vf_control_offer(uint64_t version, int fd)
+{
+    struct vf_link_message message;
+    vf_link_message_init(&message, VF_LINK_OFFER);
+    message.args[0] = version;
+    vf_link_message_fd(&message, fd);
+    vf_follower_send(&control.follower, &message);
+    close(fd);
+}
+
+void vf_control_commit(uint64_t version)
+{
+    vf_follower_tell(&control.follower, VF_LINK_COMMIT, version);
+}
+
+void vf_control_reloading(int is_reloading)
+{
+    vf_follower_tell(&control.follower, VF_LINK_RELOADING, (uint64_t)is_reloading);
+}
+
+void vf_control_set_config(int is_ok, const char *message)
+{
+    struct vf_state *state = control.follower.state;
+    atomic_fetch_add(&state->config_seq, 1);
+    state->config_ok = (uint32_t)is_ok;
+    state->config_wall_ms = vf_clock_wall_ms();
+    snprintf(state->config_message, sizeof(state->config_message), "%s", message);
+    atomic_fetch_add(&state->config_seq, 1);
+}
+
+void vf_control_log(const char *level, const char *event, const char *message)
+{
+    enum vf_log_level at = level[0] == 'e'   ? VF_LOG_ERROR
+                           : level[0] == 'w' ? VF_LOG_WARN
+                                             : VF_LOG_INFO;
+    vf_log_at(NULL, at, event, "message=%s", message);
+}
+
+/* Regular files that root made in the data directory go to the user. */
+static int give_away(const char *data_dir, uint32_t uid, uint32_t gid)
+{
+    DIR *folder = opendir(data_dir);
+    struct dirent *entry;
+    struct stat info;
+    int rc = 0;
+    if (folder == NULL)
+        return -errno;
+    while ((entry = readdir(folder)) != NULL)
+        if (fstatat(dirfd(folder), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(info.st_mode) && info.st_uid == 0 &&
+            fchownat(dirfd(folder), entry->d_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+            rc = -errno;
+    closedir(folder);
+    return rc;
+}
+
+int vf_control_drop(const char *data_dir, uint32_t uid, uint32_t gid)
+{
+    if (geteuid() != 0)
+        return 0;
+    int rc = give_away(data_dir, uid, gid);
+    if (rc < 0)
+        return rc;
+    if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return -errno;
+    return 0;
+}
+
+static void on_changed(uv_fs_poll_t *watch, int status, const uv_stat_t *before,
+                       const uv_stat_t *after)
+{
+    (void)watch;
+    (void)before;
+    (void)after;
+    if (status == 0) /* a file that is gone for a moment is being replaced */
+        raise_event("changed", 0, "");
+}
+
+int vf_control_watch(const char *path)
+{
+    if (control.n_watches == WATCHES)
+        return UV_ENOSPC;
+    uv_fs_poll_t *watch = &control.watches[control.n_watches];
+    int rc = uv_fs_poll_init(&control.loop, watch);
+    if (rc < 0)
+        return rc;
+    control.n_watches++;
+    return uv_fs_poll_start(watch, on_changed, path, WATCH_INTERVAL_MS);
+}
+
+/* Sockets */
+
+static void open_socket(struct held *socket)
+{
+    int rc = vf_admin_listen(control.admin, socket->name, socket->fd);
+    if (rc < 0)
+        vf_log_error(NULL, "listener.failed", "name=%s err=%s", socket->name, uv_err_name(rc));
+    socket->is_open = true; /* or closed by vf_admin_listen: not ours any more */
+}
+
+static void on_listen(struct vf_link_message *message)
+{
+    if (control.n_sockets == SOCKETS || control.is_ending) {
+        vf_follower_tell(&control.follower, VF_LINK_UNLISTENED, message->args[0]);
+        return;
+    }
+    struct held *socket = &control.sockets[control.n_sockets++];
+    *socket = (struct held){.id = message->args[0], .fd = vf_link_take_fd(message, 0)};
+    snprintf(socket->name, sizeof(socket->name), "%.63s", message->text);
+    if (control.is_published)
+        open_socket(socket);
+}
+
+static void on_unlisten(const struct vf_link_message *message)
+{
+    for (size_t i = 0; i < control.n_sockets; i++) {
+        struct held *socket = &control.sockets[i];
+        if (socket->id != message->args[0])
+            continue;
+        if (socket->is_open)
+            vf_admin_unlisten(control.admin, socket->fd, message->args[1] != 0);
+        else
+            close(socket->fd);
+        *socket = control.sockets[--control.n_sockets];
+        break;
+    }
+    vf_follower_tell(&control.follower, VF_LINK_UNLISTENED, message->args[0]);
+}
+
+/* Life */
+
+static void on_drained(void *owner)
+{
+    (void)owner;
+    vf_admin_free(control.admin);
+    control.admin = NULL;
+    for (size_t i = 0; i < control.n_watches; i++)
+        uv_close((uv_handle_t *)&control.watches[i], NULL);
+    vf_follower_close(&control.follower, NULL);
+}
+
+static void end(void)
+{
+    if (control.is_ending)
+        return;
+    control.is_ending = true;
+    for (size_t i = 0; i < control.n_sockets; i++)
+        if (!control.sockets[i].is_open)
+            close(control.sockets[i].fd);
+    control.n_sockets = 0;
+    vf_admin_drain(control.admin, on_drained, NULL);
+}
+
+static void on_publish(void *owner, struct vf_snapshot *snapshot)
+{
+    (void)owner;
+    if (control.is_ending)
+        return;
+    raise_event("published", snapshot->version, "");
+    vf_admin_publish(control.admin, snapshot);
+    control.is_published = true;
+    for (size_t i = 0; i < control.n_sockets; i++)
+        if (!control.sockets[i].is_open)
+            open_socket(&control.sockets[i]);
+}
+
+static void on_message(void *owner, struct vf_link_message *message)
+{
+    (void)owner;
+    switch (message->type) {
+    case VF_LINK_LISTEN:
+        on_listen(message);
+        break;
+    case VF_LINK_UNLISTEN:
+        on_unlisten(message);
+        break;
+    case VF_LINK_DRAIN:
+        end();
+        break;
+    case VF_LINK_RELOAD:
+        raise_event("reload", 0, "");
+        break;
+    case VF_LINK_PREPARED:
+        raise_event("prepared", message->args[0], "");
+        break;
+    case VF_LINK_REFUSED:
+        raise_event("refused", message->args[0], message->text);
+        break;
+    case VF_LINK_LIVE:
+        raise_event("live", message->args[1], "");
+        break;
+    default: /* of a newer supervisor */
+        break;
+    }
+}
+
+static void on_orphaned(void *owner)
+{
+    (void)owner;
+    end();
+}
+
+/* The conf that `veloflux proxy` made, or NULL. */
+static char *read_conf_text(int fd)
+{
+    struct stat info;
+    if (fd < 0 || fstat(fd, &info) < 0)
+        return NULL;
+    char *text = calloc(1, (size_t)info.st_size + 1);
+    if (text != NULL && pread(fd, text, (size_t)info.st_size, 0) != info.st_size) {
+        free(text);
+        return NULL;
+    }
+    return text;
+}
+
+/* Calls veloflux.control.start{...}. Returns true when control shall run. */
+static bool start_lua(void)
+{
+    static const char *const modes[] = {"fresh", "resume", "recompile"};
+    lua_State *lua = control.lua;
+    char *text = read_conf_text(control.follower.conf_fd);
+    lua_pushcfunction(lua, with_traceback);
+    lua_getglobal(lua, "require");
+    lua_pushliteral(lua, "veloflux.control");
+    if (lua_pcall(lua, 1, 1, 1) == 0) {
+        lua_getfield(lua, -1, "start");
+        lua_createtable(lua, 0, 8);
+        lua_pushstring(lua, modes[control.follower.mode]);
+        lua_setfield(lua, -2, "mode");
+        lua_pushstring(lua, control.follower.conf);
+        lua_setfield(lua, -2, "conf");
+        if (text != NULL) {
+            lua_pushstring(lua, text);
+            lua_setfield(lua, -2, "text");
+        }
+        lua_pushboolean(lua, control.follower.watches_conf);
+        lua_setfield(lua, -2, "watch");
+        lua_pushlightuserdata(lua, control.follower.state);
+        lua_setfield(lua, -2, "state");
+        lua_pushnumber(lua, (lua_Number)control.follower.state->published_version);
+        lua_setfield(lua, -2, "published");
+        if (lua_pcall(lua, 1, 1, 1) == 0) {
+            free(text);
+            bool runs = lua_toboolean(lua, -1);
+            lua_settop(lua, 0);
+            return runs;
+        }
+    }
+    free(text);
+    vf_log_error(NULL, "control.failed", "error=%s", lua_tostring(lua, -1));
+    return false;
+}
+
+int vf_control_main(void)
+{
+    const struct vf_follower_handlers handlers = {
+        .on_publish = on_publish, .on_message = on_message, .on_orphaned = on_orphaned};
+    int rc = uv_loop_init(&control.loop);
+    if (rc < 0)
+        return 1;
+    if ((rc = vf_follower_open(&control.follower, &control.loop, "control")) < 0 ||
+        (rc = vf_lua_new(&control.lua)) < 0 ||
+        (rc = vf_admin_new(&control.loop, control.follower.state, control.follower.block,
+                           control.lua, &control.admin)) < 0 ||
+        (rc = vf_follower_start(&control.follower, &handlers)) < 0) {
+        vf_log_error(NULL, "control.failed", "err=%s", uv_err_name(rc));
+        return 1;
+    }
+    if (!start_lua())
+        return 1;
+    uv_run(&control.loop, UV_RUN_DEFAULT);
+    uv_loop_close(&control.loop);
+    lua_close(control.lua);
+    return control.exit_code;
+}

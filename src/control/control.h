@@ -1,0 +1,40 @@
+/* control/control.h - the control process: model and compiler in Lua, the admin address, reloads.
+ * Executed as `veloflux --role=control`. The data plane never needs it to be alive.
+ *
+ * lua/veloflux/control decides; this file moves messages between the supervisor and Lua. What Lua
+ * calls through FFI: */
+#ifndef VF_CONTROL_CONTROL_H
+#define VF_CONTROL_CONTROL_H
+
+#include <stdint.h>
+
+struct vf_state;
+
+/* Runs control until the supervisor ends it. Returns the exit code; 1 when the conf file has
+ * problems at a fresh start. */
+int vf_control_main(void);
+
+/* Offers the snapshot in the memfd `fd`, which is closed: the supervisor binds, has it prepared and
+ * answers with an event "prepared" or "refused". */
+void vf_control_offer(uint64_t version, int fd);
+
+/* The model is written down: publish. The event "live" follows. */
+void vf_control_commit(uint64_t version);
+
+/* A reload has begun (1) or ended (0); for the service manager. */
+void vf_control_reloading(int is_reloading);
+
+/* Shows in the state area what became of the last configuration. `message` is NUL-terminated. */
+void vf_control_set_config(int is_ok, const char *message);
+
+/* Gives up root for good: owns of `data_dir` what control made there, sets the ids and no_new_privs.
+ * Does nothing for who is not root. Returns 0 or -errno. */
+int vf_control_drop(const char *data_dir, uint32_t uid, uint32_t gid);
+
+/* Calls the event "changed" when one of the watched files changes. Returns 0 or UV_E*. */
+int vf_control_watch(const char *path);
+
+/* Writes one event of `level` ("info", "warn", "error") with a message to the log. */
+void vf_control_log(const char *level, const char *event, const char *message);
+
+#endif
