@@ -1,0 +1,214 @@
+/* Fuzzes snapshots: the input is a list of edits to a real snapshot, which is then opened; if it
+ * still passes, everything in it is read and looked up. Edits reach deep where random bytes would
+ * end at the magic number. An edit has 4 bytes: offset (two, little-endian), what (one: 0..7 set a
+ * byte, from 8 on write a 32-bit number that is often an edge), value (one). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "snapshot/builder.h"
+#include "snapshot/router.h"
+
+enum { EDIT_BYTES = 4 };
+
+static struct vf_snapb *builder;
+static struct vf_router *router;
+static volatile unsigned seen; /* so that reading is not optimised away */
+
+static struct vf_snap_text text_of(const char *text)
+{
+    struct vf_snap_text out;
+    if (vf_snapb_text(builder, text, strlen(text), &out) < 0)
+        abort();
+    return out;
+}
+
+static void add_condition(struct vf_snap_route *route, uint32_t kind, uint32_t test,
+                          const char *name, const char *value)
+{
+    uint32_t index;
+    struct vf_snap_condition *condition = vf_snapb_add(builder, VF_SNAP_CONDITIONS, 1, &index);
+    *condition = (struct vf_snap_condition){kind, test, text_of(name), text_of(value)};
+    if (route->conditions.count++ == 0)
+        route->conditions.first = index;
+}
+
+static struct vf_snap_route *add_route(const char *name, uint32_t kind, const char *path,
+                                       const char *host)
+{
+    uint32_t index, ignored;
+    struct vf_snap_route *route = vf_snapb_add(builder, VF_SNAP_ROUTES, 1, &index);
+    struct vf_snap_binding *binding = vf_snapb_add(builder, VF_SNAP_BINDINGS, 1, &ignored);
+    route->name = text_of(name);
+    route->path_kind = kind;
+    route->path = text_of(path);
+    route->slot = index;
+    route->action = VF_ACTION_RESPOND;
+    route->status = 200;
+    binding->route = index;
+    binding->host = text_of(host);
+    return route;
+}
+
+static void add_pool(void)
+{
+    uint32_t index;
+    struct vf_snap_pool *pool = vf_snapb_add(builder, VF_SNAP_POOLS, 1, &index);
+    pool->name = text_of("web");
+    pool->backends = (struct vf_snap_list){0, 2};
+    struct vf_snap_backend *backends = vf_snapb_add(builder, VF_SNAP_BACKENDS, 2, &index);
+    for (int i = 0; i < 2; i++) {
+        backends[i].host = text_of("127.0.0.1");
+        backends[i].weight = 100;
+    }
+    struct vf_snap_health *health = vf_snapb_add(builder, VF_SNAP_HEALTH, 1, &index);
+    health->rise = health->fall = 1;
+    health->interval_ms = health->timeout_ms = 1000;
+    health->path = text_of("/health");
+}
+
+static void add_node_settings(void)
+{
+    uint32_t index;
+    struct vf_snap_policy *policy = vf_snapb_add(builder, VF_SNAP_POLICIES, 1, &index);
+    policy->set = (UINT64_C(1) << VF_POLICY_FIELDS) - 1;
+    struct vf_snap_listener *listener = vf_snapb_add(builder, VF_SNAP_LISTENERS, 1, &index);
+    listener->name = text_of("http");
+    struct vf_snap_network *network = vf_snapb_add(builder, VF_SNAP_NETWORKS, 1, &index);
+    network->address.family = VF_FAMILY_IPV4;
+    network->prefix_bits = 9;
+    struct vf_snap_field_op *op = vf_snapb_add(builder, VF_SNAP_FIELD_OPS, 1, &index);
+    op->name = text_of("X-Field");
+    op->value = text_of("value");
+    vf_snapb_settings(builder)->workers = 1;
+}
+
+static void make_snapshot(void)
+{
+    char error[96];
+    uint32_t index;
+    builder = vf_snapb_new();
+    router = vf_router_new();
+    struct vf_snap_tenant *tenant = vf_snapb_add(builder, VF_SNAP_TENANTS, 1, &index);
+    tenant->name = text_of("default");
+    add_node_settings();
+    add_pool();
+    add_route("all", VF_PATH_PREFIX, "/", "*");
+    add_route("api", VF_PATH_PREFIX, "/api/v1", "a.example.com");
+    add_route("wild", VF_PATH_PREFIX, "/api", "*.example.com")->methods = 2;
+    add_route("regex", VF_PATH_REGEX, "^/(a|b)", "a.example.com");
+    struct vf_snap_route *asks = add_route("asks", VF_PATH_EXACT, "/api/v1/", "a.example.com");
+    add_condition(asks, VF_CONDITION_HEADER, VF_TEST_EQUAL, "x", "1");
+    add_condition(asks, VF_CONDITION_QUERY, VF_TEST_REGEX, "q", "^y");
+    if (router == NULL || vf_snapb_finish(builder, 1, error, sizeof(error)) < 0)
+        abort();
+}
+
+static uint32_t edge_of(uint8_t value)
+{
+    static const uint32_t edges[] = {0,          1,          2,          7,          8,
+                                     0x7fffffff, 0x80000000, 0xfffffff8, 0xfffffffe, 0xffffffff};
+    enum { EDGES = sizeof(edges) / sizeof(edges[0]) };
+    return value < EDGES ? edges[value] : value;
+}
+
+static void edit(char *snapshot, size_t size, const uint8_t *data, size_t n_bytes)
+{
+    for (; n_bytes >= EDIT_BYTES; data += EDIT_BYTES, n_bytes -= EDIT_BYTES) {
+        size_t at = (size_t)(data[0] | data[1] << 8) % (size - 4);
+        uint32_t number = edge_of(data[3]);
+        if (data[2] < 8)
+            snapshot[at] = (char)data[3];
+        else
+            memcpy(snapshot + (at & ~(size_t)3), &number, sizeof(number));
+    }
+}
+
+static void touch(struct vf_str text)
+{
+    for (size_t i = 0; i < text.len; i++)
+        seen += (unsigned char)text.data[i];
+}
+
+static void read_routes(const struct vf_snapshot *snapshot)
+{
+    for (uint32_t i = 0; i < vf_snap_count(snapshot, VF_SNAP_ROUTES); i++) {
+        const struct vf_snap_route *route = vf_snap_route(snapshot, i);
+        uint32_t by;
+        touch(vf_snap_str(snapshot, route->name));
+        touch(vf_snap_str(snapshot, route->target));
+        touch(vf_snap_str(snapshot, vf_snap_tenant(snapshot, route->tenant)->name));
+        for (uint32_t k = 0; k < route->edits.request.count; k++)
+            touch(
+                vf_snap_str(snapshot, vf_snap_op(snapshot, route->edits.request.first + k)->name));
+        if (route->action == VF_ACTION_POOL)
+            touch(vf_snap_str(snapshot, vf_snap_pool(snapshot, route->pool)->name));
+        seen += vf_route_is_shadowed(snapshot, i, &by);
+    }
+}
+
+static void read_pools(const struct vf_snapshot *snapshot)
+{
+    for (uint32_t i = 0; i < vf_snap_count(snapshot, VF_SNAP_POOLS); i++) {
+        const struct vf_snap_pool *pool = vf_snap_pool(snapshot, i);
+        for (uint32_t k = 0; k < pool->backends.count; k++) {
+            uint32_t health = vf_snap_backend(snapshot, pool->backends.first + k)->health;
+            if (health != VF_SNAP_NONE)
+                touch(vf_snap_str(snapshot, vf_snap_health(snapshot, health)->path));
+        }
+    }
+}
+
+static void read_node_settings(const struct vf_snapshot *snapshot)
+{
+    static const uint8_t ip[16] = {10, 1, 2, 3};
+    struct vf_snap_policy policy;
+    touch(vf_snap_str(snapshot, vf_snap_settings(snapshot)->data_dir));
+    for (uint32_t i = 0; i < vf_snap_count(snapshot, VF_SNAP_LISTENERS); i++)
+        vf_policy_resolve(snapshot, vf_snap_listener(snapshot, i)->policy, 0, &policy);
+    seen += vf_snapshot_is_trusted(snapshot, VF_FAMILY_IPV4, ip);
+    seen += vf_snapshot_is_trusted(snapshot, VF_FAMILY_IPV6, ip);
+}
+
+static void look_up(const struct vf_snapshot *snapshot)
+{
+    static const char *const hosts[] = {"a.example.com:80", "b.example.com", "other", ""};
+    static const char *const paths[] = {"/", "/api/v1/", "/api/v1/x//y", "/b", "*"};
+    struct vf_str pairs[] = {VF_STR("x"), VF_STR("1")};
+    struct vf_route_fields fields = {pairs, 1};
+    for (size_t i = 0; i < 4 * 5; i++) {
+        struct vf_route_query query = {.host = vf_str_from(hosts[i / 5]),
+                                       .path = vf_str_from(paths[i % 5]),
+                                       .query = VF_STR("a=b&q=y"),
+                                       .method = i % 3,
+                                       .header = vf_route_fields_find,
+                                       .owner = &fields};
+        struct vf_route_match match;
+        struct vf_route_rival rivals[4];
+        if (vf_route_find(router, snapshot, &query, &match) == VF_ROUTE_FOUND &&
+            match.prefix_bytes > query.path.len)
+            abort();
+        vf_route_explain(router, snapshot, &query, rivals, 4);
+    }
+    vf_router_sweep(router, snapshot);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct vf_snapshot *snapshot;
+    if (builder == NULL)
+        make_snapshot();
+    size_t n_bytes = vf_snapb_size(builder);
+    char *copy = malloc(n_bytes);
+    memcpy(copy, vf_snapb_data(builder), n_bytes);
+    edit(copy, n_bytes, data, size);
+    if (vf_snapshot_adopt(copy, n_bytes, &snapshot) == 0) {
+        read_node_settings(snapshot);
+        read_routes(snapshot);
+        read_pools(snapshot);
+        look_up(snapshot);
+        vf_snapshot_release(&snapshot);
+    }
+    free(copy);
+    return 0;
+}
