@@ -3,8 +3,9 @@
  * data directory. Requests become tables for lua/veloflux/admin, which answers at once or later.
  * Requests over the unix socket are marked local: its file mode is their authentication.
  *
- * control calls, in this order: new; start (after it has the user's privileges); publish with every
- * snapshot; then listen and unlisten as the supervisor says. One per process, driven by one loop. */
+ * control calls, in this order: new; publish, with every snapshot, the first one when it has the
+ * user's privileges (the generated password is written then); listen and unlisten as the supervisor
+ * says. One per process, driven by one loop. */
 #ifndef VF_CONTROL_ADMIN_H
 #define VF_CONTROL_ADMIN_H
 

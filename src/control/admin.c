@@ -1,0 +1,429 @@
+#include "control/admin.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "lua/password.h"
+#include "proxy/downstream.h"
+#include "proxy/exchange.h"
+#include "proxy/proxy.h"
+#include "snapshot/snapshot.h"
+#include "snapshot/state.h"
+
+enum {
+    MAX_BODY_BYTES = 1024 * 1024,
+    TICK_MS = 2000,        /* between two samples of the rates */
+    MAX_VERIFICATIONS = 8, /* at once: each takes 19 MiB and a thread for some 30 ms */
+    MAX_PASSWORD_BYTES = 1024
+};
+
+/* A request that Lua has not answered yet. */
+struct pending {
+    struct pending *next;
+    struct vf_exchange *ex; /* valid until answered or gone */
+    lua_Number id;
+};
+
+/* A password that is compared on a thread. */
+struct verification {
+    uv_work_t work;
+    struct verification *next;
+    struct vf_admin *admin; /* NULL: it was freed meanwhile */
+    lua_Number token;       /* of the Lua side */
+    char encoded[VF_PASSWORD_ENCODED_BYTES];
+    char password[MAX_PASSWORD_BYTES];
+    size_t len;
+    int result;
+};
+
+struct vf_admin {
+    uv_loop_t *loop;
+    struct vf_state *state;
+    struct vf_proxy *proxy;
+    struct vf_snapshot *snapshot; /* retained; NULL before the first */
+    lua_State *lua;
+    int module; /* reference to veloflux.admin */
+    struct pending *pending;
+    lua_Number last_id;
+    int depth; /* callbacks of the proxy that are on the stack */
+    struct verification *verifications;
+    int n_verifications;
+    uv_timer_t *tick; /* frees itself when closed */
+};
+
+/* --- Into Lua --- */
+
+/* Pushes the function `name` of veloflux.admin above a traceback handler. */
+static void push_function(struct vf_admin *admin, const char *name)
+{
+    lua_State *lua = admin->lua;
+    lua_getglobal(lua, "debug");
+    lua_getfield(lua, -1, "traceback");
+    lua_remove(lua, -2);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, admin->module);
+    lua_getfield(lua, -1, name);
+    lua_remove(lua, -2);
+}
+
+/* Calls what push_function and `n_args` pushes prepared. Returns 0, or UV_EIO when it raised. */
+static int call(struct vf_admin *admin, const char *name, int n_args)
+{
+    lua_State *lua = admin->lua;
+    int handler = lua_gettop(lua) - n_args - 1;
+    int rc = 0;
+    if (lua_pcall(lua, n_args, 0, handler) != 0) {
+        const char *message = lua_tostring(lua, -1);
+        vf_log_error(NULL, "admin.lua_error", "call=%s err=%s", name,
+                     message != NULL ? message : "?");
+        rc = UV_EIO;
+    }
+    lua_settop(lua, handler - 1);
+    return rc;
+}
+
+static void set_text(lua_State *lua, const char *name, struct vf_str text)
+{
+    lua_pushlstring(lua, text.len > 0 ? text.data : "", text.len);
+    lua_setfield(lua, -2, name);
+}
+
+/* Appends to a field of the table on top that is there already, joined by a comma. */
+static void set_header(lua_State *lua, const struct vf_field *field)
+{
+    luaL_Buffer name;
+    luaL_buffinit(lua, &name);
+    for (size_t i = 0; i < field->name.len; i++)
+        luaL_addchar(&name, vf_lower(field->name.data[i]));
+    luaL_pushresult(&name);
+    lua_pushvalue(lua, -1);
+    lua_rawget(lua, -3);
+    bool is_first = lua_isnil(lua, -1);
+    if (is_first)
+        lua_pop(lua, 1);
+    else
+        lua_pushliteral(lua, ", ");
+    lua_pushlstring(lua, field->value.len > 0 ? field->value.data : "", field->value.len);
+    if (!is_first)
+        lua_concat(lua, 3);
+    lua_rawset(lua, -3);
+}
+
+static void push_request(struct vf_admin *admin, struct vf_exchange *ex)
+{
+    lua_State *lua = admin->lua;
+    const struct vf_fields *fields = &ex->request.fields;
+    bool is_local = ex->client->peer.family == VF_FAMILY_NONE;
+    lua_createtable(lua, 0, 10);
+    set_text(lua, "method", ex->request.method_name);
+    set_text(lua, "path", ex->path.text);
+    set_text(lua, "query", ex->target.query);
+    set_text(lua, "host", ex->host);
+    set_text(lua, "body", ex->request_body);
+    set_text(lua, "client", is_local ? VF_STR("local") : ex->client_ip);
+    set_text(lua, "request_id", ex->request_id);
+    lua_pushboolean(lua, is_local);
+    lua_setfield(lua, -2, "is_local");
+    lua_createtable(lua, 0, (int)fields->count);
+    for (uint32_t i = 0; i < fields->count; i++)
+        set_header(lua, &fields->list[i]);
+    lua_setfield(lua, -2, "headers");
+}
+
+static struct pending **find_pending(struct vf_admin *admin, const struct vf_exchange *ex,
+                                     lua_Number id)
+{
+    struct pending **at = &admin->pending;
+    while (*at != NULL && (*at)->ex != ex && (*at)->id != id)
+        at = &(*at)->next;
+    return at;
+}
+
+/* Takes a request off the list. Returns its exchange, or NULL. */
+static struct vf_exchange *take_pending(struct vf_admin *admin, const struct vf_exchange *ex,
+                                        lua_Number id)
+{
+    struct pending **at = find_pending(admin, ex, id);
+    struct pending *pending = *at;
+    if (pending == NULL)
+        return NULL;
+    struct vf_exchange *found = pending->ex;
+    *at = pending->next;
+    free(pending);
+    return found;
+}
+
+static void answer_error(struct vf_exchange *ex)
+{
+    vf_exchange_problem(ex, 500, "internal_error", "The request could not be answered.");
+}
+
+static void on_request(void *owner, struct vf_exchange *ex)
+{
+    struct vf_admin *admin = owner;
+    struct pending *pending = malloc(sizeof(*pending));
+    if (pending == NULL || !lua_checkstack(admin->lua, 16)) {
+        free(pending);
+        answer_error(ex);
+        return;
+    }
+    lua_Number id = ++admin->last_id;
+    *pending = (struct pending){admin->pending, ex, id};
+    admin->pending = pending;
+    admin->depth++;
+    push_function(admin, "handle");
+    lua_pushnumber(admin->lua, id);
+    push_request(admin, ex);
+    int rc = call(admin, "handle", 2);
+    struct vf_exchange *left = rc < 0 ? take_pending(admin, NULL, id) : NULL;
+    if (left != NULL)
+        answer_error(left);
+    admin->depth--;
+}
+
+static void on_gone(void *owner, struct vf_exchange *ex)
+{
+    struct vf_admin *admin = owner;
+    struct pending *pending = *find_pending(admin, ex, -1);
+    if (pending == NULL)
+        return;
+    lua_Number id = pending->id;
+    take_pending(admin, ex, id);
+    admin->depth++;
+    push_function(admin, "gone");
+    lua_pushnumber(admin->lua, id);
+    call(admin, "gone", 1);
+    admin->depth--;
+}
+
+/* --- From Lua --- */
+
+static struct vf_str copy_text(lua_State *lua, int index, struct vf_exchange *ex)
+{
+    size_t len;
+    const char *text = lua_tolstring(lua, index, &len);
+    char *kept = text != NULL ? vf_arena_strndup(&ex->arena, text, len) : NULL;
+    return vf_str_make(kept != NULL ? kept : "", kept != NULL ? len : 0);
+}
+
+/* Reads the list {name, value, name, value, ...} at `index`; takes Content-Type out of it. */
+static void read_headers(lua_State *lua, int index, struct vf_exchange *ex,
+                         struct vf_fields *fields, struct vf_str *content_type)
+{
+    int n = lua_istable(lua, index) ? (int)lua_objlen(lua, index) : 0;
+    for (int i = 1; i < n; i += 2) {
+        lua_rawgeti(lua, index, i);
+        lua_rawgeti(lua, index, i + 1);
+        struct vf_str name = copy_text(lua, -2, ex), value = copy_text(lua, -1, ex);
+        lua_pop(lua, 2);
+        if (!vf_is_token(name) || !vf_is_field_value(value))
+            continue; /* what came from a request must not add lines to the answer */
+        if (vf_str_ieq(name, VF_STR("content-type")))
+            *content_type = value;
+        else
+            vf_fields_add(fields, &ex->arena, name, value);
+    }
+}
+
+/* respond(id, status, headers, body): answers a request; nothing when its client is gone. */
+static int native_respond(lua_State *lua)
+{
+    struct vf_admin *admin = lua_touserdata(lua, lua_upvalueindex(1));
+    lua_Number id = luaL_checknumber(lua, 1);
+    uint32_t status = (uint32_t)luaL_checkinteger(lua, 2);
+    size_t len;
+    const char *body = luaL_checklstring(lua, 4, &len);
+    struct vf_exchange *ex = take_pending(admin, NULL, id);
+    if (ex == NULL)
+        return 0;
+    struct vf_fields fields = {0};
+    struct vf_str content_type = {0};
+    read_headers(lua, 3, ex, &fields, &content_type);
+    vf_fields_add(&fields, &ex->arena, VF_STR("X-Request-Id"), ex->request_id);
+    vf_exchange_answer(ex, status, content_type, vf_str_make(body, len), &fields);
+    if (admin->depth == 0)
+        vf_proxy_flush(admin->proxy);
+    return 0;
+}
+
+static void on_verify(uv_work_t *work)
+{
+    struct verification *job = work->data;
+    job->result = vf_password_verify(job->encoded, job->password, job->len);
+    explicit_bzero(job->password, sizeof(job->password));
+}
+
+static void on_verified(uv_work_t *work, int status)
+{
+    struct verification *job = work->data;
+    struct vf_admin *admin = job->admin;
+    if (admin != NULL) {
+        struct verification **at = &admin->verifications;
+        while (*at != job)
+            at = &(*at)->next;
+        *at = job->next;
+        admin->n_verifications--;
+        push_function(admin, "verified");
+        lua_pushnumber(admin->lua, job->token);
+        lua_pushboolean(admin->lua, status == 0 && job->result == 0);
+        call(admin, "verified", 2);
+    }
+    explicit_bzero(job->password, sizeof(job->password));
+    free(job);
+}
+
+/* verify(token, encoded, password) -> true and later a call of verified(token, is_right); false when
+ * too many are under way. */
+static int native_verify(lua_State *lua)
+{
+    struct vf_admin *admin = lua_touserdata(lua, lua_upvalueindex(1));
+    lua_Number token = luaL_checknumber(lua, 1);
+    size_t encoded_len, len;
+    const char *encoded = luaL_checklstring(lua, 2, &encoded_len);
+    const char *password = luaL_checklstring(lua, 3, &len);
+    struct verification *job = NULL;
+    bool fits = encoded_len < sizeof(job->encoded) && len <= sizeof(job->password);
+    if (fits && admin->n_verifications < MAX_VERIFICATIONS)
+        job = calloc(1, sizeof(*job));
+    lua_pushboolean(lua, job != NULL);
+    if (job == NULL)
+        return 1;
+    memcpy(job->encoded, encoded, encoded_len);
+    memcpy(job->password, password, len);
+    job->len = len;
+    job->token = token;
+    job->admin = admin;
+    job->work.data = job;
+    job->next = admin->verifications;
+    admin->verifications = job;
+    admin->n_verifications++;
+    uv_queue_work(admin->loop, &job->work, on_verify, on_verified);
+    return 1;
+}
+
+/* --- Life --- */
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct vf_admin *admin = timer->data;
+    push_function(admin, "tick");
+    call(admin, "tick", 0);
+}
+
+static int start_tick(struct vf_admin *admin)
+{
+    if ((admin->tick = malloc(sizeof(*admin->tick))) == NULL)
+        return UV_ENOMEM;
+    uv_timer_init(admin->loop, admin->tick);
+    admin->tick->data = admin;
+    uv_timer_start(admin->tick, on_tick, TICK_MS, TICK_MS);
+    uv_unref((uv_handle_t *)admin->tick);
+    return 0;
+}
+
+static void add_native(struct vf_admin *admin, const char *name, lua_CFunction function)
+{
+    lua_pushlightuserdata(admin->lua, admin);
+    lua_pushcclosure(admin->lua, function, 1);
+    lua_setfield(admin->lua, -2, name);
+}
+
+/* Loads veloflux.admin and calls its start(native, state). */
+static int load_module(struct vf_admin *admin)
+{
+    lua_State *lua = admin->lua;
+    lua_getglobal(lua, "require");
+    lua_pushliteral(lua, "veloflux.admin");
+    if (lua_pcall(lua, 1, 1, 0) != 0) {
+        vf_log_error(NULL, "admin.failed", "err=%s", lua_tostring(lua, -1));
+        lua_pop(lua, 1);
+        return UV_EIO;
+    }
+    admin->module = luaL_ref(lua, LUA_REGISTRYINDEX);
+    push_function(admin, "start");
+    lua_createtable(lua, 0, 2);
+    add_native(admin, "respond", native_respond);
+    add_native(admin, "verify", native_verify);
+    lua_pushlightuserdata(lua, admin->state);
+    return call(admin, "start", 2);
+}
+
+int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct lua_State *lua,
+                 struct vf_admin **out)
+{
+    struct vf_admin *admin = calloc(1, sizeof(*admin));
+    if (admin == NULL)
+        return UV_ENOMEM;
+    const struct vf_handler handler = {.owner = admin,
+                                       .max_body_bytes = MAX_BODY_BYTES,
+                                       .on_request = on_request,
+                                       .on_gone = on_gone};
+    admin->loop = loop;
+    admin->state = state;
+    admin->lua = lua;
+    admin->module = LUA_NOREF;
+    int rc;
+    if ((rc = load_module(admin)) < 0 ||
+        (rc = vf_proxy_new(loop, state, block, &handler, &admin->proxy)) < 0 ||
+        (rc = start_tick(admin)) < 0) {
+        vf_admin_free(admin);
+        return rc;
+    }
+    *out = admin;
+    return 0;
+}
+
+void vf_admin_publish(struct vf_admin *admin, struct vf_snapshot *snapshot)
+{
+    struct vf_snapshot *old = admin->snapshot;
+    admin->snapshot = vf_snapshot_retain(snapshot);
+    vf_proxy_publish(admin->proxy, snapshot);
+    push_function(admin, "published");
+    lua_pushlightuserdata(admin->lua, snapshot);
+    call(admin, "published", 1);
+    vf_snapshot_release(&old);
+}
+
+int vf_admin_listen(struct vf_admin *admin, const char *name, int fd)
+{
+    return vf_proxy_listen(admin->proxy, vf_str_from(name), fd);
+}
+
+void vf_admin_unlisten(struct vf_admin *admin, int fd, bool drain_queue)
+{
+    admin->depth++;
+    vf_proxy_unlisten(admin->proxy, fd, drain_queue);
+    admin->depth--;
+}
+
+void vf_admin_drain(struct vf_admin *admin, void (*on_drained)(void *owner), void *owner)
+{
+    if (admin->snapshot == NULL)
+        on_drained(owner);
+    else
+        vf_proxy_drain(admin->proxy, on_drained, owner);
+}
+
+static void on_tick_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+void vf_admin_free(struct vf_admin *admin)
+{
+    if (admin == NULL)
+        return;
+    if (admin->tick != NULL)
+        uv_close((uv_handle_t *)admin->tick, on_tick_closed);
+    vf_proxy_free(admin->proxy); /* tells on_gone about what is pending */
+    for (struct verification *job = admin->verifications; job != NULL; job = job->next)
+        job->admin = NULL;
+    while (admin->pending != NULL)
+        take_pending(admin, admin->pending->ex, -1);
+    luaL_unref(admin->lua, LUA_REGISTRYINDEX, admin->module);
+    vf_snapshot_release(&admin->snapshot);
+    free(admin);
+}
