@@ -37,9 +37,8 @@ int vf_host_user(const char *name, uint32_t *uid, uint32_t *gid)
     char strings[ACCOUNT_BYTES];
     struct passwd entry, *found = NULL;
     uint64_t id;
-    int rc = is_id(name, &id)
-                 ? getpwuid_r((uid_t)id, &entry, strings, sizeof(strings), &found)
-                 : getpwnam_r(name, &entry, strings, sizeof(strings), &found);
+    int rc = is_id(name, &id) ? getpwuid_r((uid_t)id, &entry, strings, sizeof(strings), &found)
+                              : getpwnam_r(name, &entry, strings, sizeof(strings), &found);
     if (found == NULL)
         return rc == 0 ? UV_ENOENT : -rc;
     *uid = found->pw_uid;
@@ -52,9 +51,8 @@ int vf_host_group(const char *name, uint32_t *gid)
     char strings[ACCOUNT_BYTES];
     struct group entry, *found = NULL;
     uint64_t id;
-    int rc = is_id(name, &id)
-                 ? getgrgid_r((gid_t)id, &entry, strings, sizeof(strings), &found)
-                 : getgrnam_r(name, &entry, strings, sizeof(strings), &found);
+    int rc = is_id(name, &id) ? getgrgid_r((gid_t)id, &entry, strings, sizeof(strings), &found)
+                              : getgrnam_r(name, &entry, strings, sizeof(strings), &found);
     if (found == NULL)
         return rc == 0 ? UV_ENOENT : -rc;
     *gid = found->gr_gid;

@@ -126,9 +126,8 @@ static struct vf_yaml_node *add_node(struct parser *p, enum vf_yaml_kind kind,
         return NULL;
     }
     uint32_t index = yaml->n_nodes++;
-    yaml->nodes[index] = (struct vf_yaml_node){.kind = kind,
-                                               .line = (uint32_t)mark->line + 1,
-                                               .column = (uint32_t)mark->column + 1};
+    yaml->nodes[index] = (struct vf_yaml_node){
+        .kind = kind, .line = (uint32_t)mark->line + 1, .column = (uint32_t)mark->column + 1};
     return attach(p, index, mark) ? &yaml->nodes[index] : NULL;
 }
 

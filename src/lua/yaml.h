@@ -25,11 +25,11 @@ enum vf_yaml_flags {
 };
 
 struct vf_yaml_node {
-    uint32_t kind;  /* enum vf_yaml_kind */
-    uint32_t flags; /* enum vf_yaml_flags, of scalars */
+    uint32_t kind;         /* enum vf_yaml_kind */
+    uint32_t flags;        /* enum vf_yaml_flags, of scalars */
     uint32_t line, column; /* from 1 */
-    uint32_t text;  /* scalar: offset in the texts */
-    uint32_t len;   /* scalar: bytes; list: elements; map: pairs */
+    uint32_t text;         /* scalar: offset in the texts */
+    uint32_t len;          /* scalar: bytes; list: elements; map: pairs */
     uint32_t first; /* list, map: index of the first child, 0: none. Map: key, value, key, ... */
     uint32_t next;  /* index of the next sibling, 0: none */
 };
