@@ -36,6 +36,21 @@ local function source()
   return { path = context.conf }
 end
 
+--- For a new binary before it takes over: is the conf good for it? Says why not on standard error.
+-- @param path of the conf file, or what to call `text`
+-- @param text the conf itself, or nil
+function M.probe(path, text)
+  context = { conf = path, text = text }
+  local model, problems = conf.load { source = source() }
+  if model then
+    local compiled, problem = compiler.compile(model, {})
+    if compiled then return true end
+    problems = { problem }
+  end
+  for _, problem in ipairs(problems) do io.stderr:write(conf.format(problem), "\n") end
+  return false
+end
+
 local function format(problems)
   local lines = {}
   for i, problem in ipairs(problems) do lines[i] = conf.format(problem) end

@@ -1,0 +1,202 @@
+--- veloflux check [-c FILE] [--explain METHOD URL [-H 'NAME: VALUE']...]
+-- Every problem of the conf file as FILE:LINE: path: message; warnings of routes that never answer.
+-- With --explain: which route answers a request, which others match, and why they lose.
+local arguments = require "veloflux.cli.arguments"
+local conf = require "veloflux.conf"
+local compiler = require "veloflux.compiler"
+local explain = require "veloflux.explain"
+
+local M = {}
+
+local OPTIONS = {
+  ["-c"] = arguments.CONFIG, ["--config"] = arguments.CONFIG,
+  ["--explain"] = { name = "explain", values = 2, expects = "METHOD URL" },
+  ["-H"] = { name = "headers", values = 1, expects = "'NAME: VALUE'", many = true },
+}
+
+local function print_problems(problems, err)
+  for _, problem in ipairs(problems) do err(conf.format(problem)) end
+end
+
+--- Returns {line, text} for each route that never answers.
+local function warnings_of(model, compiled)
+  local list = {}
+  for _, shadow in ipairs(explain.shadows(compiled)) do
+    local route, by = model.routes[shadow.route], model.routes[shadow.by]
+    list[#list + 1] = ("%s:%d: warning: the route %s never answers: the route %s (%s:%d) matches first"):format(
+      route._file, route._line, route.name, by.name, by._file, by._line)
+  end
+  return list
+end
+
+M.warnings = warnings_of
+
+--- Writes what a snapshot holds: "1 listener, 2 routes, 1 pool, 3 backends".
+function M.counts(summary)
+  local parts = {}
+  for i, kind in ipairs { "listeners", "routes", "pools", "backends" } do
+    parts[i] = ("%d %s"):format(summary[kind], summary[kind] == 1 and kind:sub(1, -2) or kind)
+  end
+  return table.concat(parts, ", ")
+end
+
+local function action_of(route)
+  if route.pool then return "pool " .. route.pool end
+  local redirect = route.redirect
+  if redirect then
+    local is_record = type(redirect) == "table"
+    return ("redirect %d to %s"):format(is_record and redirect.status or 301, is_record and redirect.to or redirect)
+  end
+  return ("answer %d"):format(route.respond.status)
+end
+
+local function path_of(route)
+  if route.path then return "path " .. route.path end
+  if route.path_regex then return "path_regex " .. route.path_regex end
+  return "path_prefix " .. (route.path_prefix or "/")
+end
+
+local function describe(route, host_class)
+  local parts = { host_class, path_of(route) }
+  if #route.methods > 0 then parts[#parts + 1] = "methods " .. table.concat(route.methods, " ") end
+  if route.match then parts[#parts + 1] = "match" end
+  if route.priority ~= 0 then parts[#parts + 1] = "priority " .. route.priority end
+  return table.concat(parts, ", ")
+end
+
+local CLASS_RANKS = { ["exact host"] = 1, ["wildcard host"] = 2, ["any host"] = 3 }
+
+local function kind_of(route)
+  return route.path and 1 or route.path_regex and 2 or 3
+end
+
+local function count_of(map)
+  local n = 0
+  for _ in pairs(map) do n = n + 1 end
+  return n
+end
+
+local function conditions_of(route)
+  local n = #route.methods > 0 and 1 or 0
+  return n + (route.match and count_of(route.match.headers) + count_of(route.match.query) or 0)
+end
+
+--- Says by which rule the winner goes before a route that matches as well.
+local function why_later(winner, route, winner_class, class)
+  if CLASS_RANKS[class] > CLASS_RANKS[winner_class] then return ("the %s goes before"):format(winner_class) end
+  if route.priority ~= winner.priority then return "lower priority" end
+  if kind_of(route) ~= kind_of(winner) then return "exact paths go before patterns, patterns before prefixes" end
+  local prefix, winning = route.path_prefix or "/", winner.path_prefix or "/"
+  if kind_of(route) == 3 and #prefix ~= #winning then return "shorter prefix" end
+  if conditions_of(route) ~= conditions_of(winner) then return "fewer conditions" end
+  return "its name comes later"
+end
+
+local REASONS = { method = "not for this method", condition = "a condition of match does not hold" }
+
+local function backends_of(pool)
+  local parts = {}
+  for _, backend in ipairs(pool.backends) do parts[#parts + 1] = backend.address.text end
+  return #parts > 0 and table.concat(parts, ", ") or "no backends"
+end
+
+local function print_winner(route, rival, out)
+  out(("route    %s (%s:%d)"):format(route.name, route._file, route._line))
+  out(("matches  %s"):format(describe(route, rival.host_class)))
+  out(("action   %s"):format(action_of(route)))
+  if route._pool then
+    out(("pool     %s, %s: %s"):format(route._pool.name, route._pool.algorithm, backends_of(route._pool)))
+  end
+end
+
+local function winner_of(answer)
+  for _, rival in ipairs(answer.rivals) do
+    if rival.verdict == "wins" then return rival end
+  end
+end
+
+local function print_answer(model, answer, out)
+  local winner = winner_of(answer)
+  if winner then
+    print_winner(model.routes[winner.route], winner, out)
+  else
+    out(#answer.rivals == 0 and "route    none: 404" or "route    none of those that match the path: see below")
+  end
+  for _, rival in ipairs(answer.rivals) do
+    local route = model.routes[rival.route]
+    if rival ~= winner then
+      local reason = REASONS[rival.verdict]
+        or why_later(model.routes[winner.route], route, winner.host_class, rival.host_class)
+      out(("rival    %s (%s:%d): %s; loses: %s"):format(route.name, route._file, route._line,
+        describe(route, rival.host_class), reason))
+    end
+  end
+end
+
+--- Splits a URL (or a path, for routes of any host) into host and target.
+local function split_url(url)
+  local host, target = url:match "^%a[%w+.-]*://([^/?#]*)([^#]*)"
+  if not host then host, target = "", url end
+  if not target:find "^/" then target = "/" .. target end
+  return host, target
+end
+
+local function headers_of(list)
+  local headers = {}
+  for _, text in ipairs(list or {}) do
+    local name, value = text:match "^([^:]+):%s*(.-)%s*$"
+    if not name then return nil, ("-H expects 'NAME: VALUE', got %s"):format(text) end
+    headers[name:lower()] = value
+  end
+  return headers
+end
+
+local function run_explain(model, compiled, parsed, out, err)
+  local method, url = parsed.explain[1], parsed.explain[2]
+  local host, target = split_url(url)
+  local headers, problem = headers_of(parsed.headers)
+  if not headers then
+    err(problem)
+    return 1
+  end
+  local request = { method = method, host = host, target = target, headers = headers }
+  local answer, reason = explain.ask(compiled, request)
+  if not answer then
+    err(("%s %s: refused before a route is chosen: %s"):format(method, url, reason))
+    return 1
+  end
+  out(("request  %s %s%s"):format(method, host ~= "" and host .. " " or "", answer.path))
+  print_answer(model, answer, out)
+  return 0
+end
+
+--- Runs the command.
+-- @param args what follows "check"
+-- @param out, err functions that write a line to standard output and standard error
+-- @return the exit status
+function M.run(args, out, err)
+  local parsed, message = arguments.parse(args, OPTIONS)
+  if parsed and #parsed > 0 then parsed, message = nil, "unexpected argument " .. parsed[1] end
+  if not parsed then
+    err("veloflux check: " .. message)
+    return 1
+  end
+  local path = arguments.config_of(parsed)
+  local model, problems = conf.load { source = { path = path } }
+  local compiled, problem
+  if model then
+    compiled, problem = compiler.compile(model, {})
+    if not compiled then problems = { problem } end
+  end
+  if not compiled then
+    print_problems(problems, err)
+    err(("%s: %d %s"):format(path, #problems, #problems == 1 and "problem" or "problems"))
+    return 1
+  end
+  if parsed.explain then return run_explain(model, compiled, parsed, out, err) end
+  for _, warning in ipairs(warnings_of(model, compiled)) do err(warning) end
+  out(("%s: ok (%s)"):format(path, M.counts(compiled.summary)))
+  return 0
+end
+
+return M

@@ -1,0 +1,180 @@
+--- veloflux reload, status and stop: what they say to the running instance of a conf file's data_dir.
+-- reload and status speak HTTP/1.1 over data_dir/control.sock:
+--   POST /api/reload  200 {version, changes, warnings, laggards} or a problem document whose `errors`
+--                     are {file, line, path, message}
+--   GET /api/status   200 {version, ...}
+local ffi = require "ffi"
+local cjson = require "cjson"
+local arguments = require "veloflux.cli.arguments"
+local conf = require "veloflux.conf"
+
+ffi.cdef [[
+int32_t vf_instance_pid(const char *lock_path);
+int vf_instance_stop(int32_t pid, int timeout_ms);
+ssize_t vf_instance_ask(const char *path, const char *request, size_t len, int timeout_ms, char **answer);
+void vf_instance_free(char *answer);
+]]
+local C = ffi.C
+
+local M = {}
+
+local ANSWER_MS = 60 * 1000 -- a reload binds, prepares and publishes in far less
+local OPTIONS = { ["-c"] = arguments.CONFIG, ["--config"] = arguments.CONFIG }
+
+--- Returns the data directory that a conf file names, even one with errors; or nil and a message.
+local function data_dir_of(args)
+  local parsed, message = arguments.parse(args, OPTIONS)
+  if not parsed then return nil, message end
+  if #parsed > 0 then return nil, "unexpected argument " .. parsed[1] end
+  local path = arguments.config_of(parsed)
+  local model, problems = conf.load { source = { path = path }, lenient = true }
+  if #problems > 0 and not io.open(path, "rb") then return nil, conf.format(problems[1]) end
+  return model.node.data_dir
+end
+
+local function pid_of(data_dir)
+  local pid = C.vf_instance_pid(data_dir .. "/veloflux.pid")
+  if pid > 0 then return pid end
+  return nil, pid == 0 and ("no instance is running (data_dir %s)"):format(data_dir)
+    or ("%s/veloflux.pid cannot be read (error %d)"):format(data_dir, -pid)
+end
+
+--- Joins the chunks of a body (RFC 9112 section 7.1).
+local function dechunk(body)
+  local parts, at = {}, 1
+  while true do
+    local digits, start = body:match("^(%x+)[^\r\n]*\r\n()", at)
+    local length = tonumber(digits or "0", 16)
+    if length == 0 then return table.concat(parts) end
+    parts[#parts + 1] = body:sub(start, start + length - 1)
+    at = start + length + 2
+  end
+end
+
+--- Takes the last answer of a text apart (interim ones come before it). Returns status and body.
+local function parse_answer(text)
+  local at = 1
+  while true do
+    local status, stop = text:match("^HTTP/1%.[01] (%d%d%d)[^\r\n]*\r\n()", at)
+    local head_end = status and text:find("\r\n\r\n", stop - 2, true)
+    if not head_end then return nil end
+    local head = text:sub(stop, head_end):lower()
+    at = head_end + 4
+    if status:sub(1, 1) ~= "1" then
+      local body = text:sub(at)
+      if head:find "transfer%-encoding:[^\r\n]*chunked" then body = dechunk(body) end
+      return tonumber(status), body
+    end
+  end
+end
+
+--- Asks control. Returns the status and the decoded body; or nil and a message.
+function M.ask(data_dir, method, target)
+  local request = ("%s %s HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\nContent-Length: 0\r\n"
+    .. "Connection: close\r\n\r\n"):format(method, target)
+  local answer = ffi.new "char *[1]"
+  local n = tonumber(C.vf_instance_ask(data_dir .. "/control.sock", request, #request, ANSWER_MS, answer))
+  if n < 0 then return nil, ("no answer from %s/control.sock (error %d)"):format(data_dir, -n) end
+  local text = ffi.string(answer[0], n)
+  C.vf_instance_free(answer[0])
+  local status, body = parse_answer(text)
+  if not status then return nil, "the answer was cut short" end
+  local ok, decoded = pcall(cjson.decode, body)
+  return status, ok and decoded or { detail = body }
+end
+
+--- Runs `act(data_dir)` on the running instance, or says why not.
+local function with_instance(name, args, err, act)
+  local data_dir, message = data_dir_of(args)
+  local pid
+  if data_dir then pid, message = pid_of(data_dir) end
+  if not pid then
+    err(("veloflux %s: %s"):format(name, message))
+    return 1
+  end
+  return act(data_dir, pid)
+end
+
+local function print_errors(body, err)
+  local errors = type(body.errors) == "table" and body.errors or {}
+  for _, problem in ipairs(errors) do
+    if problem.message then
+      err(conf.format { file = problem.file or "conf", line = problem.line, path = problem.path or "",
+        message = problem.message })
+    else
+      err(("%s: %s"):format(problem.pointer or "", problem.detail or ""))
+    end
+  end
+  if #errors == 0 then err(tostring(body.detail or body.error or body.title or "refused")) end
+end
+
+--- veloflux reload: waits until the new version is live.
+function M.reload(args, out, err)
+  return with_instance("reload", args, err, function(data_dir)
+    local status, body = M.ask(data_dir, "POST", "/api/reload")
+    if not status then
+      err("veloflux reload: " .. body)
+      return 1
+    end
+    if status >= 300 then
+      print_errors(body, err)
+      err "veloflux reload: refused, nothing changed"
+      return 1
+    end
+    for _, warning in ipairs(type(body.warnings) == "table" and body.warnings or {}) do err(tostring(warning)) end
+    out(("version %s: %s"):format(tostring(body.version), tostring(body.changes or "live")))
+    for _, laggard in ipairs(type(body.laggards) == "table" and body.laggards or {}) do
+      out(("not yet on %s"):format(tostring(laggard)))
+    end
+    return 0
+  end)
+end
+
+local function print_value(out, name, value, indent)
+  if type(value) ~= "table" then
+    out(("%s%-20s %s"):format(indent, name, tostring(value)))
+    return
+  end
+  local keys = {}
+  for key in pairs(value) do keys[#keys + 1] = key end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  out(("%s%s%s"):format(indent, name, #keys == 0 and " (none)" or ""))
+  for _, key in ipairs(keys) do
+    print_value(out, type(key) == "number" and "-" or key, value[key], indent .. "  ")
+  end
+end
+
+--- veloflux status: what the running instance says of itself.
+function M.status(args, out, err)
+  return with_instance("status", args, err, function(data_dir, pid)
+    local status, body = M.ask(data_dir, "GET", "/api/status")
+    if not status or status >= 300 then
+      err(("veloflux status: process %d runs, but: %s"):format(pid, status and tostring(body.detail) or body))
+      return 1
+    end
+    local keys = {}
+    for key in pairs(body) do keys[#keys + 1] = key end
+    table.sort(keys)
+    out(("%-20s %d"):format("pid", pid))
+    for _, key in ipairs(keys) do
+      if key ~= "pid" then print_value(out, key, body[key], "") end
+    end
+    return 0
+  end)
+end
+
+--- veloflux stop: asks the instance to drain and end, and waits for that.
+function M.stop(args, out, err)
+  return with_instance("stop", args, err, function(_, pid)
+    local rc = C.vf_instance_stop(pid, -1)
+    if rc ~= 0 and rc ~= -3 then -- ESRCH: it has ended by itself
+      err(("veloflux stop: process %d cannot be stopped (%s)"):format(pid,
+        rc == -1 and "it belongs to another user" or "error " .. -rc))
+      return 1
+    end
+    out(("process %d has stopped"):format(pid))
+    return 0
+  end)
+end
+
+return M

@@ -1,0 +1,68 @@
+--- Which route answers a request and why; which routes never do. Asks the router on a compiled snapshot.
+local ffi = require "ffi"
+local layout = require "veloflux.compiler.layout"
+
+ffi.cdef [[
+struct vf_explain_field { const char *name; const char *value; };
+struct vf_explain_request {
+  const char *method, *host, *target;
+  const struct vf_explain_field *fields;
+  size_t n_fields;
+};
+struct vf_route_rival { uint32_t index, verdict, host_class, condition; };
+int vf_explain(const void *snapshot, size_t size, const struct vf_explain_request *request,
+               struct vf_route_rival *rivals, size_t room, size_t *n_rivals, char *path, char *error,
+               size_t error_size);
+struct vf_explain_shadow { uint32_t route, by; };
+int64_t vf_explain_shadows(const void *snapshot, size_t size, struct vf_explain_shadow *shadows, size_t room);
+]]
+local C = layout.C
+
+local M = {}
+
+local VERDICTS = { [0] = "wins", "rank", "method", "condition" } -- enum vf_route_verdict
+local HOST_CLASSES = { [0] = "exact host", "wildcard host", "any host" } -- enum vf_host_class
+local MAX_RIVALS = 1024
+
+--- Asks which routes match a request.
+-- @param compiled of compiler.compile
+-- @param request {method, host, target, headers}: headers is a map of lower-case names
+-- @return {path, rivals}: the normalised path, and {route, verdict, host_class, condition} in order of
+-- preference; `route` is a position in model.routes, `condition` one in the route's list (both from 1).
+-- Or nil and why such a request is refused.
+function M.ask(compiled, request)
+  local names, n_fields = {}, 0
+  for name in pairs(request.headers or {}) do names[#names + 1] = name end
+  local fields = ffi.new("struct vf_explain_field[?]", math.max(#names, 1))
+  for i, name in ipairs(names) do
+    fields[i - 1].name, fields[i - 1].value = name, request.headers[name]
+    n_fields = i
+  end
+  local asked = ffi.new("struct vf_explain_request", request.method, request.host, request.target, fields, n_fields)
+  local rivals = ffi.new("struct vf_route_rival[?]", MAX_RIVALS)
+  local count, path = ffi.new "size_t[1]", ffi.new("char[?]", #request.target + 2)
+  local fault = ffi.new "char[128]"
+  local rc = C.vf_explain(compiled.data, compiled.size, asked, rivals, MAX_RIVALS, count, path, fault, 128)
+  if rc ~= 0 then return nil, ffi.string(fault) end
+  local list = {}
+  for i = 0, math.min(tonumber(count[0]), MAX_RIVALS) - 1 do
+    local rival = rivals[i]
+    list[i + 1] = { route = rival.index + 1, verdict = VERDICTS[rival.verdict],
+      host_class = HOST_CLASSES[rival.host_class], condition = rival.condition }
+  end
+  return { path = ffi.string(path), rivals = list }
+end
+
+--- Lists the routes that can never answer as {route, by}: positions in model.routes.
+function M.shadows(compiled)
+  local room = math.max(compiled.summary.routes, 1)
+  local shadows = ffi.new("struct vf_explain_shadow[?]", room)
+  local count = tonumber(C.vf_explain_shadows(compiled.data, compiled.size, shadows, room))
+  local list = {}
+  for i = 1, math.max(count, 0) do
+    list[i] = { route = shadows[i - 1].route + 1, by = shadows[i - 1].by + 1 }
+  end
+  return list
+end
+
+return M
