@@ -327,6 +327,23 @@ static bool start_lua(void)
     return false;
 }
 
+int vf_control_probe(const char *conf, int conf_fd)
+{
+    lua_State *lua = NULL;
+    char *text = read_conf_text(conf_fd);
+    const char *args[] = {conf, text};
+    int exit_code = 1;
+    if (vf_lua_new(&lua) == 0) {
+        if (vf_lua_call(lua, "veloflux.control", "probe", text != NULL ? 2 : 1, args) == 0)
+            exit_code = lua_toboolean(lua, -1) ? 0 : 1;
+        else
+            fprintf(stderr, "%s\n", lua_tostring(lua, -1));
+        lua_close(lua);
+    }
+    free(text);
+    return exit_code;
+}
+
 int vf_control_main(void)
 {
     const struct vf_follower_handlers handlers = {

@@ -14,6 +14,10 @@ struct vf_state;
  * problems at a fresh start. */
 int vf_control_main(void);
 
+/* Loads and compiles the conf as a new binary would: the path `conf`, or the text in the memfd
+ * `conf_fd` unless it is -1. Problems go to standard error. Returns the exit code. */
+int vf_control_probe(const char *conf, int conf_fd);
+
 /* Offers the snapshot in the memfd `fd`, which is closed: the supervisor binds, has it prepared and
  * answers with an event "prepared" or "refused". */
 void vf_control_offer(uint64_t version, int fd);

@@ -86,7 +86,7 @@ static void on_epoll(uv_poll_t *poll, int status, int events)
     reactor->n_events = 0;
 }
 
-int vf_reactor_new(uv_loop_t *loop, void (*after_event)(void *owner), void *owner,
+int vf_reactor_new(uv_loop_t *loop, void (*on_event_end)(void *owner), void *owner,
                    struct vf_reactor **out)
 {
     struct vf_reactor *reactor = calloc(1, sizeof(*reactor));
@@ -108,7 +108,7 @@ int vf_reactor_new(uv_loop_t *loop, void (*after_event)(void *owner), void *owne
     reactor->poll.data = reactor->clock.data = reactor;
     reactor->n_handles = 2;
     reactor->loop = loop;
-    reactor->after_event = after_event;
+    reactor->after_event = on_event_end;
     reactor->owner = owner;
     reactor->armed_ms = UINT64_MAX;
     refresh_clock(reactor);

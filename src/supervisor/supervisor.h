@@ -22,6 +22,8 @@ int vf_supervisor_run(const struct vf_supervisor_options *options);
  * which holds the options too. */
 int vf_supervisor_take_over(int table_fd);
 
+enum { VF_PROBE_TABLE_FD = 3 /* where a probe finds the handover table */ };
+
 /* Reads a handover table as a probe does: can this binary take over? Returns 0 and where the conf is:
  * the path in *conf (lives as long as the process) and its text in *conf_fd, or -1 there; or -errno.
  */

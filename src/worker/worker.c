@@ -1,8 +1,8 @@
 #include "worker/worker.h"
 
 #include <malloc.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "proxy/proxy.h"
@@ -62,7 +62,7 @@ static void on_listen(struct worker *worker, struct vf_link_message *message)
     }
     struct held *socket = &worker->sockets[worker->n_sockets++];
     *socket = (struct held){.id = message->args[0], .fd = vf_link_take_fd(message, 0)};
-    strncpy(socket->listener, message->text, sizeof(socket->listener) - 1);
+    snprintf(socket->listener, sizeof(socket->listener), "%.63s", message->text);
     if (worker->is_published)
         open_socket(worker, worker->n_sockets - 1);
 }

@@ -1,0 +1,383 @@
+--- Benchmarks VeloFlux, nginx and HAProxy in interleaved rounds and prints medians and ratios.
+-- Each proxy has one worker pinned to the first core; client and origin share the second. The figure
+-- of merit is CPU time of the proxy per request (user + system, from the scheduler's accounting).
+-- Environment: ROUNDS (5), SECONDS (2) per measurement, ONLY="1k 64k" scenarios, VF_BINARY.
+local ROUNDS = tonumber(os.getenv "ROUNDS" or 5)
+local SECONDS = tonumber(os.getenv "SECONDS" or 2)
+local BINARY = os.getenv "VF_BINARY" or "build/veloflux"
+local TOOL = "build/bench/tool"
+local WORK = "build/bench"
+local PORTS = { origin = 19100, veloflux = 19101, nginx = 19102, haproxy = 19103, admin = 19104 }
+local PEERS = { "veloflux", "nginx", "haproxy" }
+
+local function shell(command)
+  local pipe = assert(io.popen(command .. " 2>&1"))
+  local text = pipe:read "*a"
+  pipe:close()
+  return text
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+end
+
+local function read(path)
+  local file = io.open(path)
+  if not file then return nil end
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+--- Starts `command` in the background; returns its process id.
+local function start(command, log)
+  return tonumber(shell(("%s >%s/%s.log 2>&1 </dev/null & echo $!"):format(command, WORK, log)):match "%d+")
+end
+
+local function stop(pid)
+  shell(("kill %d 2>/dev/null; for i in $(seq 100); do kill -0 %d 2>/dev/null || break; sleep 0.05; done"):format(pid, pid))
+end
+
+local function children(pid)
+  local list = {}
+  for child in shell("pgrep -P " .. pid):gmatch "%d+" do list[#list + 1] = tonumber(child) end
+  return list
+end
+
+local function command_line(pid) return (read("/proc/" .. pid .. "/cmdline") or ""):gsub("%z", " ") end
+
+--- Waits until something answers on `port` (bounded).
+local function await(port)
+  local command = ("for i in $(seq 200); do curl -s -o /dev/null http://127.0.0.1:%d/64 && exit 0; sleep 0.05; done; exit 1")
+  assert(os.execute(command:format(port)) == 0, "nothing answers on port " .. port)
+end
+
+local function cpu_ns(pid)
+  return tonumber((read("/proc/" .. pid .. "/schedstat") or "0"):match "^%d+")
+end
+
+--- Proportional set size in KiB.
+local function pss_kib(pid)
+  return tonumber((read("/proc/" .. pid .. "/smaps_rollup") or ""):match "Pss:%s+(%d+)" or 0)
+end
+
+local function median(values)
+  local sorted = {}
+  for i, value in ipairs(values) do sorted[i] = value end
+  table.sort(sorted)
+  local middle = math.floor((#sorted + 1) / 2)
+  if #sorted == 0 then return 0 / 0 end
+  return #sorted % 2 == 1 and sorted[middle] or (sorted[middle] + sorted[middle + 1]) / 2
+end
+
+-- Configurations: the same features for all, no access log, kept upstream connections
+
+local function hosts_and_prefixes(n)
+  local routes = {}
+  if n == 0 then return routes end
+  local hosts = math.max(1, math.floor(math.sqrt(n)))
+  for h = 1, hosts do
+    for p = 1, math.floor(n / hosts) do
+      routes[#routes + 1] = { host = ("h%d.example.com"):format(h), prefix = ("/p%d"):format(p) }
+    end
+  end
+  return routes
+end
+
+local configure = {}
+
+function configure.veloflux(routes, extra)
+  local lines = {
+    "workers: 1", "data_dir: veloflux-data", "log: { level: warn, access: { path: off } }",
+    ("listeners: [ { name: http, address: 127.0.0.1:%d } ]"):format(PORTS.veloflux),
+    ("admin: { address: 127.0.0.1:%d, auth: { enabled: false } }"):format(PORTS.admin),
+    "pools:", "  - { name: web, backends: [ { address: 127.0.0.1:" .. PORTS.origin .. " } ] }",
+    "routes:", '  - { name: default, host: "*", path_prefix: /, pool: web }',
+  }
+  for i, route in ipairs(routes) do
+    lines[#lines + 1] = ("  - { name: r%d, host: %s, path_prefix: %s, pool: web }"):format(i, route.host, route.prefix)
+  end
+  if extra then
+    lines[#lines + 1] = "  - { name: new, host: new.example.com, path_prefix: /, respond: { status: 299, body: new } }"
+  end
+  write(WORK .. "/veloflux.yaml", table.concat(lines, "\n") .. "\n")
+end
+
+function configure.nginx(routes, extra)
+  local by_host, order = {}, {}
+  for _, route in ipairs(routes) do
+    if not by_host[route.host] then
+      by_host[route.host] = {}
+      order[#order + 1] = route.host
+    end
+    table.insert(by_host[route.host], ("location %s/ { proxy_pass http://origin; }"):format(route.prefix))
+  end
+  local servers = {}
+  for _, host in ipairs(order) do
+    servers[#servers + 1] = ("server { listen 127.0.0.1:%d; server_name %s; %s }"):format(PORTS.nginx, host,
+      table.concat(by_host[host], "\n"))
+  end
+  if extra then
+    servers[#servers + 1] = ("server { listen 127.0.0.1:%d; server_name new.example.com; return 299 new; }"):format(PORTS.nginx)
+  end
+  write(WORK .. "/nginx.conf", ([[
+worker_processes 1; worker_rlimit_nofile 20000; pid %s/nginx.pid; error_log %s/nginx-error.log; daemon off;
+events { worker_connections 19000; }
+http {
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; client_max_body_size 0;
+  server_names_hash_max_size 4096; variables_hash_max_size 2048; proxy_max_temp_file_size 0; proxy_request_buffering off;
+  client_body_temp_path %s/nginx-body; proxy_temp_path %s/nginx-proxy; fastcgi_temp_path %s/nginx-f; uwsgi_temp_path %s/nginx-u; scgi_temp_path %s/nginx-s;
+  upstream origin { server 127.0.0.1:%d; keepalive 256; keepalive_requests 1000000000; }
+  proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
+  proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header Via "1.1 nginx";
+  server { listen 127.0.0.1:%d default_server backlog=4096; location / { proxy_pass http://origin; } }
+  %s
+}]]):format(WORK, WORK, WORK, WORK, WORK, WORK, WORK, PORTS.origin, PORTS.nginx, table.concat(servers, "\n")))
+end
+
+function configure.haproxy(routes, extra)
+  local map = {}
+  for _, route in ipairs(routes) do map[#map + 1] = ("%s%s/ web"):format(route.host, route.prefix) end
+  write(WORK .. "/routes.map", table.concat(map, "\n") .. "\n")
+  write(WORK .. "/haproxy.cfg", ([[
+global
+  nbthread 1
+  maxconn 19000
+  no strict-limits
+  %s
+defaults
+  mode http
+  timeout connect 3s
+  timeout client 600s
+  timeout server 60s
+  timeout http-keep-alive 600s
+  option forwardfor
+  http-reuse always
+frontend http
+  bind 127.0.0.1:%d backlog 4096
+  http-request set-header Via "1.1 haproxy"
+  %s
+  %s
+  default_backend web
+backend web
+  server origin 127.0.0.1:%d maxconn 10000 pool-max-conn 256
+]]):format("tune.maxrewrite 1024", PORTS.haproxy,
+    extra and 'http-request return status 200 hdr x-new 1 string new if { req.hdr(host) -i new.example.com }' or "",
+    #routes > 0 and ("use_backend %%[base,map_beg(%s/routes.map,web)]"):format(WORK) or "", PORTS.origin))
+end
+
+-- Processes
+
+local cwd = shell("pwd"):match "[^\n]+"
+WORK = cwd .. "/" .. WORK
+
+local run = {}
+function run.veloflux()
+  local pid = start(("taskset -c 0 %s run -c %s/veloflux.yaml"):format(BINARY, WORK), "veloflux")
+  await(PORTS.veloflux)
+  for _, child in ipairs(children(pid)) do
+    if command_line(child):find("role=worker", 1, true) then return { pid = pid, worker = child } end
+  end
+  error "no worker of veloflux"
+end
+function run.nginx()
+  local pid = start(("taskset -c 0 nginx -c %s/nginx.conf"):format(WORK), "nginx")
+  await(PORTS.nginx)
+  return { pid = pid, worker = children(pid)[1] }
+end
+function run.haproxy()
+  local pid = start(("taskset -c 0 haproxy -db -f %s/haproxy.cfg"):format(WORK), "haproxy")
+  await(PORTS.haproxy)
+  return { pid = pid, worker = pid }
+end
+
+--- One measurement with wrk. Returns requests/s, CPU us per request, p50 and p99 in ms.
+local function load(peer, process, scenario)
+  local before = cpu_ns(process.worker)
+  local text = shell(("taskset -c 1 wrk -t1 -c%d -d%d --latency %s http://127.0.0.1:%d%s"):format(scenario.connections,
+    SECONDS, scenario.options or "", PORTS[peer], scenario.path))
+  local spent = cpu_ns(process.worker) - before
+  local requests = tonumber(text:match "(%d+) requests in") or 0
+  assert(requests > 0, text)
+  local function latency(which)
+    local value, unit = text:match(which .. "%%%s+([%d.]+)(%a+)")
+    return value and tonumber(value) * (({ us = 0.001, ms = 1, s = 1000 })[unit] or 1) or 0
+  end
+  if text:find "Non%-2xx" then io.write("  ! ", peer, ": ", text:match "Non%-2xx[^\n]*", "\n") end
+  return { rps = tonumber(text:match "Requests/sec:%s*([%d.]+)"), cpu = spent / 1000 / requests,
+    p50 = latency "50", p99 = latency "99" }
+end
+
+write(WORK .. "/close.lua", 'wrk.headers["Connection"] = "close"\n')
+write(WORK .. "/post.lua", 'wrk.method = "POST"\nwrk.body = string.rep("x", 4096)\n')
+write(WORK .. "/routes.lua", [[
+local n, requests = 0, {}
+for h = 1, 100 do for p = 1, 100 do
+  requests[#requests + 1] = ("GET /p%d/1024 HTTP/1.1\r\nHost: h%d.example.com\r\n\r\n"):format(p, h)
+end end
+for i = #requests, 2, -1 do local j = math.random(i) requests[i], requests[j] = requests[j], requests[i] end
+function request() n = n % #requests + 1 return requests[n] end
+]])
+
+local SCENARIOS = {
+  { name = "1k", title = "1 KiB keep-alive, 64 connections", connections = 64, path = "/1024", limit = 0.91, aim = 0.83 },
+  { name = "64k", title = "64 KiB answers, 64 connections", connections = 64, path = "/65536", limit = 0.80, aim = 0.71 },
+  { name = "1m", title = "1 MiB answers, 16 connections", connections = 16, path = "/1048576", limit = 0.74, aim = 0.55 },
+  { name = "connect", title = "new connection per request", connections = 64, path = "/1024",
+    options = "-s " .. WORK .. "/close.lua", limit = 0.95, aim = 0.80 },
+  { name = "post", title = "4 KiB POST, 64 connections", connections = 64, path = "/2",
+    options = "-s " .. WORK .. "/post.lua", limit = 0.77, aim = 0.69 },
+}
+
+local function wanted(name)
+  local only = os.getenv "ONLY"
+  return not only or (" " .. only .. " "):find(" " .. name .. " ", 1, true) ~= nil
+end
+
+local running = {}
+local function start_all(routes)
+  for _, peer in ipairs(PEERS) do
+    configure[peer](routes)
+    running[peer] = run[peer]()
+  end
+end
+local function stop_all()
+  for _, peer in ipairs(PEERS) do
+    if running[peer] then stop(running[peer].pid) end
+    running[peer] = nil
+  end
+end
+
+--- Runs a scenario in interleaved rounds. Returns medians by peer and the median of the ratios to the
+-- better peer of the same round.
+local function compare(scenario)
+  local samples, ratios = {}, {}
+  for _, peer in ipairs(PEERS) do samples[peer] = { rps = {}, cpu = {}, p50 = {}, p99 = {} } end
+  for _ = 1, ROUNDS do
+    local round = {}
+    for _, peer in ipairs(PEERS) do
+      round[peer] = load(peer, running[peer], scenario)
+      for key, value in pairs(round[peer]) do table.insert(samples[peer][key], value) end
+    end
+    ratios[#ratios + 1] = round.veloflux.cpu / math.min(round.nginx.cpu, round.haproxy.cpu)
+  end
+  local result = { ratio = median(ratios) }
+  for _, peer in ipairs(PEERS) do
+    result[peer] = {}
+    for key, values in pairs(samples[peer]) do result[peer][key] = median(values) end
+  end
+  return result
+end
+
+local function print_header()
+  print(("%-36s %-9s %10s %9s %9s %9s %8s"):format("scenario", "proxy", "requests/s", "cpu us", "p50 ms", "p99 ms", "ratio"))
+end
+
+local function print_result(scenario, result)
+  for _, peer in ipairs(PEERS) do
+    local row = result[peer]
+    local ratio = peer == "veloflux" and ("%.2f"):format(result.ratio) or ""
+    print(("%-36s %-9s %10.0f %9.1f %9.2f %9.2f %8s"):format(peer == "veloflux" and scenario.title or "", peer, row.rps,
+      row.cpu, row.p50, row.p99, ratio))
+  end
+  if scenario.limit then
+    print(("%-36s at most %.2f, aim %.2f: %s"):format("", scenario.limit, scenario.aim,
+      result.ratio <= scenario.limit and "reached" or "MISSED"))
+  end
+  io.flush()
+end
+
+local function bench_requests()
+  start_all {}
+  print_header()
+  for _, scenario in ipairs(SCENARIOS) do
+    if wanted(scenario.name) then print_result(scenario, compare(scenario)) end
+  end
+  stop_all()
+end
+
+local function bench_idle()
+  if not wanted "idle" then return end
+  local limit = tonumber(shell("ulimit -Hn"):match "%d+") or 20000
+  local count = math.min(9500, math.floor(limit / 2) - 500)
+  print(("\n%-9s %28s %28s %22s"):format("proxy", "worker at start, KiB", ("with %d idle, KiB"):format(count), "per connection, bytes"))
+  for _, peer in ipairs(PEERS) do
+    configure[peer] {}
+    local process = run[peer]()
+    local before = pss_kib(process.worker)
+    local client = start(("sh -c 'ulimit -n %d; exec %s idle %d %d'"):format(limit, TOOL, PORTS[peer], count), "idle")
+    for _ = 1, 600 do
+      if (read(WORK .. "/idle.log") or "") ~= "" then break end
+      shell "sleep 0.1"
+    end
+    local report = read(WORK .. "/idle.log") or ""
+    local after = pss_kib(process.worker)
+    print(("%-9s %28d %28d %22.0f %s"):format(peer, before, after, (after - before) * 1024 / count,
+      report:match "ready" and "" or "! " .. report))
+    stop(client)
+    stop(process.pid)
+  end
+end
+
+local function bench_routes()
+  if not wanted "routes" then return end
+  print "\n10,000 routes (100 hosts x 100 prefixes) against 10:"
+  local few = { title = "10 routes", connections = 64, path = "/p1/1024", options = "-H 'Host: h1.example.com'" }
+  local many = { title = "10,000 routes", connections = 64, path = "/", options = "-s " .. WORK .. "/routes.lua" }
+  print_header()
+  start_all(hosts_and_prefixes(9))
+  local first = compare(few)
+  print_result(few, first)
+  stop_all()
+  start_all(hosts_and_prefixes(10000))
+  local second = compare(many)
+  print_result(many, second)
+  for _, peer in ipairs(PEERS) do
+    print(("  %-9s growth %+.1f %%, worker %.1f MiB"):format(peer,
+      (second[peer].cpu / first[peer].cpu - 1) * 100, pss_kib(running[peer].worker) / 1024))
+  end
+  stop_all()
+end
+
+local RELOAD = {
+  veloflux = function() return ("%s reload -c %s/veloflux.yaml"):format(BINARY, WORK) end,
+  nginx = function(process) return "kill -HUP " .. process.pid end,
+}
+
+local function bench_reload()
+  if not wanted "reload" then return end
+  print "\nreload with 10,000 routes: until the new configuration answers, slowest probe, failed probes"
+  local routes = hosts_and_prefixes(10000)
+  for _, peer in ipairs { "veloflux", "nginx" } do
+    local live, slowest, failed = {}, {}, 0
+    configure[peer](routes)
+    local process = run[peer]()
+    for _ = 1, ROUNDS do
+      configure[peer](routes, true)
+      start(RELOAD[peer](process), "reload")
+      local a, b, c = shell(("taskset -c 1 %s probe %d new.example.com / 299 10000"):format(TOOL, PORTS[peer])):match "([%d.]+) ([%d.]+) (%d+)"
+      live[#live + 1], slowest[#slowest + 1], failed = tonumber(a), tonumber(b), failed + tonumber(c)
+      configure[peer](routes)
+      shell(RELOAD[peer](process) .. "; sleep 0.5")
+    end
+    print(("  %-9s live after %.0f ms, slowest probe %.1f ms, failed %d"):format(peer, median(live), median(slowest), failed))
+    stop(process.pid)
+  end
+end
+
+local origin = start(("taskset -c 1 %s origin %d"):format(TOOL, PORTS.origin), "origin")
+await(PORTS.origin)
+local ok, err = xpcall(function()
+  bench_requests()
+  bench_idle()
+  bench_routes()
+  bench_reload()
+end, debug.traceback)
+stop_all()
+stop(origin)
+if not ok then
+  io.stderr:write(err, "\n")
+  os.exit(1)
+end
