@@ -48,6 +48,16 @@ function M.save(model, version)
   return true
 end
 
+--- Returns the version of the last published model without reading it, or nil.
+function M.version(data_dir)
+  local file = io.open(M.path(data_dir), "rb")
+  if not file then return nil end
+  file:seek("end", -40)
+  local version = (file:read "*a" or ""):match '"version":(%d+)}\n$'
+  file:close()
+  return tonumber(version)
+end
+
 --- Reads the last published model.
 -- @param env as for conf.load
 -- @return the model and its version; or nil and a list of problems

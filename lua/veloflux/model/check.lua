@@ -40,7 +40,7 @@ function Checker:names(kind)
     end
     if not self.by_tenant[tenant] then
       self:unknown_reference(kind, i, "tenant", "tenant", tenant, self.by_tenant)
-      self.by_tenant[tenant] = { name = tenant, hosts = {}, active = true } -- said once
+      self.by_tenant[tenant] = { name = tenant, hosts = { "*" }, active = true, is_unknown = true } -- said once
     end
     if name and of_tenant[name] then
       local earlier = of_tenant[name]
@@ -74,7 +74,7 @@ end
 function Checker:routes(pools)
   for i, route in ipairs(self.model.routes) do
     local name = route.pool
-    if name then
+    if name and not self.by_tenant[route.tenant].is_unknown then
       local pool, unshared = find_pool(pools, route.tenant, name)
       route._pool = pool
       if not pool and unshared then
@@ -124,6 +124,7 @@ function Checker:hosts()
     if not field and tenant ~= "default" and #self.by_tenant[tenant].hosts == 0 then
       self:note("routes", i, "tenant", "the tenant %s has no hosts: the route would answer for none", tenant)
     end
+    if self.by_tenant[tenant].is_unknown then hosts = nil end
     for _, host in ipairs(hosts or {}) do
       local owner = owner_of(owners, host:lower())
       if owner ~= tenant then

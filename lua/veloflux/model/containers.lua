@@ -206,10 +206,13 @@ local function note_duplicate(where, index, at, name)
   where:fail(at, "duplicate key, first on line %d", where.nodes[first].line)
 end
 
+--- The key under which a record keeps, while it is read, which fields were given but are wrong.
+local FAILED = {}
+
 local function given(record, names)
-  local found = {}
+  local found, failed = {}, rawget(record, FAILED)
   for _, name in ipairs(names) do
-    if rawget(record, name) ~= nil then found[#found + 1] = name end
+    if rawget(record, name) ~= nil or failed and failed[name] then found[#found + 1] = name end
   end
   return found
 end
@@ -234,8 +237,10 @@ function CHECKS.at_least_one_of(record, names)
   return nil, ("one of %s is required"):format(suggest.either(names))
 end
 
-function CHECKS.custom(record, check)
-  return check(record)
+--- A validator may rely on the fields, so it is not asked about a record with wrong ones.
+function CHECKS.custom(record, validate)
+  if rawget(record, FAILED) then return true end
+  return validate(record)
 end
 
 --- Notes a problem of the record at `index`, or of one of its fields.
@@ -246,6 +251,11 @@ local function note_at_field(where, index, message, field)
   where.path[where.depth] = field
   where:fail(value_at or index, "%s", message)
   where.depth = where.depth - 1
+end
+
+local function mark_failed(record, name)
+  local failed = rawget(record, FAILED) or {}
+  failed[name], record[FAILED] = true, failed
 end
 
 local function compile_checks(attr)
@@ -299,7 +309,7 @@ function M.record(attr, compile)
     if field.attr.type ~= "unavailable" then names[#names + 1] = name end
     if field.attr.required then required[#required + 1] = name end
   end
-  local metatable = { __index = defaults }
+  local metatable = { __index = defaults, names = names }
   local checks, seen = compile_checks(attr), {}
   local is_located = attr.located
 
@@ -311,6 +321,7 @@ function M.record(attr, compile)
     if band(where.nodes[value_at].flags, NULL) ~= 0 then return end
     local value, raw = field.read(where, value_at)
     record[name] = value
+    if value == nil and field.attr.type ~= "unavailable" then mark_failed(record, name) end
     if raw then
       local kept = rawget(record, RAW) or {}
       kept[name], record[RAW] = raw, kept
@@ -335,7 +346,7 @@ function M.record(attr, compile)
     end
     local record = setmetatable({}, metatable)
     if is_located then record._file, record._line, record._node = where.file, node.line, index end
-    local depth, path, problems = where.depth + 1, where.path, #where.problems
+    local depth, path = where.depth + 1, where.path
     last_stamp = last_stamp + 1
     local stamp = last_stamp
     where.depth = depth
@@ -350,7 +361,7 @@ function M.record(attr, compile)
     end
     where.depth = depth - 1
     if #required > 0 then note_missing(where, index, stamp, record) end
-    if #checks > 0 and #where.problems == problems then run_checks(where, index, record, checks) end
+    if #checks > 0 then run_checks(where, index, record, checks) end
     return record
   end
 

@@ -28,19 +28,29 @@ end
 
 local same
 
---- Says whether what `a` says stands in `b` too; marks of the loader (_line, ...) do not count.
-local function says_no_more(a, b)
-  for key, value in pairs(a) do
-    local is_ours = type(key) == "number" or type(key) == "string" and key:byte() ~= 95 -- "_"
-    if is_ours and not same(value, b[key]) then return false end
+--- Compares records field by field; a default that is written out is no difference.
+local function same_record(a, b, names)
+  for i = 1, #names do
+    local x, y = a[names[i]], b[names[i]]
+    if x ~= y and not same(x, y) then return false end
   end
   return true
 end
 
---- Says whether two values of the model are equal; a default that is written out is no difference.
+local function says_no_more(a, b)
+  for key, value in pairs(a) do
+    if not same(value, b[key]) then return false end
+  end
+  return true
+end
+
+--- Says whether two values of the model are equal.
 function same(a, b)
   if a == b then return true end
   if type(a) ~= "table" or type(b) ~= "table" then return false end
+  local metatable = getmetatable(a)
+  if metatable ~= getmetatable(b) then return false end
+  if metatable then return same_record(a, b, metatable.names) end
   return says_no_more(a, b) and says_no_more(b, a)
 end
 

@@ -21,29 +21,37 @@ local function bounds(attr, parse)
   return number(low), number(high), low, high
 end
 
---- Adds bounds to what `parse` reads; texts of bounds ("1ms") are read by `parse` too.
-local function bounded(attr, noun, parse, format)
-  local low, high, low_text, high_text = bounds(attr, parse)
+--- Says what is wanted: "an integer between 1 and 64 or auto".
+local function wanted(attr, noun, low, high)
   local words = {}
   for _, word in ipairs(attr.words or {}) do words[#words + 1] = word end
   if attr.off then words[#words + 1] = "off" end
-  local expected = noun
-  if attr.gt then
-    expected = ("%s above %s"):format(noun, low_text)
+  if attr.gt and low then
+    noun = ("%s above %s"):format(noun, low)
   elseif low and high then
-    expected = ("%s between %s and %s"):format(noun, low_text, high_text)
+    noun = ("%s between %s and %s"):format(noun, low, high)
   elseif low then
-    expected = ("%s of at least %s"):format(noun, low_text)
+    noun = ("%s of at least %s"):format(noun, low)
   elseif high then
-    expected = ("%s of at most %s"):format(noun, high_text)
+    noun = ("%s of at most %s"):format(noun, high)
   end
-  if #words > 0 then expected = expected .. " or " .. suggest.either(words) end
+  return #words > 0 and noun .. " or " .. suggest.either(words) or noun
+end
+
+--- Adds bounds to what `parse` reads; texts of bounds ("1ms") are read by `parse` too. What cannot be
+-- read is answered with an example, what is out of bounds with the bounds.
+local function bounded(attr, noun, example, parse, format)
+  local low, high, low_text, high_text = bounds(attr, parse)
+  local expected, unreadable = wanted(attr, noun, low_text, high_text), wanted(attr, example or noun)
   local above = attr.gt
+  if not example then unreadable = expected end
   local function parse_bounded(text)
     if attr.off and text == "off" then return math.huge end
     local value = parse(text)
-    if value == nil then return nil end
-    if low and (value < low or above and value == low) or high and value > high then return nil end
+    if value == nil then return nil, ("expected %s, got %s"):format(unreadable, reader.quote(text)) end
+    if low and (value < low or above and value == low) or high and value > high then
+      return nil, ("expected %s, got %s"):format(expected, text)
+    end
     return value
   end
   return { expected = expected, parse = parse_bounded, format = format }
@@ -70,32 +78,36 @@ end
 local TRUTHS = { ["true"] = true, True = true, TRUE = true, ["false"] = false, False = false, FALSE = false }
 
 function M.integer(attr)
-  return bounded(attr, "an integer", parse_integer, function(value)
+  return bounded(attr, "an integer", nil, parse_integer, function(value)
     return value == math.huge and "off" or value
   end)
 end
 
 function M.number(attr)
-  return bounded(attr, "a number", parse_number, same)
+  return bounded(attr, "a number", nil, parse_number, same)
 end
 
 function M.duration(attr)
-  return bounded(attr, "a duration like 10s", duration.parse, duration.format)
+  return bounded(attr, "a duration", "a duration like 10s", duration.parse, duration.format)
 end
 
 function M.size(attr)
-  return bounded(attr, "a size like 32k", size.parse, size.format)
+  return bounded(attr, "a size", "a size like 32k", size.parse, size.format)
 end
 
-function M.boolean()
-  return { expected = "true or false", parse = function(text) return TRUTHS[text] end, format = same }
+function M.boolean(attr)
+  local function parse(text)
+    if attr.off and text == "off" then return false end
+    return TRUTHS[text]
+  end
+  return { expected = "true or false", parse = parse, format = same }
 end
 
 local function text_length(attr)
   local low, high = attr.len_min or 0, attr.len_max
   if low > 0 and high then return ("a text of %d to %d bytes"):format(low, high) end
   if high then return ("a text of at most %d bytes"):format(high) end
-  return low > 1 and ("a text of at least %d bytes"):format(low) or low == 1 and "a text" or "a text"
+  return low > 1 and ("a text of at least %d bytes"):format(low) or "a text"
 end
 
 function M.string(attr)
@@ -111,7 +123,7 @@ end
 function M.enum(attr)
   local known = {}
   for _, word in ipairs(attr.one_of) do known[word] = true end
-  local expected = (#attr.one_of > 1 and "one of " or "") .. suggest.either(attr.one_of)
+  local expected = attr.expects or (#attr.one_of > 1 and "one of " or "") .. suggest.either(attr.one_of)
   local function parse(text)
     if known[text] then return text end
     local nearest = suggest.nearest(text, attr.one_of)
@@ -132,6 +144,7 @@ end
 function M.address(attr)
   local expected = attr.listen and "an address like 127.0.0.1:8000, [::1]:8000 or :8000"
     or "an address like 10.0.0.1:8080, [fd00::1]:8080 or app.internal:8080"
+  if attr.words then expected = expected .. ", or " .. suggest.either(attr.words) end
   return {
     expected = expected,
     parse = function(text) return address.parse(text, attr.listen) end,
@@ -158,7 +171,8 @@ function M.path(attr)
     if text:sub(1, 1) == "/" or keep[text] then return text end
     return M.join(where.dir, text)
   end
-  return { expected = "a path", parse = parse, format = same }
+  local expected = attr.words and "a path, or " .. suggest.either(attr.words) or "a path"
+  return { expected = expected, parse = parse, format = same }
 end
 
 --- Returns `path` below the folder `dir`, without "." and ".." segments.

@@ -46,7 +46,7 @@ local function health_fields(has_defaults)
   }
 end
 
-local health_off = s.boolean { expects = "false or a map", custom_validator = function(value)
+local health_off = s.boolean { off = true, expects = "false or a map", custom_validator = function(value)
   return value == false or nil, "expected false or a map"
 end }
 
@@ -89,7 +89,7 @@ local hash_on = s.record {
 local sticky_sessions = s.shape {
   default = false,
   description = "Keep a client on its backend by a signed cookie.",
-  scalar = s.boolean { expects = "true, false or a map" },
+  scalar = s.boolean { off = true, expects = "true, false or a map" },
   map = s.record { fields = {
     { cookie = s.string { default = "veloflux", match = TOKEN, len_max = 128, expects = "the name of a cookie",
       description = "Its name." } },

@@ -27,7 +27,7 @@ local LIMITS = {
     early = true },
   { "header_count", 100, "Fields of a head.", type = "integer", between = { 1, 10000 }, early = true },
   { "uri_bytes", "8k", "Bytes of a request target.", type = "size", min = "16", max = "1m", early = true },
-  { "body_bytes", "off", "Bytes of a request's body.", type = "size", off = true, min = "0" },
+  { "body_bytes", "off", "Bytes of a request's body.", type = "size", off = true },
 }
 
 -- Of the node alone.

@@ -1,0 +1,128 @@
+--- The bootstrap administrator: the one account that is there without a store.
+-- Its password is admin.auth.password, or one that was made at the first start, shown once and kept as
+-- an Argon2id hash in data_dir/admin-password. A hash is compared on a thread, once: what was right is
+-- remembered as an HMAC under a key of this process.
+local bit = require "bit"
+local ffi = require "ffi"
+local log = require "veloflux.admin.log"
+
+ffi.cdef [[
+int vf_random(uint8_t *out, size_t len);
+int vf_hmac_sha256(const char *key, size_t key_len, const char *data, size_t len, uint8_t digest[32]);
+int vf_file_create(const char *path, const char *data, size_t len, uint32_t mode);
+int vf_password_hash(const char *password, size_t len, char out[128]);
+]]
+local C = ffi.C
+
+local M = {}
+local Administrator = {}
+Administrator.__index = Administrator
+
+local DIGEST_BYTES = 32
+local PRIVATE = tonumber("600", 8)
+local ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789" -- 32 characters that are not mistaken for others
+local PASSWORD_CHARACTERS = 24                      -- 120 bits
+M.FILE = "admin-password"
+
+local function random(len)
+  local bytes = ffi.new("uint8_t[?]", len)
+  if C.vf_random(bytes, len) ~= 0 then error("no random bytes", 0) end
+  return ffi.string(bytes, len)
+end
+
+local function hmac(key, text)
+  local digest = ffi.new("uint8_t[?]", DIGEST_BYTES)
+  if C.vf_hmac_sha256(key, #key, text, #text, digest) ~= 0 then error("HMAC-SHA-256 failed", 0) end
+  return ffi.string(digest, DIGEST_BYTES)
+end
+
+--- Compares two digests in a time that does not depend on them.
+local function same(a, b)
+  local difference = bit.bxor(#a, #b)
+  for i = 1, math.min(#a, #b) do difference = bit.bor(difference, bit.bxor(a:byte(i), b:byte(i))) end
+  return difference == 0
+end
+
+--- Makes the account.
+-- @param verify function(encoded, password) -> true, false, or nil when too many are under way; may yield
+function M.new(verify)
+  return setmetatable({ verify = verify, key = random(DIGEST_BYTES) }, Administrator)
+end
+
+local function make_password()
+  local bytes, text = random(PASSWORD_CHARACTERS), {}
+  for i = 1, #bytes do
+    local at = bytes:byte(i) % #ALPHABET + 1
+    text[#text + 1] = ALPHABET:sub(at, at)
+    if i % 6 == 0 and i < #bytes then text[#text + 1] = "-" end
+  end
+  return table.concat(text)
+end
+
+local function read_hash(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read "*a"
+  file:close()
+  return text and text:match "^(%$argon2id%$%S+)%s*$" or ""
+end
+
+--- Makes, keeps and shows a password.
+local function generate(path, username)
+  local password, encoded = make_password(), ffi.new "char[128]"
+  if C.vf_password_hash(password, #password, encoded) ~= 0 then return nil, "cannot hash a password" end
+  local text = ffi.string(encoded) .. "\n"
+  local rc = C.vf_file_create(path, text, #text, PRIVATE)
+  if rc ~= 0 then return nil, ("%s: cannot be created (error %d)"):format(path, -rc) end
+  log.write("warn", "admin.password_generated", { "username", username, "password", password,
+    "note", "shown once; to get another, delete " .. path .. " and reload" })
+  return ffi.string(encoded)
+end
+
+local function keep(path, username)
+  local encoded, message = read_hash(path), nil
+  if encoded == nil then
+    encoded, message = generate(path, username)
+  elseif encoded == "" then
+    encoded, message = nil, path .. ": not an Argon2id hash"
+  end
+  if message then log.write("error", "admin.no_password", { "message", message }) end
+  return encoded
+end
+
+--- Takes over the settings of a configuration; makes a password when there is to be one and is none.
+-- @param auth the record admin.auth
+-- @param data_dir absolute path
+function Administrator:configure(auth, data_dir)
+  self.username = auth.username
+  self.plain = auth.password ~= "" and auth.password or nil
+  self.encoded = nil
+  if auth.enabled and not self.plain then self.encoded = keep(data_dir .. "/" .. M.FILE, auth.username) end
+  local secret = self.plain or self.encoded or ""
+  if not self.secret or not same(hmac(self.key, self.secret), hmac(self.key, secret)) then self.known = nil end
+  self.secret = secret
+end
+
+--- Returns true when somebody could log in.
+function Administrator:is_usable() return (self.plain or self.encoded) ~= nil end
+
+function Administrator:is_password(password)
+  local digest = hmac(self.key, password)
+  if self.plain then return same(digest, hmac(self.key, self.plain)) end
+  if self.known and same(digest, self.known) then return true end
+  local secret = self.secret
+  local right = self.verify(self.encoded, password)
+  if right and secret == self.secret then self.known = digest end
+  return right
+end
+
+--- Checks a name and password; the time does not tell which of the two was wrong. May yield.
+-- @return true, false, or nil when too many attempts are under way
+function Administrator:check(username, password)
+  local is_name = same(hmac(self.key, username), hmac(self.key, self.username))
+  local is_password = self:is_password(password)
+  if is_password == nil then return nil end
+  return is_name and is_password
+end
+
+return M

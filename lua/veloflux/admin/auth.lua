@@ -1,0 +1,83 @@
+--- Who asks: the list of methods by which a request shows its identity.
+-- A method is {scheme, identify}: `identify(credentials, request)` gets what follows the scheme in the
+-- Authorization field and returns an identity; or nil and a problem; or nil alone: wrong. An identity is
+-- {name, method, can}: `can(permission)` returns true when it has that permission.
+-- Wrong credentials are throttled by client (throttle.lua). What came over control.sock was judged by
+-- the file's mode.
+local base64 = require "veloflux.admin.base64"
+local log = require "veloflux.admin.log"
+local problem = require "veloflux.admin.problem"
+local throttles = require "veloflux.admin.throttle"
+
+local M = {}
+local Auth = {}
+Auth.__index = Auth
+
+local CHALLENGE = { "WWW-Authenticate", 'Basic realm="VeloFlux", charset="UTF-8"' }
+
+local function may_all() return true end
+
+--- Makes the list with its first method, Basic (RFC 7617), for the administrator.
+-- @param administrator of administrator.lua
+-- @param now function() -> seconds, monotonic
+function M.new(administrator, now)
+  local self = setmetatable({ throttle = throttles.new(), now = now, methods = {}, is_enabled = true }, Auth)
+  self:add { scheme = "basic", identify = function(credentials)
+    local text = base64.decode(credentials)
+    local username, password = (text or ""):match "^([^:]*):(.*)$"
+    if not username then return nil end
+    if not administrator:is_usable() then
+      return nil, problem.new("unavailable", "There is no administrator's password; the log says why.")
+    end
+    local right = administrator:check(username, password)
+    if right == nil then
+      return nil, problem.new("too_many_attempts", "Too many logins are under way.", { headers = { "Retry-After", "1" } })
+    end
+    return right and { name = username, method = "basic", can = may_all } or nil
+  end }
+  return self
+end
+
+--- Adds a method; a scheme is one method's.
+function Auth:add(method)
+  assert(not self.methods[method.scheme], "scheme taken: " .. method.scheme)
+  self.methods[method.scheme] = method
+end
+
+local function locked(seconds)
+  return problem.new("too_many_attempts", ("Too many failed logins; try again in %d seconds."):format(seconds),
+    { headers = { "Retry-After", tostring(seconds) } })
+end
+
+function Auth:refuse(request)
+  local seconds = self.throttle:failed(request.client, self.now())
+  log.write("warn", "admin.login_failed", { "client", request.client, "locked_s", seconds })
+  if seconds > 0 then return nil, locked(seconds) end
+  return nil, problem.new("unauthorized", "These credentials are not right.", { headers = CHALLENGE })
+end
+
+--- Returns the identity of a request, or nil and a problem. May yield.
+function Auth:identify(request)
+  if request.is_local then return { name = "local", method = "local", can = may_all } end
+  if not self.is_enabled then return { name = "anonymous", method = "off", can = may_all } end
+  local field = request.headers.authorization
+  if not field then
+    return nil, problem.new("unauthorized", "Authentication is needed.", { headers = CHALLENGE })
+  end
+  local seconds = self.throttle:wait_s(request.client, self.now())
+  if seconds > 0 then return nil, locked(seconds) end
+  local scheme, credentials = field:match "^(%S+)%s+(.-)%s*$"
+  local method = scheme and self.methods[scheme:lower()]
+  if not method then
+    return nil, problem.new("unauthorized", "This kind of authentication is not known.", { headers = CHALLENGE })
+  end
+  local identity, wrong = method.identify(credentials, request)
+  if not identity then
+    if wrong then return nil, wrong end
+    return self:refuse(request)
+  end
+  self.throttle:succeeded(request.client)
+  return identity
+end
+
+return M

@@ -1,0 +1,1 @@
+return { start=function() end, traceback=debug.traceback, on_request=function() end, attach=function() end }

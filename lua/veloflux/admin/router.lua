@@ -1,0 +1,88 @@
+--- The endpoints of the admin address: a table of methods and path patterns.
+-- Plugins add theirs by the same `register` as the shipped ones. A handler is a function (request) that
+-- returns a result: {status, headers, body}, {json = value, status, headers}, or a problem
+-- (admin/problem.lua). It may yield. `request` has method, path, query, headers (lower-case names),
+-- body, client, request_id, identity, and `params`: what the pattern's {names} matched.
+local problem = require "veloflux.admin.problem"
+
+local M = {}
+local Router = {}
+Router.__index = Router
+
+local ORDER = { GET = 1, HEAD = 2, POST = 3, PUT = 4, PATCH = 5, DELETE = 6, OPTIONS = 7 }
+
+--- Makes an empty table.
+function M.new() return setmetatable({ exact = {}, patterns = {} }, Router) end
+
+local function compile(path)
+  local names = {}
+  local pattern = path:gsub("[%^%$%(%)%%%.%[%]%*%+%-%?]", "%%%0"):gsub("{([%w_]+)}", function(name)
+    names[#names + 1] = name
+    return "([^/]+)"
+  end)
+  return "^" .. pattern .. "$", names
+end
+
+--- Adds an endpoint.
+-- @param endpoint table:
+--   method      "GET" (answers HEAD too), "POST", ...
+--   path        "/api/pools/{name}": {name} is one segment
+--   permission  what the caller has to have, such as "status:read"; or
+--   open        true, or function() -> boolean: answered without authentication
+--   handler     function(request) -> result
+-- Raises when the pair of method and path is taken.
+function Router:register(endpoint)
+  assert(endpoint.permission or endpoint.open, "an endpoint needs a permission or to be open")
+  local entry = self.exact[endpoint.path]
+  if not entry then
+    local pattern, names = compile(endpoint.path)
+    entry = { methods = {}, pattern = pattern, names = names }
+    self.exact[endpoint.path] = entry
+    if #names > 0 then table.insert(self.patterns, entry) end
+  end
+  assert(not entry.methods[endpoint.method], endpoint.method .. " " .. endpoint.path .. " is registered already")
+  entry.methods[endpoint.method] = endpoint
+end
+
+local function match_pattern(entry, path)
+  local values = { path:match(entry.pattern) }
+  if values[1] == nil then return nil end
+  local params = {}
+  for i, name in ipairs(entry.names) do params[name] = values[i] end
+  return params
+end
+
+function Router:find_path(path)
+  local entry = self.exact[path]
+  if entry and #entry.names == 0 then return entry, {} end
+  for _, candidate in ipairs(self.patterns) do
+    local params = match_pattern(candidate, path)
+    if params then return candidate, params end
+  end
+end
+
+local function allowed(entry)
+  local methods = { "OPTIONS" }
+  for method in pairs(entry.methods) do methods[#methods + 1] = method end
+  if entry.methods.GET and not entry.methods.HEAD then methods[#methods + 1] = "HEAD" end
+  table.sort(methods, function(a, b) return (ORDER[a] or 99) < (ORDER[b] or 99) end)
+  return table.concat(methods, ", ")
+end
+
+--- Finds the endpoint for a method and a path.
+-- @return endpoint and params; or nil and a result: 404, 405 with Allow, or the answer to OPTIONS
+function Router:find(method, path)
+  if method == "OPTIONS" and path == "*" then
+    return nil, { status = 204, headers = { "Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" }, body = "" }
+  end
+  local entry, params = self:find_path(path)
+  if not entry then return nil, problem.new("not_found", "There is nothing at this path.") end
+  local endpoint = entry.methods[method] or method == "HEAD" and entry.methods.GET
+  if endpoint then return endpoint, params end
+  local headers = { "Allow", allowed(entry) }
+  if method == "OPTIONS" then return nil, { status = 204, headers = headers, body = "" } end
+  return nil, problem.new("method_not_allowed", "This path does not take the method " .. method .. ".",
+    { headers = headers })
+end
+
+return M
