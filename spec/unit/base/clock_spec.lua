@@ -1,0 +1,40 @@
+local ffi = require "ffi"
+local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
+
+ffi.cdef [[
+uint64_t vf_clock_ns(void);
+uint64_t vf_clock_wall_ms(void);
+void vf_clock_rfc3339(uint64_t wall_ms, char *out);
+void vf_clock_http_date(uint64_t wall_ms, char *out);
+]]
+
+describe("clock", function()
+  it("never goes back", function()
+    local before = lib.vf_clock_ns()
+    for _ = 1, 1000 do
+      local now = lib.vf_clock_ns()
+      assert.is_true(now >= before)
+      before = now
+    end
+  end)
+
+  it("tells the time of day", function()
+    assert.is_true(math.abs(tonumber(lib.vf_clock_wall_ms()) / 1000 - os.time()) < 3)
+  end)
+
+  it("writes times as RFC 3339 and RFC 9110 want them", function()
+    local out = ffi.new "char[32]"
+    local function rfc3339(ms)
+      lib.vf_clock_rfc3339(ms, out)
+      return ffi.string(out, 24)
+    end
+    local function http_date(ms)
+      lib.vf_clock_http_date(ms, out)
+      return ffi.string(out, 29)
+    end
+    assert.equal("1970-01-01T00:00:00.000Z", rfc3339(0))
+    assert.equal("2024-02-29T23:59:59.999Z", rfc3339(1709251199999ULL))
+    assert.equal("Thu, 01 Jan 1970 00:00:00 GMT", http_date(0))
+    assert.equal("Sun, 06 Nov 1994 08:49:37 GMT", http_date(784111777123ULL)) -- RFC 9110 section 5.6.7
+  end)
+end)

@@ -1,0 +1,87 @@
+local ffi = require "ffi"
+local cjson = require "cjson"
+local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
+
+ffi.cdef [[
+struct vf_log { char context[96]; };
+void vf_log_setup(int level, int format, const char *process);
+bool vf_log_enabled(int level);
+void vf_log_write(const struct vf_log *, int level, const char *event, const char *format, ...);
+int memfd_create(const char *, unsigned);
+int dup(int);
+int dup2(int, int);
+int close(int);
+long pread(int, void *, size_t, long);
+]]
+
+local DEBUG, INFO, WARN, ERROR = 0, 1, 2, 3
+local TEXT, JSON = 1, 2
+
+--- Returns what `body` writes to standard error.
+local function captured(body)
+  local file, saved = ffi.C.memfd_create("stderr", 0), ffi.C.dup(2)
+  ffi.C.dup2(file, 2)
+  local ok, err = pcall(body)
+  ffi.C.dup2(saved, 2)
+  ffi.C.close(saved)
+  local buffer = ffi.new "char[16384]"
+  local n = tonumber(ffi.C.pread(file, buffer, 16384, 0))
+  ffi.C.close(file)
+  assert(ok, err)
+  return ffi.string(buffer, n)
+end
+
+local function line(format, ...)
+  local arguments = { ... }
+  return captured(function() lib.vf_log_write(nil, WARN, "backend.down", format, unpack(arguments)) end)
+end
+
+describe("log", function()
+  after_each(function() lib.vf_log_setup(INFO, TEXT, "veloflux") end)
+
+  it("writes an event and its pairs as one line of text", function()
+    lib.vf_log_setup(INFO, TEXT, "worker-1")
+    local text = line("peer=%s try=%d", "127.0.0.1:80", ffi.new("int", 2))
+    assert.is_truthy(text:match "^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%dZ warn backend%.down process=worker%-1")
+    assert.is_truthy(text:match " peer=127%.0%.0%.1:80 try=2\n$")
+  end)
+
+  it("quotes values with spaces, quotes and control characters", function()
+    lib.vf_log_setup(INFO, TEXT, "p")
+    local text = line("reason=%s empty=%s evil=%s", "no route to host", "", 'a"b\\\nforged=1')
+    assert.is_truthy(text:find('reason="no route to host" empty="" evil="a\\"b\\\\\\u000aforged=1"\n', 1, true))
+    assert.equal(1, select(2, text:gsub("\n", "")))
+  end)
+
+  it("writes the same fields as JSON", function()
+    lib.vf_log_setup(INFO, JSON, "worker-1")
+    local fields = cjson.decode(line("reason=%s", 'spaces, "quotes" and \n'))
+    assert.equal("warn", fields.level)
+    assert.equal("backend.down", fields.event)
+    assert.equal("worker-1", fields.process)
+    assert.equal('spaces, "quotes" and \n', fields.reason)
+    assert.is_truthy(fields.time)
+  end)
+
+  it("stays JSON when bytes are no UTF-8 and a value is too long", function()
+    lib.vf_log_setup(INFO, JSON, "p")
+    assert.equal("\195\191", cjson.decode(line("v=%s", "\255")).v)
+    local ok = pcall(cjson.decode, line("v=%s", ("x"):rep(3000)))
+    assert.is_true(ok)
+  end)
+
+  it("carries the object's context", function()
+    lib.vf_log_setup(INFO, TEXT, "p")
+    local context = ffi.new("struct vf_log", { "conn=7 client=10.0.0.1" })
+    local text = captured(function() lib.vf_log_write(context, ERROR, "conn.failed", "") end)
+    assert.is_truthy(text:find("error conn.failed process=p conn=7 client=10.0.0.1\n", 1, true))
+  end)
+
+  it("knows which levels are wanted", function()
+    lib.vf_log_setup(WARN, TEXT, "p")
+    assert.is_false(lib.vf_log_enabled(INFO))
+    assert.is_true(lib.vf_log_enabled(WARN))
+    lib.vf_log_setup(DEBUG, TEXT, "p")
+    assert.is_true(lib.vf_log_enabled(DEBUG))
+  end)
+end)

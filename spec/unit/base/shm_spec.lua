@@ -1,0 +1,64 @@
+local ffi = require "ffi"
+local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
+
+ffi.cdef [[
+int vf_shm_create(const char *name, size_t size, void **map);
+int vf_shm_create_sealed(const char *name, const void *data, size_t size);
+void *vf_shm_map(int fd, int writable, size_t *size);
+void vf_shm_unmap(void *map, size_t size);
+long write(int, const void *, size_t);
+int ftruncate(int, long);
+int fcntl(int, int, ...);
+int close(int);
+]]
+
+local EPERM, EBADF = 1, 9
+local F_GETFD, FD_CLOEXEC = 1, 1
+
+describe("shared memory", function()
+  local size = ffi.new "size_t[1]"
+
+  it("is the same in all mappings and begins with zeros", function()
+    local map = ffi.new "void *[1]"
+    local fd = lib.vf_shm_create("spec", 10000, map)
+    assert.is_true(fd >= 0)
+    assert.equal(FD_CLOEXEC, ffi.C.fcntl(fd, F_GETFD))
+    local first = ffi.cast("uint8_t *", map[0])
+    local second = ffi.cast("uint8_t *", lib.vf_shm_map(fd, 1, size))
+    assert.equal(10000, tonumber(size[0]))
+    assert.equal(0, second[9999])
+    first[9999] = 7
+    assert.equal(7, second[9999])
+    lib.vf_shm_unmap(map[0], 10000)
+    lib.vf_shm_unmap(second, 10000)
+    ffi.C.close(fd)
+  end)
+
+  it("is not mapped for reading alone as long as somebody may write", function()
+    local map = ffi.new "void *[1]"
+    local fd = lib.vf_shm_create("spec", 4096, map)
+    assert.is_true(lib.vf_shm_map(fd, 0, size) == nil)
+    assert.equal(EPERM, ffi.errno())
+    lib.vf_shm_unmap(map[0], 4096)
+    ffi.C.close(fd)
+  end)
+
+  it("cannot be changed once it is sealed", function()
+    local fd = lib.vf_shm_create_sealed("spec", "immutable", 9)
+    assert.is_true(fd >= 0)
+    assert.equal(-1, tonumber(ffi.C.write(fd, "x", 1)))
+    assert.equal(EPERM, ffi.errno())
+    assert.equal(-1, ffi.C.ftruncate(fd, 100))
+    assert.is_true(lib.vf_shm_map(fd, 1, size) == nil)
+    local map = lib.vf_shm_map(fd, 0, size)
+    assert.equal("immutable", ffi.string(map, size[0]))
+    lib.vf_shm_unmap(map, 9)
+    ffi.C.close(fd)
+  end)
+
+  it("needs a descriptor", function()
+    assert.is_true(lib.vf_shm_map(-1, 1, size) == nil)
+    assert.equal(EBADF, ffi.errno())
+    lib.vf_shm_unmap(nil, 0)
+  end)
+end)

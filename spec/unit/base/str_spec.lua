@@ -1,0 +1,72 @@
+local ffi = require "ffi"
+local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
+
+ffi.cdef [[
+struct vf_str { const char *data; size_t len; };
+struct vf_str vf_str_trim(struct vf_str text);
+bool vf_str_next_item(struct vf_str *rest, struct vf_str *item);
+bool vf_str_has_token(struct vf_str list, struct vf_str token);
+bool vf_str_to_u64(struct vf_str text, uint64_t *out);
+size_t vf_u64_format(uint64_t value, char *out);
+]]
+
+local held = {}
+
+--- A view of `text`, which stays alive until the spec ends.
+local function view(text)
+  held[#held + 1] = text
+  return ffi.new("struct vf_str", { text, #text })
+end
+
+local function items(text)
+  local rest, item, found = view(text), ffi.new "struct vf_str", {}
+  while lib.vf_str_next_item(rest, item) do found[#found + 1] = ffi.string(item.data, item.len) end
+  return found
+end
+
+describe("str", function()
+  it("trims spaces and tabs only", function()
+    for text, expected in pairs { ["  a b\t"] = "a b", [""] = "", [" \t "] = "", ["a"] = "a", ["\na\r"] = "\na\r" } do
+      local trimmed = lib.vf_str_trim(view(text))
+      assert.equal(expected, ffi.string(trimmed.data, trimmed.len))
+    end
+  end)
+
+  it("takes lists apart at commas outside quotes", function()
+    assert.same({ "a", "b", "c" }, items " a, b\t,c")
+    assert.same({ "a", "b" }, items ",,a, ,b,,")
+    assert.same({ 'x="a,b"', "c" }, items 'x="a,b", c')
+    assert.same({ [["a\",b"]], "c" }, items [["a\",b",c]])
+    assert.same({ '"open, to the end' }, items '"open, to the end')
+    assert.same({ '"\\' }, items '"\\')
+    assert.same({}, items "")
+    assert.same({}, items " , ")
+  end)
+
+  it("finds a token in any case, whole only", function()
+    assert.is_true(lib.vf_str_has_token(view "Keep-Alive, CLOSE", view "close"))
+    assert.is_false(lib.vf_str_has_token(view "closed, no-close", view "close"))
+    assert.is_false(lib.vf_str_has_token(view "", view "close"))
+  end)
+
+  it("reads numbers that are digits only and fit", function()
+    local out = ffi.new "uint64_t[1]"
+    for text, expected in pairs { ["0"] = 0ULL, ["007"] = 7ULL,
+      ["18446744073709551615"] = 18446744073709551615ULL } do
+      assert.is_true(lib.vf_str_to_u64(view(text), out), text)
+      assert.is_true(out[0] == expected, text)
+    end
+    for _, text in ipairs { "", "-1", "+1", " 1", "1 ", "1_0", "0x1", "18446744073709551616",
+      "99999999999999999999", "1\0" } do
+      assert.is_false(lib.vf_str_to_u64(view(text), out), text)
+    end
+  end)
+
+  it("writes numbers", function()
+    local out = ffi.new "char[20]"
+    for value, expected in pairs { [0] = "0", [7] = "7", [1234567890] = "1234567890" } do
+      assert.equal(expected, ffi.string(out, lib.vf_u64_format(value, out)))
+    end
+    assert.equal("18446744073709551615", ffi.string(out, lib.vf_u64_format(18446744073709551615ULL, out)))
+  end)
+end)
