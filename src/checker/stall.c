@@ -5,10 +5,10 @@
 /* Less is the usual jitter of a scheduler. */
 static const uint64_t SLACK_NS = 20 * 1000 * 1000;
 
-static void count(struct vf_stall *stall, uint64_t passed_ns, uint64_t expected_ns)
+static void count(uint64_t *total_ns, uint64_t passed_ns, uint64_t expected_ns)
 {
     if (passed_ns > expected_ns + SLACK_NS)
-        stall->total_ns += passed_ns - expected_ns;
+        *total_ns += passed_ns - expected_ns;
 }
 
 static void on_before_poll(uv_prepare_t *handle)
@@ -16,7 +16,7 @@ static void on_before_poll(uv_prepare_t *handle)
     struct vf_stall *stall = handle->data;
     stall->poll_began_ns = vf_clock_ns();
     if (stall->poll_ended_ns != 0)
-        count(stall, stall->poll_began_ns - stall->poll_ended_ns, 0);
+        count(&stall->total_ns, stall->poll_began_ns - stall->poll_ended_ns, 0);
     stall->timeout_ms = uv_backend_timeout(handle->loop);
 }
 
@@ -25,7 +25,7 @@ static void on_after_poll(uv_check_t *handle)
     struct vf_stall *stall = handle->data;
     stall->poll_ended_ns = vf_clock_ns();
     if (stall->poll_began_ns != 0 && stall->timeout_ms >= 0)
-        count(stall, stall->poll_ended_ns - stall->poll_began_ns,
+        count(&stall->total_ns, stall->poll_ended_ns - stall->poll_began_ns,
               (uint64_t)stall->timeout_ms * 1000000);
 }
 
@@ -43,7 +43,11 @@ void vf_stall_init(struct vf_stall *stall, uv_loop_t *loop)
 
 uint64_t vf_stall_total_ns(const struct vf_stall *stall)
 {
-    return stall->total_ns;
+    uint64_t total_ns = stall->total_ns;
+    if (stall->poll_ended_ns >
+        stall->poll_began_ns) /* outside a poll: what this turn lost so far */
+        count(&total_ns, vf_clock_ns() - stall->poll_ended_ns, 0);
+    return total_ns;
 }
 
 static void on_handle_closed(uv_handle_t *handle)
