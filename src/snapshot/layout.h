@@ -150,18 +150,18 @@ struct vf_snap_pool {
     uint32_t tenant; /* VF_SNAP_TENANTS */
     uint32_t slot;   /* state area */
     uint32_t algorithm;
-    uint32_t hash_on; /* enum vf_snap_hash_on */
+    uint32_t hash_on;              /* enum vf_snap_hash_on */
     struct vf_snap_text hash_name; /* header, cookie or query parameter */
     uint32_t flags;                /* enum vf_snap_pool_flags */
     uint32_t proxy_protocol;       /* to backends: 0 none, 1 or 2 */
     struct vf_snap_text sticky_cookie;
-    uint64_t sticky_ttl_ms;   /* 0: a session cookie */
-    uint64_t max_connections; /* per backend and worker; UINT64_MAX: off */
+    uint64_t sticky_ttl_ms;       /* 0: a session cookie */
+    uint64_t max_connections;     /* per backend and worker; UINT64_MAX: off */
     struct vf_snap_list backends; /* VF_SNAP_BACKENDS */
 };
 
 struct vf_snap_backend {
-    uint64_t id; /* stable: hash of tenant, pool name and address text */
+    uint64_t id;                      /* stable: hash of tenant, pool name and address text */
     struct vf_snap_text address_text; /* "host:port" as in the conf file */
     struct vf_snap_text host;         /* without port and brackets */
     struct vf_snap_address address;   /* family NONE: resolve `host` */
@@ -183,7 +183,9 @@ struct vf_snap_health {
     uint64_t timeout_ms;
     struct vf_snap_text path;
     struct vf_snap_text host; /* Host field; empty: the backend's address */
-    struct { uint16_t low, high; } ranges[VF_HEALTH_RANGES]; /* expected status, inclusive */
+    struct {
+        uint16_t low, high;
+    } ranges[VF_HEALTH_RANGES]; /* expected status, inclusive */
 };
 
 enum vf_snap_path_kind { VF_PATH_EXACT = 0, VF_PATH_REGEX, VF_PATH_PREFIX };
@@ -201,12 +203,12 @@ struct vf_snap_route {
                                  regex: the PCRE2 pattern */
     uint64_t methods;         /* bit 1 << number of http/method.h; 0: any */
     struct vf_snap_list conditions; /* VF_SNAP_CONDITIONS: all must hold */
-    uint32_t rank;            /* made by the builder: total order of preference, 0 is best */
-    uint32_t action;          /* enum vf_snap_action */
-    uint32_t pool;            /* VF_SNAP_POOLS, for VF_ACTION_POOL */
-    uint32_t status;          /* of a redirect or fixed answer */
-    struct vf_snap_text target; /* redirect: Location, with $1..$9, $host, $path, $query */
-    struct vf_snap_text body;   /* fixed answer */
+    uint32_t rank;                  /* made by the builder: total order of preference, 0 is best */
+    uint32_t action;                /* enum vf_snap_action */
+    uint32_t pool;                  /* VF_SNAP_POOLS, for VF_ACTION_POOL */
+    uint32_t status;                /* of a redirect or fixed answer */
+    struct vf_snap_text target;     /* redirect: Location, with $1..$9, $host, $path, $query */
+    struct vf_snap_text body;       /* fixed answer */
     struct vf_snap_text content_type;
     uint32_t strip_prefix; /* 1: forward without the matched prefix */
     uint32_t has_rewrite;
@@ -273,10 +275,10 @@ enum vf_snap_log_format { VF_ACCESS_AUTO = 0, VF_ACCESS_TEXT, VF_ACCESS_JSON, VF
 struct vf_snap_settings {
     uint32_t workers; /* resolved: at least 1 */
     uint32_t uid, gid;
-    uint32_t change_user; /* 1: run children as uid and gid */
-    uint32_t log_level, log_format; /* enum vf_log_level, vf_log_format */
-    uint32_t access_format;         /* enum vf_snap_log_format */
-    uint32_t access_query;          /* 1: query values are logged as they are */
+    uint32_t change_user;            /* 1: run children as uid and gid */
+    uint32_t log_level, log_format;  /* enum vf_log_level, vf_log_format */
+    uint32_t access_format;          /* enum vf_snap_log_format */
+    uint32_t access_query;           /* 1: query values are logged as they are */
     struct vf_snap_text access_path; /* "stdout", "off" or an absolute path */
     struct vf_snap_text data_dir;    /* absolute */
     struct vf_snap_text pid_file;    /* absolute or empty */

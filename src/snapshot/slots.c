@@ -193,6 +193,31 @@ static void give_slot(struct vf_state_slot *slot, uint64_t id, uint64_t version)
     slot->id = id;
 }
 
+/* Returns the slot that entity `id` has already, alive again; UINT32_MAX when there is none. */
+static uint32_t find_own(const struct index *index, struct vf_state_slot *slots, uint64_t id,
+                         uint64_t version)
+{
+    const struct known *known = find_known(index, id);
+    if (known->slot_plus_1 == 0 || slots[known->slot_plus_1 - 1].id != id)
+        return UINT32_MAX;
+    struct vf_state_slot *own = &slots[known->slot_plus_1 - 1];
+    if (own->death_version != 0) { /* it is back before anybody else took its place */
+        own->birth_version = version;
+        own->death_version = 0;
+    }
+    return known->slot_plus_1 - 1;
+}
+
+/* Counts a slot in that was never used; readers see it once its entity is known. */
+static uint32_t take_new(struct vf_state *state, enum vf_entity_kind kind, struct index *index,
+                         struct vf_state_slot *slots, uint64_t id, uint64_t version)
+{
+    uint32_t slot = index->n_slots++;
+    give_slot(&slots[slot], id, version);
+    atomic_store(&state->n_slots[kind], index->n_slots);
+    return slot;
+}
+
 uint32_t vf_state_slot_take(struct vf_state *state, enum vf_entity_kind kind, uint64_t id,
                             uint64_t version, uint64_t oldest_pinned)
 {
@@ -201,28 +226,19 @@ uint32_t vf_state_slot_take(struct vf_state *state, enum vf_entity_kind kind, ui
     struct index *index = slots != NULL ? index_of(state, kind, slots) : NULL;
     if (index == NULL)
         return UINT32_MAX;
-    const struct known *known = find_known(index, id);
-    if (known->slot_plus_1 != 0 && slots[known->slot_plus_1 - 1].id == id) {
-        uint32_t own = known->slot_plus_1 - 1;
-        if (slots[own].death_version != 0) { /* it is back before anybody else took its place */
-            slots[own].birth_version = version;
-            slots[own].death_version = 0;
-        }
-        return own;
-    }
-    uint32_t slot = take_dead(index, slots, oldest_pinned);
-    if (slot == UINT32_MAX && index->n_slots == capacity)
-        return UINT32_MAX;
-    if (slot == UINT32_MAX) {
-        slot = index->n_slots++;
-        give_slot(&slots[slot], id, version);
-        atomic_store(&state->n_slots[kind], index->n_slots);
-    } else {
+    uint32_t slot = find_own(index, slots, id, version);
+    if (slot != UINT32_MAX)
+        return slot;
+    slot = take_dead(index, slots, oldest_pinned);
+    if (slot != UINT32_MAX) {
         slots[slot].id = 0;
         zero_counters(state, kind, slot);
         give_slot(&slots[slot], id, version);
+    } else if (index->n_slots < capacity) {
+        slot = take_new(state, kind, index, slots, id, version);
     }
-    set_known(index, id, slot);
+    if (slot != UINT32_MAX)
+        set_known(index, id, slot);
     return slot;
 }
 

@@ -28,8 +28,14 @@ enum {
     VF_STATE_ERRORS = 32        /* recent errors kept per block */
 };
 
-enum vf_entity_kind { VF_ENTITY_POOL = 0, VF_ENTITY_BACKEND, VF_ENTITY_ROUTE, VF_ENTITY_TENANT,
-                      VF_ENTITY_LISTENER, VF_ENTITY_KINDS };
+enum vf_entity_kind {
+    VF_ENTITY_POOL = 0,
+    VF_ENTITY_BACKEND,
+    VF_ENTITY_ROUTE,
+    VF_ENTITY_TENANT,
+    VF_ENTITY_LISTENER,
+    VF_ENTITY_KINDS
+};
 
 /* Upper bounds of the latency buckets in seconds, Prometheus' defaults; the last is +Inf. */
 extern const double vf_state_bucket_bounds[VF_STATE_BUCKETS - 1];
@@ -88,7 +94,7 @@ struct vf_state_tenant {
     vf_count requests, bytes_in, bytes_out;
 };
 
-struct vf_state_error { /* a recent error, for the status page; torn reads are skipped by `seq` */
+struct vf_state_error {   /* a recent error, for the status page; torn reads are skipped by `seq` */
     _Atomic uint64_t seq; /* odd while it is written */
     uint64_t wall_ms;
     uint32_t status;
@@ -100,15 +106,15 @@ struct vf_state_error { /* a recent error, for the status page; torn reads are s
 enum vf_block_lease { VF_BLOCK_NEVER = 0, VF_BLOCK_LEASED, VF_BLOCK_ENDED };
 enum vf_process_kind { VF_PROCESS_WORKER = 0, VF_PROCESS_CONTROL, VF_PROCESS_CHECKER };
 
-struct vf_state_process { /* gauges and marks of one incarnation; zeroed when it ended */
-    _Atomic uint64_t heartbeat_ns;    /* monotonic, written at least once a second */
-    _Atomic uint64_t pinned_version;  /* oldest snapshot version still mapped; 0: none */
+struct vf_state_process {            /* gauges and marks of one incarnation; zeroed when it ended */
+    _Atomic uint64_t heartbeat_ns;   /* monotonic, written at least once a second */
+    _Atomic uint64_t pinned_version; /* oldest snapshot version still mapped; 0: none */
     _Atomic uint64_t running_version; /* what new exchanges get */
     _Atomic uint64_t n_snapshots;     /* mapped now */
     _Atomic uint32_t draining;
-    _Atomic uint32_t phase_owner;   /* plugin instance that runs now; 0: none */
-    vf_count connections;           /* open client connections */
-    vf_count exchanges;             /* in flight */
+    _Atomic uint32_t phase_owner; /* plugin instance that runs now; 0: none */
+    vf_count connections;         /* open client connections */
+    vf_count exchanges;           /* in flight */
     vf_count tunnels;
     vf_count upstream_connections;
     vf_count buffered_bytes;
@@ -146,8 +152,8 @@ enum vf_health_status { VF_HEALTH_UNKNOWN = 0, VF_HEALTH_UP, VF_HEALTH_DOWN };
 /* Shared by all processes; each field has the writer that its comment names. */
 struct vf_backend_state {
     /* active health: checker */
-    _Atomic uint32_t health; /* enum vf_health_status */
-    _Atomic uint32_t streak; /* successes or failures in a row */
+    _Atomic uint32_t health;     /* enum vf_health_status */
+    _Atomic uint32_t streak;     /* successes or failures in a row */
     _Atomic uint64_t checked_ns; /* monotonic; 0: never */
     _Atomic uint64_t changed_ns;
     _Atomic uint64_t interval_ms; /* of the running check: older than three of them is ignored */
@@ -161,15 +167,15 @@ struct vf_backend_state {
     _Atomic uint64_t ejected_until_ns; /* monotonic; 0: not ejected */
     _Atomic uint64_t latency_us;       /* EWMA of the first byte, any worker */
     /* run-time operations: control */
-    _Atomic uint32_t drain;    /* 1: no new exchanges but sticky ones; 2: disabled */
-    _Atomic uint32_t weight;   /* run-time weight + 1; 0: as configured */
+    _Atomic uint32_t drain;  /* 1: no new exchanges but sticky ones; 2: disabled */
+    _Atomic uint32_t weight; /* run-time weight + 1; 0: as configured */
 };
 
 /* One slot of an entity array: whose it is. Written by control. */
 struct vf_state_slot {
-    _Atomic uint64_t id; /* entity id; 0: free */
+    _Atomic uint64_t id;                           /* entity id; 0: free */
     _Atomic uint64_t birth_version, death_version; /* death 0: alive */
-    _Atomic uint64_t generation; /* grows when the slot gets another entity */
+    _Atomic uint64_t generation;                   /* grows when the slot gets another entity */
 };
 
 struct vf_state {
