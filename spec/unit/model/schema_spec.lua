@@ -1,0 +1,190 @@
+local library = require "support.library" -- luacheck: ignore 211
+local document = require "veloflux.model.document"
+local s = require "veloflux.model.schema"
+
+--- Reads `text` as a record of `fields`; returns the record or the messages as "line path: message".
+local function read(fields, text, env)
+  local compiled = s.compile(s.record(fields[1] and { fields = fields } or fields))
+  local doc = assert(document.parse(text, "f.yaml"))
+  local value, problems = s.read(compiled, doc, function(name) return env and env[name] end)
+  if value then return value, compiled end
+  local lines = {}
+  for i, problem in ipairs(problems) do
+    lines[i] = ("%d %s: %s"):format(problem.line, problem.path, problem.message)
+  end
+  return nil, lines
+end
+
+local function message(field, value, env)
+  local got, lines = read({ { f = field } }, "f: " .. value .. "\n", env)
+  assert.is_nil(got)
+  return (lines[1]:gsub("^1 f: ", ""))
+end
+
+local function value(field, text, env)
+  local record, lines = read({ { f = field } }, "f: " .. text .. "\n", env)
+  return assert(record, lines[1]).f
+end
+
+describe("scalars", function()
+  it("are what the schema says, quoted or not", function()
+    assert.equal("1.2", value(s.string {}, "1.2"))
+    assert.equal("1.2", value(s.string {}, '"1.2"'))
+    assert.equal("off", value(s.string {}, "off"))
+    assert.equal("true", value(s.string {}, "true"))
+    assert.equal(1.2, value(s.number {}, '"1.2"'))
+    assert.equal(80, value(s.integer {}, '"80"'))
+    assert.equal(255, value(s.integer {}, "0xff"))
+    assert.equal(8, value(s.integer {}, "0o10"))
+    assert.equal(-3, value(s.integer {}, "-3"))
+    assert.is_true(value(s.boolean {}, "true"))
+    assert.is_false(value(s.boolean {}, "False"))
+    assert.equal(2000, value(s.duration {}, "2s"))
+    assert.equal(math.huge, value(s.duration { off = true }, "off"))
+    assert.equal(2048, value(s.size {}, "2k"))
+    assert.equal("auto", value(s.integer { words = { "auto" } }, "auto"))
+    assert.equal("a", value(s.string { one_of = { "a", "b" } }, "a"))
+  end)
+
+  it("say what was expected and what was there", function()
+    local cases = {
+      { s.integer {}, "x", 'expected an integer, got "x"' },
+      { s.integer {}, "1.5", 'expected an integer, got "1.5"' },
+      { s.integer {}, "99999999999999999999", 'expected an integer, got "99999999999999999999"' },
+      { s.integer { between = { 1, 64 } }, "100", "expected an integer between 1 and 64, got 100" },
+      { s.integer { min = 1 }, "0", "expected an integer of at least 1, got 0" },
+      { s.integer { gt = 0 }, "0", "expected an integer above 0, got 0" },
+      { s.integer { max = 3, words = { "auto" } }, "4", "expected an integer of at most 3 or auto, got 4" },
+      { s.number {}, "nan", 'expected a number, got "nan"' },
+      { s.boolean {}, "yes", 'expected true or false, got "yes"' },
+      { s.duration {}, "10 parsecs", 'expected a duration like 10s, got "10 parsecs"' },
+      { s.duration { min = "1ms", max = "60s" }, "90s", "expected a duration between 1ms and 60s, got 90s" },
+      { s.size {}, "lots", 'expected a size like 32k, got "lots"' },
+      { s.string { one_of = { "round_robin", "random" } }, "rondom",
+        'expected one of round_robin or random, got "rondom", did you mean random?' },
+      { s.string { len_min = 1, len_max = 3 }, "abcd", 'expected a text of 1 to 3 bytes, got "abcd"' },
+      { s.string { match = "^%l+$", expects = "lower case" }, "A", 'expected lower case, got "A"' },
+      { s.string {}, "[1]", "expected a text, got a list" },
+      { s.string {}, "{a: 1}", "expected a text, got a map" },
+      { s.string { custom_validator = function() return nil, "never" end }, "x", "never" },
+      { s.integer {}, ("9"):rep(100), 'expected an integer, got "' .. ("9"):rep(60) .. '..."' },
+      { s.integer {}, '"a\\nb\\u0001"', 'expected an integer, got "a\\nb\\x01"' },
+    }
+    for _, case in ipairs(cases) do assert.equal(case[3], message(case[1], case[2])) end
+  end)
+
+  it("expand references and never print secrets", function()
+    assert.equal("x1", value(s.string {}, "x${A}", { A = "1" }))
+    assert.equal(7, value(s.integer {}, "${N:-7}"))
+    assert.equal("the environment variable A is not set", message(s.string {}, "${A}"))
+    local secret = s.string { secret = true, len_min = 20, expects = "a key" }
+    assert.equal("expected a key, got another", message(secret, "hunter2"))
+  end)
+
+  it("read secrets from files, however YAML takes the braces", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write "hunter2\n"
+    file:close()
+    local secret = s.string { secret = true }
+    assert.equal("hunter2", value(secret, '"{file:' .. path .. '}"'))
+    assert.equal("hunter2", value(secret, "{file:" .. path .. "}"))
+    os.remove(path)
+    assert.truthy(message(secret, '"{file:' .. path .. '}"'):find("No such file", 1, true))
+    assert.equal("{file:/x}", value(s.string {}, '"{file:/x}"'))
+  end)
+end)
+
+describe("records", function()
+  local fields = { { name = s.string { required = true } }, { weight = s.integer { default = 100 } },
+    { inner = s.record { fields = { { deep = s.boolean { default = true } } } } } }
+
+  it("keep what was said, and have defaults behind", function()
+    local record = read(fields, "name: x\n")
+    assert.equal(100, record.weight)
+    assert.is_nil(rawget(record, "weight"))
+    assert.is_nil(record.inner)
+    assert.is_true(read(fields, "name: x\ninner: {}\n").inner.deep)
+    assert.equal(100, read(fields, "name: x\nweight: null\n").weight)
+    assert.equal(100, read(fields, "name: x\nweight:\n").weight)
+  end)
+
+  it("note every problem at once, with line and path", function()
+    local _, lines = read(fields, "weigth: 1\nweight: x\nweight: 2\ninner:\n  deep: 3\n  what: 4\n")
+    assert.same({
+      "1 weigth: unknown key, did you mean weight?",
+      '2 weight: expected an integer, got "x"',
+      "3 weight: duplicate key, first on line 2",
+      '5 inner.deep: expected true or false, got "3"',
+      "6 inner.what: unknown key, expected one of deep",
+      "1 name: required: a text",
+    }, lines)
+  end)
+
+  it("check fields against each other", function()
+    local checked = { fields = { { a = s.integer {} }, { b = s.integer {} }, { c = s.integer {} } },
+      entity_checks = { { only_one_of = { "a", "b" } }, { mutually_exclusive = { "b", "c" } } },
+      custom_validator = function(record) return record.a ~= 13 or nil, "13 is unlucky", "a" end }
+    assert.is_table(read(checked, "a: 1\nc: 2\n"))
+    assert.same({ "1 : one of a or b is required" }, select(2, read(checked, "c: 1\n")))
+    assert.same({ "2 b: cannot be given together with a" }, select(2, read(checked, "a: 1\nb: 2\n")))
+    assert.same({ "1 a: 13 is unlucky" }, select(2, read(checked, "a: 13\n")))
+    -- a wrong field was given all the same
+    assert.same({ '1 a: expected an integer, got "x"' }, select(2, read(checked, "a: x\n")))
+  end)
+
+  it("take fields as a plain map too", function()
+    assert.equal(1, read({ fields = { z = s.integer {}, a = s.integer {} } }, "z: 1\n").z)
+  end)
+end)
+
+describe("lists, maps and shapes", function()
+  it("read their elements", function()
+    assert.same({ 1, 2 }, value(s.list { elements = s.integer {} }, "[1, 2]"))
+    assert.same({ a = "x" }, value(s.map { values = s.string {} }, "{a: x}"))
+  end)
+
+  it("note what is wrong with which", function()
+    local list = s.list { elements = s.integer {}, unique = true, len_min = 1, len_max = 3 }
+    local _, lines = read({ { f = list } }, "f:\n  - 1\n  - x\n  - 1\n")
+    assert.same({ '3 f[1]: expected an integer, got "x"', "4 f[2]: already given as element 0, on line 4" }, lines)
+    assert.equal("expected 1 to 3 elements, got 0", message(list, "[]"))
+    assert.equal('expected a list, got "x"', message(list, "x"))
+    assert.equal("expected a map, got a list", message(s.map { values = s.string {} }, "[]"))
+    _, lines = read({ { f = s.map { keys = s.string { match = "^%l$", expects = "a letter" }, values = s.integer {} } } },
+      "f: { a: 1, bb: 2, c: x, a: 3 }\n")
+    assert.same({ '1 f.bb: expected a letter, got "bb"', '1 f.c: expected an integer, got "x"', "1 f.a: duplicate key" },
+      lines)
+  end)
+
+  it("choose by the form of the value", function()
+    local shape = s.shape { default = false, scalar = s.boolean {}, map = s.record { fields = { { a = s.integer {} } } } }
+    assert.is_true(value(shape, "true"))
+    assert.equal(3, value(shape, "{a: 3}").a)
+    assert.equal("expected true or false or a map, got a list", message(shape, "[]"))
+  end)
+
+  it("refuse what is not built, unless it says nothing", function()
+    local field = s.unavailable {}
+    assert.equal("not available in this version: f", message(field, "[1]"))
+    for _, empty in ipairs { "[]", "{}", "false", "off", '""', "null", "" } do
+      assert.is_nil(value(field, empty), empty)
+    end
+  end)
+end)
+
+describe("encoding", function()
+  it("is canonical and reads back as the same", function()
+    local fields = { { z = s.duration { default = "1s", off = true } }, { a = s.string { default = "q" } },
+      { m = s.map { values = s.integer {} } }, { l = s.list { elements = s.size { off = true } } },
+      { b = s.boolean { default = false } }, { secret = s.string { secret = true } } }
+    local record, compiled = read(fields, 'z: 90s\nm: {y: 1, x: 2}\nl: [1k, off, 3]\na: "${A}$${B} \\" é"\nb: false\n'
+      .. "secret: ${S}\n", { A = "1", S = "hunter2" })
+    local text = s.encode(compiled, record)
+    assert.equal('{"a":"1$${B} \\" é","l":["1k","off","3"],"m":{"x":2,"y":1},"secret":"${S}","z":"90s"}', text)
+    local again = assert(s.read(compiled, document.parse(text, "j"), function(name) return name == "S" and "hunter2" end))
+    assert.equal('1${B} " é', again.a)
+    assert.equal("hunter2", again.secret)
+    assert.equal(text, s.encode(compiled, again))
+  end)
+end)
