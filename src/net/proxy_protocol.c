@@ -51,7 +51,8 @@ static bool take_ip(struct line *line, struct vf_snap_address *address)
     text[len] = '\0';
     if (strlen(text) != len) /* a NUL would hide what follows it */
         return false;
-    return inet_pton(address->family == VF_FAMILY_IPV4 ? AF_INET : AF_INET6, text, address->ip) == 1;
+    return inet_pton(address->family == VF_FAMILY_IPV4 ? AF_INET : AF_INET6, text, address->ip) ==
+           1;
 }
 
 static bool take_port(struct line *line, struct vf_snap_address *address)
