@@ -1,7 +1,6 @@
 /* main.c - the command line: who this process is. One program plays all parts: the supervisor (run,
  * proxy), its children (--role, hidden), and the commands that talk to a running instance. */
 #include <getopt.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,7 +69,6 @@ static int run(int argc, char **argv)
                                             {"watch", no_argument, NULL, 'w'},
                                             {NULL, 0, NULL, 0}};
     struct vf_supervisor_options chosen = {.conf = default_conf(), .conf_fd = -1};
-    static char path[PATH_MAX];
     int option;
     while ((option = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
         if (option == 'c')
@@ -82,11 +80,6 @@ static int run(int argc, char **argv)
     }
     if (optind < argc)
         return fail("unexpected argument ", argv[optind]);
-    if (realpath(chosen.conf, path) == NULL) {
-        perror(chosen.conf);
-        return 1;
-    }
-    chosen.conf = path;
     return vf_supervisor_run(&chosen);
 }
 

@@ -1,9 +1,6 @@
-#define _GNU_SOURCE
 #include "control/control.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
 #include <lauxlib.h>
 #include <lua.h>
@@ -92,6 +89,11 @@ void vf_control_reloading(int is_reloading)
     vf_follower_tell(&control.follower, VF_LINK_RELOADING, (uint64_t)is_reloading);
 }
 
+uint64_t vf_control_published(void)
+{
+    return control.follower.state->published_version;
+}
+
 void vf_control_set_config(int is_ok, const char *message)
 {
     struct vf_state *state = control.follower.state;
@@ -102,39 +104,21 @@ void vf_control_set_config(int is_ok, const char *message)
     atomic_fetch_add(&state->config_seq, 1);
 }
 
-void vf_control_log(const char *level, const char *event, const char *message)
+void vf_control_log(const char *level, const char *event, uint64_t version, const char *message)
 {
     enum vf_log_level at = level[0] == 'e'   ? VF_LOG_ERROR
                            : level[0] == 'w' ? VF_LOG_WARN
                                              : VF_LOG_INFO;
-    vf_log_at(NULL, at, event, "message=%s", message);
+    if (version != 0)
+        vf_log_at(NULL, at, event, "version=%llu message=%s", (unsigned long long)version, message);
+    else
+        vf_log_at(NULL, at, event, "message=%s", message);
 }
 
-/* Regular files that root made in the data directory go to the user. */
-static int give_away(const char *data_dir, uint32_t uid, uint32_t gid)
-{
-    DIR *folder = opendir(data_dir);
-    struct dirent *entry;
-    struct stat info;
-    int rc = 0;
-    if (folder == NULL)
-        return -errno;
-    while ((entry = readdir(folder)) != NULL)
-        if (fstatat(dirfd(folder), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 &&
-            S_ISREG(info.st_mode) && info.st_uid == 0 &&
-            fchownat(dirfd(folder), entry->d_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
-            rc = -errno;
-    closedir(folder);
-    return rc;
-}
-
-int vf_control_drop(const char *data_dir, uint32_t uid, uint32_t gid)
+int vf_control_drop(uint32_t uid, uint32_t gid)
 {
     if (geteuid() != 0)
         return 0;
-    int rc = give_away(data_dir, uid, gid);
-    if (rc < 0)
-        return rc;
     if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0 ||
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return -errno;
@@ -289,42 +273,47 @@ static char *read_conf_text(int fd)
     return text;
 }
 
+/* Pushes {mode, conf, text, watch, state, published}. */
+static void push_context(lua_State *lua, const char *text)
+{
+    static const char *const modes[] = {
+        [VF_LINK_FRESH] = "fresh", [VF_LINK_RESUME] = "resume", [VF_LINK_RECOMPILE] = "recompile"};
+    const struct vf_follower *follower = &control.follower;
+    lua_createtable(lua, 0, 6);
+    lua_pushstring(lua, modes[follower->mode]);
+    lua_setfield(lua, -2, "mode");
+    lua_pushstring(lua, follower->conf);
+    lua_setfield(lua, -2, "conf");
+    lua_pushstring(lua, text); /* NULL: nil */
+    lua_setfield(lua, -2, "text");
+    lua_pushboolean(lua, follower->watches_conf);
+    lua_setfield(lua, -2, "watch");
+    lua_pushlightuserdata(lua, follower->state);
+    lua_setfield(lua, -2, "state");
+    lua_pushnumber(lua, (lua_Number)follower->state->published_version);
+    lua_setfield(lua, -2, "published");
+}
+
 /* Calls veloflux.control.start{...}. Returns true when control shall run. */
 static bool start_lua(void)
 {
-    static const char *const modes[] = {"fresh", "resume", "recompile"};
     lua_State *lua = control.lua;
     char *text = read_conf_text(control.follower.conf_fd);
     lua_pushcfunction(lua, with_traceback);
     lua_getglobal(lua, "require");
     lua_pushliteral(lua, "veloflux.control");
-    if (lua_pcall(lua, 1, 1, 1) == 0) {
+    int failed = lua_pcall(lua, 1, 1, 1);
+    if (!failed) {
         lua_getfield(lua, -1, "start");
-        lua_createtable(lua, 0, 8);
-        lua_pushstring(lua, modes[control.follower.mode]);
-        lua_setfield(lua, -2, "mode");
-        lua_pushstring(lua, control.follower.conf);
-        lua_setfield(lua, -2, "conf");
-        if (text != NULL) {
-            lua_pushstring(lua, text);
-            lua_setfield(lua, -2, "text");
-        }
-        lua_pushboolean(lua, control.follower.watches_conf);
-        lua_setfield(lua, -2, "watch");
-        lua_pushlightuserdata(lua, control.follower.state);
-        lua_setfield(lua, -2, "state");
-        lua_pushnumber(lua, (lua_Number)control.follower.state->published_version);
-        lua_setfield(lua, -2, "published");
-        if (lua_pcall(lua, 1, 1, 1) == 0) {
-            free(text);
-            bool runs = lua_toboolean(lua, -1);
-            lua_settop(lua, 0);
-            return runs;
-        }
+        push_context(lua, text);
+        failed = lua_pcall(lua, 1, 1, 1);
     }
     free(text);
-    vf_log_error(NULL, "control.failed", "error=%s", lua_tostring(lua, -1));
-    return false;
+    if (failed)
+        vf_log_error(NULL, "control.failed", "error=%s", lua_tostring(lua, -1));
+    bool runs = !failed && lua_toboolean(lua, -1);
+    lua_settop(lua, 0);
+    return runs;
 }
 
 int vf_control_probe(const char *conf, int conf_fd)
@@ -359,8 +348,10 @@ int vf_control_main(void)
         vf_log_error(NULL, "control.failed", "err=%s", uv_err_name(rc));
         return 1;
     }
-    if (!start_lua())
-        return 1;
+    if (!start_lua()) {
+        control.exit_code = 1;
+        end();
+    }
     uv_run(&control.loop, UV_RUN_DEFAULT);
     uv_loop_close(&control.loop);
     lua_close(control.lua);

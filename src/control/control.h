@@ -8,8 +8,6 @@
 
 #include <stdint.h>
 
-struct vf_state;
-
 /* Runs control until the supervisor ends it. Returns the exit code; 1 when the conf file has
  * problems at a fresh start. */
 int vf_control_main(void);
@@ -28,17 +26,21 @@ void vf_control_commit(uint64_t version);
 /* A reload has begun (1) or ended (0); for the service manager. */
 void vf_control_reloading(int is_reloading);
 
+/* Returns the version that is published now. */
+uint64_t vf_control_published(void);
+
 /* Shows in the state area what became of the last configuration. `message` is NUL-terminated. */
 void vf_control_set_config(int is_ok, const char *message);
 
-/* Gives up root for good: owns of `data_dir` what control made there, sets the ids and no_new_privs.
- * Does nothing for who is not root. Returns 0 or -errno. */
-int vf_control_drop(const char *data_dir, uint32_t uid, uint32_t gid);
+/* Gives up root for good: sets the ids and no_new_privs. Does nothing for who is not root. Returns 0
+ * or -errno. */
+int vf_control_drop(uint32_t uid, uint32_t gid);
 
-/* Calls the event "changed" when one of the watched files changes. Returns 0 or UV_E*. */
+/* Raises the event "changed" when the file or folder changes. Returns 0 or UV_E*. */
 int vf_control_watch(const char *path);
 
-/* Writes one event of `level` ("info", "warn", "error") with a message to the log. */
-void vf_control_log(const char *level, const char *event, const char *message);
+/* Writes one event of `level` ("info", "warn", "error") to the log, with a version unless it is 0.
+ */
+void vf_control_log(const char *level, const char *event, uint64_t version, const char *message);
 
 #endif

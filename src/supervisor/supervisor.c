@@ -177,13 +177,13 @@ static int open_signals(void)
 
 /* --- The loop --- */
 
-/* Its link is closed: it ends, or is of no use any more. */
+/* Its link is closed: it has ended (how, wait will say), or is of no use any more. */
 static void lose_link(struct vf_child *child)
 {
     close(child->link);
     child->link = -1;
     if (child->state != VF_CHILD_LEAVING)
-        vf_child_kill(child, "closed its link");
+        kill(child->pid, SIGKILL);
 }
 
 static void read_link(struct vf_supervisor *super, struct vf_child *child)

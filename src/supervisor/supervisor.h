@@ -8,7 +8,7 @@
 #include <stdbool.h>
 
 struct vf_supervisor_options {
-    const char *conf;        /* path of the conf file, absolute; or what to call the text */
+    const char *conf;        /* path of the conf file; or what to call the text */
     int conf_fd;             /* memfd with the conf's text instead of a file; -1: none */
     bool watch;              /* reload when the conf file changes */
     const char *private_dir; /* removed at the end (`veloflux proxy`), or NULL */

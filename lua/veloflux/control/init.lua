@@ -1,22 +1,26 @@
 --- The control process: loads the conf, compiles it, and brings it through the supervisor to all
--- processes. One transaction at a time; a reload that comes meanwhile runs afterwards, once.
+-- processes. One transaction at a time; reloads that are asked for meanwhile run afterwards, as one.
 --
 --   idle -> offered -> (prepared) written -> committed -> (live) idle        any refusal -> idle
+--
+-- The admin server uses `current` and `reload`; everything else is called by src/control/control.c.
 local ffi = require "ffi"
 local conf = require "veloflux.conf"
 local compiler = require "veloflux.compiler"
 local last_model = require "veloflux.last_model"
 local model_kinds = require "veloflux.model"
+local files = require "veloflux.conf.files"
+local account_of = require("veloflux.conf.node_check").account
 
 ffi.cdef [[
 void vf_control_offer(uint64_t version, int fd);
 void vf_control_commit(uint64_t version);
 void vf_control_reloading(int is_reloading);
+uint64_t vf_control_published(void);
 void vf_control_set_config(int is_ok, const char *message);
-int vf_control_drop(const char *data_dir, uint32_t uid, uint32_t gid);
+int vf_control_drop(uint32_t uid, uint32_t gid);
 int vf_control_watch(const char *path);
-void vf_control_log(const char *level, const char *event, const char *message);
-int vf_host_user(const char *name, uint32_t *uid, uint32_t *gid);
+void vf_control_log(const char *level, const char *event, uint64_t version, const char *message);
 ]]
 local C = ffi.C
 
@@ -24,12 +28,12 @@ local M = {}
 
 local context -- what C started us with
 local current -- {model, version}: what is published
-local pending -- the transaction under way: {model, version, compiled, diff}
-local again = false -- another reload was asked for meanwhile
-local waiting = {} -- callbacks of the reload under way
-local waiting_next = {} -- of the one after it
+local pending -- the transaction under way: {model, version, compiled, diff, is_reload}
+local callbacks = {} -- of the reload under way
+local later -- callbacks of the reload after it; nil: none was asked for
+local watched = {} -- set of paths
 
-local function log(level, event, message) C.vf_control_log(level, event, message) end
+local function log(level, event, message, version) C.vf_control_log(level, event, version or 0, message) end
 
 local function source()
   if context.text then return { text = context.text, name = context.conf } end
@@ -57,20 +61,32 @@ local function format(problems)
   return lines
 end
 
---- Tells who waits for the reload under way what became of it.
-local function answer(result)
-  local callbacks = waiting
-  waiting = {}
-  for _, callback in ipairs(callbacks) do callback(result) end
+local function state() return ffi.cast("struct vf_state *", context.state) end
+
+local function watch_path(path)
+  if watched[path] then return end
+  watched[path] = true
+  if C.vf_control_watch(path) ~= 0 then log("warn", "watch.failed", path) end
 end
 
+--- With --watch: the files of the conf, and the folders of those that an `include` found, where
+-- another may appear.
+local function watch(names)
+  if not context.watch or context.text then return end
+  for i, name in ipairs(names) do
+    watch_path(name)
+    if i > 1 then watch_path(files.folder_of(name)) end
+  end
+end
+
+--- Tells who waits for the reload under way what became of it, and begins the next.
 local function finish(result)
-  pending = nil
+  local told = callbacks
+  pending, callbacks = nil, {}
   C.vf_control_reloading(0)
-  answer(result)
-  if again then
-    again = false
-    waiting, waiting_next = waiting_next, {}
+  for _, callback in ipairs(told) do callback(result) end
+  if later then
+    callbacks, later = later, nil
     M.reload_now()
   end
 end
@@ -84,13 +100,12 @@ local function reject(problems)
 end
 
 --- Compiles `model` and offers it. Returns true, or nil and problems.
-local function offer(model, version)
-  local state = ffi.cast("struct vf_state *", context.state)
-  local compiled, problem = compiler.compile(model, { version = version, state = state })
+local function offer(model, version, is_reload)
+  local compiled, problem = compiler.compile(model, { version = version, state = state() })
   if not compiled then return nil, { problem } end
   local fd, message = compiler.memfd(compiled)
   if not fd then return nil, { { file = context.conf, path = "", message = message } } end
-  pending = { model = model, version = version, compiled = compiled,
+  pending = { model = model, version = version, compiled = compiled, is_reload = is_reload,
     diff = model_kinds.diff(current and current.model, model) }
   C.vf_control_offer(version, fd)
   return true
@@ -100,7 +115,8 @@ function M.reload_now()
   C.vf_control_reloading(1)
   local model, problems = conf.load { source = source() }
   if model then
-    local ok, refused = offer(model, current.version + 1)
+    watch(model.files)
+    local ok, refused = offer(model, tonumber(C.vf_control_published()) + 1, true)
     if ok then return end
     problems = refused
   end
@@ -108,15 +124,15 @@ function M.reload_now()
 end
 
 --- Reads the conf again and publishes it.
--- @param callback called once with {ok, version, diff, summary, laggards} or {ok = false, problems,
--- lines, version}; may be nil
+-- @param callback called once with {ok = true, version, diff, summary, laggards}, or {ok = false,
+-- problems, lines, version}; may be nil
 function M.reload(callback)
   if pending then
-    again = true
-    waiting_next[#waiting_next + 1] = callback
+    later = later or {}
+    later[#later + 1] = callback
     return
   end
-  waiting[#waiting + 1] = callback
+  callbacks[#callbacks + 1] = callback
   M.reload_now()
 end
 
@@ -126,18 +142,20 @@ local events = {}
 
 function events.reload() M.reload() end
 
+--- One of the watched files or folders has changed. What says the same as before is not published.
 function events.changed()
-  log("info", "conf.changed", "the conf file changed")
+  local model = conf.load { source = source() }
+  if model and current and model_kinds.describe_diff(model_kinds.diff(current.model, model)) == "no changes" then
+    return
+  end
+  log("info", "conf.changed", "reloading")
   M.reload()
 end
 
 local function drop_privileges(model)
-  local user = model.node.user
-  if not user or user == "" then return end
-  local uid, gid = ffi.new "uint32_t[1]", ffi.new "uint32_t[1]"
-  local rc = C.vf_host_user(user, uid, gid)
-  if rc == 0 then rc = C.vf_control_drop(model.node.data_dir, uid[0], gid[0]) end
-  if rc ~= 0 then error(("cannot become user %s (error %d)"):format(user, -rc), 0) end
+  local account = account_of(model.node)
+  local rc = account and C.vf_control_drop(account.uid, account.gid) or 0
+  if rc ~= 0 then error(("cannot become user %s (error %d)"):format(model.node.user, -rc), 0) end
 end
 
 --- All processes have prepared the offer: write it down, the point of no return.
@@ -164,10 +182,10 @@ function events.live(laggards)
   if not pending then return end
   local done = pending
   current = { model = done.model, version = done.version }
-  compiler.sweep(done.compiled, ffi.cast("struct vf_state *", context.state))
+  compiler.sweep(done.compiled, state())
   local summary = model_kinds.describe_diff(done.diff)
   C.vf_control_set_config(1, "")
-  log("info", "reload.done", ("version=%d %s"):format(done.version, summary))
+  if done.is_reload then log("info", "reload.done", summary, done.version) end
   finish { ok = true, version = done.version, diff = done.diff, summary = summary, laggards = laggards }
 end
 
@@ -180,36 +198,48 @@ function M.current() return current end
 
 -- Start
 
+local function print_problems(problems)
+  for _, line in ipairs(format(problems)) do io.stderr:write(line, "\n") end
+end
+
+--- The first version of a house is the one after the last that its data directory remembers.
 local function start_fresh()
   local model, problems = conf.load { source = source() }
   if model then
+    watch(model.files)
     local _, version = last_model.load(model.node.data_dir)
     local ok
     ok, problems = offer(model, (tonumber(version) or 0) + 1)
     if ok then return true end
   end
-  for _, line in ipairs(format(problems)) do io.stderr:write(line, "\n") end
+  print_problems(problems)
   return false
 end
 
---- The model of the last publication: the conf file if it is still good, else what is on disk.
-local function recover()
+--- Finds the model that a predecessor published, or was about to: what it wrote down, else the conf
+-- file if that is good.
+-- @return model and version, or nil and problems
+local function recover(published)
   local model, problems = conf.load { source = source(), lenient = true }
-  if model and #problems == 0 then return model, tonumber(context.published) end
-  local saved, version = last_model.load(model and model.node.data_dir or "data")
-  if saved then return saved, version end
-  return nil, problems
+  local saved, version = last_model.load(model.node.data_dir)
+  if saved and version >= published then return saved, version end
+  if #problems > 0 then return nil, problems end
+  return model, published
 end
 
+--- After a predecessor: what runs goes on. What it had written down but not published is published.
 local function start_again()
-  local saved_from, problems = recover()
-  if not saved_from then
-    for _, line in ipairs(format(problems)) do log("error", "control.no_model", line) end
-    return true -- what runs goes on; the next reload repairs this
+  local published = tonumber(context.published)
+  local model, version = recover(published)
+  if not model then
+    for _, line in ipairs(format(version)) do log("error", "control.no_model", line) end
+    return true -- the next reload repairs this
   end
-  current = { model = saved_from, version = tonumber(context.published) }
-  if context.mode == "recompile" then
-    local ok, refused = offer(saved_from, current.version + 1)
+  watch(model.files)
+  local is_ahead = version > published
+  if not is_ahead then current = { model = model, version = published } end
+  if is_ahead or context.mode == "recompile" then
+    local ok, refused = offer(model, is_ahead and version or published + 1)
     if not ok then reject(refused) end
   end
   return true
@@ -219,7 +249,6 @@ end
 -- @return true to go on; false ends the process with exit code 1
 function M.start(started)
   context = started
-  if started.watch and not started.text then C.vf_control_watch(started.conf) end
   if started.mode == "fresh" then return start_fresh() end
   return start_again()
 end
