@@ -1,5 +1,6 @@
 /* base/random.h - pseudo-random numbers for choices and jitter: fast, seeded, not for secrets.
- * Source: Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators (2014), SplitMix64. */
+ * Source: SplitMix64 of Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators
+ * (2014). */
 #ifndef VF_BASE_RANDOM_H
 #define VF_BASE_RANDOM_H
 

@@ -1,9 +1,9 @@
-/* checker/checker.h - active health checks: the only writer of active health.
- * Every backend of the published snapshot with a health check is asked each interval (+-10 %), the
- * first time at once (spread over a second). HTTP: GET, judged by the status; TCP: a connection.
- * The first result of a backend decides at once; afterwards `rise` successes or `fall` failures in a
- * row do. Results go to struct vf_backend_state with a reason for people, and each change to the
- * log: backend.up, backend.down.
+/* checker/checker.h - active health checks: the only writer of active health. Every backend of the
+ * published snapshot with a health check is asked each interval (+-10 %), the first time at once
+ * (spread over a second). HTTP: GET, judged by the status; TCP: a connection. The first result of a
+ * backend decides at once; afterwards `rise` successes or `fall` failures in a row do. Results go
+ * to struct vf_backend_state with a reason for people, and each change to the log: backend.up,
+ * backend.down.
  *
  * A time-out counts only after a last look at the socket found nothing, and time in which this
  * process itself did not run is not the backend's. One socket per check, at most

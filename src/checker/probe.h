@@ -41,8 +41,8 @@ enum vf_probe_state {
 struct vf_probe;
 
 struct vf_probe_events {
-    /* `is_connected` tells a backend that fails from one that cannot be reached. Called once, unless
-     * the probe is stopped before; on_closed follows later, or at once after it. */
+    /* `is_connected` tells a backend that fails from one that cannot be reached. Called once,
+     * unless the probe is stopped before; on_closed follows later, or at once after it. */
     void (*on_judged)(void *owner, const struct vf_check_result *result, bool is_connected);
     /* The socket is closed. The probe's memory is the owner's again once the event is over. */
     void (*on_closed)(void *owner);

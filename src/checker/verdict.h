@@ -25,8 +25,9 @@ struct vf_verdict {
     uint32_t successes, failures;
 };
 
-/* Notes a result at `now_ns` (monotonic). `interval_ms` is how often results come. Returns true when
- * the backend's health changed. The caller is the only writer of this backend's active health. */
+/* Notes a result at `now_ns` (monotonic). `interval_ms` is how often results come. Returns true
+ * when the backend's health changed. The caller is the only writer of this backend's active
+ * health. */
 bool vf_verdict_note(struct vf_verdict *verdict, struct vf_backend_state *backend,
                      const struct vf_check_result *result, uint32_t rise, uint32_t fall,
                      uint64_t interval_ms, uint64_t now_ns);

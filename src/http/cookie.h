@@ -1,6 +1,6 @@
-/* http/cookie.h - reading the Cookie field (RFC 6265 section 4.2.1), leniently as its section 5 asks:
- * pairs are separated by semicolons, white space around names and values goes, quotes around a
- * value too. A pair without "=" has an empty name. */
+/* http/cookie.h - reading the Cookie field (RFC 6265 section 4.2.1), leniently as its section 5
+ * asks: pairs are separated by semicolons, white space around names and values goes, quotes
+ * around a value too. A pair without "=" has an empty name. */
 #ifndef VF_HTTP_COOKIE_H
 #define VF_HTTP_COOKIE_H
 

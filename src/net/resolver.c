@@ -374,15 +374,33 @@ socklen_t vf_name_address(const struct vf_name *name, size_t index, struct socka
     return is_ipv4 ? sizeof(address.ipv4) : sizeof(address.ipv6);
 }
 
+static sa_family_t family_of(const struct address *address)
+{
+    return address->value.plain.sa_family;
+}
+
+/* Returns the first address that is not avoided, or the very first: its family is to be used. */
+static const struct address *first_choice(const struct host *host, uint64_t now_ms)
+{
+    for (size_t i = 0; i < host->n_addresses; i++)
+        if (host->addresses[i].avoid_until_ms <= now_ms)
+            return &host->addresses[i];
+    return host->addresses;
+}
+
 int vf_name_take(struct vf_name *name, struct sockaddr_storage *out, socklen_t *len)
 {
     const struct host *host = name->host;
     uint64_t now_ms = uv_now(host->resolver->loop);
     if (host->n_addresses == 0)
         return VF_ENOADDRESS;
-    for (size_t i = 1; i < host->n_addresses; i++, name->cursor++)
-        if (host->addresses[name->cursor % host->n_addresses].avoid_until_ms <= now_ms)
+    const struct address *first = first_choice(host, now_ms);
+    bool all_failed = first->avoid_until_ms > now_ms;
+    for (size_t i = 1; i < host->n_addresses && !all_failed; i++, name->cursor++) {
+        const struct address *next = &host->addresses[name->cursor % host->n_addresses];
+        if (family_of(next) == family_of(first) && next->avoid_until_ms <= now_ms)
             break;
+    }
     *len = vf_name_address(name, name->cursor++ % host->n_addresses, out);
     return 0;
 }

@@ -1,8 +1,8 @@
 /* net/resolver.h - names to addresses, without ever waiting: c-ares on the libuv loop.
  * A watched name is resolved at once and again whenever its TTL is over (at least 1 s, at most
  * 300 s, 30 s for answers without one, such as the hosts file's). When that fails the last good
- * answer stays, and the next try follows after 1 s, 2 s, 4 s, up to 30 s. Watchers of one host share
- * its state. Literal addresses need no resolver.
+ * answer stays, and the next try follows after 1 s, 2 s, 4 s, up to 30 s. Watchers of one host
+ * share its state. Literal addresses need no resolver.
  *
  * IPv4 and IPv6 addresses are asked for together; those without a route from here are left out when
  * others have one. One resolver per loop; not thread-safe. */
@@ -63,7 +63,8 @@ void vf_name_failed(struct vf_name *name, const struct sockaddr_storage *address
 /* Writes address `index` (below the count) with the port of the watch. Returns its length. */
 socklen_t vf_name_address(const struct vf_name *name, size_t index, struct sockaddr_storage *out);
 
-/* Writes the next address in turn, with the port of the watch, and its length. Returns 0, or
+/* Writes the next address in turn, with the port of the watch, and its length: the IPv4 addresses
+ * take turns, those of IPv6 when there are no others or the others failed. Returns 0, or
  * VF_ENOADDRESS while there is none. */
 int vf_name_take(struct vf_name *name, struct sockaddr_storage *out, socklen_t *len);
 

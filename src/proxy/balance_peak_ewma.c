@@ -1,8 +1,8 @@
-/* Peak EWMA: a backend costs its latency times the exchanges that it has and would have. The latency
- * is an exponentially weighted average that rises at once with a slow answer and falls slowly, so
- * that a backend that begins to struggle is avoided from its first slow answer on. Of two weighted
- * draws the cheaper one per weight is taken, which keeps workers from all running to the best.
- * Source: Finagle, com.twitter.finagle.loadbalancer.PeakEwma (Apache-2.0), its ideas. */
+/* Peak EWMA: a backend costs its latency times the exchanges that it would have. The latency is
+ * an exponentially weighted average that rises at once with a slow answer and falls slowly, so
+ * that a backend that begins to struggle is avoided from its first slow answer on. Of two
+ * weighted draws the cheaper one per weight is taken, which keeps workers from all running to
+ * the best. Source: Finagle, com.twitter.finagle.loadbalancer.PeakEwma (Apache-2.0), its ideas. */
 #include <math.h>
 
 #include "proxy/balance_algorithms.h"

@@ -26,9 +26,9 @@ void vf_sticky_make(const struct vf_snapshot *snapshot, uint64_t backend_id, uin
                     char out[VF_STICKY_VALUE_BYTES]);
 
 /* Writes the value of a Set-Cookie field that binds the client of pool `pool_index` to
- * `backend_index`: name, value, Path=/, Max-Age when the pool has a ttl, HttpOnly, SameSite=Lax, and
- * Secure when the client came by TLS (RFC 6265 section 4.1). Returns the length, or 0 when the
- * cookie's name does not leave it room. */
+ * `backend_index`: name, value, Path=/, Max-Age when the pool has a ttl, HttpOnly, SameSite=Lax,
+ * and Secure when the client came by TLS (RFC 6265 section 4.1). Returns the length, or 0 when
+ * the cookie's name does not leave it room. */
 size_t vf_sticky_field(const struct vf_snapshot *snapshot, uint32_t pool_index,
                        uint32_t backend_index, uint64_t wall_ms, bool is_secure,
                        char out[VF_STICKY_FIELD_BYTES]);

@@ -108,7 +108,8 @@ describe("checker", function()
     assert.is_true((uv.hrtime() - began) / 1e6 < 1000)
     assert.same({ "status 200", "status 500, expected 200", "connect: ECONNREFUSED" },
       { reason "good", reason "bad", reason "closed" })
-    assert.same({ 200, 500, 0 }, { backend("good").last_status, backend("bad").last_status, backend("closed").last_status })
+    assert.same({ 200, 500, 0 },
+      { backend("good").last_status, backend("bad").last_status, backend("closed").last_status })
     assert.equal(UNKNOWN, backend("unchecked").health)
     assert.same({ 3, 2 }, { checks(), tonumber(state.blocks[0].totals.check_failures) })
   end)

@@ -88,15 +88,16 @@ local function add_backend(builder, pool, wanted)
   return index
 end
 
---- Builds a snapshot with one pool: { algorithm, flags, sticky_cookie, sticky_ttl_ms, backends = { { name, weight, host,
---- port, health } } }. `key` fills the sticky key.
+--- Builds a snapshot with one pool: { algorithm, flags, sticky_cookie, sticky_ttl_ms, proxy_protocol, backends = {
+--- { name, weight, host, port, health } } }. `key` fills the sticky key.
 -- @return the snapshot, and a table from index in VF_SNAP_BACKENDS to name
 function M.snapshot(wanted, version)
   local builder, names = snapshots.builder(), {}
   snapshots.tenant(builder, "default")
   local pool, pool_index = snapshots.add(builder, lib.VF_SNAP_POOLS, "pool")
   pool.id = M.id "pool"
-  pool.algorithm, pool.flags = M.ALGORITHMS[wanted.algorithm or "round_robin"], wanted.flags or lib.VF_POOL_PASSIVE_HEALTH
+  pool.algorithm = M.ALGORITHMS[wanted.algorithm or "round_robin"]
+  pool.flags = wanted.flags or lib.VF_POOL_PASSIVE_HEALTH
   pool.max_connections = 0xffffffffffffffffULL
   pool.sticky_ttl_ms = wanted.sticky_ttl_ms or 0
   pool.proxy_protocol = wanted.proxy_protocol or 0
