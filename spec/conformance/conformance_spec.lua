@@ -29,7 +29,7 @@ local function conf(origin_address, refused_address)
       { name = "refused", backends = { { address = refused_address } } },
     },
     routes = {
-      { name = "all", host = "*", path_prefix = "/", pool = "origin" },
+      { name = "all", host = "*", path_regex = "^(?!/only-get(/|$))", priority = -1, pool = "origin" },
       { name = "only-get", host = "*", path_prefix = "/only-get", methods = { "GET" }, pool = "origin" },
       { name = "small", host = "*", path_prefix = "/small", limits = { body_bytes = 8 }, pool = "origin" },
       { name = "hasty", host = "*", path_prefix = "/hasty", timeouts = { response = "100ms" }, pool = "origin" },

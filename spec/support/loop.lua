@@ -16,7 +16,13 @@
 --     local shared, server = loop.scope()
 --     setup(shared:spec(function() server = servers.start { ... } end))
 --     teardown(shared:closer())
+local ffi = require "ffi"
 local uv = require "luv"
+
+-- Writing to a connection that the other side has reset is an error of that write, not the end of the runner.
+ffi.cdef "void (*signal(int number, void (*handler)(int)))(int);"
+local SIGPIPE, SIG_IGN = 13, ffi.cast("void (*)(int)", 1)
+ffi.C.signal(SIGPIPE, SIG_IGN)
 
 local M = {}
 

@@ -78,13 +78,16 @@ static int on_chunk_header(llhttp_t *parser)
 {
     struct vf_h1 *h1 = parser->data;
     h1->is_trailer = parser->content_length == 0;
-    return 0;
+    if (parser->content_length <= INT64_MAX)
+        return 0;
+    llhttp_set_error_reason(parser, "a chunk size larger than any message");
+    return HPE_USER;
 }
 
 static int on_body(llhttp_t *parser, const char *at, size_t len)
 {
     struct vf_h1 *h1 = parser->data;
-    h1->overhead_bytes = 0;
+    h1->content_end = at + len;
     h1->on_data(h1->owner, vf_str_make(at, len));
     return 0;
 }
@@ -191,6 +194,17 @@ bool vf_h1_may_be_request(const char *data, size_t len)
     return true;
 }
 
+const char *vf_h1_bare_cr(const char *data, size_t len)
+{
+    const char *end = data + len, *cr;
+    while (data < end && (cr = memchr(data, '\r', (size_t)(end - data))) != NULL) {
+        if (cr + 1 < end && cr[1] != '\n')
+            return cr;
+        data = cr + 1;
+    }
+    return NULL;
+}
+
 /* Every line ends with CR LF, CR stands nowhere else, no line is folded. */
 static int check_lines(const char *data, size_t len, const char **rule, size_t *offset)
 {
@@ -231,9 +245,26 @@ static void begin(struct vf_h1 *h1, llhttp_type_t type, struct vf_arena *arena,
     *head = (struct vf_head){.framing = VF_FRAMING_NONE};
 }
 
+/* A tab around a value is white space (RFC 9112 section 5), which llhttp takes for a part of codings
+ * and lengths: makes it a space. The head is our copy; a NUL stands behind it. */
+static void blank_tabs(char *data, size_t len)
+{
+    char *end = data + len, *tab = data;
+    while ((tab = memchr(tab, '\t', (size_t)(end - tab))) != NULL) {
+        char *at = tab;
+        while (at > data && (at[-1] == ' ' || at[-1] == '\t'))
+            at--;
+        char *behind = tab + strspn(tab, " \t");
+        if ((at > data && at[-1] == ':') || *behind == '\r')
+            *tab = ' ';
+        tab++;
+    }
+}
+
 /* Feeds the head to llhttp, which must stop exactly at its end. */
 static int parse_head(struct vf_h1 *h1, const char *data, size_t len, struct vf_fault *fault)
 {
+    blank_tabs((char *)(uintptr_t)data, len);
     llhttp_errno_t error = llhttp_execute(&h1->parser, data, len);
     if (error != HPE_PAUSED || h1->is_done)
         return refuse_by_llhttp(h1, data, fault);
@@ -248,7 +279,7 @@ static int check_transfer_encoding(struct vf_head *head, struct vf_arena *arena,
                                    struct vf_fault *fault)
 {
     struct vf_str codings = vf_fields_joined(&head->fields, VF_FIELD_TRANSFER_ENCODING, arena);
-    struct vf_str coding, last = {0};
+    struct vf_str rest = codings, coding, last = {0};
     unsigned count = 0, chunked = 0;
     if (head->version_minor == 0)
         return malformed(fault, "Transfer-Encoding in an HTTP/1.0 message", "RFC 9112 section 6.1",
@@ -256,7 +287,7 @@ static int check_transfer_encoding(struct vf_head *head, struct vf_arena *arena,
     if (head->has_content_length)
         return malformed(fault, "both Transfer-Encoding and Content-Length",
                          "RFC 9112 section 6.3", 0);
-    while (vf_str_next_item(&codings, &coding)) {
+    while (vf_str_next_item(&rest, &coding)) {
         last = coding;
         count++;
         chunked += vf_str_ieq(coding, VF_STR("chunked"));
@@ -264,6 +295,8 @@ static int check_transfer_encoding(struct vf_head *head, struct vf_arena *arena,
     if (count == 0 || !vf_str_ieq(last, VF_STR("chunked")) || chunked > 1)
         return malformed(fault, "Transfer-Encoding does not end in one chunked coding",
                          "RFC 9112 section 6.3", 0);
+    if (count == 1 && codings.len != last.len)
+        return malformed(fault, "an empty element in Transfer-Encoding", "RFC 9112 section 6.1", 0);
     if (count > 1)
         return refuse(fault, 501, "unknown_transfer_coding",
                       "a transfer coding other than chunked", "RFC 9112 section 6.1", 0);
@@ -490,6 +523,8 @@ static int read_response(struct vf_h1 *h1, uint32_t method, const char *data, si
     if ((rc = read_framing(head, h1->arena, fault)) < 0)
         return rc;
     read_connection(head, h1->arena);
+    if (head->status == 426) /* it must say what to upgrade to, RFC 9110 section 15.5.22 */
+        head->connection_upgrade = vf_fields_joined(&head->fields, VF_FIELD_UPGRADE, h1->arena);
     frame_response(head, method);
     prepare_body(h1);
     return 0;
@@ -510,25 +545,44 @@ int vf_h1_response(struct vf_h1 *h1, struct vf_arena *arena, const struct vf_h1_
 
 /* Bodies */
 
-static int chunked_body(struct vf_h1 *h1, const char *data, size_t len, size_t *used,
-                        struct vf_fault *fault)
+static int refuse_overhead(struct vf_fault *fault)
 {
-    h1->overhead_bytes += len; /* on_body starts anew */
+    return refuse(fault, 431, "trailers_too_large", "chunk extensions or trailers larger than allowed",
+                  "RFC 9112 section 7.1", 0);
+}
+
+/* Feeds `len` bytes, which hold at most one limit's worth of what is not content. */
+static int chunked_piece(struct vf_h1 *h1, const char *data, size_t len, size_t *used,
+                         struct vf_fault *fault)
+{
+    h1->content_end = NULL;
     llhttp_errno_t error = llhttp_execute(&h1->parser, data, len);
-    if (error == HPE_OK) {
-        *used = len;
-        if (h1->overhead_bytes > h1->limits.header_bytes + len)
-            return refuse(fault, 431, "trailers_too_large",
-                          "chunk extensions or trailers larger than allowed",
-                          "RFC 9112 section 7.1", 0);
-        return 0;
-    }
-    if (!h1->is_done)
+    *used = error == HPE_OK ? len : (size_t)(llhttp_get_error_pos(&h1->parser) - data);
+    if (error != HPE_OK && !h1->is_done)
         return refuse_by_llhttp(h1, data, fault);
-    *used = (size_t)(llhttp_get_error_pos(&h1->parser) - data);
+    if (h1->content_end != NULL)
+        h1->overhead_bytes = (uint64_t)(data + *used - h1->content_end);
+    else
+        h1->overhead_bytes += *used;
+    if (h1->overhead_bytes > h1->limits.header_bytes)
+        return refuse_overhead(fault);
     if (h1->trailers.count > h1->limits.header_count)
         return refuse(fault, 431, "too_many_headers", "more trailer fields than allowed",
                       "RFC 6585 section 5", *used);
+    return 0;
+}
+
+static int chunked_body(struct vf_h1 *h1, const char *data, size_t len, size_t *used,
+                        struct vf_fault *fault)
+{
+    while (*used < len && !h1->is_done) {
+        uint64_t most = h1->parser.content_length + h1->limits.header_bytes;
+        size_t left = len - *used, taken = 0;
+        int rc = chunked_piece(h1, data + *used, left < most ? left : (size_t)most, &taken, fault);
+        *used += taken;
+        if (rc < 0)
+            return rc;
+    }
     return 0;
 }
 

@@ -34,6 +34,7 @@ struct vf_h1 {
     int failed;                /* UV_ENOMEM in a callback */
     uint64_t left;             /* VF_FRAMING_LENGTH: body bytes to come */
     uint64_t overhead_bytes;   /* chunk lines and trailers since the last body byte */
+    const char *content_end;   /* of the last slice in the bytes at hand, or NULL */
     struct vf_fields trailers; /* complete when is_done */
     void *owner;               /* of the body under way */
     void (*on_data)(void *owner, struct vf_str slice);
@@ -47,7 +48,11 @@ size_t vf_h1_head_len(const char *data, size_t len, size_t seen);
  * binary noise), so that they need not be waited for. */
 bool vf_h1_may_be_request(const char *data, size_t len);
 
-/* Reads a whole request head of `len` bytes (vf_h1_head_len) at `data`, memory of `arena`, into
+/* Returns the first carriage return in `data` that no line feed follows (and none can), or NULL. */
+const char *vf_h1_bare_cr(const char *data, size_t len);
+
+/* Reads a whole request head of `len` bytes (vf_h1_head_len) at `data`, memory of `arena` with
+ * a NUL behind it (tabs around values become spaces), into
  * *head and prepares `h1` for the body. Returns 0, or -1 with *fault filled, or UV_ENOMEM. */
 int vf_h1_request(struct vf_h1 *h1, struct vf_arena *arena, const struct vf_h1_limits *limits,
                   const char *data, size_t len, struct vf_head *head, struct vf_fault *fault);

@@ -58,6 +58,9 @@ static char *put_framing(char *at, const struct vf_head *head,
     case VF_H1_UPGRADE:
         at = put_field(at, VF_STR("Upgrade"), head->connection_upgrade);
         return put(at, VF_STR("Connection: Upgrade\r\n\r\n"));
+    case VF_H1_CLOSE_UPGRADE:
+        at = put_field(at, VF_STR("Upgrade"), head->connection_upgrade);
+        return put(at, VF_STR("Connection: close, Upgrade\r\n\r\n"));
     default:
         return put(at, VF_STR("\r\n"));
     }

@@ -44,18 +44,37 @@ void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str c
     vf_client_send_end(ex, NULL);
 }
 
-/* Browsers get HTML: Accept names text/html, and no kind of JSON before it. */
+/* The weight of a media range in thousandths (RFC 9110 section 12.4.2); 1000 without one. */
+static int weight_of(struct vf_str range)
+{
+    const char *q = memmem(range.data, range.len, ";q=", 3);
+    if (q == NULL)
+        q = memmem(range.data, range.len, "; q=", 4);
+    if (q == NULL)
+        return 1000;
+    q += q[1] == ' ' ? 4 : 3;
+    int weight = 0, unit = 1000;
+    for (; q < range.data + range.len && ((*q >= '0' && *q <= '9') || *q == '.'); q++)
+        if (*q != '.') {
+            weight += (*q - '0') * unit;
+            unit /= 10;
+        }
+    return weight;
+}
+
+/* Browsers get HTML: who asks for text/html, and not for JSON as much or more. */
 static bool wants_html(struct vf_exchange *ex)
 {
     struct vf_str accept = vf_fields_joined(&ex->request.fields, VF_FIELD_ACCEPT, &ex->arena), item;
+    int html = 0, json = 0;
     while (vf_str_next_item(&accept, &item)) {
         if (vf_str_starts(item, VF_STR("text/html")))
-            return true;
-        if (vf_str_starts(item, VF_STR("application/json")) ||
-            vf_str_starts(item, VF_STR("application/problem+json")))
-            return false;
+            html = weight_of(item);
+        else if (vf_str_starts(item, VF_STR("application/json")) ||
+                 vf_str_starts(item, VF_STR("application/problem+json")))
+            json = weight_of(item);
     }
-    return false;
+    return html > json;
 }
 
 struct text {

@@ -14,7 +14,7 @@
 enum {
     READS_PER_EVENT = 8,     /* then others get their turn */
     EXCHANGES_PER_EVENT = 32, /* of one connection's pipeline */
-    DISCARD_BYTES = 64 * 1024, /* of a request body nobody wants, to keep the connection */
+    DISCARD_BYTES = 64 * 1024, /* of request content nobody wants, to keep the connection */
     LINGER_MS = 2000,        /* how long a closed connection is listened to (RFC 9112 section 9.6) */
     SPARE_CONNECTIONS = 64,
     FIRST_INPUT_BYTES = 2048
@@ -129,8 +129,7 @@ struct vf_str vf_downstream_peer_text(struct vf_downstream *client)
 static void end_connection(struct vf_downstream *client)
 {
     client->closing = true;
-    if (client->input_len == 0 && !client->stream.readable && client->discard_left == 0 &&
-        client->saw_eof) {
+    if (client->input_len == 0 && !client->stream.readable && client->saw_eof) {
         vf_stream_flush(&client->stream);
         if (!client->is_dead && vf_stream_pending(&client->stream) == 0)
             close_now(client, false);
@@ -138,7 +137,6 @@ static void end_connection(struct vf_downstream *client)
     }
     drop_input(client);
     client->lingering = true;
-    client->discard_left = 0;
     vf_stream_shutdown(&client->stream);
     if (client->is_dead)
         return;
@@ -202,8 +200,6 @@ static void on_timer(struct vf_timer *timer)
         close_now(client, false);
     else if (client->closing && ex == NULL)
         close_now(client, true); /* an answer that the client does not take */
-    else if (ex == NULL && client->discard_left > 0)
-        close_now(client, false);
     else if (ex == NULL && client->input_len > 0)
         answer_timeout(client);
     else if (ex == NULL)
@@ -363,7 +359,12 @@ static bool may_grow(struct vf_downstream *client, const char *data, size_t len)
                                             : "the header section is larger than allowed",
                                   long_line ? "RFC 9110 section 15.5.15" : "RFC 6585 section 5", len};
     } else if (vf_h1_may_be_request(data, len)) {
-        return true;
+        const char *cr = vf_h1_bare_cr(data, len);
+        if (cr == NULL)
+            return true;
+        fault.rule = "a carriage return that does not end a line";
+        fault.section = "RFC 9112 section 2.2";
+        fault.offset = (size_t)(cr - data);
     }
     if (begin_exchange(client))
         refuse(client, &fault);
@@ -463,15 +464,6 @@ static size_t read_body(struct vf_downstream *client, const char *data, size_t l
     return used;
 }
 
-static size_t discard(struct vf_downstream *client, size_t len)
-{
-    size_t used = len < client->discard_left ? len : (size_t)client->discard_left;
-    client->discard_left -= used;
-    if (client->discard_left == 0)
-        set_timer(client, policy_of(client)->value[VF_POLICY_CLIENT_IDLE_MS]);
-    return used;
-}
-
 /* One step of the connection's machine on `len` > 0 bytes. Returns how many were used; 0 when it
  * needs more bytes, has to wait, or the connection ended. */
 static size_t step(struct vf_downstream *client, const char *data, size_t len)
@@ -481,8 +473,6 @@ static size_t step(struct vf_downstream *client, const char *data, size_t len)
         return len;
     if (client->expects_proxy_header)
         return read_proxy_header(client, data, len);
-    if (client->discard_left > 0)
-        return discard(client, len);
     if (ex == NULL)
         return read_head(client, data, len);
     if (ex->is_tunnel) {
@@ -530,6 +520,17 @@ static bool may_read(const struct vf_downstream *client)
     return false;
 }
 
+/* End of file within the content: the request is incomplete (RFC 9112 section 8). */
+static void refuse_cut_request(struct vf_downstream *client)
+{
+    struct vf_fault fault = {400, "incomplete_request", "the connection ended within the content",
+                             "RFC 9112 section 8", 0};
+    if (client->ex->head_sent)
+        vf_downstream_close(client, "client_closed");
+    else
+        refuse(client, &fault);
+}
+
 static void on_end(struct vf_downstream *client)
 {
     struct vf_exchange *ex = client->ex;
@@ -539,7 +540,7 @@ static void on_end(struct vf_downstream *client)
     else if (ex->is_tunnel)
         vf_exchange_on_request_end(ex);
     else if (ex->request_state == VF_FLOW_BODY)
-        vf_downstream_close(client, "client_closed");
+        refuse_cut_request(client);
     else
         ex->close_client = true;
 }
@@ -634,11 +635,15 @@ bool vf_client_is_blocked(const struct vf_exchange *ex)
     return ex->client != NULL && ex->client->stream.blocked;
 }
 
-/* A request body that nobody reads any more may be read past, if it is short and will come. */
-static bool can_discard(const struct vf_exchange *ex)
+/* Content that is still to come although the answer begins: the backend goes on reading it, or it
+ * is short enough to be read past. A client that waits for 100 Continue may not send it at all. */
+static bool takes_the_rest(const struct vf_exchange *ex)
 {
-    return ex->request_state == VF_FLOW_BODY && ex->request.framing == VF_FRAMING_LENGTH &&
-           !ex->request.expects_continue && ex->request_parser.left <= DISCARD_BYTES;
+    if (ex->request_state != VF_FLOW_BODY || ex->request.expects_continue)
+        return false;
+    if (!ex->is_local)
+        return ex->upstream != NULL && ex->response.keep_alive;
+    return ex->request.framing == VF_FRAMING_CHUNKED || ex->request_parser.left <= DISCARD_BYTES;
 }
 
 static bool persists(const struct vf_exchange *ex)
@@ -646,7 +651,7 @@ static bool persists(const struct vf_exchange *ex)
     const struct vf_downstream *client = ex->client;
     return ex->request.keep_alive && !ex->close_client && !client->closing &&
            !client->acceptor->is_gone && !client->proxy->draining && !client->saw_eof &&
-           (ex->request_state == VF_FLOW_DONE || can_discard(ex));
+           (ex->request_state == VF_FLOW_DONE || takes_the_rest(ex));
 }
 
 /* How the end of the answer is shown to the client (RFC 9112 section 6). */
@@ -696,6 +701,8 @@ void vf_client_send_head(struct vf_exchange *ex)
         } else if (ex->request.version_minor == 0) {
             lines.connection = VF_H1_KEEP_ALIVE;
         }
+        if (ex->response.status == 426 && ex->response.connection_upgrade.len > 0)
+            lines.connection = ex->close_client ? VF_H1_CLOSE_UPGRADE : VF_H1_UPGRADE;
     }
     send_text(ex, vf_h1_write_response(&ex->arena, &ex->response, &lines));
 }
@@ -722,8 +729,6 @@ static void finish(struct vf_downstream *client, struct vf_exchange *ex)
     bool close_client = ex->close_client;
     bool complete = ex->request_state == VF_FLOW_DONE;
     bool expects_more = ex->request.keep_alive && !client->saw_eof && !ex->is_tunnel;
-    if (!complete && !close_client)
-        client->discard_left = ex->request_parser.left;
     client->ex = NULL;
     vf_exchange_free(ex);
     if (client->is_dead)
@@ -737,8 +742,7 @@ static void finish(struct vf_downstream *client, struct vf_exchange *ex)
         end_connection(client);
         return;
     }
-    set_timer(client, policy_of(client)->value[client->discard_left > 0 ? VF_POLICY_CLIENT_BODY_MS
-                                                                        : VF_POLICY_CLIENT_IDLE_MS]);
+    set_timer(client, policy_of(client)->value[VF_POLICY_CLIENT_IDLE_MS]);
     if (client->in_feed)
         return;
     if (client->input_len > 0)
@@ -756,7 +760,27 @@ void vf_client_send_end(struct vf_exchange *ex, const struct vf_fields *trailers
     }
     if (ex->chunk_answer)
         vf_stream_add(&client->stream, vf_h1_write_last_chunk(&ex->arena, trailers));
+    if (ex->request_state == VF_FLOW_BODY && !ex->close_client && !ex->is_tunnel) {
+        ex->answer_ended = true; /* the rest of the request is awaited: vf_client_finish */
+        set_timer(client, policy_of(client)->value[VF_POLICY_CLIENT_BODY_MS]);
+        return;
+    }
     finish(client, ex);
+}
+
+void vf_client_finish(struct vf_exchange *ex)
+{
+    finish(ex->client, ex);
+}
+
+bool vf_client_discard(struct vf_exchange *ex, size_t len)
+{
+    ex->discarded_bytes += len;
+    if (ex->discarded_bytes <= DISCARD_BYTES)
+        return true;
+    ex->close_client = true;
+    finish(ex->client, ex);
+    return false;
 }
 
 void vf_client_abort(struct vf_exchange *ex)
@@ -764,7 +788,8 @@ void vf_client_abort(struct vf_exchange *ex)
     struct vf_downstream *client = ex->client;
     if (client != NULL) {
         /* without chunks or a length only a reset tells that the answer is not complete */
-        bool reset = !ex->chunk_answer && ex->response.framing != VF_FRAMING_LENGTH;
+        bool reset = !ex->chunk_answer && !ex->answer_ended &&
+                     ex->response.framing != VF_FRAMING_LENGTH;
         client->ex = NULL;
         vf_stream_flush(&client->stream);
         close_now(client, reset);

@@ -26,7 +26,6 @@ struct vf_downstream {
     uint32_t input_seen;          /* bytes of it that were searched for the end of a head */
     uint32_t n_requests;
     uint32_t listener_slot;       /* of the state area, as it was when accepted */
-    uint64_t discard_left;        /* request body bytes that are still read and dropped */
     uint64_t stall_mark;          /* bytes_out when the timer last looked at a blocked client */
     struct vf_snap_address peer;  /* of the client, or what the PROXY header says */
     char peer_text[46];           /* peer's IP; empty: not made yet */
@@ -53,9 +52,14 @@ void vf_client_send_interim(struct vf_exchange *ex);
 void vf_client_send_head(struct vf_exchange *ex);
 /* Sends content; the slice is borrowed until the end of the event. */
 void vf_client_send_data(struct vf_exchange *ex, struct vf_str slice);
-/* The answer is complete. `trailers` may be NULL. Ends the exchange if the request is complete, and
- * frees it. */
+/* The answer is complete. `trailers` may be NULL. Ends the exchange, and frees it; but if the rest of
+ * the request is still awaited sets ex->answer_ended, and vf_client_finish follows. */
 void vf_client_send_end(struct vf_exchange *ex, const struct vf_fields *trailers);
+/* After answer_ended: the request is complete now. Frees the exchange. */
+void vf_client_finish(struct vf_exchange *ex);
+/* After answer_ended: `len` bytes of content were dropped. Returns false when that was too much: the
+ * connection ends, the exchange is freed. */
+bool vf_client_discard(struct vf_exchange *ex, size_t len);
 /* The answer cannot be completed: closes so that the client notices. Frees the exchange. */
 void vf_client_abort(struct vf_exchange *ex);
 /* The exchange takes request body bytes again. */

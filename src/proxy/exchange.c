@@ -300,6 +300,13 @@ static bool read_target(struct vf_exchange *ex)
         refuse_target(ex, rc, offset);
         return false;
     }
+    if (ex->target.form == VF_TARGET_ABSOLUTE && !vf_str_ieq(ex->target.scheme, VF_STR("http")) &&
+        !vf_str_ieq(ex->target.scheme, VF_STR("https"))) {
+        struct vf_fault fault = {400, "target_scheme", "the target is neither http nor https",
+                                 "RFC 9110 section 4.2", 0};
+        vf_exchange_on_fault(ex, &fault);
+        return false;
+    }
     ex->host = ex->target.authority.len > 0 ? ex->target.authority : ex->request.host;
     if (ex->target.form == VF_TARGET_AUTHORITY)
         return true;
@@ -501,10 +508,8 @@ void vf_exchange_on_request(struct vf_exchange *ex)
 
 bool vf_exchange_wants_body(const struct vf_exchange *ex)
 {
-    if (ex->proxy->has_handler)
-        return true;
-    if (ex->response_state >= VF_FLOW_DONE && !ex->is_tunnel)
-        return true; /* nobody wants it any more: it is dropped */
+    if (ex->proxy->has_handler || (ex->answer_ended && ex->upstream == NULL))
+        return true; /* collected, or dropped */
     return ex->upstream != NULL && !vf_upstream_is_blocked(ex);
 }
 
@@ -571,12 +576,15 @@ void vf_exchange_on_request_data(struct vf_exchange *ex, struct vf_str slice)
         refuse_large_body(ex);
         return;
     }
-    if (ex->proxy->has_handler) {
+    if (ex->proxy->has_handler && !ex->answer_ended) {
         collect(ex, slice);
         return;
     }
-    if (ex->upstream == NULL)
+    if (ex->upstream == NULL) {
+        if (ex->answer_ended)
+            vf_client_discard(ex, slice.len);
         return;
+    }
     if (!ex->is_tunnel)
         keep_for_replay(ex, slice);
     vf_upstream_send_data(ex, slice);
@@ -592,7 +600,7 @@ static void end_tunnel_if_over(struct vf_exchange *ex)
 
 void vf_exchange_on_request_end(struct vf_exchange *ex)
 {
-    if (ex->proxy->has_handler) {
+    if (ex->proxy->has_handler && !ex->answer_ended) {
         hand_over(ex);
         return;
     }
@@ -604,6 +612,11 @@ void vf_exchange_on_request_end(struct vf_exchange *ex)
     }
     if (ex->upstream != NULL)
         vf_upstream_send_end(ex, &ex->request_parser.trailers);
+    if (!ex->answer_ended)
+        return;
+    if (ex->upstream != NULL)
+        vf_upstream_finish(ex);
+    vf_client_finish(ex);
 }
 
 void vf_exchange_on_client_timeout(struct vf_exchange *ex)
@@ -766,6 +779,11 @@ static const char *failure_reason(enum vf_upstream_failure failure)
 void vf_exchange_on_upstream_failed(struct vf_exchange *ex, enum vf_upstream_failure failure,
                                     const struct vf_fault *fault)
 {
+    if (ex->answer_ended) {
+        vf_account_leave_backend(ex);
+        vf_client_resume(ex); /* the rest of the request is dropped */
+        return;
+    }
     bool connect = failure == VF_UPSTREAM_CONNECT || failure == VF_UPSTREAM_CONNECT_TIMEOUT;
     if (failure == VF_UPSTREAM_CLOSED && !ex->head_sent && try_again(ex))
         return;

@@ -69,6 +69,7 @@ struct vf_exchange {
 
     enum vf_flow_state request_state, response_state;
     bool head_sent;        /* a final answer's head has left: no other answer is possible */
+    bool answer_ended;     /* the answer is complete, the rest of the request is awaited */
     bool is_local;         /* the answer is our own */
     bool is_tunnel;        /* 101: both sides are bytes now */
     bool close_client;     /* Connection: close in the answer, and close behind it */
@@ -91,6 +92,7 @@ struct vf_exchange {
     const char *reason; /* stable reason code of an answer of our own, or why it failed; or NULL */
 
     uint64_t start_ns, connect_ns, connected_ns, sent_ns, first_byte_ns;
+    uint64_t discarded_bytes;     /* content that came after a complete answer */
     uint64_t bytes_in, bytes_out; /* content, both heads excluded */
 };
 

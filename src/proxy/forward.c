@@ -212,8 +212,10 @@ static void lower_max_forwards(struct vf_exchange *ex, struct vf_fields *fields)
     const struct vf_field *field = vf_fields_get(fields, VF_FIELD_MAX_FORWARDS);
     bool counts =
         ex->request.method == VF_METHOD_TRACE || ex->request.method == VF_METHOD_OPTIONS;
-    if (field == NULL || !counts || !vf_str_to_u64(field->value, &hops) || hops == 0)
+    if (field == NULL || !counts || vf_str_eq(field->value, VF_STR("0")))
         return;
+    if (!vf_str_to_u64(field->value, &hops) || hops == 0)
+        hops = UINT8_MAX; /* more than any path has */
     char *text = vf_arena_alloc(&ex->arena, 20);
     drop(fields, VF_FIELD_MAX_FORWARDS);
     if (text != NULL)

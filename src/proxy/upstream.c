@@ -158,10 +158,8 @@ void vf_upstream_abandon(struct vf_exchange *ex)
 static bool is_reusable(const struct vf_upstream *up, size_t stray)
 {
     const struct vf_exchange *ex = up->ex;
-    return stray == 0 && ex->response.keep_alive && ex->request_state == VF_FLOW_DONE &&
-           ex->response.framing != VF_FRAMING_CLOSE && !up->stream.hung_up && !up->write_failed &&
-           ex->pool->proxy_protocol == 0 && vf_stream_pending(&up->stream) == 0 &&
-           !up->proxy->draining;
+    return stray == 0 && ex->response.keep_alive && ex->response.framing != VF_FRAMING_CLOSE && !up->stream.hung_up && !up->write_failed &&
+           ex->pool->proxy_protocol == 0 && !up->proxy->draining;
 }
 
 /* The answer is complete; `stray` bytes came behind it. */
@@ -175,12 +173,33 @@ static void complete(struct vf_upstream *up, size_t stray)
                     "backend_slot=%u bytes=%zu section=%s", up->peer->slot,
                     stray, "RFC 9112 section 9.2");
     }
+    if (reusable && up->ex->request_state == VF_FLOW_BODY && !up->ex->close_client) {
+        vf_exchange_on_response_end(up->ex); /* it goes on reading: vf_upstream_finish */
+        return;
+    }
+    reusable = reusable && up->ex->request_state == VF_FLOW_DONE &&
+               vf_stream_pending(&up->stream) == 0;
     struct vf_exchange *ex = detach(up);
     if (reusable)
         vf_upstream_keep(up, idle_ms);
     else
         vf_upstream_close(up);
     vf_exchange_on_response_end(ex);
+}
+
+void vf_upstream_finish(struct vf_exchange *ex)
+{
+    struct vf_upstream *up = ex->upstream;
+    uint64_t idle_ms = vf_policy_get(ex->policy, VF_POLICY_UPSTREAM_IDLE_MS);
+    vf_stream_flush(&up->stream);
+    if (up->is_dead || up->ex != ex)
+        return;
+    bool reusable = is_reusable(up, 0) && vf_stream_pending(&up->stream) == 0;
+    detach(up);
+    if (reusable)
+        vf_upstream_keep(up, idle_ms);
+    else
+        vf_upstream_close(up);
 }
 
 static void on_data(void *owner, struct vf_str slice)
@@ -243,11 +262,25 @@ static bool may_grow(struct vf_upstream *up, const char *data, size_t len)
     return false;
 }
 
+static bool head_fits(struct vf_upstream *up, size_t head_len)
+{
+    struct vf_fault fault = {502, "malformed_response", "the header section is larger than allowed",
+                             "RFC 6585 section 5", head_len};
+    if (head_len <= vf_proxy_head_limits(up->ex->snapshot, up->ex->listener).header_bytes)
+        return true;
+    fail(up, VF_UPSTREAM_MALFORMED, &fault);
+    return false;
+}
+
 /* Works on `len` bytes. Returns how many were used; less: an incomplete head, or the end. */
 static size_t feed(struct vf_upstream *up, const char *data, size_t len)
 {
     size_t used = 0;
     struct vf_exchange *ex = up->ex;
+    if (ex->answer_ended) { /* nothing more was asked for */
+        fail(up, VF_UPSTREAM_CUT, NULL);
+        return len;
+    }
     while (used < len && up->ex == ex && ex->response_state == VF_FLOW_HEAD) {
         size_t head_len = vf_h1_head_len(data + used, len - used, 0);
         if (head_len == 0) {
@@ -255,6 +288,8 @@ static size_t feed(struct vf_upstream *up, const char *data, size_t len)
                 ex->first_byte_ns = vf_proxy_now_ns(ex->proxy);
             return used;
         }
+        if (!head_fits(up, head_len))
+            return len;
         if (!read_head(up, data + used, head_len))
             return len;
         used += head_len;

@@ -38,6 +38,9 @@ void vf_upstream_send_head(struct vf_exchange *ex);
 void vf_upstream_send_data(struct vf_exchange *ex, struct vf_str slice);
 /* The request is complete. */
 void vf_upstream_send_end(struct vf_exchange *ex, const struct vf_fields *trailers);
+/* The answer had come before the request was complete (ex->answer_ended); now both are: keeps the
+ * connection, or closes it. */
+void vf_upstream_finish(struct vf_exchange *ex);
 /* The client sent end of file in a tunnel. */
 void vf_upstream_tunnel_end(struct vf_exchange *ex);
 
