@@ -31,7 +31,8 @@ function M.new(administrator, now)
     end
     local right = administrator:check(username, password)
     if right == nil then
-      return nil, problem.new("too_many_attempts", "Too many logins are under way.", { headers = { "Retry-After", "1" } })
+      return nil, problem.new("too_many_attempts", "Too many logins are under way.",
+        { headers = { "Retry-After", "1" } })
     end
     return right and { name = username, method = "basic", can = may_all } or nil
   end }

@@ -1,1 +1,178 @@
-return { start=function() end, traceback=debug.traceback, on_request=function() end, attach=function() end }
+--- The admin address: what src/control/admin.c calls. Each request runs as a coroutine, so handlers may
+-- wait; what comes back is answered through `native.respond`.
+--
+--   handle -> router -> authentication -> permission -> handler -> respond
+local ffi = require "ffi"
+local administrators = require "veloflux.admin.administrator"
+local auths = require "veloflux.admin.auth"
+local endpoints = require "veloflux.admin.endpoints"
+local json = require "veloflux.admin.json"
+local log = require "veloflux.admin.log"
+local problem = require "veloflux.admin.problem"
+local rates = require "veloflux.admin.rates"
+local routers = require "veloflux.admin.router"
+local status = require "veloflux.admin.status"
+local totals = require "veloflux.admin.totals"
+
+ffi.cdef [[
+uint64_t vf_clock_ns(void);
+const char *vf_version(void);
+]]
+
+local M = {}
+
+local native, state -- from C: respond, verify; and the state area
+local services      -- what control offers: current(), reload(callback)
+local admin         -- the record `admin` of the published conf, or nil
+local waiting = {}  -- token -> coroutine that waits for a verification
+local last_token = 0
+
+local function now() return tonumber(ffi.C.vf_clock_ns()) / 1e9 end
+
+--- Runs the current coroutine on; a fault in it was dealt with there.
+local function resume(thread, ...)
+  local ok, message = coroutine.resume(thread, ...)
+  if not ok then log.write("error", "admin.lua_error", { "err", debug.traceback(thread, message) }) end
+end
+
+--- Compares a password on a thread. Yields.
+local function verify(encoded, password)
+  last_token = last_token + 1
+  if not native.verify(last_token, encoded, password) then return nil end
+  waiting[last_token] = coroutine.running()
+  return coroutine.yield()
+end
+
+--- Reloads. Yields until it has ended.
+local function reload()
+  local thread, result = coroutine.running(), nil
+  local has_yielded = false
+  services.reload(function(outcome)
+    result = outcome
+    if has_yielded then resume(thread, outcome) end
+  end)
+  if result then return result end
+  has_yielded = true
+  return coroutine.yield()
+end
+
+--- The table of endpoints: plugins register theirs here.
+M.router = routers.new()
+local administrator = administrators.new(verify)
+--- The list of methods of authentication: plugins add theirs here.
+M.auth = auths.new(administrator, now)
+local context = { version = ffi.string(ffi.C.vf_version()), rates = rates.new(), now = now, reload = reload,
+  metrics_open = function() return admin ~= nil and admin.metrics_open end }
+endpoints.register(M.router, context)
+
+local SAFE = { GET = true, HEAD = true, OPTIONS = true }
+
+--- A browser sends credentials that it remembers with requests that other sites make it send: what
+-- changes something has to come from our own pages, or from no page.
+local function is_cross_origin(request)
+  local headers = request.headers
+  local site = headers["sec-fetch-site"]
+  if site and site ~= "same-origin" and site ~= "none" then return true end
+  local origin = headers.origin
+  return origin ~= nil and (origin:match "^https?://(.+)$" or ""):lower() ~= request.host:lower()
+end
+
+local function is_open(endpoint)
+  if type(endpoint.open) == "function" then return endpoint.open() end
+  return endpoint.open == true
+end
+
+--- Returns the result for a request: what the endpoint says, or a problem on the way to it. May yield.
+local function serve(request)
+  local endpoint, params = M.router:find(request.method, request.path)
+  if endpoint and is_open(endpoint) then
+    request.params = params
+    return endpoint.handler(request)
+  end
+  if not admin and not request.is_local then
+    return problem.new("unavailable", "There is no configuration yet.")
+  end
+  local identity, refused = M.auth:identify(request) -- before a stranger learns which paths there are
+  if not identity then return refused end
+  if not endpoint then return params end
+  if not SAFE[request.method] and is_cross_origin(request) then
+    return problem.new("cross_origin", "This request came from a page of another site.")
+  end
+  if not identity.can(endpoint.permission) then
+    return problem.new("forbidden", "This needs the permission " .. endpoint.permission .. ".")
+  end
+  request.params, request.identity = params, identity
+  return endpoint.handler(request)
+end
+
+local JSON_HEADERS = { "Content-Type", "application/json", "Cache-Control", "no-store",
+  "X-Content-Type-Options", "nosniff" }
+
+local function joined(first, second)
+  local all = {}
+  for i = 1, #first do all[i] = first[i] end
+  for i = 1, #(second or {}) do all[#all + 1] = second[i] end
+  return all
+end
+
+local function respond(id, request, result)
+  if result.code then return native.respond(id, problem.encode(result, request)) end
+  if result.json ~= nil then
+    local headers = joined(JSON_HEADERS, result.headers)
+    return native.respond(id, result.status or 200, headers, json.encode(result.json) .. "\n")
+  end
+  native.respond(id, result.status, result.headers or {}, result.body or "")
+end
+
+local function run(id, request)
+  local ok, result = xpcall(serve, debug.traceback, request)
+  if ok then
+    local encoded, message = pcall(respond, id, request, result)
+    if encoded then return end
+    result = message
+  end
+  log.write("error", "admin.lua_error", { "path", request.path, "request_id", request.request_id, "err", result })
+  respond(id, request, problem.new("internal_error", "The request could not be answered; the log says why."))
+end
+
+--- A request has arrived. Called by C.
+-- @param id number, for respond
+-- @param request table: method, path, query, host, headers, body, client, is_local, request_id
+function M.handle(id, request) resume(coroutine.create(run), id, request) end
+
+--- The client of a request is gone: its answer will be dropped. Called by C.
+function M.gone() end
+
+--- A comparison of `verify` has ended. Called by C.
+function M.verified(token, is_right)
+  local thread = waiting[token]
+  waiting[token] = nil
+  if thread then resume(thread, is_right) end
+end
+
+--- Takes a sample for the rates. Called by C every two seconds.
+function M.tick() context.rates:sample(now(), status.sample()) end
+
+--- A configuration is published. Called by C.
+-- @param snapshot pointer to struct vf_snapshot, valid until the next call
+function M.published(snapshot)
+  totals.open(state, snapshot)
+  local current = services.current()
+  if not current then return end
+  local node = current.model.node
+  admin = node.admin
+  M.auth.is_enabled = admin.auth.enabled
+  administrator:configure(admin.auth, node.data_dir)
+end
+
+--- Called by C once.
+-- @param functions respond(id, status, headers, body) and verify(token, encoded, password)
+-- @param state_pointer struct vf_state, as long as the process lives
+-- @param offered table or nil (veloflux.control): current() -> {model, version} and reload(callback)
+function M.start(functions, state_pointer, offered)
+  native, state = functions, state_pointer
+  services = offered or require "veloflux.control"
+  totals.open(state, nil)
+end
+
+return M

@@ -1,0 +1,127 @@
+--- The endpoints that the core serves itself. Open ones tell a stranger nothing but that we live.
+local embedded = require "veloflux.embedded"
+local health = require "veloflux.admin.health"
+local json = require "veloflux.admin.json"
+local metrics = require "veloflux.admin.metrics"
+local problem = require "veloflux.admin.problem"
+local prometheus = require "veloflux.admin.prometheus"
+local status = require "veloflux.admin.status"
+
+local M = {}
+
+local ASSETS = {
+  ["/assets/status.js"] = { "veloflux/admin/status.js", "text/javascript; charset=utf-8" },
+  ["/assets/status.css"] = { "veloflux/admin/status.css", "text/css; charset=utf-8" },
+}
+local PAGE_HEADERS = {
+  "Content-Type", "text/html; charset=utf-8",
+  "Cache-Control", "no-store",
+  "Vary", "Accept",
+  "Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    .. "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  "X-Content-Type-Options", "nosniff",
+  "X-Frame-Options", "DENY",
+  "Referrer-Policy", "no-referrer",
+}
+
+--- Browsers name text/html in Accept, and no kind of JSON before it.
+local function wants_html(request)
+  for item in (request.headers.accept or ""):gmatch "[^,]+" do
+    local kind = item:match "^%s*([^;%s]+)"
+    if kind == "text/html" then return true end
+    if kind and kind:find "^application/.*json$" then return false end
+  end
+  return false
+end
+
+local HTML_ESCAPES = { ["<"] = "\\u003c", [">"] = "\\u003e", ["&"] = "\\u0026" }
+
+--- The page carries its first data as a JSON block, which the policy does not execute.
+local function page(document)
+  local data = json.encode(document):gsub("[<>&]", HTML_ESCAPES)
+  local html = embedded.asset "veloflux/admin/status.html"
+  local before, after = html:match "^(.-)%${DATA}(.*)$"
+  return { status = 200, headers = PAGE_HEADERS, body = before .. data .. after }
+end
+
+local function register_assets(router)
+  for path, asset in pairs(ASSETS) do
+    router:register { method = "GET", path = path, open = true, handler = function()
+      return { status = 200, body = embedded.asset(asset[1]), headers = { "Content-Type", asset[2],
+        "Cache-Control", "no-cache", "X-Content-Type-Options", "nosniff" } }
+    end }
+  end
+end
+
+local function register_status(router, context)
+  local function full() return status.full(context.version, context.rates, context.now()) end
+  router:register { method = "GET", path = "/", permission = "status:read", handler = function(request)
+    if wants_html(request) then return page(full()) end
+    return { json = full(), headers = { "Vary", "Accept" } }
+  end }
+  router:register { method = "GET", path = "/api/status", permission = "status:read",
+    handler = function() return { json = full() } end }
+  router:register { method = "GET", path = "/api/status/health", permission = "status:read",
+    handler = function() return { json = health.document(context.version) } end }
+end
+
+local function register_health(router, context)
+  for _, path in ipairs { "/health", "/api/health" } do
+    router:register { method = "GET", path = path, open = true,
+      handler = function() return { json = health.document(context.version) } end }
+  end
+  router:register { method = "GET", path = "/ready", open = true, handler = function()
+    local is_ready, why = health.is_ready()
+    if is_ready then return { json = { status = "ready", ready = true } } end
+    return { status = 503, json = { status = "not ready", ready = false, reason = why },
+      headers = { "Retry-After", "1" } }
+  end }
+  router:register { method = "GET", path = "/api/version", open = true,
+    handler = function() return { json = { name = "VeloFlux", version = context.version } } end }
+end
+
+local function register_metrics(router, context)
+  local function answer()
+    return { status = 200, headers = { "Content-Type", prometheus.CONTENT_TYPE, "Cache-Control", "no-store" },
+      body = metrics.text(context.version) }
+  end
+  router:register { method = "GET", path = "/metrics", permission = "metrics:read", handler = answer,
+    open = function() return context.metrics_open() end }
+  router:register { method = "GET", path = "/api/metrics/prometheus", permission = "metrics:read", handler = answer }
+end
+
+--- Problems of the conf as members of `errors`; pointers are paths of the file.
+local function errors_of(result)
+  local errors = {}
+  for i, line in ipairs(result.lines or {}) do
+    local found = result.problems and result.problems[i] or {}
+    errors[i] = { pointer = found.path or "", detail = line }
+  end
+  return errors
+end
+
+local function register_reload(router, context)
+  router:register { method = "POST", path = "/api/reload", permission = "system:reload", handler = function()
+    local result = context.reload()
+    if result.ok then
+      return { json = { status = "reloaded", version = result.version, changes = result.diff, summary = result.summary,
+        laggards = result.laggards or 0 } }
+    end
+    local errors = errors_of(result)
+    local first = errors[1] and errors[1].detail or "The configuration was refused."
+    return problem.new("config_rejected", first, { errors = errors, members = { version = result.version } })
+  end }
+end
+
+--- Registers all of them.
+-- @param context table: version, rates, now() -> seconds, metrics_open() -> boolean, and reload(), which
+-- yields until the reload has ended and returns its result (control/init.lua)
+function M.register(router, context)
+  register_status(router, context)
+  register_health(router, context)
+  register_metrics(router, context)
+  register_reload(router, context)
+  register_assets(router)
+end
+
+return M
