@@ -328,6 +328,7 @@ static bool answer_for_ourselves(struct vf_exchange *ex)
     uint32_t method = ex->request.method;
     const struct vf_field *hops = vf_fields_get(&ex->request.fields, VF_FIELD_MAX_FORWARDS);
     if (method == VF_METHOD_CONNECT) {
+        ex->close_client = true; /* what follows was meant for a tunnel */
         vf_exchange_problem(ex, 501, "connect_not_supported", "CONNECT is not supported here.");
         return true;
     }
