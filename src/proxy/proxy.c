@@ -55,10 +55,15 @@ static const struct vf_snap_listener *find_acceptable(const struct vf_proxy *pro
 {
     const struct vf_snap_listener *listener =
         vf_proxy_find_listener(proxy->snapshot, vf_str_from(name));
-    if (listener == NULL && proxy->has_handler &&
-        vf_snap_count(proxy->snapshot, VF_SNAP_LISTENERS) > 0)
-        listener = vf_snap_listener(proxy->snapshot, 0);
-    return listener;
+    if (listener != NULL || !proxy->has_handler)
+        return listener;
+    uint32_t n = vf_snap_count(proxy->snapshot, VF_SNAP_LISTENERS);
+    for (uint32_t i = 0; i < n; i++) {
+        listener = vf_snap_listener(proxy->snapshot, i);
+        if (listener->kind == VF_LISTENER_ADMIN)
+            return listener;
+    }
+    return listener; /* any, or NULL */
 }
 
 struct vf_h1_limits vf_proxy_head_limits(const struct vf_snapshot *snapshot,

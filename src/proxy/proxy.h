@@ -42,7 +42,7 @@ void vf_proxy_publish(struct vf_proxy *proxy, struct vf_snapshot *snapshot);
 
 /* Starts accepting on the listening socket `fd`, which the proxy owns from here on, as the listener
  * called `listener` of the published snapshot. With a handler any name does: a unix socket, whose
- * peers have the address family NONE, goes by the limits of the first listener. Returns 0 or UV_E*
+ * peers have the address family NONE, goes by the limits of the admin listener. Returns 0 or UV_E*
  * (fd is closed then). */
 int vf_proxy_listen(struct vf_proxy *proxy, struct vf_str listener, int fd);
 

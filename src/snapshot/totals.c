@@ -75,12 +75,14 @@ void vf_totals_numbers(const struct vf_snapshot *snapshot, struct vf_totals_numb
 static void add_process(struct vf_totals_node *out, const struct vf_state_block *block)
 {
     const struct vf_state_process *process = &block->process;
+    if (block->kind != VF_PROCESS_WORKER)
+        return;
     out->connections += vf_count_get(&process->connections);
     out->exchanges += vf_count_get(&process->exchanges);
     out->tunnels += vf_count_get(&process->tunnels);
     out->upstream_connections += vf_count_get(&process->upstream_connections);
     out->buffered_bytes += vf_count_get(&process->buffered_bytes);
-    if (block->kind != VF_PROCESS_WORKER || atomic_load(&process->draining) != 0)
+    if (atomic_load(&process->draining) != 0)
         return;
     out->n_workers++;
     out->n_ready += atomic_load(&process->running_version) != 0;
@@ -107,8 +109,9 @@ void vf_totals_node(const struct vf_state *state, struct vf_totals_node *out)
     out->n_blocks = used_blocks(state);
     for (uint32_t i = 0; i < out->n_blocks; i++) {
         const struct vf_state_block *block = &state->blocks[i];
-        add_words((uint64_t *)&out->counts, (const vf_count *)&block->totals,
-                  WORDS(out->counts));
+        if (block->kind != VF_PROCESS_CONTROL) /* whose connections are not traffic */
+            add_words((uint64_t *)&out->counts, (const vf_count *)&block->totals,
+                      WORDS(out->counts));
         if (is_leased(block))
             add_process(out, block);
     }

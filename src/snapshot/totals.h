@@ -25,12 +25,12 @@ struct vf_totals_counts { /* struct vf_state_totals, summed */
 };
 
 struct vf_totals_node {
-    struct vf_totals_counts counts;
+    struct vf_totals_counts counts; /* without those of control: the admin address is not traffic */
     uint64_t version;          /* published */
     uint64_t started_wall_ms, uptime_ms, wall_ms;
     uint64_t config_wall_ms;   /* of the last reload, 0: never */
     uint64_t restarts[3];      /* by enum vf_process_kind */
-    uint64_t connections, exchanges, tunnels, upstream_connections, buffered_bytes;
+    uint64_t connections, exchanges, tunnels, upstream_connections, buffered_bytes; /* of workers */
     uint32_t generation;
     uint32_t is_stopping, config_ok;
     uint32_t n_workers;        /* leased, not draining */

@@ -90,22 +90,38 @@ local function register_metrics(router, context)
   router:register { method = "GET", path = "/api/metrics/prometheus", permission = "metrics:read", handler = answer }
 end
 
---- Problems of the conf as members of `errors`; pointers are paths of the file.
+--- Problems of the conf as members of `errors`: pointers are paths of the file, `detail` is the whole
+-- line, and its parts stand beside it.
 local function errors_of(result)
   local errors = {}
   for i, line in ipairs(result.lines or {}) do
     local found = result.problems and result.problems[i] or {}
-    errors[i] = { pointer = found.path or "", detail = line }
+    errors[i] = { pointer = found.path or "", detail = line, file = found.file, line = found.line,
+      path = found.path, message = found.message }
   end
   return errors
+end
+
+--- The difference of two models (model.diff) with its empty lists marked as lists.
+local function diff_of(diff)
+  local marked = {}
+  for kind, changes in pairs(diff or {}) do
+    if kind == "node" then
+      marked.node = json.list(changes)
+    else
+      marked[kind] = { added = json.list(changes.added), changed = json.list(changes.changed),
+        removed = json.list(changes.removed) }
+    end
+  end
+  return marked
 end
 
 local function register_reload(router, context)
   router:register { method = "POST", path = "/api/reload", permission = "system:reload", handler = function()
     local result = context.reload()
     if result.ok then
-      return { json = { status = "reloaded", version = result.version, changes = result.diff, summary = result.summary,
-        laggards = result.laggards or 0 } }
+      return { json = { status = "reloaded", version = result.version, changes = result.summary,
+        diff = diff_of(result.diff), warnings = json.list(result.warnings), laggards = result.laggards or 0 } }
     end
     local errors = errors_of(result)
     local first = errors[1] and errors[1].detail or "The configuration was refused."
