@@ -127,10 +127,17 @@ static int join_paths(const glob_t *found, char *out, size_t room)
     return (int)used;
 }
 
+/* A folder that is not there has no matches; one that cannot be read is an error. */
+static int on_glob_error(const char *path, int error)
+{
+    (void)path;
+    return error != ENOENT && error != ENOTDIR;
+}
+
 int vf_file_glob(const char *pattern, char *out, size_t room)
 {
     glob_t found;
-    int rc = glob(pattern, GLOB_ERR, NULL, &found);
+    int rc = glob(pattern, 0, on_glob_error, &found);
     if (rc == GLOB_NOMATCH)
         return 0;
     if (rc != 0)

@@ -29,13 +29,13 @@ end
 
 --- Reads one text as `compiled`; notes what is wrong with it.
 function Loader:read(compiled, text, name, dir)
+  self.files[#self.files + 1] = name
   local doc, problem = document.parse(text, name)
   if not doc then
     table.insert(self.problems, problem)
     return nil
   end
   self.documents[name] = doc
-  self.files[#self.files + 1] = name
   self.reader:open(doc, dir)
   if self.reader:is_null(0) then return compiled.from_default {} end
   return compiled.read(self.reader, 0)

@@ -53,20 +53,22 @@ local function check_list(where, index, attr, list, count)
   return list
 end
 
---- Notes elements that occur twice (strings and numbers only).
-local function note_repeated(where, nodes, depth, seen, value, index, position)
-  if seen[value] == nil then
-    seen[value] = position
+--- Notes an element that occurs twice: `seen` has the lines of the earlier ones by their key.
+local function note_repeated(where, seen, key, index)
+  if key == nil then return end
+  if seen[key] == nil then
+    seen[key] = where.nodes[index].line
   else
-    where.path[depth] = position
-    where:fail(index, "already given as element %d, on line %d", seen[value], nodes[index].line)
+    where:fail(index, "%s is already given, on line %d", key, seen[key])
   end
 end
+
+local function itself(value) return value end
 
 function M.list(attr, compile)
   local element = compile(attr.elements)
   local read_element, encode_element = element.read, element.encode
-  local is_unique = attr.unique or attr.type == "set"
+  local key_of = attr.unique_by or (attr.unique or attr.type == "set") and itself
   local function read(where, index)
     local nodes = where.nodes
     local node = nodes[index]
@@ -75,14 +77,17 @@ function M.list(attr, compile)
     end
     local list, size, position = {}, 0, 0
     local depth, path = where.depth + 1, where.path
-    local seen = is_unique and {}
+    local seen = key_of and {}
     where.depth = depth
     local at = node.first
     while at ~= 0 do
       path[depth] = position
       local value = read_element(where, at)
       if value ~= nil then
-        if seen then note_repeated(where, nodes, depth, seen, value, at, position) end
+        if seen then
+          path[depth] = position -- its own reader went deeper
+          note_repeated(where, seen, key_of(value), at)
+        end
         size = size + 1
         list[size] = value
       end

@@ -9,7 +9,8 @@
 --   one_of, match, len_min, len_max, between, gt, min, max       what values are allowed
 --   off, words        besides: `off` (math.huge) and words that stay as they are
 --   expects           what a message says was expected, instead of the type's own words
---   elements          of a list; unique: no two are equal
+--   elements          of a list; unique: no two are equal; unique_by: function(element) -> key, of which
+--                     no two are equal
 --   keys, values      of a map
 --   fields            of a record: { { name = definition }, ... } or { name = definition }
 --   entity_checks     of a record: { { mutually_exclusive = {...} }, { only_one_of = {...} } }

@@ -10,7 +10,8 @@ describe("durations", function()
   end)
 
   it("reads nothing else", function()
-    for _, text in ipairs { "", "10", "s", "10 s", "-1s", "1x", "10parsecs", "1s ", "off", "1e3s", "99999999999999d" } do
+    for _, text in ipairs { "", "10", "s", "10 s", "-1s", "1x", "10parsecs", "1s ", "off", "1e3s",
+      "99999999999999d" } do
       assert.is_nil(duration.parse(text), text)
     end
   end)

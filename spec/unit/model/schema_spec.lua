@@ -147,18 +147,19 @@ describe("lists, maps and shapes", function()
   it("note what is wrong with which", function()
     local list = s.list { elements = s.integer {}, unique = true, len_min = 1, len_max = 3 }
     local _, lines = read({ { f = list } }, "f:\n  - 1\n  - x\n  - 1\n")
-    assert.same({ '3 f[1]: expected an integer, got "x"', "4 f[2]: already given as element 0, on line 4" }, lines)
+    assert.same({ '3 f[1]: expected an integer, got "x"', "4 f[2]: 1 is already given, on line 2" }, lines)
     assert.equal("expected 1 to 3 elements, got 0", message(list, "[]"))
     assert.equal('expected a list, got "x"', message(list, "x"))
     assert.equal("expected a map, got a list", message(s.map { values = s.string {} }, "[]"))
-    _, lines = read({ { f = s.map { keys = s.string { match = "^%l$", expects = "a letter" }, values = s.integer {} } } },
-      "f: { a: 1, bb: 2, c: x, a: 3 }\n")
-    assert.same({ '1 f.bb: expected a letter, got "bb"', '1 f.c: expected an integer, got "x"', "1 f.a: duplicate key" },
-      lines)
+    local map = s.map { keys = s.string { match = "^%l$", expects = "a letter" }, values = s.integer {} }
+    _, lines = read({ { f = map } }, "f: { a: 1, bb: 2, c: x, a: 3 }\n")
+    assert.same({ '1 f.bb: expected a letter, got "bb"', '1 f.c: expected an integer, got "x"',
+      "1 f.a: duplicate key" }, lines)
   end)
 
   it("choose by the form of the value", function()
-    local shape = s.shape { default = false, scalar = s.boolean {}, map = s.record { fields = { { a = s.integer {} } } } }
+    local map = s.record { fields = { { a = s.integer {} } } }
+    local shape = s.shape { default = false, scalar = s.boolean {}, map = map }
     assert.is_true(value(shape, "true"))
     assert.equal(3, value(shape, "{a: 3}").a)
     assert.equal("expected true or false or a map, got a list", message(shape, "[]"))
@@ -182,7 +183,8 @@ describe("encoding", function()
       .. "secret: ${S}\n", { A = "1", S = "hunter2" })
     local text = s.encode(compiled, record)
     assert.equal('{"a":"1$${B} \\" é","l":["1k","off","3"],"m":{"x":2,"y":1},"secret":"${S}","z":"90s"}', text)
-    local again = assert(s.read(compiled, document.parse(text, "j"), function(name) return name == "S" and "hunter2" end))
+    local function env(name) return name == "S" and "hunter2" end
+    local again = assert(s.read(compiled, document.parse(text, "j"), env))
     assert.equal('1${B} " é', again.a)
     assert.equal("hunter2", again.secret)
     assert.equal(text, s.encode(compiled, again))

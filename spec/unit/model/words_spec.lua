@@ -29,8 +29,8 @@ describe("references to the environment", function()
   local function get(name) return env[name] end
 
   it("expands", function()
-    local cases = { ["${A}"] = "1", ["x${A}y${A}"] = "x1y1", ["${B:-2}"] = "2", ["${EMPTY:-3}"] = "3", ["${EMPTY}"] = "",
-      ["${B:-}"] = "", ["${B:-${A}}"] = "1", ["plain $5 {x}"] = "plain $5 {x}", ["$${A}"] = "${A}",
+    local cases = { ["${A}"] = "1", ["x${A}y${A}"] = "x1y1", ["${B:-2}"] = "2", ["${EMPTY:-3}"] = "3",
+      ["${EMPTY}"] = "", ["${B:-}"] = "", ["${B:-${A}}"] = "1", ["plain $5 {x}"] = "plain $5 {x}", ["$${A}"] = "${A}",
       ["$$${A}"] = "$${A}", ["$${open"] = "${open", ["{${A}}"] = "{1}", ["${OPEN}"] = "${A}" }
     for text, expected in pairs(cases) do assert.equal(expected, expand.expand(text, get), text) end
   end)

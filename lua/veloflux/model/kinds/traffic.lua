@@ -101,8 +101,10 @@ end
 
 --- Refuses names that differ in case only: which of them should count?
 local function no_twins(map)
-  local seen = {}
-  for name in pairs(map) do
+  local names, seen = {}, {}
+  for name in pairs(map) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do
     if seen[name:lower()] then return nil, ("%s and %s are the same header"):format(seen[name:lower()], name) end
     seen[name:lower()] = name
   end
