@@ -50,13 +50,19 @@ stop() {
 }
 trap stop INT TERM HUP
 
+# Starts a program in a session of its own, where the terminal's Ctrl-C does not reach it: it hears
+# from us, once. Should we be killed, the kernel passes that on.
+start() {
+    setpriv --pdeathsig TERM setsid "$@" &
+}
+
 number=0
 for port in $BACKEND_PORTS; do
     number=$((number + 1))
-    build/demo-backend --port "$port" --name "demo-$number" &
+    start build/demo-backend --port "$port" --name "demo-$number"
     children+=($!)
 done
-"$VF_BINARY" run -c "$CONF" &
+start "$VF_BINARY" run -c "$CONF"
 proxy=$!
 
 # Says where to look once both addresses listen.
