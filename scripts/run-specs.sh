@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs specs: every file in a busted of its own under our LuaJIT, JOBS at a time (2), so that a crash
 # or a hang takes one file down and not the run. Prints one line a file, the whole output of a file
-# that failed, and at the end `N passed, N failed`.
+# that failed, and at the end `N passed, N failed`. Processes that a file leaves behind are ended, and
+# count as a failure of that file.
 #
 #   scripts/run-specs.sh FOLDER_OR_FILE...
 #
@@ -35,12 +36,28 @@ if [ -n "${SAN:-}" ]; then
     VF_PRELOAD=$("${CC:-cc}" -print-file-name=libasan.so)
 fi
 
+# Ends what is left of process group $1, a second after its leader's end. Returns 1 when something was.
+end_group() {
+    local tries
+    for tries in 1 2 3 4 5 6 7 8 9 10; do
+        kill -0 -- "-$1" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    kill -KILL -- "-$1" 2>/dev/null
+    return 1
+}
+
 # Runs one file; writes PASSED FAILED to its .count and prints its line.
 run_file() {
-    local file=$1 log=$LOGS/${1//\//_} passed=0 failed=0 status=0 start summary
+    local file=$1 log=$LOGS/${1//\//_} passed=0 failed=0 status=0 start summary group leftover=""
     start=$(date +%s)
-    timeout -k 10 "$SPEC_TIMEOUT" env LD_PRELOAD="$VF_PRELOAD" build/deps/bin/luajit scripts/busted.lua \
-        -o plainTerminal --defer-print $BUSTED_ARGS "$file" >"$log.log" 2>&1 </dev/null || status=$?
+    # in a session, and so a process group, of its own
+    setsid timeout -k 10 "$SPEC_TIMEOUT" env LD_PRELOAD="$VF_PRELOAD" build/deps/bin/luajit \
+        scripts/busted.lua -o plainTerminal --defer-print $BUSTED_ARGS "$file" >"$log.log" 2>&1 </dev/null &
+    group=$!
+    trap 'kill -KILL -- "-$group" 2>/dev/null; exit 1' INT TERM HUP
+    wait "$group" || status=$?
+    end_group "$group" || leftover=1
     # 12 successes / 0 failures / 1 error / 0 pending : 0.3 seconds
     summary=$(grep -aE '^[0-9]+ success(es)? / [0-9]+ failures? / [0-9]+ errors? / [0-9]+ pending' "$log.log" | tail -n 1) || true
     if [ -n "$summary" ]; then
@@ -49,6 +66,10 @@ run_file() {
         if [ "$status" != 0 ] && [ "$failed" = 0 ]; then failed=1; fi
     else
         failed=1
+    fi
+    if [ -n "$leftover" ]; then
+        echo "processes were left behind" >>"$log.log"
+        failed=$((failed + 1))
     fi
     echo "$passed $failed" >"$log.count"
     if [ "$failed" = 0 ]; then
@@ -61,7 +82,7 @@ run_file() {
         printf 'FAILED  %s (%s)\n%s\n' "$file" "$summary" "$(sed 's/^/    /' "$log.log" | tail -n 200)"
     fi
 }
-export -f run_file
+export -f run_file end_group
 export BUSTED_ARGS=${BUSTED_ARGS:-}
 
 rm -rf "$LOGS"
