@@ -1,0 +1,73 @@
+--- Backends that have names: resolved, followed, and survived when they cannot be.
+local clients = require "support.client"
+local dns = require "unit.net.dns_server"
+local loop = require "support.loop"
+local origins = require "support.origin"
+local servers = require "support.server"
+
+local function handler(conn, request)
+  conn:write(origins.response(200, nil, request.origin.name, request.method))
+end
+
+local function start(zone, backends)
+  local server = dns.start(zone)
+  loop.defer(function() server:close() end)
+  local conf = {
+    pools = { { name = "web", backends = backends } },
+    routes = { { name = "site", path_prefix = "/", pool = "web" } },
+  }
+  return servers.start { conf = conf, env = { VF_DNS_SERVERS = server.address } }, server
+end
+
+-- GETs until the answer's status is `status`; every answer until then has one of `allowed`.
+local function wait_status(server, status, allowed)
+  while true do
+    local response = clients.get(server.ports.http, "/")
+    if response.status == status then return response end
+    assert.is_true(allowed[response.status] ~= nil, "status " .. response.status)
+  end
+end
+
+describe("a backend with a name", function()
+  it("is resolved and served", loop.spec(function()
+    local origin = origins.start(handler, { name = "named" })
+    local server = start({ ["web.test"] = { A = { "127.0.0.1" } } }, { { address = "web.test:" .. origin.port } })
+    assert.equal("named", wait_status(server, 200, { [502] = true, [503] = true }).body)
+    server:stop()
+  end))
+
+  it("is served when only one of its addresses is alive", loop.spec(function()
+    local origin = origins.start(handler, { name = "here" })
+    local server = start({}, { { address = "localhost:" .. origin.port } })
+    for _ = 1, 10 do assert.equal("here", wait_status(server, 200, { [502] = true, [503] = true }).body) end
+    server:stop()
+  end))
+
+  it("moves when its address does", loop.spec(function()
+    local origin = origins.start(handler, { name = "there" })
+    local zone = { ["web.test"] = { A = { "127.0.0.77" }, ttl = 1 } } -- nobody listens there
+    local server = start(zone, { { address = "web.test:" .. origin.port } })
+    assert.equal(502, wait_status(server, 502, { [503] = true }).status)
+    zone["web.test"].A = { "127.0.0.1" }
+    assert.equal("there", wait_status(server, 200, { [502] = true, [503] = true }).body)
+    server:stop()
+  end))
+
+  it("that does not exist costs clients nothing when there is another", loop.spec(function()
+    local origin = origins.start(handler, { name = "good" })
+    local server = start({}, { { address = "nowhere.test:80" }, { address = "127.0.0.1:" .. origin.port } })
+    for _ = 1, 10 do assert.equal("good", clients.get(server.ports.http, "/").body) end
+    server:stop()
+  end))
+
+  it("that does not exist yet is served from when it does", loop.spec(function()
+    local origin = origins.start(handler, { name = "late" })
+    local zone = {}
+    local server = start(zone, { { address = "late.test:" .. origin.port } })
+    local first = clients.get(server.ports.http, "/")
+    assert.is_true(first.status == 502 or first.status == 503)
+    zone["late.test"] = { A = { "127.0.0.1" } }
+    assert.equal("late", wait_status(server, 200, { [502] = true, [503] = true }).body)
+    server:stop()
+  end))
+end)
