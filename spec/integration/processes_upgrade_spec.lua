@@ -1,0 +1,130 @@
+--- Upgrades in place: the same process, the next binary, nobody cut off.
+local uv = require "luv"
+local loop = require "support.loop"
+local children = require "support.children"
+local clients = require "support.client"
+local origins = require "support.origin"
+local process = require "support.process"
+local servers = require "support.server"
+local tempdir = require "support.tempdir"
+local traffics = require "support.traffic"
+
+local function conf_for(origin)
+  return {
+    workers = 2,
+    pools = { { name = "web", backends = { { address = "127.0.0.1:" .. origin.port } } } },
+    routes = { { name = "all", pool = "web" } },
+    timeouts = { drain = "5s", drain_idle = "10ms", drain_long = "1h" },
+  }
+end
+
+-- Starts a copy of the binary, so that a spec may put another in its place.
+local function start_copy(origin)
+  local dir = tempdir.new()
+  local copy = dir .. "/veloflux"
+  assert(uv.fs_copyfile(servers.binary(), copy))
+  local original = servers.binary
+  servers.binary = function() return copy end
+  local ok, server = pcall(servers.start, { conf = conf_for(origin) })
+  servers.binary = original
+  return ok and server or error(server, 0), copy
+end
+
+local function replace(path, with)
+  local new = path .. ".new"
+  assert(uv.fs_copyfile(with, new))
+  assert(uv.fs_chmod(new, tonumber("755", 8)))
+  assert(uv.fs_rename(new, path))
+end
+
+describe("an upgrade", function()
+  it("executes the new binary in the same process and loses no request", loop.spec(function()
+    local server, path = start_copy(origins.start())
+    local before = children.of(server.pid)
+    local traffic = traffics.start { port = server.ports.http, clients = 6 }
+    replace(path, servers.binary())
+    for generation = 2, 3 do
+      server:signal "sigusr2"
+      server:wait_log("upgrade%.done.*generation=" .. generation)
+      traffic:wait_answers(50)
+    end
+    assert.same({}, traffic:stop())
+    children.wait_gone(before.worker[1][1])
+    children.eventually("one generation", function() return children.of(server.pid).count == 4 end)
+    assert.equal(path, uv.fs_readlink(("/proc/%d/exe"):format(server.pid)))
+    assert.equal(("%d\n"):format(server.pid), tempdir.read(server.dir .. "/data/veloflux.pid"))
+    server:signal "sighup"
+    server:wait_log "reload%.done.*version=2"
+    assert.equal(200, clients.get(server.ports.admin, "/health").status)
+    server:stop()
+  end))
+
+  it("changes nothing when the new binary fails its probe", loop.spec(function()
+    local server, path = start_copy(origins.start())
+    local before = children.of(server.pid)
+    replace(path, "/bin/false")
+    server:signal "sigusr2"
+    server:wait_log 'upgrade%.rejected.*reason="the probe ended with exit code 1"'
+    assert.same(before, children.of(server.pid))
+    assert.equal(200, clients.get(server.ports.http, "/").status)
+    replace(path, servers.binary())
+    server:signal "sigusr2"
+    server:wait_log "upgrade%.done.*generation=2"
+    server:stop()
+  end))
+
+  it("is refused while the conf file is bad", loop.spec(function()
+    local server = start_copy(origins.start())
+    server:write_conf "pools: 1\n"
+    server:signal "sigusr2"
+    server:wait_log "upgrade%.rejected"
+    assert.equal(200, clients.get(server.ports.http, "/").status)
+    server:stop()
+  end))
+
+  it("lets a tunnel of the old generation live on, and three generations at most", loop.spec(function()
+    local origin = origins.start(function(conn, request)
+      if request:get "upgrade" then
+        conn:write "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+        while true do
+          local bytes = conn:read_some "tunnel bytes"
+          if not bytes then return end
+          conn:write(bytes)
+        end
+      end
+      conn:write(origins.response(200))
+    end)
+    local server = start_copy(origin)
+    local tunnels = {}
+    local function open_tunnel()
+      local client = clients.connect(server.ports.http)
+      client:request("GET", "/", { Connection = "Upgrade", Upgrade = "echo" })
+      assert.equal(101, client:read_head().status)
+      tunnels[#tunnels + 1] = client
+    end
+    for generation = 2, 3 do
+      open_tunnel()
+      server:signal "sigusr2"
+      server:wait_log("upgrade%.done.*generation=" .. generation)
+    end
+    open_tunnel()
+    server:signal "sigusr2"
+    server:wait_log 'upgrade%.rejected.*reason="three generations are running'
+    for _, client in ipairs(tunnels) do
+      client:send "ping"
+      assert.equal("ping", client.stream:read_exact(4))
+      client:close()
+    end
+    children.eventually("one generation", function() return children.of(server.pid).count == 4 end)
+    server:stop()
+  end))
+end)
+
+describe("the handover table", function()
+  it("is refused by a probe that does not understand it", loop.spec(function()
+    local file = tempdir.new() .. "/table"
+    tempdir.write(file, "veloflux-handover 999\nend\n")
+    local code = process.run("/bin/sh", { "-c", 'exec "$0" --role=probe 3<"$1"', servers.binary(), file })
+    assert.equal(1, code)
+  end))
+end)
