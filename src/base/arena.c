@@ -5,7 +5,7 @@
 
 struct vf_arena_chunk {
     struct vf_arena_chunk *next;
-    size_t size;                /* bytes of `data` */
+    size_t size; /* bytes of `data` */
     _Alignas(8) char data[];
 };
 

@@ -285,8 +285,8 @@ static int check_transfer_encoding(struct vf_head *head, struct vf_arena *arena,
         return malformed(fault, "Transfer-Encoding in an HTTP/1.0 message", "RFC 9112 section 6.1",
                          0);
     if (head->has_content_length)
-        return malformed(fault, "both Transfer-Encoding and Content-Length",
-                         "RFC 9112 section 6.3", 0);
+        return malformed(fault, "both Transfer-Encoding and Content-Length", "RFC 9112 section 6.3",
+                         0);
     while (vf_str_next_item(&rest, &coding)) {
         last = coding;
         count++;
@@ -298,8 +298,8 @@ static int check_transfer_encoding(struct vf_head *head, struct vf_arena *arena,
     if (count == 1 && codings.len != last.len)
         return malformed(fault, "an empty element in Transfer-Encoding", "RFC 9112 section 6.1", 0);
     if (count > 1)
-        return refuse(fault, 501, "unknown_transfer_coding",
-                      "a transfer coding other than chunked", "RFC 9112 section 6.1", 0);
+        return refuse(fault, 501, "unknown_transfer_coding", "a transfer coding other than chunked",
+                      "RFC 9112 section 6.1", 0);
     head->framing = VF_FRAMING_CHUNKED;
     return 0;
 }
@@ -317,8 +317,7 @@ static int read_content_length(struct vf_head *head, struct vf_fault *fault)
     }
     if (found == NULL)
         return 0;
-    if (!vf_str_to_u64(found->value, &head->content_length) ||
-        head->content_length > INT64_MAX)
+    if (!vf_str_to_u64(found->value, &head->content_length) || head->content_length > INT64_MAX)
         return malformed(fault, "Content-Length is not a decimal number", "RFC 9110 section 8.6",
                          0);
     head->has_content_length = true;
@@ -401,8 +400,8 @@ static int check_request_line(const char *data, size_t len, const struct vf_h1_l
     struct vf_str line = vf_str_make(data, end != NULL ? (size_t)(end - data) : len);
     const char *first = memchr(line.data, ' ', line.len);
     if (first == NULL || first == line.data)
-        return malformed(fault, "no method and target in the request line",
-                         "RFC 9112 section 3", 0);
+        return malformed(fault, "no method and target in the request line", "RFC 9112 section 3",
+                         0);
     size_t rest = line.len - (size_t)(first + 1 - line.data);
     const char *second = memchr(first + 1, ' ', rest);
     head->method_name = vf_str_make(line.data, (size_t)(first - line.data));
@@ -422,8 +421,8 @@ static int check_request_line(const char *data, size_t len, const struct vf_h1_l
         return malformed(fault, "the request line does not end in an HTTP version",
                          "RFC 9112 section 2.3", at);
     if (version.data[5] != '1' || version.data[7] > '1')
-        return refuse(fault, 505, "version_not_supported", "only HTTP/1.0 and HTTP/1.1 are spoken here",
-                      "RFC 9110 section 15.6.6", at);
+        return refuse(fault, 505, "version_not_supported",
+                      "only HTTP/1.0 and HTTP/1.1 are spoken here", "RFC 9110 section 15.6.6", at);
     int method = vf_method_from_name(head->method_name.data, head->method_name.len);
     if (method < 0)
         return refuse(fault, 501, "method_not_implemented", "the method is not known",
@@ -547,8 +546,8 @@ int vf_h1_response(struct vf_h1 *h1, struct vf_arena *arena, const struct vf_h1_
 
 static int refuse_overhead(struct vf_fault *fault)
 {
-    return refuse(fault, 431, "trailers_too_large", "chunk extensions or trailers larger than allowed",
-                  "RFC 9112 section 7.1", 0);
+    return refuse(fault, 431, "trailers_too_large",
+                  "chunk extensions or trailers larger than allowed", "RFC 9112 section 7.1", 0);
 }
 
 /* Feeds `len` bytes, which hold at most one limit's worth of what is not content. */
@@ -586,8 +585,7 @@ static int chunked_body(struct vf_h1 *h1, const char *data, size_t len, size_t *
     return 0;
 }
 
-int vf_h1_body(struct vf_h1 *h1, const char *data, size_t len, size_t *used,
-               struct vf_fault *fault)
+int vf_h1_body(struct vf_h1 *h1, const char *data, size_t len, size_t *used, struct vf_fault *fault)
 {
     *used = 0;
     if (h1->is_done || len == 0)

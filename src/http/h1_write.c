@@ -70,8 +70,8 @@ struct vf_str vf_h1_write_request(struct vf_arena *arena, const struct vf_head *
                                   struct vf_str target, struct vf_str host,
                                   const struct vf_h1_framing_lines *lines)
 {
-    size_t room = head->method_name.len + target.len + host.len + 32 +
-                  fields_bytes(&head->fields) + FRAMING_BYTES + head->connection_upgrade.len;
+    size_t room = head->method_name.len + target.len + host.len + 32 + fields_bytes(&head->fields) +
+                  FRAMING_BYTES + head->connection_upgrade.len;
     char *text = vf_arena_alloc(arena, room), *at = text;
     if (text == NULL)
         return vf_str_make(NULL, 0);
@@ -108,8 +108,9 @@ struct vf_str vf_h1_write_response(struct vf_arena *arena, const struct vf_head 
 static bool may_be_trailer(const struct vf_field *field)
 {
     static const char *const forbidden[] = {"authorization", "cache-control", "content-encoding",
-                                            "content-range", "content-type", "set-cookie", "age",
-                                            "expires", "location", "retry-after", "vary"};
+                                            "content-range", "content-type",  "set-cookie",
+                                            "age",           "expires",       "location",
+                                            "retry-after",   "vary"};
     switch (field->id) {
     case VF_FIELD_OTHER:
         break;

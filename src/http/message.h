@@ -63,9 +63,9 @@ struct vf_head {
     enum vf_framing framing;
     uint64_t content_length; /* for VF_FRAMING_LENGTH; of a HEAD answer: as declared */
     bool has_content_length;
-    bool keep_alive;    /* the sender lets the connection persist */
-    bool wants_upgrade; /* Connection: upgrade and an Upgrade field */
-    bool te_trailers;   /* TE: trailers */
+    bool keep_alive;                  /* the sender lets the connection persist */
+    bool wants_upgrade;               /* Connection: upgrade and an Upgrade field */
+    bool te_trailers;                 /* TE: trailers */
     struct vf_str connection_upgrade; /* value of Upgrade when wants_upgrade */
 
     /* requests */

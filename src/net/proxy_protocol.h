@@ -9,12 +9,14 @@
 #include "snapshot/layout.h"
 
 enum {
-    VF_PROXY_HEADER_MAX = 536, /* longest header accepted: v2 with 520 bytes of addresses and TLVs */
-    VF_PROXY_HEADER_OUT = 108  /* longest header written */
+    VF_PROXY_HEADER_MAX =
+        536,                  /* longest header accepted: v2 with 520 bytes of addresses and TLVs */
+    VF_PROXY_HEADER_OUT = 108 /* longest header written */
 };
 
 struct vf_proxy_header {
-    struct vf_snap_address source, destination; /* family NONE: LOCAL or UNKNOWN, keep the real ones */
+    struct vf_snap_address source,
+        destination; /* family NONE: LOCAL or UNKNOWN, keep the real ones */
 };
 
 /* Reads a header, v1 or v2, at the start of `len` bytes. Returns its length, 0 when more bytes are

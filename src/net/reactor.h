@@ -14,7 +14,7 @@
 /* A registered descriptor: embed it. Edge-triggered: after an event, read until a short read or
  * EAGAIN, or remember that there is more. */
 struct vf_io {
-    int fd;                                             /* -1 when closed */
+    int fd;                                              /* -1 when closed */
     void (*on_ready)(struct vf_io *io, uint32_t events); /* EPOLLIN, EPOLLOUT, EPOLLRDHUP, ... */
 };
 

@@ -59,8 +59,8 @@ void vf_splice_trim(struct vf_net *net)
 
 ssize_t vf_splice_fill(struct vf_splice *pipes, struct vf_stream *from, size_t len)
 {
-    ssize_t n = splice(from->io.fd, NULL, pipes->ends[1], NULL, len,
-                       SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    ssize_t n =
+        splice(from->io.fd, NULL, pipes->ends[1], NULL, len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (n > 0)
         pipes->held += (size_t)n;
     if (n >= 0)

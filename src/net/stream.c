@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 enum {
-    SLICES = 64,         /* of one writev */
-    SPARE_OUTQS = 64,    /* kept in the free list */
+    SLICES = 64,      /* of one writev */
+    SPARE_OUTQS = 64, /* kept in the free list */
     SCRATCH_BYTES = 8192
 };
 
@@ -346,8 +346,8 @@ static void on_ready(struct vf_io *io, uint32_t events)
 int vf_stream_open(struct vf_stream *stream, struct vf_net *net,
                    const struct vf_stream_events *events, int fd)
 {
-    *stream = (struct vf_stream){
-        .io = {.fd = fd, .on_ready = on_ready}, .net = net, .events = events};
+    *stream =
+        (struct vf_stream){.io = {.fd = fd, .on_ready = on_ready}, .net = net, .events = events};
     int rc = vf_reactor_add(net->reactor, &stream->io);
     if (rc < 0)
         stream->io.fd = -1;

@@ -27,18 +27,18 @@ struct vf_net {
     unsigned n_spare;
     struct vf_splice *spare_pipes; /* net/splice.h */
     unsigned n_spare_pipes;
-    uint64_t buffered_bytes;   /* unsent, copied: bounded by max_buffered_bytes */
+    uint64_t buffered_bytes; /* unsent, copied: bounded by max_buffered_bytes */
     uint64_t max_buffered_bytes;
-    char *scratch;             /* small pieces that live until the end of the event */
+    char *scratch; /* small pieces that live until the end of the event */
     size_t scratch_used;
-    char *read_buffer;         /* VF_NET_READ_BYTES, shared by all reads */
+    char *read_buffer; /* VF_NET_READ_BYTES, shared by all reads */
 };
 
 /* Events of a stream, the same for all of one kind. */
 struct vf_stream_events {
     void (*on_connected)(struct vf_stream *stream); /* a connecting one; NULL for accepted ones */
-    void (*on_readable)(struct vf_stream *stream); /* read until short, or stop: see `readable` */
-    void (*on_drained)(struct vf_stream *stream);  /* everything queued was sent, after a wait */
+    void (*on_readable)(struct vf_stream *stream);  /* read until short, or stop: see `readable` */
+    void (*on_drained)(struct vf_stream *stream);   /* everything queued was sent, after a wait */
     void (*on_failed)(struct vf_stream *stream, int error); /* a write failed: UV_E* */
 };
 

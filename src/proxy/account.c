@@ -85,14 +85,13 @@ void vf_account_leave_backend(struct vf_exchange *ex)
 void vf_account_fault(struct vf_exchange *ex, const struct vf_fault *fault, const char *side)
 {
     struct vf_str id = ex->request_id;
-    vf_log_info(&ex->proxy->log, "message.refused",
-                "side=%s code=%s rule=%s section=%s offset=%zu client=%s request_id=%.*s backend=%.*s",
-                side, fault->code, fault->rule, fault->section, fault->offset,
-                ex->client != NULL ? vf_downstream_peer_text(ex->client).data : "-", (int)id.len,
-                id.data, ex->backend != NULL ? (int)ex->backend->address_text.len : 1,
-                ex->backend != NULL
-                    ? vf_snap_str(ex->snapshot, ex->backend->address_text).data
-                    : "-");
+    vf_log_info(
+        &ex->proxy->log, "message.refused",
+        "side=%s code=%s rule=%s section=%s offset=%zu client=%s request_id=%.*s backend=%.*s",
+        side, fault->code, fault->rule, fault->section, fault->offset,
+        ex->client != NULL ? vf_downstream_peer_text(ex->client).data : "-", (int)id.len, id.data,
+        ex->backend != NULL ? (int)ex->backend->address_text.len : 1,
+        ex->backend != NULL ? vf_snap_str(ex->snapshot, ex->backend->address_text).data : "-");
 }
 
 static struct vf_str field_value(struct vf_exchange *ex, struct vf_str name)
@@ -104,30 +103,29 @@ static struct vf_str field_value(struct vf_exchange *ex, struct vf_str name)
 static void write_access_log(struct vf_exchange *ex, uint32_t status, uint64_t us)
 {
     const struct vf_snapshot *snapshot = ex->snapshot;
-    struct vf_access_record record = {
-        .wall_ms = vf_clock_wall_ms(),
-        .request_id = ex->request_id,
-        .listener = vf_snap_str(snapshot, ex->listener->name),
-        .client = ex->client_ip,
-        .method = ex->request.method_name,
-        .host = ex->host,
-        .path = ex->request.target,
-        .version_minor = ex->request.version_minor,
-        .status = status,
-        .reason = ex->reason != NULL ? vf_str_from(ex->reason) : vf_str_make("", 0),
-        .upstream_status = ex->upstream_status,
-        .tries = ex->n_tried + ex->retried,
-        .bytes_in = ex->bytes_in,
-        .bytes_out = ex->bytes_out,
-        .duration_us = us,
-        .connect_us = us_between(ex->connect_ns, ex->connected_ns),
-        .first_byte_us = us_between(ex->start_ns, ex->first_byte_ns),
-        .referer = field_value(ex, VF_STR("referer")),
-        .user_agent = field_value(ex, VF_STR("user-agent"))};
+    struct vf_access_record record = {.wall_ms = vf_clock_wall_ms(),
+                                      .request_id = ex->request_id,
+                                      .listener = vf_snap_str(snapshot, ex->listener->name),
+                                      .client = ex->client_ip,
+                                      .method = ex->request.method_name,
+                                      .host = ex->host,
+                                      .path = ex->request.target,
+                                      .version_minor = ex->request.version_minor,
+                                      .status = status,
+                                      .reason = ex->reason != NULL ? vf_str_from(ex->reason)
+                                                                   : vf_str_make("", 0),
+                                      .upstream_status = ex->upstream_status,
+                                      .tries = ex->n_tried + ex->retried,
+                                      .bytes_in = ex->bytes_in,
+                                      .bytes_out = ex->bytes_out,
+                                      .duration_us = us,
+                                      .connect_us = us_between(ex->connect_ns, ex->connected_ns),
+                                      .first_byte_us = us_between(ex->start_ns, ex->first_byte_ns),
+                                      .referer = field_value(ex, VF_STR("referer")),
+                                      .user_agent = field_value(ex, VF_STR("user-agent"))};
     if (ex->route != NULL) {
         record.route = vf_snap_str(snapshot, ex->route->name);
-        record.tenant =
-            vf_snap_str(snapshot, vf_snap_tenant(snapshot, ex->route->tenant)->name);
+        record.tenant = vf_snap_str(snapshot, vf_snap_tenant(snapshot, ex->route->tenant)->name);
     }
     if (ex->pool != NULL)
         record.pool = vf_snap_str(snapshot, ex->pool->name);

@@ -96,8 +96,8 @@ static void put_status(struct text *text, uint32_t status)
     put(text, vf_str_make(digits, vf_u64_format(status, digits)));
 }
 
-static void put_json(struct text *text, struct vf_exchange *ex, uint32_t status,
-                     const char *reason, const char *detail)
+static void put_json(struct text *text, struct vf_exchange *ex, uint32_t status, const char *reason,
+                     const char *detail)
 {
     put(text, VF_STR("{\"type\":\"about:blank\",\"title\":\""));
     put(text, vf_status_reason(status));
@@ -112,8 +112,8 @@ static void put_json(struct text *text, struct vf_exchange *ex, uint32_t status,
     put(text, VF_STR("\"}\n"));
 }
 
-static void put_html(struct text *text, struct vf_exchange *ex, uint32_t status,
-                     const char *reason, const char *detail)
+static void put_html(struct text *text, struct vf_exchange *ex, uint32_t status, const char *reason,
+                     const char *detail)
 {
     put(text, VF_STR("<!doctype html><meta charset=\"utf-8\"><title>"));
     put_status(text, status);
@@ -150,8 +150,7 @@ void vf_exchange_problem(struct vf_exchange *ex, uint32_t status, const char *re
     if (status == 503)
         vf_fields_add(&fields, &ex->arena, VF_STR("Retry-After"), VF_STR("1"));
     vf_fields_add(&fields, &ex->arena, VF_STR("Cache-Control"), VF_STR("no-store"));
-    vf_exchange_answer(ex, status,
-                       html ? VF_STR("text/html; charset=utf-8")
-                            : VF_STR("application/problem+json"),
-                       vf_str_make(buffer, (size_t)(text.at - buffer)), &fields);
+    vf_exchange_answer(
+        ex, status, html ? VF_STR("text/html; charset=utf-8") : VF_STR("application/problem+json"),
+        vf_str_make(buffer, (size_t)(text.at - buffer)), &fields);
 }

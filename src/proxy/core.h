@@ -23,8 +23,8 @@ struct vf_acceptor {
     struct vf_acceptor *next;
     struct vf_proxy *proxy;
     const struct vf_snap_listener *listener; /* in proxy->snapshot */
-    uint32_t refs;  /* its place in the list, and each connection */
-    char name[64];  /* of the listener: its identity across snapshots */
+    uint32_t refs;                           /* its place in the list, and each connection */
+    char name[64];                           /* of the listener: its identity across snapshots */
     bool is_gone;   /* not in the configuration any more: connections end after their exchange */
     bool is_paused; /* the connection ceiling was reached */
 };
@@ -50,7 +50,7 @@ struct vf_proxy {
     struct vf_downstream *connections;      /* all open ones */
     struct vf_downstream *dead_connections; /* closed in this event, to be freed after it */
     struct vf_downstream *spare_connections;
-    struct vf_exchange *dead_exchanges;     /* likewise */
+    struct vf_exchange *dead_exchanges; /* likewise */
     struct vf_exchange *spare_exchanges;
     unsigned n_spare_connections, n_spare_exchanges;
     uint64_t n_connections, max_connections;

@@ -12,10 +12,10 @@
 #include "proxy/core.h"
 
 enum {
-    READS_PER_EVENT = 8,     /* then others get their turn */
-    EXCHANGES_PER_EVENT = 32, /* of one connection's pipeline */
+    READS_PER_EVENT = 8,       /* then others get their turn */
+    EXCHANGES_PER_EVENT = 32,  /* of one connection's pipeline */
     DISCARD_BYTES = 64 * 1024, /* of request content nobody wants, to keep the connection */
-    LINGER_MS = 2000,        /* how long a closed connection is listened to (RFC 9112 section 9.6) */
+    LINGER_MS = 2000, /* how long a closed connection is listened to (RFC 9112 section 9.6) */
     SPARE_CONNECTIONS = 64,
     FIRST_INPUT_BYTES = 2048
 };
@@ -310,8 +310,8 @@ static size_t read_proxy_header(struct vf_downstream *client, const char *data, 
     int used = vf_proxy_header_read(data, len, &header);
     if (used < 0 || (used == 0 && len > VF_PROXY_HEADER_MAX)) {
         vf_log_warn(&client->proxy->log, "client.bad_proxy_header",
-                    "listener=%s peer=%s section=%s",
-                    client->acceptor->name, vf_downstream_peer_text(client).data, "PROXY protocol section 2");
+                    "listener=%s peer=%s section=%s", client->acceptor->name,
+                    vf_downstream_peer_text(client).data, "PROXY protocol section 2");
         vf_count_add(&counters(client)->refused, 1);
         close_now(client, true);
         return 0;
@@ -354,10 +354,11 @@ static bool may_grow(struct vf_downstream *client, const char *data, size_t len)
     if (len >= limits.header_bytes) {
         size_t line = limits.uri_bytes < limits.header_bytes ? (size_t)limits.uri_bytes : len;
         bool long_line = memchr(data, '\n', line < len ? line : len) == NULL;
-        fault = (struct vf_fault){long_line ? 414 : 431, long_line ? "uri_too_long" : "header_too_large",
-                                  long_line ? "the request line is longer than allowed"
-                                            : "the header section is larger than allowed",
-                                  long_line ? "RFC 9110 section 15.5.15" : "RFC 6585 section 5", len};
+        fault = (struct vf_fault){
+            long_line ? 414 : 431, long_line ? "uri_too_long" : "header_too_large",
+            long_line ? "the request line is longer than allowed"
+                      : "the header section is larger than allowed",
+            long_line ? "RFC 9110 section 15.5.15" : "RFC 6585 section 5", len};
     } else if (vf_h1_may_be_request(data, len)) {
         const char *cr = vf_h1_bare_cr(data, len);
         if (cr == NULL)
@@ -380,9 +381,9 @@ static int parse_head(struct vf_downstream *client, const char *data, size_t hea
     if (head == NULL)
         return UV_ENOMEM;
     if (head_len > limits.header_bytes) {
-        *fault = (struct vf_fault){431, "header_too_large",
-                                   "the header section is larger than allowed",
-                                   "RFC 6585 section 5", (size_t)limits.header_bytes};
+        *fault =
+            (struct vf_fault){431, "header_too_large", "the header section is larger than allowed",
+                              "RFC 6585 section 5", (size_t)limits.header_bytes};
         const char *lf = memchr(data, '\n', head_len);
         if (lf != NULL && (uint64_t)(lf - data) > limits.uri_bytes + 24) {
             fault->status = 414;
@@ -733,8 +734,7 @@ static void finish(struct vf_downstream *client, struct vf_exchange *ex)
     vf_exchange_free(ex);
     if (client->is_dead)
         return;
-    if (close_client && complete && !expects_more && client->input_len == 0 &&
-        !client->in_feed) {
+    if (close_client && complete && !expects_more && client->input_len == 0 && !client->in_feed) {
         end_cleanly(client);
         return;
     }
@@ -788,8 +788,8 @@ void vf_client_abort(struct vf_exchange *ex)
     struct vf_downstream *client = ex->client;
     if (client != NULL) {
         /* without chunks or a length only a reset tells that the answer is not complete */
-        bool reset = !ex->chunk_answer && !ex->answer_ended &&
-                     ex->response.framing != VF_FRAMING_LENGTH;
+        bool reset =
+            !ex->chunk_answer && !ex->answer_ended && ex->response.framing != VF_FRAMING_LENGTH;
         client->ex = NULL;
         vf_stream_flush(&client->stream);
         close_now(client, reset);

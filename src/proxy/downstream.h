@@ -23,18 +23,18 @@ struct vf_downstream {
     struct vf_timer timer;
     char *input; /* bytes kept: an incomplete head, or what follows a request; NULL: none */
     uint32_t input_len, input_room;
-    uint32_t input_seen;          /* bytes of it that were searched for the end of a head */
+    uint32_t input_seen; /* bytes of it that were searched for the end of a head */
     uint32_t n_requests;
-    uint32_t listener_slot;       /* of the state area, as it was when accepted */
-    uint64_t stall_mark;          /* bytes_out when the timer last looked at a blocked client */
-    struct vf_snap_address peer;  /* of the client, or what the PROXY header says */
-    char peer_text[46];           /* peer's IP; empty: not made yet */
+    uint32_t listener_slot;      /* of the state area, as it was when accepted */
+    uint64_t stall_mark;         /* bytes_out when the timer last looked at a blocked client */
+    struct vf_snap_address peer; /* of the client, or what the PROXY header says */
+    char peer_text[46];          /* peer's IP; empty: not made yet */
     bool expects_proxy_header;
-    bool in_feed;    /* input is being worked on below us on the stack */
-    bool lingering;  /* answered and shut: read what comes until the client closes */
-    bool saw_eof;    /* the client sent end of file */
-    bool closing;    /* no further exchange: close when everything was sent */
-    bool is_dead;    /* closed; freed after the event */
+    bool in_feed;   /* input is being worked on below us on the stack */
+    bool lingering; /* answered and shut: read what comes until the client closes */
+    bool saw_eof;   /* the client sent end of file */
+    bool closing;   /* no further exchange: close when everything was sent */
+    bool is_dead;   /* closed; freed after the event */
 };
 
 /* Takes over the accepted socket `fd`. Closes it when out of memory. */

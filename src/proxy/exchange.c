@@ -163,9 +163,9 @@ static int pick(struct vf_exchange *ex)
     struct vf_balance_key key = {.hash_key = hash_key(ex), .family = peer->family};
     memcpy(key.ip, peer->ip, sizeof(key.ip));
     if (!pick_by_cookie(ex)) {
-        int rc = vf_balance_pick(ex->proxy->balancers, ex->snapshot, ex->pool_index, &key,
-                                 vf_proxy_now_ns(ex->proxy), ex->tried, ex->n_tried,
-                                 &ex->backend_index);
+        int rc =
+            vf_balance_pick(ex->proxy->balancers, ex->snapshot, ex->pool_index, &key,
+                            vf_proxy_now_ns(ex->proxy), ex->tried, ex->n_tried, &ex->backend_index);
         if (rc < 0)
             return rc;
         ex->set_cookie = (ex->pool->flags & VF_POOL_STICKY) != 0;
@@ -199,7 +199,8 @@ static void answer_failure(struct vf_exchange *ex, enum vf_upstream_failure fail
         vf_exchange_problem(ex, 504, "upstream_timeout", "The backend did not answer in time.");
         break;
     case VF_UPSTREAM_MALFORMED:
-        vf_exchange_problem(ex, 502, "malformed_response", "The backend's answer is not valid HTTP.");
+        vf_exchange_problem(ex, 502, "malformed_response",
+                            "The backend's answer is not valid HTTP.");
         break;
     case VF_UPSTREAM_CUT:
         vf_exchange_problem(ex, 502, "upstream_cut", "The backend ended within its answer.");
@@ -286,8 +287,8 @@ void vf_exchange_on_fault(struct vf_exchange *ex, const struct vf_fault *fault)
 static void refuse_target(struct vf_exchange *ex, int rc, size_t offset)
 {
     struct vf_target_rule rule = vf_target_rule(rc);
-    struct vf_fault fault = {400, rule.reason, "the request target is not acceptable",
-                             rule.section, offset};
+    struct vf_fault fault = {400, rule.reason, "the request target is not acceptable", rule.section,
+                             offset};
     vf_exchange_on_fault(ex, &fault);
 }
 
@@ -405,8 +406,7 @@ static uint64_t body_limit(const struct vf_exchange *ex)
 /* Checks what the route's limits say about the head. Returns false when the request was refused. */
 static bool within_limits(struct vf_exchange *ex)
 {
-    if (ex->request.framing == VF_FRAMING_LENGTH &&
-        ex->request.content_length > body_limit(ex)) {
+    if (ex->request.framing == VF_FRAMING_LENGTH && ex->request.content_length > body_limit(ex)) {
         ex->close_client = true;
         vf_exchange_problem(ex, 413, "body_too_large", "The request body is larger than allowed.");
         return false;
@@ -493,8 +493,8 @@ void vf_exchange_on_request(struct vf_exchange *ex)
     if (answer_for_ourselves(ex))
         return;
     struct vf_route_query query = {.host = ex->host,
-                                   .path = ex->path.text.data[0] == '*' ? VF_STR("/")
-                                                                        : ex->path.text,
+                                   .path =
+                                       ex->path.text.data[0] == '*' ? VF_STR("/") : ex->path.text,
                                    .query = ex->target.query,
                                    .method = ex->request.method,
                                    .header = header_by_name,
@@ -537,10 +537,9 @@ static void collect(struct vf_exchange *ex, struct vf_str slice)
 static void keep_for_replay(struct vf_exchange *ex, struct vf_str slice)
 {
     if (ex->bytes_in == slice.len) /* the first piece */
-        ex->replayable = ex->on_reused && !ex->retried &&
-                         vf_method_is_idempotent((int)ex->request.method) &&
-                         ex->request.framing == VF_FRAMING_LENGTH &&
-                         ex->request.content_length <= REPLAY_BYTES;
+        ex->replayable =
+            ex->on_reused && !ex->retried && vf_method_is_idempotent((int)ex->request.method) &&
+            ex->request.framing == VF_FRAMING_LENGTH && ex->request.content_length <= REPLAY_BYTES;
     if (!ex->replayable)
         return;
     if (ex->replay_room == 0) {

@@ -39,9 +39,9 @@ enum { VF_TRIES = 4 /* backends that one exchange may try */ };
 struct vf_exchange {
     struct vf_exchange *next; /* in the free list */
     struct vf_proxy *proxy;
-    struct vf_downstream *client;  /* NULL once it has gone */
-    struct vf_upstream *upstream;  /* the connection in use, or NULL */
-    struct vf_snapshot *snapshot;  /* pinned */
+    struct vf_downstream *client; /* NULL once it has gone */
+    struct vf_upstream *upstream; /* the connection in use, or NULL */
+    struct vf_snapshot *snapshot; /* pinned */
     struct vf_arena arena;
     const struct vf_snap_listener *listener;
     const struct vf_snap_route *route; /* NULL: none, or not chosen yet */
@@ -59,8 +59,8 @@ struct vf_exchange {
     struct vf_str forward_target; /* request-target for the backend */
     struct vf_str forward_host;   /* Host for the backend */
     struct vf_str request_id;
-    struct vf_str allow; /* of a 405; else empty */
-    struct vf_str client_ip;  /* text; behind trusted proxies: the real client's */
+    struct vf_str allow;        /* of a 405; else empty */
+    struct vf_str client_ip;    /* text; behind trusted proxies: the real client's */
     struct vf_str request_body; /* whole, when a handler answers; NULL data otherwise */
     size_t request_body_room;
 
@@ -68,22 +68,22 @@ struct vf_exchange {
     struct vf_h1 response_parser; /* of an HTTP/1 backend */
 
     enum vf_flow_state request_state, response_state;
-    bool head_sent;        /* a final answer's head has left: no other answer is possible */
-    bool answer_ended;     /* the answer is complete, the rest of the request is awaited */
-    bool is_local;         /* the answer is our own */
-    bool is_tunnel;        /* 101: both sides are bytes now */
-    bool close_client;     /* Connection: close in the answer, and close behind it */
-    bool chunk_answer;     /* the answer goes to an HTTP/1 client in chunks */
-    bool chunk_request;    /* the request goes to an HTTP/1 backend in chunks */
-    bool on_reused;        /* the upstream connection served an exchange before */
-    bool retried;          /* the one second try on a fresh connection was used */
-    bool replayable;       /* all content sent so far is in `replay` */
-    bool in_flight;        /* counted in the backend's gauge */
-    bool trusted;          /* the peer is a trusted proxy: believe its forwarding fields */
-    bool set_cookie;       /* send the sticky cookie */
-    bool was_full;         /* a backend was at its connection limit */
-    bool handled;          /* handed to the handler, which has not answered */
-    struct vf_str replay;     /* request content so far, to be sent once more; arena */
+    bool head_sent;       /* a final answer's head has left: no other answer is possible */
+    bool answer_ended;    /* the answer is complete, the rest of the request is awaited */
+    bool is_local;        /* the answer is our own */
+    bool is_tunnel;       /* 101: both sides are bytes now */
+    bool close_client;    /* Connection: close in the answer, and close behind it */
+    bool chunk_answer;    /* the answer goes to an HTTP/1 client in chunks */
+    bool chunk_request;   /* the request goes to an HTTP/1 backend in chunks */
+    bool on_reused;       /* the upstream connection served an exchange before */
+    bool retried;         /* the one second try on a fresh connection was used */
+    bool replayable;      /* all content sent so far is in `replay` */
+    bool in_flight;       /* counted in the backend's gauge */
+    bool trusted;         /* the peer is a trusted proxy: believe its forwarding fields */
+    bool set_cookie;      /* send the sticky cookie */
+    bool was_full;        /* a backend was at its connection limit */
+    bool handled;         /* handed to the handler, which has not answered */
+    struct vf_str replay; /* request content so far, to be sent once more; arena */
     size_t replay_room;
     uint32_t tried[VF_TRIES]; /* backend indexes */
     uint32_t n_tried;
@@ -118,8 +118,8 @@ bool vf_exchange_wants_body(const struct vf_exchange *ex);
 
 /* From the upstream codec. */
 void vf_exchange_on_connected(struct vf_exchange *ex); /* a new connection stands */
-void vf_exchange_on_interim(struct vf_exchange *ex);  /* 1xx in ex->response, not 101 */
-void vf_exchange_on_response(struct vf_exchange *ex); /* final head (or 101) in ex->response */
+void vf_exchange_on_interim(struct vf_exchange *ex);   /* 1xx in ex->response, not 101 */
+void vf_exchange_on_response(struct vf_exchange *ex);  /* final head (or 101) in ex->response */
 void vf_exchange_on_response_data(struct vf_exchange *ex, struct vf_str slice);
 void vf_exchange_on_response_end(struct vf_exchange *ex);
 /* Everything sent to the backend has left. */

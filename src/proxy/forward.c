@@ -19,8 +19,8 @@ static bool is_request_id(struct vf_str id)
 {
     for (size_t i = 0; i < id.len; i++) {
         char c = vf_lower(id.data[i]);
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' ||
-              c == ':'))
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+              c == '.' || c == ':'))
             return false;
     }
     return id.len > 0 && id.len <= MAX_REQUEST_ID_BYTES;
@@ -98,9 +98,8 @@ void vf_forward_identify(struct vf_exchange *ex)
         if (id != NULL && is_request_id(id->value))
             ex->request_id = id->value;
         if (vf_fields_have(fields, VF_FIELD_X_FORWARDED_FOR))
-            ex->client_ip =
-                real_client(ex, vf_fields_joined(fields, VF_FIELD_X_FORWARDED_FOR, &ex->arena),
-                            ex->client_ip);
+            ex->client_ip = real_client(
+                ex, vf_fields_joined(fields, VF_FIELD_X_FORWARDED_FOR, &ex->arena), ex->client_ip);
     }
     if (ex->request_id.len == 0)
         ex->request_id = make_request_id(ex);
@@ -193,8 +192,8 @@ static void add_forwarded(struct vf_exchange *ex, struct vf_fields *fields)
 {
     struct vf_str peer = vf_downstream_peer_text(ex->client);
     bool v6 = memchr(peer.data, ':', peer.len) != NULL;
-    struct vf_str value = join(ex, v6 ? VF_STR("for=\"[") : VF_STR("for="), peer,
-                               v6 ? VF_STR("]\"") : VF_STR(""));
+    struct vf_str value =
+        join(ex, v6 ? VF_STR("for=\"[") : VF_STR("for="), peer, v6 ? VF_STR("]\"") : VF_STR(""));
     if (value.data != NULL && ex->host.len > 0) {
         value = join(ex, value, VF_STR(";host=\""), ex->host);
         if (value.data != NULL)
@@ -210,8 +209,7 @@ static void lower_max_forwards(struct vf_exchange *ex, struct vf_fields *fields)
 {
     uint64_t hops;
     const struct vf_field *field = vf_fields_get(fields, VF_FIELD_MAX_FORWARDS);
-    bool counts =
-        ex->request.method == VF_METHOD_TRACE || ex->request.method == VF_METHOD_OPTIONS;
+    bool counts = ex->request.method == VF_METHOD_TRACE || ex->request.method == VF_METHOD_OPTIONS;
     if (field == NULL || !counts || vf_str_eq(field->value, VF_STR("0")))
         return;
     if (!vf_str_to_u64(field->value, &hops) || hops == 0)
@@ -292,8 +290,8 @@ static struct vf_str rewritten_path(struct vf_exchange *ex, const struct vf_rout
 {
     const struct vf_snap_route *route = ex->route;
     struct vf_str path = ex->path.text, rewrite = vf_snap_str(ex->snapshot, route->rewrite);
-    struct vf_str rest = vf_str_make(path.data + match->prefix_bytes,
-                                     path.len - match->prefix_bytes);
+    struct vf_str rest =
+        vf_str_make(path.data + match->prefix_bytes, path.len - match->prefix_bytes);
     if (route->path_kind == VF_PATH_REGEX)
         return vf_forward_expand(ex, rewrite, match);
     if (route->path_kind == VF_PATH_EXACT)

@@ -51,7 +51,8 @@ const struct vf_snap_listener *vf_proxy_find_listener(const struct vf_snapshot *
 }
 
 /* As above; sockets of a handler need not be listeners of the configuration. */
-static const struct vf_snap_listener *find_acceptable(const struct vf_proxy *proxy, const char *name)
+static const struct vf_snap_listener *find_acceptable(const struct vf_proxy *proxy,
+                                                      const char *name)
 {
     const struct vf_snap_listener *listener =
         vf_proxy_find_listener(proxy->snapshot, vf_str_from(name));
@@ -146,8 +147,8 @@ static bool accept_one(struct vf_acceptor *acceptor)
         pause_accepting(proxy);
         return false;
     }
-    int fd = accept4(acceptor->io.fd, (struct sockaddr *)&storage, &len,
-                     SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd =
+        accept4(acceptor->io.fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         if (errno == ECONNABORTED || errno == EINTR)
             return true;
@@ -270,7 +271,8 @@ static bool same_log(const struct vf_snapshot *a, const struct vf_snapshot *b)
            old->access_format == new->access_format && old->access_query == new->access_query;
 }
 
-static void follow_log(struct vf_proxy *proxy, struct vf_snapshot *old, struct vf_snapshot *snapshot)
+static void follow_log(struct vf_proxy *proxy, struct vf_snapshot *old,
+                       struct vf_snapshot *snapshot)
 {
     if (proxy->has_handler || (old != NULL && same_log(old, snapshot)))
         return;
@@ -339,8 +341,8 @@ static void on_drain_timer(struct vf_timer *timer)
 {
     struct vf_proxy *proxy =
         (struct vf_proxy *)((char *)timer - offsetof(struct vf_proxy, drain_timer));
-    const struct vf_snap_policy *policy = vf_snap_policy(
-        proxy->snapshot, vf_snap_listener(proxy->snapshot, 0)->policy);
+    const struct vf_snap_policy *policy =
+        vf_snap_policy(proxy->snapshot, vf_snap_listener(proxy->snapshot, 0)->policy);
     uint64_t passed_ms = vf_reactor_now_ms(proxy->reactor) - proxy->drain_start_ms;
     uint64_t steps[] = {policy->value[VF_POLICY_DRAIN_IDLE_MS], policy->value[VF_POLICY_DRAIN_MS],
                         policy->value[VF_POLICY_DRAIN_LONG_MS]};

@@ -19,7 +19,7 @@ struct vf_state;
 
 /* Answers exchanges itself instead of the routes of the snapshot. */
 struct vf_handler {
-    void *owner; /* passed back as the first argument */
+    void *owner;             /* passed back as the first argument */
     uint64_t max_body_bytes; /* 413 beyond, whatever the limits of the conf file say */
     /* The whole request, body included (ex->request_body), has arrived. The handler answers with
      * vf_exchange_answer, now or later; until then `ex` is valid unless on_gone is called. */

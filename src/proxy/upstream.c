@@ -88,8 +88,8 @@ void vf_upstream_send_head(struct vf_exchange *ex)
         lines.connection = VF_H1_UPGRADE;
     ex->chunk_request = lines.chunked;
     ex->response_state = VF_FLOW_HEAD;
-    struct vf_str text = vf_h1_write_request(&ex->arena, &ex->request, ex->forward_target,
-                                             ex->forward_host, &lines);
+    struct vf_str text =
+        vf_h1_write_request(&ex->arena, &ex->request, ex->forward_target, ex->forward_host, &lines);
     if (text.data == NULL) {
         fail(up, VF_UPSTREAM_CLOSED, NULL);
         return;
@@ -158,8 +158,9 @@ void vf_upstream_abandon(struct vf_exchange *ex)
 static bool is_reusable(const struct vf_upstream *up, size_t stray)
 {
     const struct vf_exchange *ex = up->ex;
-    return stray == 0 && ex->response.keep_alive && ex->response.framing != VF_FRAMING_CLOSE && !up->stream.hung_up && !up->write_failed &&
-           ex->pool->proxy_protocol == 0 && !up->proxy->draining;
+    return stray == 0 && ex->response.keep_alive && ex->response.framing != VF_FRAMING_CLOSE &&
+           !up->stream.hung_up && !up->write_failed && ex->pool->proxy_protocol == 0 &&
+           !up->proxy->draining;
 }
 
 /* The answer is complete; `stray` bytes came behind it. */
@@ -169,16 +170,15 @@ static void complete(struct vf_upstream *up, size_t stray)
     bool reusable = is_reusable(up, stray);
     if (stray > 0) {
         vf_count_add(&vf_upstream_counters(up)->malformed, 1);
-        vf_log_warn(&up->proxy->log, "backend.stray_bytes",
-                    "backend_slot=%u bytes=%zu section=%s", up->peer->slot,
-                    stray, "RFC 9112 section 9.2");
+        vf_log_warn(&up->proxy->log, "backend.stray_bytes", "backend_slot=%u bytes=%zu section=%s",
+                    up->peer->slot, stray, "RFC 9112 section 9.2");
     }
     if (reusable && up->ex->request_state == VF_FLOW_BODY && !up->ex->close_client) {
         vf_exchange_on_response_end(up->ex); /* it goes on reading: vf_upstream_finish */
         return;
     }
-    reusable = reusable && up->ex->request_state == VF_FLOW_DONE &&
-               vf_stream_pending(&up->stream) == 0;
+    reusable =
+        reusable && up->ex->request_state == VF_FLOW_DONE && vf_stream_pending(&up->stream) == 0;
     struct vf_exchange *ex = detach(up);
     if (reusable)
         vf_upstream_keep(up, idle_ms);
@@ -216,9 +216,10 @@ static bool read_head(struct vf_upstream *up, const char *data, size_t head_len)
     struct vf_h1_limits limits = vf_proxy_head_limits(ex->snapshot, ex->listener);
     struct vf_fault fault;
     char *head = vf_arena_strndup(&ex->arena, data, head_len);
-    int rc = head == NULL ? UV_ENOMEM
-                          : vf_h1_response(&ex->response_parser, &ex->arena, &limits,
-                                           ex->request.method, head, head_len, &ex->response, &fault);
+    int rc = head == NULL
+                 ? UV_ENOMEM
+                 : vf_h1_response(&ex->response_parser, &ex->arena, &limits, ex->request.method,
+                                  head, head_len, &ex->response, &fault);
     if (rc == -1 || (rc == 0 && ex->response.status < 200 && ++up->n_interim > MAX_INTERIM)) {
         if (rc == 0)
             fault = (struct vf_fault){502, "malformed_response", "too many interim answers",
@@ -503,8 +504,7 @@ static void on_drained(struct vf_stream *stream)
 static bool send_elsewhere(struct vf_upstream *up)
 {
     struct vf_exchange *ex = up->ex;
-    if (!ex->on_reused || ex->retried || up->stream.bytes_out != up->sent_mark ||
-        ex->is_tunnel)
+    if (!ex->on_reused || ex->retried || up->stream.bytes_out != up->sent_mark || ex->is_tunnel)
         return false;
     ex->retried = true;
     if (vf_upstream_open(ex, true) < 0) {

@@ -31,12 +31,12 @@ struct vf_upstream {
     char *input; /* incomplete head; NULL: none */
     size_t input_len, input_room;
     struct vf_splice *splice; /* a large answer passes through it; or NULL */
-    uint32_t n_interim;  /* 1xx answers to this request */
-    uint64_t sent_mark;  /* stream.bytes_out when the exchange began */
+    uint32_t n_interim;       /* 1xx answers to this request */
+    uint64_t sent_mark;       /* stream.bytes_out when the exchange began */
     bool is_idle;
-    bool write_failed;   /* what the backend answered before is still read */
-    bool saw_eof;        /* of a tunnel */
-    bool is_dead;        /* closed; freed after the event */
+    bool write_failed; /* what the backend answered before is still read */
+    bool saw_eof;      /* of a tunnel */
+    bool is_dead;      /* closed; freed after the event */
 };
 
 /* Events of a connection, by upstream.c. */

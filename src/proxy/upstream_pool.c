@@ -57,7 +57,8 @@ static struct vf_peer *add_peer(struct vf_upstreams *upstreams, struct vf_snapsh
         vf_resolver_watch(upstreams->proxy->resolver, vf_snap_str(snapshot, backend->host),
                           backend->address.port, NULL, NULL, &peer->name) < 0)
         vf_log_warn(&upstreams->proxy->log, "backend.not_watched", "backend=%.*s",
-                    (int)backend->address_text.len, vf_snap_str(snapshot, backend->address_text).data);
+                    (int)backend->address_text.len,
+                    vf_snap_str(snapshot, backend->address_text).data);
     struct vf_peer **bucket = bucket_of(upstreams, backend->id);
     peer->next = *bucket;
     *bucket = peer;
@@ -174,8 +175,7 @@ void vf_upstream_keep(struct vf_upstream *up, uint64_t idle_ms)
 
 /* Connecting */
 
-static socklen_t socket_address(const struct vf_snap_address *address,
-                                struct sockaddr_storage *out)
+static socklen_t socket_address(const struct vf_snap_address *address, struct sockaddr_storage *out)
 {
     memset(out, 0, sizeof(*out));
     if (address->family == VF_FAMILY_IPV4) {

@@ -33,13 +33,13 @@ struct vf_follower_handlers {
 struct vf_follower {
     uv_loop_t *loop;
     struct vf_state *state;
-    int block;               /* ours in `state` */
-    uint32_t slot;           /* worker slot, from 0 */
-    enum vf_link_mode mode;  /* of control */
-    bool watches_conf;       /* control: reload when the conf file changes */
+    int block;                         /* ours in `state` */
+    uint32_t slot;                     /* worker slot, from 0 */
+    enum vf_link_mode mode;            /* of control */
+    bool watches_conf;                 /* control: reload when the conf file changes */
     char conf[VF_LINK_TEXT_BYTES + 1]; /* path of the conf file (control) */
-    int conf_fd;             /* memfd with the conf's text instead of a file, or -1; owned */
-    char process[32];        /* for the log: "worker-1" */
+    int conf_fd;      /* memfd with the conf's text instead of a file, or -1; owned */
+    char process[32]; /* for the log: "worker-1" */
     struct vf_follower_handlers handlers;
 
     /* private */

@@ -52,11 +52,11 @@ static uint64_t ago_ms(uint64_t now_ns, uint64_t then_ns)
 uint32_t vf_totals_size(uint32_t which)
 {
     static const uint32_t sizes[] = {
-        sizeof(struct vf_totals_counts),   sizeof(struct vf_totals_node),
-        sizeof(struct vf_totals_process),  sizeof(struct vf_totals_listener),
-        sizeof(struct vf_totals_pool),     sizeof(struct vf_totals_status),
-        sizeof(struct vf_totals_backend),  sizeof(struct vf_totals_route),
-        sizeof(struct vf_totals_tenant),   sizeof(struct vf_totals_error),
+        sizeof(struct vf_totals_counts),  sizeof(struct vf_totals_node),
+        sizeof(struct vf_totals_process), sizeof(struct vf_totals_listener),
+        sizeof(struct vf_totals_pool),    sizeof(struct vf_totals_status),
+        sizeof(struct vf_totals_backend), sizeof(struct vf_totals_route),
+        sizeof(struct vf_totals_tenant),  sizeof(struct vf_totals_error),
     };
     return which < sizeof(sizes) / sizeof(*sizes) ? sizes[which] : 0;
 }

@@ -26,20 +26,20 @@ struct vf_totals_counts { /* struct vf_state_totals, summed */
 
 struct vf_totals_node {
     struct vf_totals_counts counts; /* without those of control: the admin address is not traffic */
-    uint64_t version;          /* published */
+    uint64_t version;               /* published */
     uint64_t started_wall_ms, uptime_ms, wall_ms;
-    uint64_t config_wall_ms;   /* of the last reload, 0: never */
-    uint64_t restarts[3];      /* by enum vf_process_kind */
+    uint64_t config_wall_ms; /* of the last reload, 0: never */
+    uint64_t restarts[3];    /* by enum vf_process_kind */
     uint64_t connections, exchanges, tunnels, upstream_connections, buffered_bytes; /* of workers */
     uint32_t generation;
     uint32_t is_stopping, config_ok;
-    uint32_t n_workers;        /* leased, not draining */
-    uint32_t n_ready;          /* of these: run a version */
-    uint32_t n_blocks;         /* ever leased */
-    char config_message[512];  /* NUL-terminated */
+    uint32_t n_workers;       /* leased, not draining */
+    uint32_t n_ready;         /* of these: run a version */
+    uint32_t n_blocks;        /* ever leased */
+    char config_message[512]; /* NUL-terminated */
 };
 
-struct vf_totals_process { /* one leased block */
+struct vf_totals_process {          /* one leased block */
     struct vf_totals_counts counts; /* of the block: those of earlier processes included */
     int64_t pid;
     uint64_t heartbeat_age_ms; /* UINT64_MAX: never */
@@ -77,16 +77,16 @@ struct vf_totals_backend {
     uint64_t connects, connect_failures, timeouts, reused, malformed, aborted;
     uint64_t bytes_in, bytes_out, sum_us;
     uint64_t in_flight, idle, open;
-    uint64_t latency_us;      /* EWMA of the first byte */
+    uint64_t latency_us;                     /* EWMA of the first byte */
     uint64_t checked_ago_ms, changed_ago_ms; /* UINT64_MAX: never */
     uint64_t check_us;
-    uint64_t ejected_for_ms;  /* 0: not ejected */
-    uint32_t health;          /* enum vf_health_status */
+    uint64_t ejected_for_ms; /* 0: not ejected */
+    uint32_t health;         /* enum vf_health_status */
     uint32_t has_check, is_usable, drain;
     uint32_t weight, configured_weight;
     uint32_t failures, ejections; /* in a row */
     uint32_t last_status, streak;
-    char reason[80];          /* of the last check, NUL-terminated */
+    char reason[80]; /* of the last check, NUL-terminated */
 };
 
 struct vf_totals_route {
@@ -103,7 +103,7 @@ struct vf_totals_error {
     uint64_t wall_ms;
     struct vf_str pool, backend; /* empty: none, or gone */
     uint32_t status, reserved;
-    char reason[44], path[96];   /* NUL-terminated */
+    char reason[44], path[96]; /* NUL-terminated */
 };
 
 /* The size of a struct by its place in this file, from 0 (counts) to 9 (error); for Lua. */

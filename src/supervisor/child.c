@@ -17,9 +17,9 @@ enum { EXEC_FAILED = 127, HELD_ROOM = 16 };
 
 const char *vf_child_name(enum vf_process_kind kind)
 {
-    static const char *const names[] = {
-        [VF_PROCESS_WORKER] = "worker", [VF_PROCESS_CONTROL] = "control",
-        [VF_PROCESS_CHECKER] = "checker"};
+    static const char *const names[] = {[VF_PROCESS_WORKER] = "worker",
+                                        [VF_PROCESS_CONTROL] = "control",
+                                        [VF_PROCESS_CHECKER] = "checker"};
     return names[kind];
 }
 
@@ -116,8 +116,7 @@ static void send_start(struct vf_supervisor *super, struct vf_child *child)
 static int lease_block(struct vf_supervisor *super, struct vf_child *child)
 {
     child->incarnation = ++super->last_incarnation;
-    child->block =
-        vf_state_lease(super->state, child->kind, child->slot, child->incarnation);
+    child->block = vf_state_lease(super->state, child->kind, child->slot, child->incarnation);
     if (child->block < 0)
         return -ENOSPC;
     struct vf_state_block *block = &super->state->blocks[child->block];

@@ -28,7 +28,7 @@ struct vf_supervisor;
 
 /* The object of `type` whose `member` is at `pointer`. */
 #define VF_OWNER_OF(pointer, type, member)                                                         \
-    ((type *)(void *)((char *)(pointer) - offsetof(type, member)))
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 /* STARTING -> READY -> LEAVING;  any of them ends when the process does. */
 enum vf_child_state { VF_CHILD_STARTING = 0, VF_CHILD_READY, VF_CHILD_LEAVING };
@@ -64,8 +64,8 @@ struct vf_post {
     enum vf_process_kind kind;
     uint32_t slot;
     bool is_wanted;
-    struct vf_child *child;   /* the holder, or NULL */
-    uint64_t backoff_ms;      /* before the next replacement; 0: at once */
+    struct vf_child *child; /* the holder, or NULL */
+    uint64_t backoff_ms;    /* before the next replacement; 0: at once */
     struct vf_timer restart;
 };
 
@@ -87,15 +87,20 @@ struct vf_publish {
 
 struct vf_upgrade {
     struct vf_supervisor *super;
-    pid_t probe;     /* running, or 0 */
-    int binary_fd;   /* what is probed and then executed; -1: none */
-    int table_fd;    /* the table given to the probe; -1: none */
-    bool is_passed;  /* probe passed; executed as soon as no transaction is under way */
+    pid_t probe;    /* running, or 0 */
+    int binary_fd;  /* what is probed and then executed; -1: none */
+    int table_fd;   /* the table given to the probe; -1: none */
+    bool is_passed; /* probe passed; executed as soon as no transaction is under way */
     struct vf_timer deadline;
 };
 
 /* BOOTING -> RUNNING -> STOPPING -> DONE;  BOOTING -> DONE when the start fails */
-enum vf_supervisor_phase { VF_SUPER_BOOTING = 0, VF_SUPER_RUNNING, VF_SUPER_STOPPING, VF_SUPER_DONE };
+enum vf_supervisor_phase {
+    VF_SUPER_BOOTING = 0,
+    VF_SUPER_RUNNING,
+    VF_SUPER_STOPPING,
+    VF_SUPER_DONE
+};
 
 struct vf_supervisor {
     struct vf_supervisor_options options;
@@ -106,7 +111,7 @@ struct vf_supervisor {
     bool is_reloading; /* as the service manager knows it */
     bool is_upgrading; /* after an upgrade: the new children are not all READY yet */
 
-    int binary_fd;             /* our own image */
+    int binary_fd;              /* our own image */
     char binary_path[PATH_MAX]; /* where it was, or where the next one is */
     int signal_fd;
     struct vf_timers timers;
@@ -130,7 +135,7 @@ struct vf_supervisor {
     struct vf_post control, checker, workers[VF_SLOTS_MAX];
     uint32_t n_workers; /* wanted */
     uint32_t n_boot_deaths;
-    bool is_reload_wanted; /* SIGHUP came while control could not hear it */
+    bool is_reload_wanted;          /* SIGHUP came while control could not hear it */
     enum vf_link_mode control_mode; /* for the next control */
     struct vf_publish publish;
     struct vf_upgrade upgrade;

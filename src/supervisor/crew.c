@@ -13,8 +13,8 @@
 enum {
     FIRST_BACKOFF_MS = 100,
     MAX_BACKOFF_MS = 10000,
-    BOOT_DEATHS = 3,           /* so many children may die before the first `ready` */
-    CLOSE_GRACE_MS = 1000,     /* handshakes under way when a slot is steered away from: most RTTs */
+    BOOT_DEATHS = 3,       /* so many children may die before the first `ready` */
+    CLOSE_GRACE_MS = 1000, /* handshakes under way when a slot is steered away from: most RTTs */
     CONTROL_SILENCE_MS = 60000 /* compiling 100,000 routes takes a while */
 };
 
@@ -31,8 +31,8 @@ static void on_restart(struct vf_timer *timer)
 
 static void on_close_grace(struct vf_timer *timer);
 
-static void init_post(struct vf_supervisor *super, struct vf_post *post,
-                      enum vf_process_kind kind, uint32_t slot)
+static void init_post(struct vf_supervisor *super, struct vf_post *post, enum vf_process_kind kind,
+                      uint32_t slot)
 {
     *post = (struct vf_post){.super = super, .kind = kind, .slot = slot};
     post->restart.on_fire = on_restart;
@@ -152,8 +152,7 @@ static struct vf_child *ready_child(const struct vf_supervisor *super, enum vf_p
 static struct vf_child *sibling(const struct vf_supervisor *super, uint32_t slot)
 {
     for (uint32_t i = 1; i < VF_SLOTS_MAX; i++) {
-        struct vf_child *child =
-            ready_child(super, VF_PROCESS_WORKER, (slot + i) % VF_SLOTS_MAX);
+        struct vf_child *child = ready_child(super, VF_PROCESS_WORKER, (slot + i) % VF_SLOTS_MAX);
         if (child != NULL)
             return child;
     }
@@ -285,9 +284,9 @@ void vf_crew_settle(struct vf_supervisor *super)
 
 static void log_started(const struct vf_child *child)
 {
-    static const char *const events[] = {
-        [VF_PROCESS_WORKER] = "worker.started", [VF_PROCESS_CONTROL] = "control.started",
-        [VF_PROCESS_CHECKER] = "checker.started"};
+    static const char *const events[] = {[VF_PROCESS_WORKER] = "worker.started",
+                                         [VF_PROCESS_CONTROL] = "control.started",
+                                         [VF_PROCESS_CHECKER] = "checker.started"};
     vf_log_info(NULL, events[child->kind], "slot=%u pid=%ld version=%llu", child->slot + 1,
                 (long)child->pid, (unsigned long long)child->running_version);
 }
@@ -384,9 +383,9 @@ static void describe_end(const struct vf_child *child, int status, char *out, si
 
 static void log_ended(const struct vf_child *child, int status, bool is_expected)
 {
-    static const char *const events[] = {
-        [VF_PROCESS_WORKER] = "worker.exited", [VF_PROCESS_CONTROL] = "control.exited",
-        [VF_PROCESS_CHECKER] = "checker.exited"};
+    static const char *const events[] = {[VF_PROCESS_WORKER] = "worker.exited",
+                                         [VF_PROCESS_CONTROL] = "control.exited",
+                                         [VF_PROCESS_CHECKER] = "checker.exited"};
     char reason[96];
     describe_end(child, status, reason, sizeof(reason));
     vf_log_at(NULL, is_expected ? VF_LOG_INFO : VF_LOG_WARN, events[child->kind],

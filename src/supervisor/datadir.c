@@ -162,8 +162,7 @@ int vf_datadir_socket(const struct vf_datadir *dir, bool change_user, uid_t uid,
         return -errno;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int rc = fd < 0 ? -errno : bind_in(folder, fd);
-    if (rc == 0 && change_user &&
-        fchownat(folder, socket_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
+    if (rc == 0 && change_user && fchownat(folder, socket_name, uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
         rc = -errno;
     if (rc == 0 && listen(fd, SOCKET_BACKLOG) < 0)
         rc = -errno;

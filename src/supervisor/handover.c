@@ -101,8 +101,8 @@ static bool read_house(struct vf_supervisor *super, const char *fields)
 {
     int watch;
     if (sscanf(fields, "%" SCNu32 " %" SCNu64 " %" SCNu32 " %" SCNu64 " %d %" SCNu32,
-               &super->generation, &super->last_incarnation, &super->ports.last_id,
-               &super->version, &watch, &super->n_workers) != 6)
+               &super->generation, &super->last_incarnation, &super->ports.last_id, &super->version,
+               &watch, &super->n_workers) != 6)
         return false;
     super->options.watch = watch != 0;
     return super->n_workers <= VF_SLOTS_MAX;
@@ -165,9 +165,8 @@ static bool read_child(struct vf_supervisor *super, const char *fields)
         return false;
     child->next = super->children;
     super->children = child;
-    if (sscanf(fields,
-               "%ld %d %" SCNu32 " %" SCNu32 " %" SCNu64 " %d %d %d %" SCNu64 " %" SCNu64, &pid,
-               &kind, &child->slot, &child->generation, &child->incarnation, &child->link,
+    if (sscanf(fields, "%ld %d %" SCNu32 " %" SCNu32 " %" SCNu64 " %d %d %d %" SCNu64 " %" SCNu64,
+               &pid, &kind, &child->slot, &child->generation, &child->incarnation, &child->link,
                &child->block, &state, &child->started_ns, &child->running_version) != 10)
         return false;
     child->pid = (pid_t)pid;

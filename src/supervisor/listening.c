@@ -105,7 +105,8 @@ int vf_listening_open(const struct vf_snap_address *address, struct vf_snap_addr
     if (fd < 0)
         return fd;
     /* accepted connections inherit it, which saves each a system call */
-    int rc = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0 || listen(fd, BACKLOG) < 0 ? -errno : 0;
+    int rc =
+        set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0 || listen(fd, BACKLOG) < 0 ? -errno : 0;
     if (rc == 0)
         rc = bound_port(fd, &port);
     if (rc < 0) {

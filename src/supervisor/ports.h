@@ -28,18 +28,18 @@ enum vf_port_state { VF_PORT_FREE = 0, VF_PORT_TRIED, VF_PORT_LIVE, VF_PORT_LEAV
 struct vf_port {
     enum vf_port_state state;
     enum vf_link_socket kind;
-    uint32_t id;                     /* unique over the supervisor's life */
-    uint32_t n_sockets;              /* sockets of the slots 0 .. n_sockets - 1 */
-    uint32_t n_committed;            /* of these, how many a refused trial leaves */
-    uint32_t n_open;                 /* of these, how many are served; the others are closing */
-    uint64_t steered;                /* slots that get new connections, as bits; 0: not yet said */
-    int fds[VF_SLOTS_MAX];           /* owned */
-    struct vf_snap_address wanted;   /* as configured: its port may be 0 */
-    struct vf_snap_address bound;    /* what the kernel gave */
-    char name[VF_PORT_NAME_BYTES];   /* of the listener */
-    bool is_tried;                   /* the snapshot on trial has it, as the listener trial_name */
-    bool is_renamed;                 /* commit changed the name: children listen anew */
-    bool is_new;                     /* commit made it live: not logged yet */
+    uint32_t id;                   /* unique over the supervisor's life */
+    uint32_t n_sockets;            /* sockets of the slots 0 .. n_sockets - 1 */
+    uint32_t n_committed;          /* of these, how many a refused trial leaves */
+    uint32_t n_open;               /* of these, how many are served; the others are closing */
+    uint64_t steered;              /* slots that get new connections, as bits; 0: not yet said */
+    int fds[VF_SLOTS_MAX];         /* owned */
+    struct vf_snap_address wanted; /* as configured: its port may be 0 */
+    struct vf_snap_address bound;  /* what the kernel gave */
+    char name[VF_PORT_NAME_BYTES]; /* of the listener */
+    bool is_tried;                 /* the snapshot on trial has it, as the listener trial_name */
+    bool is_renamed;               /* commit changed the name: children listen anew */
+    bool is_new;                   /* commit made it live: not logged yet */
     char trial_name[VF_PORT_NAME_BYTES];
 };
 

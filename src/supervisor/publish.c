@@ -366,8 +366,8 @@ void vf_publish_running(struct vf_supervisor *super, struct vf_child *child)
 void vf_publish_lost(struct vf_supervisor *super, struct vf_child *child)
 {
     child->is_awaited = false;
-    bool is_open = super->publish.state == VF_PUBLISH_PREPARING ||
-                   super->publish.state == VF_PUBLISH_WRITING;
+    bool is_open =
+        super->publish.state == VF_PUBLISH_PREPARING || super->publish.state == VF_PUBLISH_WRITING;
     if (is_open && child->kind == VF_PROCESS_CONTROL && super->control.child == NULL) {
         abandon(super);
         return;

@@ -18,7 +18,7 @@ enum {
     MAX_GENERATIONS = 3,
     PROBE_WAIT_MS = 30000,
     TABLE_FD = VF_PROBE_TABLE_FD, /* where the probe finds the handover table ... */
-    CONF_FD = 4   /* ... and the conf's text, if it is not a file */
+    CONF_FD = 4                   /* ... and the conf's text, if it is not a file */
 };
 
 /* --- Probe --- */

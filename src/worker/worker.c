@@ -46,8 +46,7 @@ static void open_socket(struct worker *worker, size_t index)
     struct held *socket = &worker->sockets[index];
     int rc = vf_proxy_listen(worker->proxy, vf_str_from(socket->listener), socket->fd);
     if (rc < 0) {
-        vf_log_error(NULL, "listener.failed", "name=%s err=%s", socket->listener,
-                     uv_err_name(rc));
+        vf_log_error(NULL, "listener.failed", "name=%s err=%s", socket->listener, uv_err_name(rc));
         remove_socket(worker, index);
         return;
     }
