@@ -5,6 +5,8 @@ local suggest = require "veloflux.model.suggest"
 
 local M = {}
 
+local MAX_SUGGESTIONS = 50 -- each compares with every name there is
+
 local Checker = {}
 Checker.__index = Checker
 
@@ -52,13 +54,15 @@ function Checker:names(kind)
   return index
 end
 
-function Checker:unknown_reference(kind, position, field, noun, name, ...)
-  local known = {}
-  for _, map in ipairs { ... } do
-    for other in pairs(map) do known[#known + 1] = other end
+function Checker:unknown_reference(kind, position, field, noun, name, known)
+  local nearest
+  self.suggestions = (self.suggestions or 0) + 1
+  if self.suggestions <= MAX_SUGGESTIONS then
+    local names = {}
+    for other in pairs(known) do names[#names + 1] = other end
+    table.sort(names)
+    nearest = suggest.nearest(name, names)
   end
-  table.sort(known)
-  local nearest = suggest.nearest(name, known)
   self:note(kind, position, field, 'unknown %s "%s"%s', noun, name,
     nearest and (", did you mean %s?"):format(nearest) or "")
 end

@@ -1,0 +1,91 @@
+local fixture = require "unit.conf.fixture"
+local last_model = require "veloflux.last_model"
+local model = require "veloflux.model"
+local uv = require "luv"
+
+describe("the last model", function()
+  local folder
+  before_each(function() folder = fixture.folder {} end)
+  after_each(function() fixture.remove(folder) end)
+
+  local function write(text)
+    local file = assert(io.open(last_model.path(folder), "wb"))
+    file:write(text)
+    file:close()
+  end
+
+  local function read()
+    local file = assert(io.open(last_model.path(folder), "rb"))
+    local text = file:read "*a"
+    file:close()
+    return text
+  end
+
+  local TEXT = [[
+tenants: [ { name: acme, hosts: [ a.example.com ], active: false } ]
+listeners: [ { name: http, address: "[::1]:8000", timeouts: { total: 90s } } ]
+workers: 2
+admin: { auth: { password: "${PW}" } }
+trusted_proxies: [ 10.0.0.0/8 ]
+log: { access: { path: logs/a.log } }
+headers: { response: { set: { X-A: "${PW} $${PW}" }, add: { L: [ "1", "2" ] } } }
+pools:
+  - { name: p, shared: true, sticky_sessions: true, via: false, backends: [ { address: app.internal:1, weight: 3 } ],
+      health_check: { expected_status: [ 200, "300-399" ] }, max_connections: 7, limits: { body_bytes: off } }
+routes:
+  - { name: a, tenant: acme, pool: p, match: { headers: { X: { present: false }, Y: "é \"q\" \\ \t" } } }
+  - { name: b, path_regex: "^/v(\\d+)", rewrite: "/x/$1", pool: p, methods: [ GET ], priority: -2 }
+  - { name: c, path: /c, redirect: { to: "https://x/$path", status: 308 } }
+  - { name: d, path: /d, respond: { status: 200, body: "line\nline" } }
+]]
+
+  it("comes back as it was, secrets by reference", function()
+    local saved = fixture.model("data_dir: " .. folder .. "\n" .. TEXT, { PW = "hunter2" })
+    assert(last_model.save(saved, 41))
+    local stat = uv.fs_stat(last_model.path(folder))
+    assert.equal(tonumber("600", 8), stat.mode % 512)
+    assert.truthy(read():find('"password":"${PW}"', 1, true))
+    local loaded, version = last_model.load(folder, { PW = "hunter2" })
+    assert.equal(41, version)
+    assert.equal(41, last_model.version(folder))
+    assert.equal("no changes", model.describe_diff(model.diff(saved, loaded)))
+    assert.equal(last_model.encode(saved), last_model.encode(loaded))
+    assert.equal("hunter2", loaded.node.admin.auth.password)
+    assert.equal("hunter2 ${PW}", loaded.node.headers.response.set["X-A"])
+    assert.equal("/etc/veloflux/logs/a.log", loaded.node.log.access.path)
+  end)
+
+  it("replaces the one before, and leaves nothing else in the folder", function()
+    for version = 1, 3 do
+      assert(last_model.save(fixture.model("data_dir: " .. folder), version))
+    end
+    assert.equal(3, (select(2, last_model.load(folder, {}))))
+    local entries, count = uv.fs_scandir(folder), 0
+    while uv.fs_scandir_next(entries) do count = count + 1 end
+    assert.equal(1, count)
+  end)
+
+  it("is refused when it is absent, damaged or cut", function()
+    local function message()
+      local loaded, problems = last_model.load(folder, {})
+      assert.is_nil(loaded)
+      return problems[1].message
+    end
+    assert.equal("No such file or directory", message())
+    assert.is_nil(last_model.version(folder))
+    assert(last_model.save(fixture.model("data_dir: " .. folder .. "\nworkers: 3\n"), 5))
+    local good = read()
+    write((good:gsub('"workers":"?3"?', '"workers":4')))
+    assert.equal("is damaged: its checksum is wrong", message())
+    write(good:sub(1, -10))
+    assert.equal("is damaged: its checksum is wrong", message())
+    write(good)
+    assert.equal(3, last_model.load(folder, {}).node.workers)
+  end)
+
+  it("says when it cannot be written", function()
+    local ok, problem = last_model.save(fixture.model "data_dir: /nonexistent/x", 1)
+    assert.is_nil(ok)
+    assert.equal("/nonexistent/x/last-model.json: cannot be written (error 2)", problem)
+  end)
+end)
