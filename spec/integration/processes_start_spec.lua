@@ -150,7 +150,8 @@ describe("starting and stopping", function()
     local code, _, err = servers.command { "proxy", "--from", "127.0.0.1:" .. port, "--to", "127.0.0.1:1" }
     assert.equal(1, code)
     assert.matches("is in use", err)
-    local proxy = process.spawn(servers.binary(), { "proxy", "--from", "127.0.0.1:0", "--to", "127.0.0.1:" .. origin.port })
+    local proxy = process.spawn(servers.binary(),
+      { "proxy", "--from", "127.0.0.1:0", "--to", "127.0.0.1:" .. origin.port })
     local line = proxy:wait_line(proxy.stderr, '"name":"http","address":"127.0.0.1:(%d+)"')
     proxy:wait_line(proxy.stderr, '"ready"')
     assert.equal(200, clients.get(tonumber(line[2]), "/").status)
