@@ -123,21 +123,20 @@ $(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(versioned)): $(GEN)/version
 endef
 $(foreach name,$(variant) $(if $(filter fuzz,$(MAKECMDGOALS)),fuzz),$(eval $(call variant_rules,$(name))))
 
-# Linked beside its place and then moved: whoever starts it meanwhile finds a whole file.
+# Linked beside its place and then moved: whoever starts it meanwhile finds a whole file, and two
+# makes at once do not mix theirs.
 $(out)/veloflux: $(call objects,$(variant)) $(dep_libs)
 	@mkdir -p $(@D)
 	@echo "link $@"
 	@$(cc_$(variant)) $(link_$(variant)) -pie -Wl,-z,relro,-z,now $(exports) $(call objects,$(variant)) \
-		$(dep_libs) -l:liblua5.1-cjson.a $(system_libs) -o $@.part
-	@mv $@.part $@
+		$(dep_libs) -l:liblua5.1-cjson.a $(system_libs) -o $@.$$$$ && mv $@.$$$$ $@
 
 # For unit specs: loaded by LuaJIT, whose own Lua API it uses.
 $(out)/libveloflux.so: $(call library_objects,$(variant)) $(dep_libs)
 	@mkdir -p $(@D)
 	@echo "link $@"
 	@$(cc_$(variant)) $(link_$(variant)) -shared $(call library_objects,$(variant)) \
-		$(filter-out %/libluajit-5.1.a,$(dep_libs)) -llua5.1-cjson $(system_libs) -o $@.part
-	@mv $@.part $@
+		$(filter-out %/libluajit-5.1.a,$(dep_libs)) -llua5.1-cjson $(system_libs) -o $@.$$$$ && mv $@.$$$$ $@
 
 $(BUILD)/demo-backend: scripts/demo_backend.c | deps-ready
 	@mkdir -p $(@D)
