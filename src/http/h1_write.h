@@ -5,13 +5,14 @@
 
 #include "http/message.h"
 
-enum vf_h1_connection {                    /* the Connection field to write */
-                        VF_H1_PERSIST = 0, /* none: HTTP/1.1 connections persist */
-                        VF_H1_KEEP_ALIVE,  /* keep-alive, for HTTP/1.0 clients */
-                        VF_H1_CLOSE,
-                        VF_H1_UPGRADE,       /* with the head's Upgrade value */
-                        VF_H1_CLOSE_UPGRADE, /* both */
-                        VF_H1_TRAILERS       /* TE: trailers */
+/* The Connection field to write. */
+enum vf_h1_connection {
+    VF_H1_PERSIST = 0, /* none: HTTP/1.1 connections persist */
+    VF_H1_KEEP_ALIVE,  /* keep-alive, for HTTP/1.0 clients */
+    VF_H1_CLOSE,
+    VF_H1_UPGRADE,       /* with the head's Upgrade value */
+    VF_H1_CLOSE_UPGRADE, /* both */
+    VF_H1_TRAILERS       /* TE: trailers */
 };
 
 struct vf_h1_framing_lines {

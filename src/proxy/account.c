@@ -103,26 +103,27 @@ static struct vf_str field_value(struct vf_exchange *ex, struct vf_str name)
 static void write_access_log(struct vf_exchange *ex, uint32_t status, uint64_t us)
 {
     const struct vf_snapshot *snapshot = ex->snapshot;
-    struct vf_access_record record = {.wall_ms = vf_clock_wall_ms(),
-                                      .request_id = ex->request_id,
-                                      .listener = vf_snap_str(snapshot, ex->listener->name),
-                                      .client = ex->client_ip,
-                                      .method = ex->request.method_name,
-                                      .host = ex->host,
-                                      .path = ex->request.target,
-                                      .version_minor = ex->request.version_minor,
-                                      .status = status,
-                                      .reason = ex->reason != NULL ? vf_str_from(ex->reason)
-                                                                   : vf_str_make("", 0),
-                                      .upstream_status = ex->upstream_status,
-                                      .tries = ex->n_tried + ex->retried,
-                                      .bytes_in = ex->bytes_in,
-                                      .bytes_out = ex->bytes_out,
-                                      .duration_us = us,
-                                      .connect_us = us_between(ex->connect_ns, ex->connected_ns),
-                                      .first_byte_us = us_between(ex->start_ns, ex->first_byte_ns),
-                                      .referer = field_value(ex, VF_STR("referer")),
-                                      .user_agent = field_value(ex, VF_STR("user-agent"))};
+    struct vf_access_record record = {
+        .wall_ms = vf_clock_wall_ms(),
+        .request_id = ex->request_id,
+        .listener = vf_snap_str(snapshot, ex->listener->name),
+        .client = ex->client_ip,
+        .method = ex->request.method_name,
+        .host = ex->host,
+        .path = ex->request.target,
+        .version_minor = ex->request.version_minor,
+        .status = status,
+        .reason = ex->reason != NULL ? vf_str_from(ex->reason) : vf_str_make("", 0),
+        .upstream_status = ex->upstream_status,
+        .tries = ex->n_tried + ex->retried,
+        .bytes_in = ex->bytes_in,
+        .bytes_out = ex->bytes_out,
+        .duration_us = us,
+        .connect_us = us_between(ex->connect_ns, ex->connected_ns),
+        .first_byte_us = us_between(ex->start_ns, ex->first_byte_ns),
+        .referer = field_value(ex, VF_STR("referer")),
+        .user_agent = field_value(ex, VF_STR("user-agent")),
+    };
     if (ex->route != NULL) {
         record.route = vf_snap_str(snapshot, ex->route->name);
         record.tenant = vf_snap_str(snapshot, vf_snap_tenant(snapshot, ex->route->tenant)->name);
