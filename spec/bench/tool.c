@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,6 +174,7 @@ static _Noreturn void origin(int port)
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), on = 1;
     int epoll_fd = epoll_create1(0);
     struct epoll_event events[128], event = {.events = EPOLLIN, .data.fd = listener};
+    signal(SIGPIPE, SIG_IGN);
     body = malloc(MAX_BODY);
     memset(body, 'x', MAX_BODY);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
