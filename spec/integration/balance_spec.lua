@@ -67,7 +67,7 @@ describe("hashing", function()
       local server = start({ algorithm = "consistent_hash", hash_on = { type = kind, name = names[kind] } },
         { 1, 1, 1 })
       local seen = {}
-      for i = 1, 12 do
+      for i = 1, 60 do
         local name = request(server, "key" .. i)
         assert.equal(name, request(server, "key" .. i))
         seen[name] = true

@@ -43,6 +43,19 @@ describe("a backend with a name", function()
     server:stop()
   end))
 
+  it("is tried at its other addresses before a client sees a failure", loop.spec(function()
+    local origin = origins.start(function(conn, request)
+      conn:write(origins.response(200, { Connection = "close" }, request.origin.name, request.method))
+      conn:shutdown()
+    end, { name = "alive" })
+    local zone = { ["web.test"] = { A = { "127.0.0.1", "127.0.0.77", "127.0.0.78" } } }
+    local server = start(zone, { { address = "web.test:" .. origin.port } })
+    wait_status(server, 200, { [502] = true, [503] = true })
+    for _ = 1, 10 do assert.equal("alive", clients.get(server.ports.http, "/").body) end
+    for _, line in ipairs(server:log_lines()) do assert.is_nil(line:find("backend.ejected", 1, true)) end
+    server:stop()
+  end))
+
   it("moves when its address does", loop.spec(function()
     local origin = origins.start(handler, { name = "there" })
     local zone = { ["web.test"] = { A = { "127.0.0.77" }, ttl = 1 } } -- nobody listens there

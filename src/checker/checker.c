@@ -197,8 +197,8 @@ static bool tries_next_address(struct target *target, const struct vf_probe *pro
 {
     if (target->name == NULL)
         return false;
-    vf_name_failed(target->name, &probe->plan.address);
-    return ++target->n_tries < ADDRESSES && target->n_tries < vf_name_count(target->name);
+    vf_name_failed(target->name, vf_name_tag(&probe->plan.address));
+    return ++target->n_tries < ADDRESSES && vf_name_has_other(target->name);
 }
 
 static void on_judged(void *owner, const struct vf_check_result *result, bool is_connected)

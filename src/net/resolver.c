@@ -1,10 +1,10 @@
 #include "net/resolver.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "net/dns.h"
 
 enum {
@@ -405,22 +405,29 @@ int vf_name_take(struct vf_name *name, struct sockaddr_storage *out, socklen_t *
     return 0;
 }
 
-static bool is_address(const struct address *address, const struct sockaddr_storage *other)
+uint32_t vf_name_tag(const struct sockaddr_storage *address)
 {
-    union vf_dns_address given;
-    memcpy(&given, other, sizeof(given));
-    if (given.plain.sa_family != address->value.plain.sa_family)
-        return false;
-    if (given.plain.sa_family == AF_INET)
-        return given.ipv4.sin_addr.s_addr == address->value.ipv4.sin_addr.s_addr;
-    return memcmp(&given.ipv6.sin6_addr, &address->value.ipv6.sin6_addr,
-                  sizeof(given.ipv6.sin6_addr)) == 0;
+    const struct sockaddr_in *ipv4 = (const struct sockaddr_in *)address;
+    const struct sockaddr_in6 *ipv6 = (const struct sockaddr_in6 *)address;
+    if (address->ss_family == AF_INET)
+        return (uint32_t)vf_hash(&ipv4->sin_addr, sizeof(ipv4->sin_addr), AF_INET);
+    return (uint32_t)vf_hash(&ipv6->sin6_addr, sizeof(ipv6->sin6_addr), AF_INET6);
 }
 
-void vf_name_failed(struct vf_name *name, const struct sockaddr_storage *address)
+void vf_name_failed(struct vf_name *name, uint32_t tag)
 {
+    struct sockaddr_storage address;
     struct host *host = name->host;
-    for (size_t i = 0; i < host->n_addresses; i++)
-        if (is_address(&host->addresses[i], address))
+    for (size_t i = 0; i < host->n_addresses; i++) {
+        vf_name_address(name, i, &address);
+        if (vf_name_tag(&address) == tag)
             host->addresses[i].avoid_until_ms = uv_now(host->resolver->loop) + AVOID_MS;
+    }
+}
+
+bool vf_name_has_other(const struct vf_name *name)
+{
+    const struct host *host = name->host;
+    uint64_t now_ms = uv_now(host->resolver->loop);
+    return host->n_addresses > 0 && first_choice(host, now_ms)->avoid_until_ms <= now_ms;
 }

@@ -10,6 +10,7 @@
 #define VF_NET_RESOLVER_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -55,10 +56,17 @@ size_t vf_name_count(const struct vf_name *name);
  * under way for the first time. Static memory. */
 const char *vf_name_error(const struct vf_name *name);
 
-/* Notes that no connection could be made to an address of the name: for 30 s `take` gives it only
- * when all are like that. "localhost" is two addresses, and most servers listen on one; so after a
- * failure try the next address, at most vf_name_count of them, before giving up on the backend. */
-void vf_name_failed(struct vf_name *name, const struct sockaddr_storage *address);
+/* Returns a number that stands for an address (its port aside): what vf_name_failed wants to know,
+ * in four bytes. */
+uint32_t vf_name_tag(const struct sockaddr_storage *address);
+
+/* Notes that no connection could be made to an address of the name, given by its tag: for 30 s
+ * `take` gives it only when all are like that. */
+void vf_name_failed(struct vf_name *name, uint32_t tag);
+
+/* Returns true while the name has an address that has not failed of late. "localhost" is two
+ * addresses, and most servers listen on one; so try the others before giving up on a backend. */
+bool vf_name_has_other(const struct vf_name *name);
 
 /* Writes address `index` (below the count) with the port of the watch. Returns its length. */
 socklen_t vf_name_address(const struct vf_name *name, size_t index, struct sockaddr_storage *out);

@@ -175,11 +175,23 @@ static int pick(struct vf_exchange *ex)
     return 0;
 }
 
+/* A backend with a name may answer at another of its addresses: it does not count as tried yet. */
+static bool has_other_address(struct vf_exchange *ex)
+{
+    if (ex->n_addresses >= VF_TRIES || !vf_upstream_has_other_address(ex))
+        return false;
+    ex->n_addresses++;
+    ex->n_tried--;
+    return true;
+}
+
 static void note_connect_failure(struct vf_exchange *ex)
 {
     struct vf_state_backend *counts = &ex->proxy->block->backends[ex->backend->slot];
     uint64_t now_ns = vf_proxy_now_ns(ex->proxy);
     vf_count_add(&counts->connect_failures, 1);
+    if (has_other_address(ex))
+        return;
     vf_balance_failed(ex->proxy->balancers, ex->snapshot, ex->backend_index, now_ns);
     vf_passive_connect_failed(ex->proxy->state, ex->snapshot, ex->pool_index, ex->backend_index,
                               now_ns);

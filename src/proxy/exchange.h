@@ -87,6 +87,7 @@ struct vf_exchange {
     size_t replay_room;
     uint32_t tried[VF_TRIES]; /* backend indexes */
     uint32_t n_tried;
+    uint32_t n_addresses; /* that failed, of backends that have others */
     uint32_t upstream_status;
     enum vf_upstream_failure last_failure; /* to connect, of the backends tried */
     const char *reason; /* stable reason code of an answer of our own, or why it failed; or NULL */

@@ -4,6 +4,7 @@
 #include <uv.h>
 
 #include "http/h1_write.h"
+#include "net/resolver.h"
 #include "net/splice.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
@@ -28,6 +29,8 @@ static void fail(struct vf_upstream *up, enum vf_upstream_failure failure,
                  const struct vf_fault *fault)
 {
     struct vf_exchange *ex = up->ex;
+    if (up->stream.connecting && up->peer->name != NULL)
+        vf_name_failed(up->peer->name, up->address_tag);
     vf_upstream_close(up);
     if (ex == NULL)
         return;

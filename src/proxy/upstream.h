@@ -32,6 +32,10 @@ void vf_upstreams_reap(struct vf_upstreams *upstreams);
  * reached; VF_ENOADDRESS; or UV_E* when connecting fails at once. */
 int vf_upstream_open(struct vf_exchange *ex, bool fresh);
 
+/* After connecting to ex->backend failed: returns true when it has a name, and an address that has
+ * not failed of late. */
+bool vf_upstream_has_other_address(struct vf_exchange *ex);
+
 /* Sends the head of ex->request for ex->forward_target. */
 void vf_upstream_send_head(struct vf_exchange *ex);
 /* Sends content, or bytes of a tunnel; the slice is borrowed until the end of the event. */

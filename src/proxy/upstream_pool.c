@@ -206,16 +206,27 @@ static int connect_socket(const struct sockaddr_storage *address, socklen_t len)
     return fd;
 }
 
-static int start_connection(struct vf_exchange *ex, struct vf_peer *peer)
+static int start_connection(struct vf_exchange *ex, struct vf_peer *peer, uint32_t *tag)
 {
     struct sockaddr_storage address;
     socklen_t len;
-    int rc;
-    if (ex->backend->address.family != VF_FAMILY_NONE)
+    if (ex->backend->address.family != VF_FAMILY_NONE) {
         len = socket_address(&ex->backend->address, &address);
-    else if (peer->name == NULL || (rc = vf_name_take(peer->name, &address, &len)) < 0)
+        return connect_socket(&address, len);
+    }
+    if (peer->name == NULL || vf_name_take(peer->name, &address, &len) < 0)
         return VF_ENOADDRESS;
-    return connect_socket(&address, len);
+    *tag = vf_name_tag(&address);
+    int fd = connect_socket(&address, len);
+    if (fd < 0)
+        vf_name_failed(peer->name, *tag);
+    return fd;
+}
+
+bool vf_upstream_has_other_address(struct vf_exchange *ex)
+{
+    struct vf_peer *peer = add_peer(ex->proxy->upstreams, ex->snapshot, ex->backend);
+    return peer != NULL && peer->name != NULL && vf_name_has_other(peer->name);
 }
 
 /* Tells a backend that wants it who the client is. */
@@ -243,10 +254,11 @@ static void send_proxy_header(struct vf_exchange *ex)
 static int open_new(struct vf_exchange *ex, struct vf_upstreams *upstreams, struct vf_peer *peer)
 {
     struct vf_upstream *up;
+    uint32_t tag = 0;
     int fd, rc;
     if (peer->n_open - peer->n_idle >= ex->pool->max_connections)
         return VF_ENOBACKEND;
-    if ((fd = start_connection(ex, peer)) < 0)
+    if ((fd = start_connection(ex, peer, &tag)) < 0)
         return fd;
     if ((up = take_memory(upstreams)) == NULL) {
         close(fd);
@@ -261,6 +273,7 @@ static int open_new(struct vf_exchange *ex, struct vf_upstreams *upstreams, stru
     up->owner = upstreams;
     up->proxy = upstreams->proxy;
     up->peer = peer;
+    up->address_tag = tag;
     up->timer.on_fire = vf_upstream_on_timer;
     up->ex = ex;
     ex->upstream = up;

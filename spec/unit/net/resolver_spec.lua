@@ -18,7 +18,9 @@ size_t vf_name_count(const struct vf_name *);
 const char *vf_name_error(const struct vf_name *);
 unsigned vf_name_address(const struct vf_name *, size_t index, struct vf_sockaddr *out);
 int vf_name_take(struct vf_name *, struct vf_sockaddr *out, unsigned *len);
-void vf_name_failed(struct vf_name *, const struct vf_sockaddr *);
+uint32_t vf_name_tag(const struct vf_sockaddr *);
+void vf_name_failed(struct vf_name *, uint32_t tag);
+bool vf_name_has_other(const struct vf_name *);
 ]]
 local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
 
@@ -71,6 +73,10 @@ describe("resolver", function()
     return format(address), len[0], address.port_net, address
   end
 
+  local function fail_next(watched)
+    lib.vf_name_failed(watched.raw, lib.vf_name_tag(select(4, take(watched))))
+  end
+
   local function changed(watched, n)
     loop:drive(function() return watched.changes >= n end, "change " .. n)
   end
@@ -113,7 +119,7 @@ describe("resolver", function()
       seen[text] = (seen[text] or 0) + 1
     end
     assert.same({ ["127.0.0.1"] = 3, ["127.0.0.2"] = 3 }, seen)
-    for _ = 1, 2 do lib.vf_name_failed(web.raw, select(4, take(web))) end
+    for _ = 1, 2 do fail_next(web) end
     if list(web):find("::1", 1, true) then -- a machine may have no IPv6 at all
       assert.equal("::1", (take(web)))
       assert.equal(28, (select(2, take(web))))
@@ -134,9 +140,12 @@ describe("resolver", function()
     local web = watch "web.test"
     changed(web, 1)
     local text, _, _, address = take(web)
-    lib.vf_name_failed(web.raw, address)
+    lib.vf_name_failed(web.raw, lib.vf_name_tag(address))
     for _ = 1, 6 do assert.not_equal(text, (take(web))) end
-    for _ = 1, 3 do lib.vf_name_failed(web.raw, select(4, take(web))) end
+    fail_next(web)
+    assert.is_true(lib.vf_name_has_other(web.raw))
+    fail_next(web)
+    assert.is_false(lib.vf_name_has_other(web.raw))
     assert.is_string((take(web)))
   end)
 
