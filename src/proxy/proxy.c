@@ -276,7 +276,7 @@ static void follow_log(struct vf_proxy *proxy, struct vf_snapshot *old,
 {
     if (proxy->has_handler || (old != NULL && same_log(old, snapshot)))
         return;
-    vf_access_log_free(proxy->access_log);
+    vf_access_log_retire(proxy->access_log);
     proxy->access_log = NULL;
     int rc = vf_access_log_new(snapshot, proxy->block, &proxy->access_log);
     if (rc < 0)
