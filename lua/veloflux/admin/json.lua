@@ -79,10 +79,12 @@ end
 local function put_number(out, value)
   if value ~= value or value == math.huge or value == -math.huge then
     out:put "null"
-  elseif value % 1 == 0 and value < 1e14 and value > -1e14 then
+  elseif value % 1 ~= 0 then
+    out:putf("%.15g", value)
+  elseif value < 1e14 and value > -1e14 then
     out:put(value)
   else
-    out:putf("%.15g", value)
+    out:putf("%.0f", value)
   end
 end
 

@@ -35,10 +35,12 @@ function Exposition:family(name, kind, help)
 end
 
 local function put(lines, value)
-  if value % 1 == 0 and value < 1e14 then
-    lines:put(value, "\n") -- as a whole number
-  else
+  if value % 1 ~= 0 then
     lines:putf("%.15g\n", value)
+  elseif value < 1e14 then
+    lines:put(value, "\n")
+  else
+    lines:putf("%.0f\n", value)
   end
 end
 

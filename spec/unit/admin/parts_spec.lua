@@ -1,0 +1,115 @@
+require "support.library"
+local base64 = require "veloflux.admin.base64"
+local json = require "veloflux.admin.json"
+local problem = require "veloflux.admin.problem"
+local rates = require "veloflux.admin.rates"
+local cjson = require "cjson"
+
+describe("base64", function()
+  it("decodes what RFC 4648 section 10 has", function()
+    local vectors = { [""] = "", Zg = "f", ["Zg=="] = "f", ["Zm8="] = "fo", Zm9v = "foo", ["Zm9vYg=="] = "foob",
+      ["Zm9vYmE="] = "fooba", Zm9vYmFy = "foobar", ["+/+/"] = "\251\255\191" }
+    for text, expected in pairs(vectors) do assert.equal(expected, base64.decode(text)) end
+  end)
+
+  it("refuses what is none", function()
+    for _, text in ipairs { "Z", "Zg===", "Z g=", "Zm9v!", "=", "Zm9vY" } do
+      local decoded = base64.decode(text)
+      assert.is_true(decoded == nil or text == "=" and decoded == "")
+    end
+  end)
+
+  it("keeps every byte", function()
+    local bytes = {}
+    for i = 0, 255 do bytes[#bytes + 1] = string.char(i) end
+    local all = table.concat(bytes)
+    local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    local text = (all .. "\0\0"):gsub("(.)(.)(.)", function(a, b, c)
+      local value = a:byte() * 65536 + b:byte() * 256 + c:byte()
+      local out = ""
+      for k = 3, 0, -1 do
+        local at = math.floor(value / 64 ^ k) % 64 + 1
+        out = out .. alphabet:sub(at, at)
+      end
+      return out
+    end)
+    assert.equal(all .. "\0\0", base64.decode(text))
+  end)
+end)
+
+describe("admin json", function()
+  it("sorts keys, and keeps empty lists lists", function()
+    assert.equal('{"a":[],"b":{},"c":[1,2],"d":null}',
+      json.encode { c = { 1, 2 }, b = {}, a = json.list(), d = json.null })
+  end)
+
+  it("escapes what RFC 8259 section 7 says", function()
+    assert.equal([["\"\\\n\u0000\u001f/"]], json.encode '"\\\n\0\31/')
+    local text = '"\\\n\t\0\31/\127 é €'
+    assert.equal(text, cjson.decode(json.encode { text })[1])
+  end)
+
+  it("makes text valid UTF-8", function()
+    local bad = "a\255b\192\128c\237\160\128d\244\144\128\128e\226\130"
+    local text = cjson.decode(json.encode { bad })[1]
+    assert.is_nil(text:find "[\192\193\245-\255]")
+    assert.equal("abcde", (text:gsub("[\128-\255]", "")))
+    assert.equal('"é€😀"', json.encode "é€😀")
+  end)
+
+  it("writes numbers exactly, and no number that JSON has not", function()
+    assert.equal("[0,-1,1.5,99999999999999,null,null]", json.encode { 0, -1, 1.5, 99999999999999, 0 / 0, 1 / 0 })
+    assert.equal(9007199254740991, cjson.decode(json.encode { 9007199254740991 })[1])
+  end)
+
+  it("writes booleans, and null for what it has no word for", function()
+    assert.equal("[true,false,null]", json.encode { true, false, print })
+  end)
+end)
+
+describe("problem documents", function()
+  local request = { path = "/api/x", request_id = "abc" }
+
+  it("have the members that clients of either kind read", function()
+    local status, headers, body = problem.encode(problem.new("not_found", "There is no such thing."), request)
+    assert.equal(404, status)
+    assert.same({ "Content-Type", "application/problem+json" }, { headers[1], headers[2] })
+    assert.same({ type = "about:blank", title = "Not Found", status = 404, detail = "There is no such thing.",
+      error = "There is no such thing.", code = "not_found", instance = "/api/x", request_id = "abc" },
+      cjson.decode(body))
+  end)
+
+  it("carry the wrong fields, further members and headers", function()
+    local status, headers, body = problem.encode(problem.new("invalid", "Two fields are wrong.", {
+      errors = { { pointer = "/name", detail = "expected text" } }, members = { version = 3 },
+      headers = { "Retry-After", "1" } }), request)
+    local document = cjson.decode(body)
+    assert.equal(400, status)
+    assert.same({ { pointer = "/name", detail = "expected text" } }, document.errors)
+    assert.equal(3, document.version)
+    assert.equal("1", headers[#headers])
+  end)
+
+  it("are of known kinds only", function()
+    assert.has_error(function() problem.new("odd", "x") end)
+  end)
+end)
+
+describe("rates", function()
+  it("are measured over the last samples", function()
+    local r = rates.new()
+    assert.equal(0, r:get("a", 100, 1))
+    r:sample(0, { a = 0 })
+    assert.equal(50, r:get("a", 100, 2))
+    for i = 1, rates.SAMPLES do r:sample(i * 2, { a = i * 100 }) end
+    assert.equal(50, r:get("a", 500, 10))
+    assert.equal(0, r:get("b", 5, 10))
+  end)
+
+  it("are 0 when a counter began anew, and at the moment of the sample", function()
+    local r = rates.new()
+    r:sample(5, { a = 100 })
+    assert.equal(0, r:get("a", 3, 6))
+    assert.equal(0, r:get("a", 100, 5))
+  end)
+end)
