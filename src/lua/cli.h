@@ -1,5 +1,5 @@
-/* lua/cli.h - the commands that run in this process and end: check, reload, status, stop, version.
- * They are Lua, lua/veloflux/cli/; `run` and `proxy` belong to the supervisor. */
+/* lua/cli.h - the commands that ask and end: check, reload, status, stop, docs.
+ * They are Lua, lua/veloflux/cli/; the others are in main.c. */
 #ifndef VF_LUA_CLI_H
 #define VF_LUA_CLI_H
 

@@ -2,11 +2,12 @@
 -- reload and status speak HTTP/1.1 over data_dir/control.sock:
 --   POST /api/reload  200 {version, changes, warnings, laggards} or a problem document whose `errors`
 --                     are {file, line, path, message}
---   GET /api/status   200 {version, ...}
+--   GET /api/status   200, what cli/report.lua writes
 local ffi = require "ffi"
 local cjson = require "cjson"
 local arguments = require "veloflux.cli.arguments"
 local conf = require "veloflux.conf"
+local report = require "veloflux.cli.report"
 
 ffi.cdef [[
 int32_t vf_instance_pid(const char *lock_path);
@@ -130,20 +131,6 @@ function M.reload(args, out, err)
   end)
 end
 
-local function print_value(out, name, value, indent)
-  if type(value) ~= "table" then
-    out(("%s%-20s %s"):format(indent, name, tostring(value)))
-    return
-  end
-  local keys = {}
-  for key in pairs(value) do keys[#keys + 1] = key end
-  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
-  out(("%s%s%s"):format(indent, name, #keys == 0 and " (none)" or ""))
-  for _, key in ipairs(keys) do
-    print_value(out, type(key) == "number" and "-" or key, value[key], indent .. "  ")
-  end
-end
-
 --- veloflux status: what the running instance says of itself.
 function M.status(args, out, err)
   return with_instance("status", args, err, function(data_dir, pid)
@@ -152,13 +139,7 @@ function M.status(args, out, err)
       err(("veloflux status: process %d runs, but: %s"):format(pid, status and tostring(body.detail) or body))
       return 1
     end
-    local keys = {}
-    for key in pairs(body) do keys[#keys + 1] = key end
-    table.sort(keys)
-    out(("%-20s %d"):format("pid", pid))
-    for _, key in ipairs(keys) do
-      if key ~= "pid" then print_value(out, key, body[key], "") end
-    end
+    for _, line in ipairs(report.lines(body, pid)) do out(line) end
     return 0
   end)
 end
