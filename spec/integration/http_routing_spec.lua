@@ -44,7 +44,7 @@ describe("the route", function()
         match = { headers = { Cookie = { present = false } } } }),
     } } }
   end))
-  teardown(shared:closer())
+  teardown(rig.closer(shared, function() return server end))
 
   local function answer(host, path, fields, method)
     local sent = { Host = host }

@@ -58,6 +58,18 @@ function M.code(response)
   return cjson.decode(response.body).code
 end
 
+--- A function for busted's teardown: stops the server that specs of a scope shared, which must end well, then closes the
+-- scope.
+-- @param scope from loop.scope()
+-- @param get function that returns the server
+function M.closer(scope, get)
+  return function()
+    local ok, failure = pcall(scope.run, scope, function() get():stop() end)
+    scope:close()
+    if not ok then error(failure, 0) end
+  end
+end
+
 --- The process number of the one worker.
 function M.worker(server)
   for _, pid in ipairs(server.process:children()) do

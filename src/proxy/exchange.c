@@ -359,6 +359,13 @@ static bool answer_for_ourselves(struct vf_exchange *ex)
     return true;
 }
 
+/* What the configuration adds to answers of a route itself; there is no pool whose edits apply. */
+static void edit_own_answer(struct vf_exchange *ex, struct vf_fields *fields)
+{
+    vf_exchange_edit(ex, fields, ex->listener->edits.response);
+    vf_exchange_edit(ex, fields, ex->route->edits.response);
+}
+
 static void answer_redirect(struct vf_exchange *ex, const struct vf_route_match *match)
 {
     struct vf_fields fields = {0};
@@ -369,14 +376,14 @@ static void answer_redirect(struct vf_exchange *ex, const struct vf_route_match 
         return;
     }
     vf_fields_add(&fields, &ex->arena, VF_STR("Location"), target);
+    edit_own_answer(ex, &fields);
     vf_exchange_answer(ex, ex->route->status, vf_str_make("", 0), vf_str_make("", 0), &fields);
 }
 
 static void answer_fixed(struct vf_exchange *ex)
 {
     struct vf_fields fields = {0};
-    vf_exchange_edit(ex, &fields, ex->listener->edits.response);
-    vf_exchange_edit(ex, &fields, ex->route->edits.response);
+    edit_own_answer(ex, &fields);
     vf_exchange_answer(ex, ex->route->status, vf_snap_str(ex->snapshot, ex->route->content_type),
                        vf_snap_str(ex->snapshot, ex->route->body), &fields);
 }

@@ -222,11 +222,20 @@ static void lower_max_forwards(struct vf_exchange *ex, struct vf_fields *fields)
 
 /* Targets */
 
+/* The host without its port: "[::1]:80" is "[::1]". */
+static struct vf_str without_port(struct vf_str host)
+{
+    size_t len = host.len;
+    while (len > 0 && host.data[len - 1] >= '0' && host.data[len - 1] <= '9')
+        len--;
+    return len > 0 && host.data[len - 1] == ':' ? vf_str_make(host.data, len - 1) : host;
+}
+
 static struct vf_str variable(struct vf_exchange *ex, struct vf_str *rest,
                               const struct vf_route_match *match)
 {
     static const struct vf_str names[] = {{"host", 4}, {"path", 4}, {"query", 5}};
-    const struct vf_str values[] = {ex->host, ex->path.text, ex->target.query};
+    const struct vf_str values[] = {without_port(ex->host), ex->path.text, ex->target.query};
     char c = rest->len > 1 ? rest->data[1] : '\0';
     size_t taken = 1;
     struct vf_str value = VF_STR("$");

@@ -16,8 +16,8 @@ int vf_forward_request(struct vf_exchange *ex, const struct vf_route_match *matc
 /* Readies ex->response's fields for the client. */
 void vf_forward_response(struct vf_exchange *ex);
 
-/* Returns `template` with $1..$9 (captures of `match`), $host, $path and $query filled in; $$ is a
- * dollar sign. In the arena; NULL data when out of memory. */
+/* Returns `template` with $1..$9 (captures of `match`), $host (without port), $path and $query
+ * filled in; $$ is a dollar sign. In the arena; NULL data when out of memory. */
 struct vf_str vf_forward_expand(struct vf_exchange *ex, struct vf_str template,
                                 const struct vf_route_match *match);
 
