@@ -37,6 +37,8 @@ static void list_blocks(struct vf_balancers *balancers, uint64_t now_ns)
     for (int i = 0; i < VF_STATE_BLOCKS; i++) {
         const struct vf_state_block *block = &state->blocks[i];
         uint32_t lease = atomic_load_explicit(&block->lease, memory_order_acquire);
+        if (lease == VF_BLOCK_NEVER && i > balancers->block)
+            break; /* nor was any behind it; looking would cost each a page */
         if (i == balancers->block || (lease == VF_BLOCK_LEASED && block->kind == VF_PROCESS_WORKER))
             balancers->blocks[balancers->n_blocks++] = (uint32_t)i;
     }
