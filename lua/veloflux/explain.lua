@@ -65,4 +65,15 @@ function M.shadows(compiled)
   return list
 end
 
+--- Returns a line for each route that can never answer: FILE:LINE: warning: ...
+function M.warnings(model, compiled)
+  local lines = {}
+  for i, shadow in ipairs(M.shadows(compiled)) do
+    local route, by = model.routes[shadow.route], model.routes[shadow.by]
+    lines[i] = ("%s:%d: warning: the route %s never answers: the route %s (%s:%d) matches first"):format(
+      route._file, route._line, route.name, by.name, by._file, by._line)
+  end
+  return lines
+end
+
 return M

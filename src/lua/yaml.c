@@ -175,7 +175,8 @@ static bool copy_text(struct parser *p, const char *text, size_t len, uint32_t *
         p->yaml->texts = grown;
         p->room_text = wanted;
     }
-    memcpy(p->yaml->texts + p->n_text, text, len);
+    if (len > 0) /* there may be no memory yet */
+        memcpy(p->yaml->texts + p->n_text, text, len);
     *offset = (uint32_t)p->n_text;
     p->n_text += len;
     return true;

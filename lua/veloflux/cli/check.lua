@@ -18,19 +18,6 @@ local function print_problems(problems, err)
   for _, problem in ipairs(problems) do err(conf.format(problem)) end
 end
 
---- Returns {line, text} for each route that never answers.
-local function warnings_of(model, compiled)
-  local list = {}
-  for _, shadow in ipairs(explain.shadows(compiled)) do
-    local route, by = model.routes[shadow.route], model.routes[shadow.by]
-    list[#list + 1] = ("%s:%d: warning: the route %s never answers: the route %s (%s:%d) matches first"):format(
-      route._file, route._line, route.name, by.name, by._file, by._line)
-  end
-  return list
-end
-
-M.warnings = warnings_of
-
 --- Writes what a snapshot holds: "1 listener, 2 routes, 1 pool, 3 backends".
 function M.counts(summary)
   local parts = {}
@@ -194,7 +181,7 @@ function M.run(args, out, err)
     return 1
   end
   if parsed.explain then return run_explain(model, compiled, parsed, out, err) end
-  for _, warning in ipairs(warnings_of(model, compiled)) do err(warning) end
+  for _, warning in ipairs(explain.warnings(model, compiled)) do err(warning) end
   out(("%s: ok (%s)"):format(path, M.counts(compiled.summary)))
   return 0
 end
