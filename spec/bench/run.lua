@@ -237,7 +237,7 @@ local SCENARIOS = {
   { name = "1m", title = "1 MiB answers, 16 connections", connections = 16, path = "/1048576", limit = 0.74, aim = 0.55 },
   { name = "connect", title = "new connection per request", connections = 64, path = "/1024",
     options = "-s " .. WORK .. "/close.lua", limit = 0.95, aim = 0.80 },
-  { name = "post", title = "4 KiB POST, 64 connections", connections = 64, path = "/2",
+  { name = "post", title = "4 KiB POST, 1 KiB answers", connections = 64, path = "/1024",
     options = "-s " .. WORK .. "/post.lua", limit = 0.77, aim = 0.69 },
 }
 
