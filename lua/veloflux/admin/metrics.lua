@@ -1,10 +1,16 @@
 --- /metrics: what the state area holds, in the text format of Prometheus. docs/metrics.md lists it.
 -- Names and labels that existing alert rules use are kept. At most MAX_SERIES routes, pools, backends
 -- and tenants have series of their own, in the order of the configuration; the rest is `_other`.
+local ffi = require "ffi"
 local prometheus = require "veloflux.admin.prometheus"
 local totals = require "veloflux.admin.totals"
 
+ffi.cdef "long sysconf(int name);"
+
 local M = {}
+
+local SC_CLK_TCK, SC_PAGESIZE = 2, 30 -- of glibc and musl on Linux
+local TICKS_PER_SECOND, PAGE_BYTES = tonumber(ffi.C.sysconf(SC_CLK_TCK)), tonumber(ffi.C.sysconf(SC_PAGESIZE))
 
 M.MAX_SERIES = 1000
 local OTHER = "_other"
@@ -153,7 +159,31 @@ local function add_node(exposition, version)
   end
 end
 
+--- Returns the processor time in seconds and the resident memory in bytes of a process; nil when it is
+-- gone (proc(5), /proc/PID/stat).
+local function usage_of(pid)
+  local file = io.open(("/proc/%d/stat"):format(pid), "rb")
+  if not file then return nil end
+  local text = file:read "*a" or ""
+  file:close()
+  local fields = {}
+  for field in (text:match "^.*%) (.*)$" or ""):gmatch "%S+" do fields[#fields + 1] = tonumber(field) or field end
+  if #fields < 22 then return nil end
+  return (fields[12] + fields[13]) / TICKS_PER_SECOND, fields[22] * PAGE_BYTES
+end
+
+local function add_usage(cpu, memory, labels, pid)
+  local seconds, bytes = usage_of(pid)
+  if not seconds then return end
+  cpu:add(labels, seconds)
+  memory:add(labels, bytes)
+end
+
 local function add_processes(exposition)
+  local cpu = exposition:family("veloflux_process_cpu_seconds_total", "counter",
+    "Processor time, user and system, of a process.")
+  local memory = exposition:family("veloflux_process_resident_memory_bytes", "gauge",
+    "Memory of a process, what it shares with others included.")
   local families = {}
   for i, row in ipairs(PROCESS) do
     families[i] = exposition:family("veloflux_process_" .. row[2], "gauge", row[3])
@@ -170,6 +200,7 @@ local function add_processes(exposition)
           families[i]:add(labels, value * (row[4] or 1))
         end
       end
+      add_usage(cpu, memory, labels, number(process.pid))
     end
   end
 end

@@ -9,6 +9,7 @@ local hosts_of = require("veloflux.model.check").hosts_of
 ffi.cdef [[ int vf_method_from_name(const char *name, size_t len); ]]
 local C = layout.C
 local EVERY_HOST = { "*" }
+local DOT, SLASH = 46, 47
 
 local M = {}
 
@@ -18,7 +19,9 @@ local function write_bindings(to, index, route, tenant)
   local records = to:add(C.VF_SNAP_BINDINGS, #hosts)
   for i = 1, #hosts do
     records[i - 1].route = index
-    to:text(hosts[i]:lower():gsub("(.)%.$", "%1"), records[i - 1].host)
+    local host = hosts[i]:lower()
+    if host:byte(-1) == DOT then host = host:sub(1, -2) end
+    to:text(host, records[i - 1].host)
   end
 end
 
@@ -29,7 +32,8 @@ local function write_path(to, route, record)
   elseif route.path_regex then
     path, record.path_kind = route.path_regex, C.VF_PATH_REGEX
   else
-    path, record.path_kind = (route.path_prefix or "/"):gsub("/$", ""), C.VF_PATH_PREFIX
+    path, record.path_kind = route.path_prefix or "/", C.VF_PATH_PREFIX
+    if path:byte(-1) == SLASH then path = path:sub(1, -2) end
   end
   to:text(path, record.path)
 end

@@ -214,32 +214,36 @@ end
 --- The key under which a record keeps, while it is read, which fields were given but are wrong.
 local FAILED = {}
 
+--- Returns the first two of `names` that were given, nil when there are fewer.
 local function given(record, names)
-  local found, failed = {}, rawget(record, FAILED)
-  for _, name in ipairs(names) do
-    if rawget(record, name) ~= nil or failed and failed[name] then found[#found + 1] = name end
+  local failed, first = rawget(record, FAILED), nil
+  for i = 1, #names do
+    local name = names[i]
+    if rawget(record, name) ~= nil or failed and failed[name] then
+      if first then return first, name end
+      first = name
+    end
   end
-  return found
+  return first
 end
 
 --- Checks of several fields of a record, under the names that Kong's schemas give them.
 local CHECKS = {}
 
 function CHECKS.mutually_exclusive(record, names)
-  local found = given(record, names)
-  if #found <= 1 then return true end
-  return nil, ("cannot be given together with %s"):format(found[1]), found[2]
-end
-
-function CHECKS.only_one_of(record, names)
-  local found = given(record, names)
-  if #found == 0 then return nil, ("one of %s is required"):format(suggest.either(names)) end
-  return CHECKS.mutually_exclusive(record, names)
+  local first, second = given(record, names)
+  if not second then return true end
+  return nil, ("cannot be given together with %s"):format(first), second
 end
 
 function CHECKS.at_least_one_of(record, names)
-  if #given(record, names) > 0 then return true end
+  if given(record, names) then return true end
   return nil, ("one of %s is required"):format(suggest.either(names))
+end
+
+function CHECKS.only_one_of(record, names)
+  if not given(record, names) then return CHECKS.at_least_one_of(record, names) end
+  return CHECKS.mutually_exclusive(record, names)
 end
 
 --- A validator may rely on the fields, so it is not asked about a record with wrong ones.

@@ -51,7 +51,7 @@ local PIECES = { "{", "}", "[", "]", ":", ": ", "- ", "\n", "\n  ", "\t", "'", '
   ("a"):rep(300), ("["):rep(70), "?", ",", "\r\n", "\239\187\191", "@", "`", "nan", ".inf", "-1s", "0.0.0.0:0" }
 
 local function mutate(text, random)
-  for _ = 1, random(6) do
+  for _ = 1, random(3) do
     local at, what = random(#text + 1), random(4)
     if what == 1 then
       text = text:sub(1, at - 1) .. PIECES[random(#PIECES)] .. text:sub(at)

@@ -17,6 +17,7 @@ end
 --- A host that routes and tenants name: a.example.com, *.example.com or *.
 function M.is_host(text)
   if text == "*" then return true end
+  if #text < 64 and text:find "^[%l%d][%l%d.-]*$" and not text:find("..", 1, true) then return true end -- most
   local name = text:lower():gsub("^%*%.", "", 1)
   if name:find "^%[[%x:.]+%]$" then return true end
   if #name > 253 or name == "" or name:find("..", 1, true) or name:find "^%." or name:find ":" then return nil end
