@@ -2,8 +2,12 @@
 -- await bytes, and the connection can be ended in every way TCP knows.
 --
 -- Reads return nil and the reason when the stream ends first: "eof" (the peer sent FIN), "reset" (RST) or a libuv name.
+local ffi = require "ffi"
 local uv = require "luv"
 local loop = require "support.loop"
+
+ffi.cdef "int getsockopt(int fd, int level, int name, void *value, uint32_t *length);"
+local SOL_SOCKET, SO_ERROR, ECONNRESET = 1, 4, 104
 
 local M = {}
 local Stream = {}
@@ -16,11 +20,18 @@ local function reason_of(err)
   return ENDED_BY[name] or name
 end
 
+-- libuv reports a reset that arrives together with the last bytes as end of file; the socket knows better.
+local function is_reset(tcp)
+  local fd, value = tcp:fileno(), ffi.new("int[1]")
+  local length = ffi.new("uint32_t[1]", ffi.sizeof(value))
+  return fd and ffi.C.getsockopt(fd, SOL_SOCKET, SO_ERROR, value, length) == 0 and value[0] == ECONNRESET
+end
+
 function Stream:on_read(err, data)
   if err then
     self.ended = reason_of(err)
   elseif data == nil then
-    self.ended = self.ended or "eof"
+    self.ended = self.ended or is_reset(self.tcp) and "reset" or "eof"
   else
     self.log[#self.log + 1] = data
     self.chunks[#self.chunks + 1] = data
