@@ -39,6 +39,7 @@ end
 
 --- Returns `text` so that expanding it gives `text` again.
 function M.escape(text)
+  if not text:find("${", 1, true) then return text end
   return (text:gsub("%$+{", "$%0"))
 end
 
