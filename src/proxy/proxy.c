@@ -80,7 +80,10 @@ struct vf_h1_limits vf_proxy_head_limits(const struct vf_snapshot *snapshot,
 static void after_event(void *owner)
 {
     struct vf_proxy *proxy = owner;
+    vf_count *shown = &proxy->block->process.buffered_bytes;
     vf_net_flush(&proxy->net);
+    if (vf_count_get(shown) != proxy->net.buffered_bytes)
+        atomic_store_explicit(shown, proxy->net.buffered_bytes, memory_order_relaxed);
     if (proxy->dead_connections != NULL)
         vf_downstream_reap(proxy);
     if (proxy->dead_exchanges != NULL)

@@ -164,10 +164,10 @@ end
 local function usage_of(pid)
   local file = io.open(("/proc/%d/stat"):format(pid), "rb")
   if not file then return nil end
-  local text = file:read "*a" or ""
+  local line = file:read "*a" or ""
   file:close()
   local fields = {}
-  for field in (text:match "^.*%) (.*)$" or ""):gmatch "%S+" do fields[#fields + 1] = tonumber(field) or field end
+  for field in (line:match "^.*%) (.*)$" or ""):gmatch "%S+" do fields[#fields + 1] = tonumber(field) or field end
   if #fields < 22 then return nil end
   return (fields[12] + fields[13]) / TICKS_PER_SECOND, fields[22] * PAGE_BYTES
 end

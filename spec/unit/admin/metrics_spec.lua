@@ -14,7 +14,7 @@ for line in io.lines "src/snapshot/state.h" do
   if line:match "^}" then skipping = false end
 end
 ffi.cdef(table.concat(kept, "\n"))
-ffi.cdef "int munmap(void *, size_t);\nint close(int);"
+ffi.cdef "int munmap(void *, size_t);\nint close(int);\nint getpid(void);"
 
 local totals = require "veloflux.admin.totals"
 local metrics = require "veloflux.admin.metrics"
@@ -37,14 +37,14 @@ local function with_state(body)
   end
 end
 
-local function add_pool(builder, name, tenant, addresses, first_slot)
+local function add_pool(builder, name, tenant, addresses, first_slot, health)
   local pool, index = fixture.add(builder, fixture.lib.VF_SNAP_POOLS, "pool")
   pool.id, pool.slot, pool.tenant, pool.max_connections = index + 1, index, tenant, 1000
   fixture.text(builder, name, pool.name)
   for i, address in ipairs(addresses) do
     local backend, at = fixture.add(builder, fixture.lib.VF_SNAP_BACKENDS, "backend")
     backend.id, backend.slot, backend.pool = first_slot + i, first_slot + i - 1, index
-    backend.weight, backend.health = 100, fixture.NONE
+    backend.weight, backend.health = 100, health or fixture.NONE
     backend.address.family, backend.address.port, backend.address.ip[0] = 1, 80, 127
     fixture.text(builder, address, backend.address_text)
     fixture.text(builder, "127.0.0.1", backend.host)
@@ -55,13 +55,20 @@ local function add_pool(builder, name, tenant, addresses, first_slot)
   end
 end
 
-local function snapshot_of(n_pools, n_routes, names)
+--- @param health index of a health check that all backends have, or nil
+local function snapshot_of(n_pools, n_routes, names, health)
   local builder = fixture.builder()
+  local check = fixture.add(builder, fixture.lib.VF_SNAP_HEALTH, "health")
+  check.rise, check.fall, check.interval_ms, check.timeout_ms, check.type = 1, 1, 1000, 1000, 1
+  local listener = fixture.add(builder, fixture.lib.VF_SNAP_LISTENERS, "listener")
+  fixture.add(builder, fixture.lib.VF_SNAP_POLICIES, "policy").set = 2 ^ fixture.lib.VF_POLICY_FIELDS - 1
+  listener.address.family = 1
+  fixture.text(builder, "http", listener.name)
   fixture.tenant(builder, "default")
   fixture.tenant(builder, "acme")
   for i = 1, n_pools do
     local name = names and names[i] or "pool" .. i
-    add_pool(builder, name, i == 2 and 1 or 0, { "10.0.0.1:" .. i, "10.0.0.2:80" }, (i - 1) * 2)
+    add_pool(builder, name, i == 2 and 1 or 0, { "10.0.0.1:" .. i, "10.0.0.2:80" }, (i - 1) * 2, health)
   end
   for i = 1, n_routes do
     fixture.route(builder, { name = "route" .. i, path_prefix = "/r" .. i, hosts = { "h" .. i % 100 .. ".example" } })
@@ -156,6 +163,22 @@ describe("metrics", function()
     assert.equal("ejected", pools[1].backends[2].status)
     assert.equal("unhealthy", pools[1].status)
     assert.equal("degraded", pools[2].status)
+  end))
+
+  it("are those of docs/metrics.md, with the same type and words", with_state(function(state, block)
+    block(lib.vf_state_lease(state, WORKER, 0, 1)).process.heartbeat_ns = 1
+    block(0).pid, block(0).pools[0].requests = ffi.C.getpid(), 1
+    lib.vf_state_count_status(block(0).pools[0], 1, 200)
+    state.backends[0].checked_ns = 1
+    local snapshot = snapshot_of(1, 1, nil, 0)
+    totals.open(state, snapshot)
+    local documented, found = {}, parsed()
+    for line in io.lines "docs/metrics.md" do
+      local name, kind, help = line:match "^| `(veloflux_[%w_]+)` | (%a+) | [^|]* | (.*) |$"
+      if name then documented[name] = kind .. ": " .. help end
+    end
+    for name, family in pairs(found) do assert.equal(family.kind .. ": " .. family.help, documented[name], name) end
+    for name in pairs(documented) do assert.is_table(found[name], name) end
   end))
 
   it("escape names", with_state(function(state)
