@@ -27,10 +27,9 @@ local function data_dir_of(args)
   local parsed, message = arguments.parse(args, OPTIONS)
   if not parsed then return nil, message end
   if #parsed > 0 then return nil, "unexpected argument " .. parsed[1] end
-  local path = arguments.config_of(parsed)
-  local model, problems = conf.load { source = { path = path }, lenient = true }
-  if #problems > 0 and not io.open(path, "rb") then return nil, conf.format(problems[1]) end
-  return model.node.data_dir
+  local data_dir, problem = conf.data_dir(arguments.config_of(parsed))
+  if not data_dir then return nil, conf.format(problem) end
+  return data_dir
 end
 
 local function pid_of(data_dir)

@@ -230,6 +230,25 @@ function M.load(options)
   return result, self.problems
 end
 
+--- Finds where the state of a conf file lives without reading the rest of it: whatever its errors, a
+-- running instance can be found. Text that cannot be parsed is searched for a line with data_dir.
+-- @param path of the conf file
+-- @return an absolute path; or nil and a problem when there is no such file
+function M.data_dir(path)
+  local text, name, dir, problem = open_source { path = path }
+  if not text then return nil, { file = name, path = "", message = problem } end
+  local doc = document.parse(text, name)
+  local root = doc and setmetatable({}, getmetatable(grammar.file.from_default {})) or guess(text, dir)
+  local at = doc and document.find(doc, 0, "data_dir")
+  if at then
+    local where = reader.new(os.getenv)
+    where:open(doc, dir)
+    root.data_dir = grammar.file.by_name.data_dir.read(where, at)
+  end
+  place_data_dir(root, dir)
+  return root.data_dir
+end
+
 --- Writes a problem as FILE:LINE: path: message; what is not known is left out.
 function M.format(problem)
   local place = problem.line and ("%s:%d"):format(problem.file, problem.line) or problem.file

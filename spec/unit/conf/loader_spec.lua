@@ -177,3 +177,23 @@ pools:
     assert.same({ "default" }, result.tenants.added)
   end)
 end)
+
+describe("finding data_dir", function()
+  local folder
+  after_each(function() fixture.remove(folder) end)
+
+  it("needs no good file", function()
+    local cases = { ["data_dir: state\nworkers: many\n"] = "DIR/conf/state", ["data_dir: '/x/y'\nroutes: [\n"] = "/x/y",
+      [""] = "DIR/data", ["- a\n"] = "DIR/data", ["data_dir: [ x ]\n"] = "DIR/data",
+      ["data_dir: ${VF_SPEC_UNSET:-s}\n"] = "DIR/conf/s" }
+    folder = fixture.folder {}
+    for text, expected in pairs(cases) do
+      fixture.remove(folder)
+      folder = fixture.folder { ["conf/v.yaml"] = text }
+      assert.equal((expected:gsub("DIR", folder)), conf.data_dir(folder .. "/conf/v.yaml"), text)
+    end
+    local found, problem = conf.data_dir(folder .. "/none.yaml")
+    assert.is_nil(found)
+    assert.equal("No such file or directory", problem.message)
+  end)
+end)
