@@ -159,9 +159,8 @@ static bool pick_by_cookie(struct vf_exchange *ex)
 
 static int pick(struct vf_exchange *ex)
 {
-    const struct vf_snap_address *peer = &ex->client->peer;
-    struct vf_balance_key key = {.hash_key = hash_key(ex), .family = peer->family};
-    memcpy(key.ip, peer->ip, sizeof(key.ip));
+    struct vf_balance_key key = {.hash_key = hash_key(ex), .family = ex->client_address.family};
+    memcpy(key.ip, ex->client_address.ip, sizeof(key.ip));
     if (!pick_by_cookie(ex)) {
         int rc =
             vf_balance_pick(ex->proxy->balancers, ex->snapshot, ex->pool_index, &key,
@@ -815,8 +814,11 @@ void vf_exchange_on_upstream_failed(struct vf_exchange *ex, enum vf_upstream_fai
         return;
     }
     ex->last_failure = failure;
-    if (connect)
-        dispatch(ex); /* nothing was sent yet: to another backend, or an answer */
-    else
+    if (!connect) {
         answer_failure(ex, failure);
+        return;
+    }
+    dispatch(ex); /* nothing was sent yet: to another backend, or an answer */
+    if (ex->upstream != NULL)
+        vf_client_resume(ex); /* a kept connection takes content at once */
 }
