@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "http/cookie.h"
 #include "http/method.h"
 #include "proxy/account.h"
 #include "proxy/balance.h"
@@ -100,13 +101,13 @@ static struct vf_str header_by_name(void *owner, struct vf_str name)
     return field != NULL ? field->value : vf_str_make(NULL, 0);
 }
 
-/* The value of `name` in "a=1;b=2" or "a=1&b=2"; data NULL when absent. */
-static struct vf_str pair_value(struct vf_str text, struct vf_str name, char separator)
+/* The value of query parameter `name`; data NULL when absent. */
+static struct vf_str query_value(struct vf_str text, struct vf_str name)
 {
     while (text.len > 0) {
-        const char *end = memchr(text.data, separator, text.len);
+        const char *end = memchr(text.data, '&', text.len);
         size_t len = end != NULL ? (size_t)(end - text.data) : text.len;
-        struct vf_str pair = vf_str_trim(vf_str_make(text.data, len));
+        struct vf_str pair = vf_str_make(text.data, len);
         const char *equals = memchr(pair.data, '=', pair.len);
         size_t name_len = equals != NULL ? (size_t)(equals - pair.data) : pair.len;
         if (vf_str_eq(vf_str_make(pair.data, name_len), name))
@@ -115,6 +116,18 @@ static struct vf_str pair_value(struct vf_str text, struct vf_str name, char sep
         text.data += len + (end != NULL);
         text.len -= len + (end != NULL);
     }
+    return vf_str_make(NULL, 0);
+}
+
+/* The value of cookie `name`; data NULL when absent. */
+static struct vf_str cookie_value(struct vf_exchange *ex, struct vf_str name)
+{
+    const struct vf_fields *fields = &ex->request.fields;
+    struct vf_str value;
+    for (uint32_t i = 0; i < fields->count; i++)
+        if (fields->list[i].id == VF_FIELD_COOKIE &&
+            vf_cookie_find(fields->list[i].value, name, &value))
+            return value;
     return vf_str_make(NULL, 0);
 }
 
@@ -127,10 +140,9 @@ static struct vf_str hash_key(struct vf_exchange *ex)
     case VF_HASH_ON_HEADER:
         return header_by_name(ex, name);
     case VF_HASH_ON_COOKIE:
-        return pair_value(vf_fields_joined(&ex->request.fields, VF_FIELD_COOKIE, &ex->arena), name,
-                          ';');
+        return cookie_value(ex, name);
     case VF_HASH_ON_QUERY:
-        return pair_value(ex->target.query, name, '&');
+        return query_value(ex->target.query, name);
     case VF_HASH_ON_PATH:
         return ex->path.text;
     default:

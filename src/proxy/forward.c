@@ -62,9 +62,8 @@ static bool parse_ip(struct vf_str text, struct vf_snap_address *out)
 }
 
 /* The last address of X-Forwarded-For that no trusted proxy of ours added. */
-static struct vf_str real_client(struct vf_exchange *ex, struct vf_str list, struct vf_str peer)
+static void find_real_client(struct vf_exchange *ex, struct vf_str list)
 {
-    struct vf_str result = peer;
     while (list.len > 0) {
         size_t start = list.len;
         while (start > 0 && list.data[start - 1] != ',')
@@ -73,12 +72,12 @@ static struct vf_str real_client(struct vf_exchange *ex, struct vf_str list, str
         struct vf_snap_address address;
         list.len = start > 0 ? start - 1 : 0;
         if (!parse_ip(item, &address))
-            return result;
-        result = item;
+            return;
+        ex->client_ip = item;
+        ex->client_address = address;
         if (!vf_snapshot_is_trusted(ex->snapshot, address.family, address.ip))
-            return result;
+            return;
     }
-    return result;
 }
 
 static bool peer_is_trusted(const struct vf_exchange *ex)
@@ -92,6 +91,7 @@ void vf_forward_identify(struct vf_exchange *ex)
 {
     struct vf_fields *fields = &ex->request.fields;
     ex->client_ip = vf_downstream_peer_text(ex->client);
+    ex->client_address = ex->client->peer;
     ex->trusted = peer_is_trusted(ex);
     if (ex->trusted) {
         const struct vf_field *id = vf_fields_get(fields, VF_FIELD_X_REQUEST_ID);
