@@ -1,6 +1,7 @@
 --- The vocabulary of conformance cases (see README.md beside this file for the whole grammar of a case).
 local message = require "support.message"
 
+local loop = require "support.loop"
 local M = {}
 
 --- Joins lines with CRLF and ends the section with an empty line: a message head exactly as given.
@@ -97,6 +98,27 @@ function M.close(conn) conn:close() end
 
 --- Closes the connection with RST.
 function M.reset(conn) conn:reset() end
+
+--- Lets the client see what was sent before the connection ends: a reset that comes along with the last bytes shows as
+-- end of file to some event loops.
+local gate = loop.condition()
+function M.until_seen(conn)
+  local is_open = false
+  gate.open = function()
+    is_open = true
+    gate:notify()
+  end
+  gate:wait("the client to see what " .. conn.name .. " sent", function() return is_open end)
+end
+
+--- The client's side of it: waits until it has received `bytes`.
+function M.client_sees(bytes)
+  return function(run)
+    local stream = run.client.stream
+    stream.changed:wait(("%q on the client"):format(bytes), function() return stream:received():find(bytes, 1, true) end)
+    gate.open()
+  end
+end
 
 --- Sends FIN and keeps reading.
 function M.half_close(conn) conn:shutdown() end

@@ -83,7 +83,8 @@ local cases = {
   },
   {
     section = "RFC 9112 8", name = "a chunked answer cut short shows as reset to HTTP/1.0",
-    send = head("GET / HTTP/1.0", "Host: a"), origin = { answer(CHUNKED) .. "5\r\nhello\r\n", c.close },
+    send = { head("GET / HTTP/1.0", "Host: a"), c.client_sees "hello" },
+    origin = { answer(CHUNKED) .. "5\r\nhello\r\n", c.until_seen, c.close },
     expect = { status = 200, client_sees = { truncated = true }, connection = "close" },
   },
 
