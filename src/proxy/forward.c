@@ -98,8 +98,7 @@ void vf_forward_identify(struct vf_exchange *ex)
         if (id != NULL && is_request_id(id->value))
             ex->request_id = id->value;
         if (vf_fields_have(fields, VF_FIELD_X_FORWARDED_FOR))
-            ex->client_ip = real_client(
-                ex, vf_fields_joined(fields, VF_FIELD_X_FORWARDED_FOR, &ex->arena), ex->client_ip);
+            find_real_client(ex, vf_fields_joined(fields, VF_FIELD_X_FORWARDED_FOR, &ex->arena));
     }
     if (ex->request_id.len == 0)
         ex->request_id = make_request_id(ex);
