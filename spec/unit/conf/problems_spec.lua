@@ -102,7 +102,7 @@ pools: [ { name: p } ]
 routes:
   - { name: a, pool: p, host: "a.example.com:80" }
   - { name: b, pool: p, host: "a.*.com" }
-  - { name: c, pool: p, hosts: [ a, a ] }
+  - { name: c, pool: p, hosts: [ a, A ] }
   - { name: d, pool: p, hosts: [] }
 ]], { "conf.yaml:3: routes[0].host: expected a host without a port",
       "conf.yaml:4: routes[1].host: expected a host like a.example.com, *.example.com or *",

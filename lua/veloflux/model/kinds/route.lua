@@ -106,7 +106,7 @@ return s.record {
     { name = common.name "routes" },
     { tenant = common.tenant() },
     { host = common.host { description = "a.example.com, *.example.com or *; without it every host of the tenant." } },
-    { hosts = s.list { elements = common.host {}, len_min = 1, unique = true, description = "Several hosts." } },
+    { hosts = s.list { elements = common.host {}, len_min = 1, unique_by = string.lower, description = "Several hosts." } },
     { path = s.string { custom_validator = is_path, description = "This path exactly." } },
     { path_prefix = s.string { custom_validator = is_path,
       description = "This path and what is below it; / when no path is given." } },

@@ -14,7 +14,7 @@ return s.record {
     { name = s.string { required = true, match = "^[%w][%w._-]*$", len_max = 128,
       expects = "a name of letters, digits, dots, dashes and underscores", description = "Unique." } },
     { active = s.boolean { default = true, description = "false: its routes answer 503." } },
-    { hosts = s.list { default = {}, unique = true, description = "The hosts that only its routes may use.",
+    { hosts = s.list { default = {}, unique_by = string.lower, description = "The hosts that only its routes may use.",
       elements = s.string { custom_validator = is_ownable, expects = "a host like a.example.com" } } },
   },
 }
