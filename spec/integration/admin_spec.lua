@@ -126,6 +126,34 @@ describe("admin authentication", function()
     server:stop()
   end))
 
+  it("bounds how many passwords are compared at once", loop.spec(function()
+    local server = servers.start { conf = conf_of({ 1 }, with_auth { enabled = true }) }
+    local _, password = server:wait_log "admin%.password_generated.* password=(%S+)"
+    local seen, attempts = {}, {}
+    for i = 1, 20 do
+      attempts[i] = function()
+        local status = clients.get(server.ports.admin, "/", basic("admin", password)).status
+        seen[status] = (seen[status] or 0) + 1
+      end
+    end
+    clients.together(unpack(attempts))
+    assert.is_true(seen[200] >= 1)
+    assert.equal(20, seen[200] + (seen[429] or 0))
+    assert.equal(200, clients.get(server.ports.admin, "/", basic("admin", password)).status)
+    server:stop()
+  end))
+
+  it("survives clients that leave while their password is compared", loop.spec(function()
+    local server = servers.start { conf = conf_of({ 1 }, with_auth { enabled = true }) }
+    for i = 1, 12 do
+      local client = clients.connect(server.ports.admin)
+      client:request("GET", "/", basic("admin", "guess" .. i))
+      client:reset()
+    end
+    assert.equal(200, clients.get(server.ports.admin, "/health").status)
+    server:stop()
+  end))
+
   it("is switched off by the conf", loop.spec(function()
     local server = servers.start { conf = conf_of({ 1 }) }
     assert.equal(200, clients.get(server.ports.admin, "/api/status").status)
@@ -328,6 +356,44 @@ describe("admin reload", function()
     code, out = servers.command { "reload", "-c", server.file }
     assert.equal(0, code)
     assert.is_truthy(out:find("version 2", 1, true))
+    server:stop()
+  end))
+end)
+
+describe("admin address", function()
+  it("may be closed and opened by reload; control.sock stays", loop.spec(function()
+    local server = servers.start { conf = conf_of({ 1 }, { admin = { address = "off" } }) }
+    assert.is_nil(server.ports.admin)
+    local code, out = servers.command { "status", "-c", server.file }
+    assert.equal(0, code)
+    assert.is_truthy(out:find("VeloFlux", 1, true))
+    server:write_conf(conf_of { 1 })
+    assert.is_true(server:reload())
+    server:wait_log "listener%.open.*name=admin"
+    assert.equal(200, clients.get(server.ports.admin, "/health").status)
+    server:write_conf(conf_of({ 1 }, { admin = { address = "off" } }))
+    assert.is_true(server:reload())
+    assert.equal(0, (servers.command { "reload", "-c", server.file }))
+    server:stop()
+  end))
+
+  it("comes back after control was killed, with what was counted", loop.spec(function()
+    local origin = origins.start()
+    local server = servers.start { conf = conf_of({ origin.port }, with_auth { password = PASSWORD }) }
+    for _ = 1, 3 do clients.get(server.ports.http, "/") end
+    server:wait_access_log(3)
+    local credentials, pid = basic("admin", PASSWORD), nil
+    for _, process in ipairs(decode(clients.get(server.ports.admin, "/api/status", credentials)).processes) do
+      if process.name == "control" then pid = process.pid end
+    end
+    local seen = #server:log_lines()
+    require "luv".kill(pid, "sigkill")
+    server:wait_log("control%.started", seen + 1)
+    problem(clients.get(server.ports.admin, "/api/status"), 401, "unauthorized")
+    assert.equal(3, decode(clients.get(server.ports.admin, "/api/status", credentials)).traffic.requests)
+    assert.equal(1, exposition.value(metrics_of(server), "veloflux_restarts_total", { process = "control" }))
+    assert.equal(200, clients.request(server.ports.admin, "POST", "/api/reload", credentials).status)
+    server:wait_log "admin%.write.*method=POST.*path=/api/reload.*by=admin"
     server:stop()
   end))
 end)

@@ -102,6 +102,10 @@ local function serve(request)
     return problem.new("forbidden", "This needs the permission " .. endpoint.permission .. ".")
   end
   request.params, request.identity = params, identity
+  if not SAFE[request.method] then
+    log.write("info", "admin.write", { "method", request.method, "path", request.path, "by", identity.name,
+      "client", request.client, "request_id", request.request_id })
+  end
   return endpoint.handler(request)
 end
 
