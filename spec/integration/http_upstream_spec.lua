@@ -145,6 +145,7 @@ describe("a kept connection that dies under a request", function()
     local client = clients.connect(server.ports.http)
     client:send "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
     assert.equal(502, client:read_response("PUT").status)
+    client:close()
     assert.equal(2, #origin.requests)
     server:stop()
   end))

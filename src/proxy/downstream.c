@@ -40,6 +40,14 @@ static void set_timer(struct vf_downstream *client, uint64_t delay_ms)
     vf_reactor_timer(client->proxy->reactor, &client->timer, delay_ms);
 }
 
+/* The next piece of the request's content is due, where there is one. */
+static void await_content(struct vf_downstream *client)
+{
+    const struct vf_exchange *ex = client->ex;
+    if (ex->request_state == VF_FLOW_BODY && !ex->is_tunnel)
+        set_timer(client, ex->policy->value[VF_POLICY_CLIENT_BODY_MS]);
+}
+
 static struct vf_state_listener *counters(struct vf_downstream *client)
 {
     return &client->proxy->block->listeners[client->listener_slot];
@@ -177,7 +185,7 @@ static void answer_timeout(struct vf_downstream *client)
 /* An exchange runs and the client owes nothing: look whether it takes what we send. */
 static void check_stall(struct vf_downstream *client)
 {
-    const struct vf_snap_policy *policy = policy_of(client);
+    const struct vf_snap_policy *policy = client->ex->policy;
     if (client->stream.blocked) {
         if (client->stall_mark == client->stream.bytes_out + 1) {
             vf_downstream_close(client, "client_stalled");
@@ -432,12 +440,10 @@ static size_t read_head(struct vf_downstream *client, const char *data, size_t l
     }
     ex->request_parser.owner = ex;
     ex->request_parser.on_data = on_body_data;
-    ex->request_state = VF_FLOW_BODY;
-    if (ex->request_parser.is_done)
-        ex->request_state = VF_FLOW_DONE;
-    else
-        set_timer(client, policy_of(client)->value[VF_POLICY_CLIENT_BODY_MS]);
+    ex->request_state = ex->request_parser.is_done ? VF_FLOW_DONE : VF_FLOW_BODY;
     vf_exchange_on_request(ex);
+    if (client->ex == ex)
+        await_content(client);
     return head_len;
 }
 
@@ -460,7 +466,7 @@ static size_t read_body(struct vf_downstream *client, const char *data, size_t l
         ex->request_state = VF_FLOW_DONE;
         vf_exchange_on_request_end(ex);
     } else {
-        set_timer(client, policy_of(client)->value[VF_POLICY_CLIENT_BODY_MS]);
+        await_content(client);
     }
     return used;
 }
@@ -623,6 +629,7 @@ void vf_client_resume(struct vf_exchange *ex)
     struct vf_downstream *client = ex->client;
     if (client == NULL || client->in_feed)
         return;
+    await_content(client); /* its turn begins */
     if (client->input_len > 0)
         feed(client, client->input, client->input_len);
     if (!client->is_dead && client->stream.readable && may_read(client))
@@ -762,7 +769,7 @@ void vf_client_send_end(struct vf_exchange *ex, const struct vf_fields *trailers
         vf_stream_add(&client->stream, vf_h1_write_last_chunk(&ex->arena, trailers));
     if (ex->request_state == VF_FLOW_BODY && !ex->close_client && !ex->is_tunnel) {
         ex->answer_ended = true; /* the rest of the request is awaited: vf_client_finish */
-        set_timer(client, policy_of(client)->value[VF_POLICY_CLIENT_BODY_MS]);
+        await_content(client);
         return;
     }
     finish(client, ex);
