@@ -3,12 +3,14 @@
 --
 -- The file is one line of JSON: {"checksum":SHA-256 of the model's text,"format":1,"model":{...},
 -- "version":N}. The model is a conf file itself, in canonical form (fields in byte order, no spaces,
--- defaults left out), so it is read through the same door. Secrets stand there as the conf file had them.
+-- defaults left out), so it is read through the same door. Secrets that the conf file refers to stand
+-- there by their reference, others sealed with the key of the data directory.
 local ffi = require "ffi"
 local schema = require "veloflux.model.schema"
 local grammar = require "veloflux.conf.grammar"
 local conf = require "veloflux.conf"
 local files = require "veloflux.conf.files"
+local keys = require "veloflux.keys"
 
 ffi.cdef [[
 int vf_sha256(const char *data, size_t len, uint8_t digest[32]);
@@ -32,15 +34,18 @@ function M.path(data_dir)
 end
 
 --- Returns the canonical text of a model: a conf file in JSON.
-function M.encode(model)
-  return schema.encode(grammar.file, model.node)
+-- @param seal function(text) -> text for secrets, or nil
+function M.encode(model, seal)
+  return schema.encode(grammar.file, model.node, seal)
 end
 
 --- Writes a model as the last published one; a reader or a power cut finds the old one or this.
 -- @param version the version under which it was published
 -- @return true, or nil and a message
 function M.save(model, version)
-  local text = M.encode(model)
+  local seal, problem = keys.sealer(model.node.data_dir)
+  if not seal then return nil, problem end
+  local text = M.encode(model, seal)
   local line = ('{"checksum":"%s","format":1,"model":%s,"version":%d}\n'):format(checksum(text), text, version)
   local path = M.path(model.node.data_dir)
   local rc = C.vf_file_replace(path, line, #line, PRIVATE)
@@ -69,7 +74,10 @@ function M.load(data_dir, env)
   if not sum or checksum(text) ~= sum then
     return nil, { { file = path, path = "", message = "is damaged: its checksum is wrong" } }
   end
-  local model, problems = conf.load { source = { text = text, name = path, dir = data_dir }, env = env }
+  local seal, unseal = keys.sealer(data_dir)
+  if not seal then return nil, { { file = path, path = "", message = unseal } } end
+  local model, problems = conf.load { source = { text = text, name = path, dir = data_dir }, env = env,
+    unseal = unseal }
   if not model then return nil, problems end
   return model, tonumber(version)
 end

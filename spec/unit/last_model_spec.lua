@@ -55,6 +55,21 @@ routes:
     assert.equal("/etc/veloflux/logs/a.log", loaded.node.log.access.path)
   end)
 
+  it("seals secrets that the conf has in plain text", function()
+    local saved = fixture.model("data_dir: " .. folder
+      .. "\nmaster_key: sixteen bytes ok\nadmin: { auth: { password: 'hunter2 \"${X:-}$${' } }\n")
+    assert(last_model.save(saved, 1))
+    assert.is_nil(read():find("hunter2", 1, true))
+    assert.is_nil(read():find("sixteen", 1, true))
+    local loaded = assert(last_model.load(folder, {}))
+    assert.equal("sixteen bytes ok", loaded.node.master_key)
+    assert(last_model.save(loaded, 2))
+    assert.equal("sixteen bytes ok", last_model.load(folder, {}).node.master_key)
+    os.remove(folder .. "/master.key")
+    local _, problems = last_model.load(folder, {})
+    assert.equal("is sealed with another key", problems[1].message)
+  end)
+
   it("replaces the one before, and leaves nothing else in the folder", function()
     for version = 1, 3 do
       assert(last_model.save(fixture.model("data_dir: " .. folder), version))
@@ -62,7 +77,7 @@ routes:
     assert.equal(3, (select(2, last_model.load(folder, {}))))
     local entries, count = uv.fs_scandir(folder), 0
     while uv.fs_scandir_next(entries) do count = count + 1 end
-    assert.equal(1, count)
+    assert.equal(2, count) -- and master.key
   end)
 
   it("is refused when it is absent, damaged or cut", function()
@@ -84,8 +99,13 @@ routes:
   end)
 
   it("says when it cannot be written", function()
-    local ok, problem = last_model.save(fixture.model "data_dir: /nonexistent/x", 1)
+    local ok, problem = last_model.save(fixture.model "data_dir: /proc/nope", 1)
     assert.is_nil(ok)
-    assert.equal("/nonexistent/x/last-model.json: cannot be written (error 2)", problem)
+    assert.is_truthy(problem:find("^/proc/nope: cannot be created"))
+    assert(os.remove(folder .. "/last-model.json") or true)
+    uv.fs_mkdir(folder .. "/last-model.json", tonumber("700", 8))
+    ok, problem = last_model.save(fixture.model("data_dir: " .. folder), 1)
+    assert.is_nil(ok)
+    assert.equal(folder .. "/last-model.json: cannot be written (error 21)", problem)
   end)
 end)

@@ -202,6 +202,7 @@ end
 --   source   {path} of a file, or {text, name, dir}: a text, what messages call it and the folder that
 --            relative paths start from
 --   env      table or function(name) -> string or nil: the environment (default: the process's own)
+--   unseal   function(text) -> text: opens secrets that model/schema.lua sealed
 --   lenient  return the node settings, as far as they are known, of a file with errors too
 -- @return the model (model/init.lua; with lenient perhaps only its `node`), or nil; and the list of
 -- problems, empty when all is well
@@ -209,7 +210,7 @@ function M.load(options)
   local env = options.env or os.getenv
   local lookup = type(env) == "table" and function(name) return env[name] end or env
   local self = setmetatable({ env = lookup, reader = reader.new(lookup), documents = {}, files = {} }, Loader)
-  self.problems = self.reader.problems
+  self.problems, self.reader.unseal = self.reader.problems, options.unseal
   local text, name, dir, problem = open_source(options.source)
   local root, result
   if not text then

@@ -57,6 +57,12 @@ local function file_reference(where, index)
   return node.kind == document.SCALAR and document.text(where.document, index):match "^{file:(/[^}]+)}$"
 end
 
+--- Returns what stands inside of {sealed:...}.
+local function sealed_text(where, index)
+  if where.nodes[index].kind ~= document.SCALAR then return nil end
+  return document.text(where.document, index):match "^{sealed:(%x+)}$"
+end
+
 --- Reads a scalar that may stand in a file or in the environment.
 -- @return its text, and how it was written if that is something else, so that exports repeat that
 local function read_reference(where, index, expected)
@@ -66,11 +72,18 @@ local function read_reference(where, index, expected)
     if not text then return where:fail(index, "%s", problem) end
     return text, "{file:" .. path .. "}"
   end
-  local text = where:text(index, expected)
-  if text and document.text(where.document, index) ~= text then
-    return text, document.text(where.document, index)
+  local sealed = where.unseal and sealed_text(where, index)
+  if sealed then
+    local text = where.unseal(sealed)
+    if not text then return where:fail(index, "is sealed with another key") end
+    return text
   end
-  return text
+  local text = where:text(index, expected)
+  local written = text and document.text(where.document, index)
+  if written and written:find "^%${[%a_][%w_]*}$" or written and written:find "^%${[%a_][%w_]*:%-}$" then
+    return text, written
+  end
+  return text -- with a word of its own: that may be the secret
 end
 
 local function check_custom(where, index, validate, value)
@@ -90,6 +103,9 @@ local function encoder_of(format, attr)
   local is_secret = attr.secret or attr.referenceable
   return function(value, out, raw)
     local plain = (is_secret and raw) or format(value)
+    if attr.secret and not raw and out.seal then
+      plain, raw = "{sealed:" .. out.seal(plain) .. "}", true
+    end
     if type(plain) == "string" then
       json.put(out, json.quote(raw and plain or expand.escape(plain)))
     else
@@ -164,8 +180,10 @@ function M.read(compiled, doc, env, dir)
 end
 
 --- Returns the canonical JSON text of `value`: fields in byte order, no spaces, defaults left out.
-function M.encode(compiled, value)
+-- @param seal function(text) -> text, or nil: what becomes of secrets that are not references
+function M.encode(compiled, value, seal)
   local out = json.writer()
+  out.seal = seal
   compiled.encode(value, out)
   return table.concat(out)
 end
