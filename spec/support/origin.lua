@@ -67,6 +67,7 @@ local function serve(self, tcp)
   local conn = stream.wrap(tcp, ("%s connection %d"):format(self.name, index), { paused = self.paused })
   self.connections[index] = conn
   self.changed:notify()
+  if self.preface then self.preface(conn) end
   repeat number = number + 1 until not serve_request(self, conn, index, number)
   self.changed:notify()
   if not conn.keep_open then conn:close() end
@@ -75,14 +76,14 @@ end
 --- Starts an origin on an ephemeral port of 127.0.0.1. The scope closes it and its connections.
 -- @param handler function(conn, request), or nil for echo
 -- @param options table or nil: name; port; backlog; eager = false leaves the body to the handler (origins.read_body);
---   paused = true starts connections without reading
+--   paused = true starts connections without reading; preface, function(conn) that reads what comes before requests
 -- @return origin: port, accepted (number of connections), connections, requests (all, in order), faults; fields may be
 --   reassigned at any time, `handler` too
 function M.start(handler, options)
   options = options or {}
   local self = setmetatable({
     name = options.name or "origin", handler = handler or M.echo, eager = options.eager ~= false,
-    paused = options.paused,
+    paused = options.paused, preface = options.preface,
     scope = loop.current_scope(), accepted = 0, connections = {}, requests = {}, faults = {},
     changed = loop.condition(),
   }, Origin)
