@@ -1,6 +1,7 @@
 /* main.c - the command line: who this process is. One program plays all parts: the supervisor (run,
  * proxy), its children (--role, hidden), and the commands that talk to a running instance. */
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,9 +38,9 @@ static const char *value_of(const char *argument, const char *name)
 /* Could this binary take over from the one that runs? */
 static int probe(void)
 {
-    const char *conf;
+    char conf[PATH_MAX];
     int conf_fd;
-    if (vf_supervisor_probe(VF_PROBE_TABLE_FD, &conf, &conf_fd) < 0)
+    if (vf_supervisor_probe(VF_PROBE_TABLE_FD, conf, sizeof(conf), &conf_fd) < 0)
         return 1;
     return vf_control_probe(conf, conf_fd);
 }

@@ -254,15 +254,18 @@ void vf_upgrade_init(struct vf_supervisor *super)
     super->upgrade.deadline.on_fire = on_deadline;
 }
 
-int vf_supervisor_probe(int table_fd, const char **conf, int *conf_fd)
+int vf_supervisor_probe(int table_fd, char *conf, size_t conf_bytes, int *conf_fd)
 {
     struct vf_supervisor *super = calloc(1, sizeof(*super));
     if (super == NULL)
         return -ENOMEM;
     super->options.conf_fd = -1;
     int rc = vf_handover_read(super, table_fd, 0);
-    *conf = super->options.conf;
+    if (rc == 0)
+        snprintf(conf, conf_bytes, "%s", super->options.conf);
     *conf_fd = super->options.conf_fd >= 0 ? CONF_FD : -1;
+    free((char *)super->options.conf);
+    free((char *)super->options.private_dir);
     free(super);
     return rc;
 }
