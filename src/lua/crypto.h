@@ -28,8 +28,8 @@ int vf_random(uint8_t *out, size_t len);
  * UV_EIO or -errno. */
 int vf_seal(const uint8_t key[VF_SEAL_KEY_BYTES], const char *data, size_t len, uint8_t *out);
 
-/* Opens what vf_seal wrote: `len` bytes at `sealed`. Writes the text, len - VF_SEAL_EXTRA_BYTES bytes,
- * to `out`. Returns 0, or UV_EINVAL when it is not what was sealed under this key. */
+/* Opens what vf_seal wrote: `len` bytes at `sealed`. Writes the text, len - VF_SEAL_EXTRA_BYTES
+ * bytes, to `out`. Returns 0, or UV_EINVAL when it is not what was sealed under this key. */
 int vf_unseal(const uint8_t key[VF_SEAL_KEY_BYTES], const uint8_t *sealed, size_t len, char *out);
 
 #endif

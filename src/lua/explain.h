@@ -1,5 +1,6 @@
-/* lua/explain.h - questions about a compiled snapshot for `check`: which route answers a request and
- * why, and which routes can never answer. The router itself is asked, so what it says is what happens. */
+/* lua/explain.h - questions about a compiled snapshot for `check`: which route answers a request
+ * and why, and which routes can never answer. The router itself is asked, so what it says is what
+ * happens. */
 #ifndef VF_LUA_EXPLAIN_H
 #define VF_LUA_EXPLAIN_H
 
@@ -21,10 +22,10 @@ struct vf_explain_request {
     size_t n_fields;
 };
 
-/* Asks the snapshot of `size` bytes at `snapshot` which routes match. Writes at most `room` rivals in
- * order of preference, their number to *n_rivals, and the normal form of the path to `path` (as long
- * as the target, with a NUL). Returns 0; UV_EINVAL when the request is one that is refused or the
- * snapshot is broken, with the reason in `error`; UV_ENOMEM. */
+/* Asks the snapshot of `size` bytes at `snapshot` which routes match. Writes at most `room` rivals
+ * in order of preference, their number to *n_rivals, and the normal form of the path to `path` (as
+ * long as the target, with a NUL). Returns 0; UV_EINVAL when the request is one that is refused or
+ * the snapshot is broken, with the reason in `error`; UV_ENOMEM. */
 int vf_explain(const void *snapshot, size_t size, const struct vf_explain_request *request,
                struct vf_route_rival *rivals, size_t room, size_t *n_rivals, char *path,
                char *error, size_t error_size);
@@ -34,8 +35,8 @@ struct vf_explain_shadow {
     uint32_t by;    /* because of this one */
 };
 
-/* Lists the routes that can never answer: at most `room`. Returns their number, or a negative code as
- * above. */
+/* Lists the routes that can never answer: at most `room`. Returns their number, or a negative code
+ * as above. */
 int64_t vf_explain_shadows(const void *snapshot, size_t size, struct vf_explain_shadow *shadows,
                            size_t room);
 

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Reads the text form of an IP address of `len` bytes. Writes its bytes in network order (IPv4: four)
- * to `ip` and returns enum vf_snap_family; VF_FAMILY_NONE when it is none. */
+/* Reads the text form of an IP address of `len` bytes. Writes its bytes in network order (IPv4:
+ * four) to `ip` and returns enum vf_snap_family; VF_FAMILY_NONE when it is none. */
 int vf_ip_parse(const char *text, size_t len, uint8_t ip[16]);
 
 /* Looks up a user by name or number: its id and primary group. Returns 0, UV_ENOENT or -errno. */

@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* Returns the pid in `lock_path` when somebody holds the lock on that file (supervisor/datadir.h), 0
- * when nobody does or there is no such file, or -errno. */
+/* Returns the pid in `lock_path` when somebody holds the lock on that file (supervisor/datadir.h),
+ * 0 when nobody does or there is no such file, or -errno. */
 pid_t vf_instance_pid(const char *lock_path);
 
 /* Asks process `pid` to stop (SIGTERM) and waits until it has ended, at most `timeout_ms` (-1: for

@@ -42,8 +42,8 @@ struct vf_yaml {
     char error[256]; /* NUL-terminated; empty: parsed */
 };
 
-/* Parses `len` bytes. An empty text is one null scalar. Returns the result, owned by the caller, with
- * `error` set when the text is refused; NULL when out of memory. */
+/* Parses `len` bytes. An empty text is one null scalar. Returns the result, owned by the caller,
+ * with `error` set when the text is refused; NULL when out of memory. */
 struct vf_yaml *vf_yaml_parse(const char *data, size_t len);
 void vf_yaml_free(struct vf_yaml *yaml);
 
