@@ -1,6 +1,7 @@
 /* PROXY protocol headers: no input may read out of bounds; what is accepted has a length within the
  * input, is undecided for every shorter input, and survives being written and read again. */
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,5 @@
 #include "checker/plan.h"
 
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 
 #include "base/hash.h"
 #include "net/proxy_protocol.h"
+#include "snapshot/address.h"
 
 static const char request_format[] = "GET %.*s HTTP/1.1\r\n"
                                      "Host: %.*s\r\n"
@@ -66,22 +66,8 @@ int vf_plan_make(const struct vf_snapshot *snapshot, uint32_t backend_index,
 
 bool vf_plan_literal_address(const struct vf_snap_backend *backend, struct vf_probe_plan *plan)
 {
-    const struct vf_snap_address *from = &backend->address;
-    struct sockaddr_in *ipv4 = (void *)&plan->address;
-    struct sockaddr_in6 *ipv6 = (void *)&plan->address;
-    memset(&plan->address, 0, sizeof(plan->address));
-    if (from->family == VF_FAMILY_IPV4) {
-        ipv4->sin_family = AF_INET;
-        ipv4->sin_port = htons(from->port);
-        memcpy(&ipv4->sin_addr, from->ip, sizeof(ipv4->sin_addr));
-        plan->address_len = sizeof(*ipv4);
-    } else if (from->family == VF_FAMILY_IPV6) {
-        ipv6->sin6_family = AF_INET6;
-        ipv6->sin6_port = htons(from->port);
-        memcpy(&ipv6->sin6_addr, from->ip, sizeof(ipv6->sin6_addr));
-        plan->address_len = sizeof(*ipv6);
-    }
-    return from->family != VF_FAMILY_NONE;
+    plan->address_len = vf_address_to_socket(&backend->address, &plan->address);
+    return plan->address_len > 0;
 }
 
 static uint64_t hash_text(const struct vf_snapshot *snapshot, struct vf_snap_text text,

@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <netinet/in.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,6 +27,47 @@ enum {
 static const char v1_start[] = "PROXY ";
 static const unsigned char v2_signature[V2_SIGNATURE_BYTES] = "\r\n\r\n\0\r\nQUIT\n";
 
+/* An address and port as both versions write them. */
+struct endpoint {
+    int family;     /* AF_UNSPEC, AF_INET, AF_INET6 */
+    uint16_t port;  /* host order */
+    uint8_t ip[16]; /* network order; IPv4 in the first four */
+};
+
+struct endpoints {
+    struct endpoint source, destination;
+};
+
+static void to_storage(const struct endpoint *from, struct sockaddr_storage *to)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(from->port)};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(from->port)};
+    memset(to, 0, sizeof(*to));
+    memcpy(&v4.sin_addr, from->ip, sizeof(v4.sin_addr));
+    memcpy(&v6.sin6_addr, from->ip, sizeof(v6.sin6_addr));
+    if (from->family == AF_INET)
+        memcpy(to, &v4, sizeof(v4));
+    else if (from->family == AF_INET6)
+        memcpy(to, &v6, sizeof(v6));
+}
+
+static struct endpoint from_storage(const struct sockaddr_storage *from)
+{
+    struct endpoint to = {.family = AF_UNSPEC};
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    if (from->ss_family == AF_INET) {
+        memcpy(&v4, from, sizeof(v4));
+        to = (struct endpoint){.family = AF_INET, .port = ntohs(v4.sin_port)};
+        memcpy(to.ip, &v4.sin_addr, sizeof(v4.sin_addr));
+    } else if (from->ss_family == AF_INET6) {
+        memcpy(&v6, from, sizeof(v6));
+        to = (struct endpoint){.family = AF_INET6, .port = ntohs(v6.sin6_port)};
+        memcpy(to.ip, &v6.sin6_addr, sizeof(v6.sin6_addr));
+    }
+    return to;
+}
+
 /* Version 1: one line of text */
 
 /* What is left of a line. */
@@ -42,7 +85,7 @@ static bool take_literal(struct line *line, const char *text)
 }
 
 /* Takes an address of digits, dots and colons. `inet_pton` refuses leading zeros and scopes. */
-static bool take_ip(struct line *line, struct vf_snap_address *address)
+static bool take_ip(struct line *line, struct endpoint *address)
 {
     char text[V1_TOKEN_MAX + 1];
     size_t len = 0;
@@ -51,11 +94,10 @@ static bool take_ip(struct line *line, struct vf_snap_address *address)
     text[len] = '\0';
     if (strlen(text) != len) /* a NUL would hide what follows it */
         return false;
-    return inet_pton(address->family == VF_FAMILY_IPV4 ? AF_INET : AF_INET6, text, address->ip) ==
-           1;
+    return inet_pton(address->family, text, address->ip) == 1;
 }
 
-static bool take_port(struct line *line, struct vf_snap_address *address)
+static bool take_port(struct line *line, struct endpoint *address)
 {
     const char *start = line->next;
     uint32_t port = 0;
@@ -65,17 +107,17 @@ static bool take_port(struct line *line, struct vf_snap_address *address)
     return line->next > start && port <= UINT16_MAX && (*start != '0' || line->next == start + 1);
 }
 
-static bool read_line(struct line *line, struct vf_proxy_header *out)
+static bool read_line(struct line *line, struct endpoints *out)
 {
-    struct vf_snap_address *source = &out->source, *destination = &out->destination;
+    struct endpoint *source = &out->source, *destination = &out->destination;
     if (!take_literal(line, v1_start))
         return false;
     if (take_literal(line, "UNKNOWN")) /* whatever follows is to be ignored */
         return line->next == line->end || *line->next == ' ';
     if (take_literal(line, "TCP4 "))
-        source->family = destination->family = VF_FAMILY_IPV4;
+        source->family = destination->family = AF_INET;
     else if (take_literal(line, "TCP6 "))
-        source->family = destination->family = VF_FAMILY_IPV6;
+        source->family = destination->family = AF_INET6;
     else
         return false;
     return take_ip(line, source) && take_literal(line, " ") && take_ip(line, destination) &&
@@ -83,7 +125,7 @@ static bool read_line(struct line *line, struct vf_proxy_header *out)
            take_port(line, destination) && line->next == line->end;
 }
 
-static int read_v1(const char *data, size_t len, struct vf_proxy_header *out)
+static int read_v1(const char *data, size_t len, struct endpoints *out)
 {
     size_t start_len = sizeof(v1_start) - 1;
     if (memcmp(data, v1_start, len < start_len ? len : start_len) != 0)
@@ -171,10 +213,9 @@ static int address_bytes(unsigned family)
     }
 }
 
-static void get_addresses(const unsigned char *data, enum vf_snap_family family,
-                          struct vf_proxy_header *out)
+static void get_addresses(const unsigned char *data, int family, struct endpoints *out)
 {
-    size_t ip_bytes = family == VF_FAMILY_IPV4 ? 4 : 16;
+    size_t ip_bytes = family == AF_INET ? 4 : 16;
     out->source.family = out->destination.family = family;
     memcpy(out->source.ip, data, ip_bytes);
     memcpy(out->destination.ip, data + ip_bytes, ip_bytes);
@@ -184,7 +225,7 @@ static void get_addresses(const unsigned char *data, enum vf_snap_family family,
 
 /* Checks a complete header and takes its addresses. LOCAL's are to be ignored, and so are those of
  * families other than TCP over IP. */
-static bool read_block(const unsigned char *data, size_t total, struct vf_proxy_header *out)
+static bool read_block(const unsigned char *data, size_t total, struct endpoints *out)
 {
     unsigned family = data[13];
     if (data[12] == V2_LOCAL)
@@ -194,13 +235,13 @@ static bool read_block(const unsigned char *data, size_t total, struct vf_proxy_
         !are_tlvs_valid(data, total, V2_FIXED_BYTES + (size_t)n_address))
         return false;
     if (family == V2_TCP4)
-        get_addresses(data + V2_FIXED_BYTES, VF_FAMILY_IPV4, out);
+        get_addresses(data + V2_FIXED_BYTES, AF_INET, out);
     else if (family == V2_TCP6)
-        get_addresses(data + V2_FIXED_BYTES, VF_FAMILY_IPV6, out);
+        get_addresses(data + V2_FIXED_BYTES, AF_INET6, out);
     return true;
 }
 
-static int read_v2(const unsigned char *data, size_t len, struct vf_proxy_header *out)
+static int read_v2(const unsigned char *data, size_t len, struct endpoints *out)
 {
     if (memcmp(data, v2_signature, len < V2_SIGNATURE_BYTES ? len : V2_SIGNATURE_BYTES) != 0)
         return -1;
@@ -218,55 +259,56 @@ static int read_v2(const unsigned char *data, size_t len, struct vf_proxy_header
 
 int vf_proxy_header_read(const char *data, size_t len, struct vf_proxy_header *out)
 {
-    struct vf_proxy_header header;
-    memset(&header, 0, sizeof(header));
+    struct endpoints found = {{.family = AF_UNSPEC}, {.family = AF_UNSPEC}};
     if (len == 0)
         return 0;
     int used = (unsigned char)data[0] == v2_signature[0]
-                   ? read_v2((const unsigned char *)data, len, &header)
-                   : read_v1(data, len, &header);
-    if (used > 0)
-        *out = header;
+                   ? read_v2((const unsigned char *)data, len, &found)
+                   : read_v1(data, len, &found);
+    if (used > 0) {
+        to_storage(&found.source, &out->source);
+        to_storage(&found.destination, &out->destination);
+    }
     return used;
 }
 
 /* Writing */
 
 /* Turns an IPv4 address into an IPv4-mapped IPv6 one (RFC 4291 section 2.5.5.2). */
-static void map_to_ipv6(struct vf_snap_address *address)
+static void map_to_ipv6(struct endpoint *address)
 {
-    if (address->family != VF_FAMILY_IPV4)
+    if (address->family != AF_INET)
         return;
-    address->family = VF_FAMILY_IPV6;
+    address->family = AF_INET6;
     memcpy(address->ip + 12, address->ip, 4);
     memset(address->ip, 0, 10);
     memset(address->ip + 10, 0xff, 2);
 }
 
-/* A header has one family: IPv6 when either address needs it, NONE when either is unknown. */
-static struct vf_proxy_header with_one_family(struct vf_proxy_header header)
+/* A header has one family: IPv6 when either address needs it, AF_UNSPEC when either is unknown. */
+static struct endpoints with_one_family(struct endpoints ends)
 {
-    if (header.source.family == VF_FAMILY_NONE || header.destination.family == VF_FAMILY_NONE) {
-        header.source.family = header.destination.family = VF_FAMILY_NONE;
-    } else if (header.source.family != header.destination.family) {
-        map_to_ipv6(&header.source);
-        map_to_ipv6(&header.destination);
+    if (ends.source.family == AF_UNSPEC || ends.destination.family == AF_UNSPEC) {
+        ends.source.family = ends.destination.family = AF_UNSPEC;
+    } else if (ends.source.family != ends.destination.family) {
+        map_to_ipv6(&ends.source);
+        map_to_ipv6(&ends.destination);
     }
-    return header;
+    return ends;
 }
 
-static size_t write_v1(const struct vf_proxy_header *header, char *out)
+static size_t write_v1(const struct endpoints *ends, char *out)
 {
     char source[INET6_ADDRSTRLEN], destination[INET6_ADDRSTRLEN];
-    bool is_ipv4 = header->source.family == VF_FAMILY_IPV4;
+    bool is_ipv4 = ends->source.family == AF_INET;
     int family = is_ipv4 ? AF_INET : AF_INET6;
-    if (header->source.family == VF_FAMILY_NONE)
+    if (ends->source.family == AF_UNSPEC)
         return (size_t)snprintf(out, VF_PROXY_HEADER_OUT, "PROXY UNKNOWN\r\n");
-    inet_ntop(family, header->source.ip, source, sizeof(source));
-    inet_ntop(family, header->destination.ip, destination, sizeof(destination));
+    inet_ntop(family, ends->source.ip, source, sizeof(source));
+    inet_ntop(family, ends->destination.ip, destination, sizeof(destination));
     return (size_t)snprintf(out, VF_PROXY_HEADER_OUT, "PROXY TCP%c %s %s %u %u\r\n",
-                            is_ipv4 ? '4' : '6', source, destination, header->source.port,
-                            header->destination.port);
+                            is_ipv4 ? '4' : '6', source, destination, ends->source.port,
+                            ends->destination.port);
 }
 
 static unsigned char *put_bytes(unsigned char *out, const void *data, size_t len)
@@ -280,27 +322,28 @@ static unsigned char *put16(unsigned char *out, uint32_t value)
     return put_bytes(out, (unsigned char[]){(unsigned char)(value >> 8), (unsigned char)value}, 2);
 }
 
-static size_t write_v2(const struct vf_proxy_header *header, unsigned char *out)
+static size_t write_v2(const struct endpoints *ends, unsigned char *out)
 {
     unsigned char *next = put_bytes(out, v2_signature, V2_SIGNATURE_BYTES);
-    bool is_local = header->source.family == VF_FAMILY_NONE;
-    bool is_ipv4 = header->source.family == VF_FAMILY_IPV4;
+    bool is_local = ends->source.family == AF_UNSPEC;
+    bool is_ipv4 = ends->source.family == AF_INET;
     size_t ip_bytes = is_ipv4 ? 4 : 16;
     *next++ = is_local ? V2_LOCAL : V2_PROXY;
     *next++ = is_local ? 0 : is_ipv4 ? V2_TCP4 : V2_TCP6;
     next = put16(next, is_local ? 0 : is_ipv4 ? V2_TCP4_BYTES : V2_TCP6_BYTES);
     if (is_local)
         return V2_FIXED_BYTES;
-    next = put_bytes(next, header->source.ip, ip_bytes);
-    next = put_bytes(next, header->destination.ip, ip_bytes);
-    next = put16(next, header->source.port);
-    next = put16(next, header->destination.port);
+    next = put_bytes(next, ends->source.ip, ip_bytes);
+    next = put_bytes(next, ends->destination.ip, ip_bytes);
+    next = put16(next, ends->source.port);
+    next = put16(next, ends->destination.port);
     return (size_t)(next - out);
 }
 
 size_t vf_proxy_header_write(unsigned version, const struct vf_proxy_header *header, char *out)
 {
-    struct vf_proxy_header whole = with_one_family(*header);
+    struct endpoints ends = with_one_family(
+        (struct endpoints){from_storage(&header->source), from_storage(&header->destination)});
     assert(version == 1 || version == 2);
-    return version == 1 ? write_v1(&whole, out) : write_v2(&whole, (unsigned char *)out);
+    return version == 1 ? write_v1(&ends, out) : write_v2(&ends, (unsigned char *)out);
 }

@@ -3,20 +3,18 @@
 #ifndef VF_NET_PROXY_PROTOCOL_H
 #define VF_NET_PROXY_PROTOCOL_H
 
-#include <stdbool.h>
 #include <stddef.h>
-
-#include "snapshot/layout.h"
+#include <sys/socket.h>
 
 enum {
-    VF_PROXY_HEADER_MAX =
-        536,                  /* longest header accepted: v2 with 520 bytes of addresses and TLVs */
-    VF_PROXY_HEADER_OUT = 108 /* longest header written */
+    VF_PROXY_HEADER_MAX = 536, /* longest accepted: v2 with 520 bytes of addresses and TLVs */
+    VF_PROXY_HEADER_OUT = 108  /* longest written */
 };
 
+/* AF_INET, AF_INET6; or AF_UNSPEC when the header says nothing (LOCAL, UNKNOWN, another transport):
+ * the connection's own addresses count then. */
 struct vf_proxy_header {
-    struct vf_snap_address source,
-        destination; /* family NONE: LOCAL or UNKNOWN, keep the real ones */
+    struct sockaddr_storage source, destination;
 };
 
 /* Reads a header, v1 or v2, at the start of `len` bytes. Returns its length, 0 when more bytes are

@@ -10,6 +10,7 @@
 #include "http/method.h"
 #include "net/proxy_protocol.h"
 #include "proxy/core.h"
+#include "snapshot/address.h"
 
 enum {
     READS_PER_EVENT = 8,       /* then others get their turn */
@@ -326,8 +327,8 @@ static size_t read_proxy_header(struct vf_downstream *client, const char *data, 
     }
     if (used == 0)
         return 0;
-    if (header.source.family != VF_FAMILY_NONE) {
-        client->peer = header.source;
+    if (header.source.ss_family != AF_UNSPEC) {
+        client->peer = vf_address_from_socket(&header.source);
         client->peer_text[0] = '\0';
     }
     client->expects_proxy_header = false;

@@ -1,7 +1,6 @@
 #define _GNU_SOURCE
 #include "proxy/proxy.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -18,6 +17,7 @@
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/upstream.h"
+#include "snapshot/address.h"
 #include "snapshot/router.h"
 
 enum {
@@ -98,24 +98,6 @@ void vf_proxy_flush(struct vf_proxy *proxy)
 
 /* Accepting */
 
-static struct vf_snap_address address_of(const struct sockaddr_storage *storage)
-{
-    struct vf_snap_address address = {.family = VF_FAMILY_NONE};
-    if (storage->ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)storage;
-        address.family = VF_FAMILY_IPV4;
-        address.port = ntohs(in->sin_port);
-        memcpy(address.ip, &in->sin_addr, 4);
-    } else if (storage->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)storage;
-        bool mapped = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
-        address.family = mapped ? VF_FAMILY_IPV4 : VF_FAMILY_IPV6;
-        address.port = ntohs(in6->sin6_port);
-        memcpy(address.ip, (const char *)&in6->sin6_addr + (mapped ? 12 : 0), mapped ? 4 : 16);
-    }
-    return address;
-}
-
 static void release_acceptor(struct vf_acceptor *acceptor)
 {
     if (--acceptor->refs == 0)
@@ -162,7 +144,7 @@ static bool accept_one(struct vf_acceptor *acceptor)
         }
         return false;
     }
-    struct vf_snap_address peer = address_of(&storage);
+    struct vf_snap_address peer = vf_address_from_socket(&storage);
     vf_downstream_accept(acceptor, fd, &peer);
     return true;
 }

@@ -15,6 +15,7 @@
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/upstream_conn.h"
+#include "snapshot/address.h"
 
 enum { BUCKETS = 4096, SPARE_CONNECTIONS = 64 };
 
@@ -175,23 +176,6 @@ void vf_upstream_keep(struct vf_upstream *up, uint64_t idle_ms)
 
 /* Connecting */
 
-static socklen_t socket_address(const struct vf_snap_address *address, struct sockaddr_storage *out)
-{
-    memset(out, 0, sizeof(*out));
-    if (address->family == VF_FAMILY_IPV4) {
-        struct sockaddr_in *in = (struct sockaddr_in *)out;
-        in->sin_family = AF_INET;
-        in->sin_port = htons(address->port);
-        memcpy(&in->sin_addr, address->ip, 4);
-        return sizeof(*in);
-    }
-    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
-    in6->sin6_family = AF_INET6;
-    in6->sin6_port = htons(address->port);
-    memcpy(&in6->sin6_addr, address->ip, 16);
-    return sizeof(*in6);
-}
-
 static int connect_socket(const struct sockaddr_storage *address, socklen_t len)
 {
     int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
@@ -211,7 +195,7 @@ static int start_connection(struct vf_exchange *ex, struct vf_peer *peer, uint32
     struct sockaddr_storage address;
     socklen_t len;
     if (ex->backend->address.family != VF_FAMILY_NONE) {
-        len = socket_address(&ex->backend->address, &address);
+        len = vf_address_to_socket(&ex->backend->address, &address);
         return connect_socket(&address, len);
     }
     if (peer->name == NULL || vf_name_take(peer->name, &address, &len) < 0)
@@ -232,20 +216,12 @@ bool vf_upstream_has_other_address(struct vf_exchange *ex)
 /* Tells a backend that wants it who the client is. */
 static void send_proxy_header(struct vf_exchange *ex)
 {
-    struct vf_proxy_header header = {0};
-    struct sockaddr_storage local;
-    socklen_t len = sizeof(local);
+    struct vf_proxy_header header;
+    socklen_t len = sizeof(header.destination);
     char text[VF_PROXY_HEADER_OUT];
-    header.source = ex->client->peer;
-    if (getsockname(ex->client->stream.io.fd, (struct sockaddr *)&local, &len) == 0) {
-        bool v4 = local.ss_family == AF_INET;
-        const struct sockaddr_in *in = (const struct sockaddr_in *)&local;
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&local;
-        header.destination.family = v4 ? VF_FAMILY_IPV4 : VF_FAMILY_IPV6;
-        header.destination.port = ntohs(v4 ? in->sin_port : in6->sin6_port);
-        memcpy(header.destination.ip, v4 ? (const void *)&in->sin_addr : &in6->sin6_addr,
-               v4 ? 4 : 16);
-    }
+    vf_address_to_socket(&ex->client->peer, &header.source);
+    if (getsockname(ex->client->stream.io.fd, (struct sockaddr *)&header.destination, &len) < 0)
+        header.destination.ss_family = AF_UNSPEC;
     size_t n = vf_proxy_header_write(ex->pool->proxy_protocol, &header, text);
     vf_stream_add(&ex->upstream->stream, vf_str_make(text, n));
     vf_stream_flush(&ex->upstream->stream); /* `text` is ours: copied while connecting */

@@ -11,33 +11,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "snapshot/address.h"
+
 enum {
     BACKLOG = 4096, /* the kernel lowers it to net.core.somaxconn */
     TCP_FLAGS_OFFSET = 13,
     TCP_SYN = 0x02,
     TCP_SYN_ACK = 0x12
 };
-
-union sock_address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-};
-
-static socklen_t to_sock_address(const struct vf_snap_address *from, union sock_address *to)
-{
-    memset(to, 0, sizeof(*to));
-    if (from->family == VF_FAMILY_IPV6) {
-        to->v6.sin6_family = AF_INET6;
-        to->v6.sin6_port = htons(from->port);
-        memcpy(&to->v6.sin6_addr, from->ip, 16);
-        return sizeof(to->v6);
-    }
-    to->v4.sin_family = AF_INET;
-    to->v4.sin_port = htons(from->port);
-    memcpy(&to->v4.sin_addr, from->ip, 4);
-    return sizeof(to->v4);
-}
 
 void vf_listening_format(const struct vf_snap_address *address, char out[VF_LISTENING_TEXT_BYTES])
 {
@@ -61,15 +42,15 @@ static int set_option(int fd, int level, int option, int value)
 /* Returns a bound socket or -errno. */
 static int open_bound(const struct vf_snap_address *address, int reuse_port)
 {
-    union sock_address name;
-    socklen_t name_bytes = to_sock_address(address, &name);
-    int fd = socket(name.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct sockaddr_storage name;
+    socklen_t name_bytes = vf_address_to_socket(address, &name);
+    int fd = socket(name.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
     if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 ||
         (reuse_port && set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0) ||
         (address->family == VF_FAMILY_IPV6 && set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) < 0) ||
-        bind(fd, &name.any, name_bytes) < 0) {
+        bind(fd, (struct sockaddr *)&name, name_bytes) < 0) {
         int rc = -errno;
         close(fd);
         return rc;
@@ -90,11 +71,11 @@ int vf_listening_probe(const struct vf_snap_address *address)
 
 static int bound_port(int fd, uint16_t *port)
 {
-    union sock_address name;
+    struct sockaddr_storage name;
     socklen_t name_bytes = sizeof(name);
-    if (getsockname(fd, &name.any, &name_bytes) < 0)
+    if (getsockname(fd, (struct sockaddr *)&name, &name_bytes) < 0)
         return -errno;
-    *port = ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
+    *port = vf_address_from_socket(&name).port;
     return 0;
 }
 

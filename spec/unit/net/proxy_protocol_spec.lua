@@ -1,14 +1,15 @@
 local ffi = require "ffi"
 
 ffi.cdef [[
-struct proxy_spec_address { uint32_t family; uint16_t port, reserved; uint8_t ip[16]; };
+struct proxy_spec_address { uint16_t family; uint8_t port[2]; uint8_t rest[124]; }
+  __attribute__((aligned(8))); // struct sockaddr_storage
 struct proxy_spec_header { struct proxy_spec_address source, destination; };
 int vf_proxy_header_read(const char *data, size_t len, struct proxy_spec_header *out);
 size_t vf_proxy_header_write(unsigned version, const struct proxy_spec_header *header, char *out);
 ]]
 
 local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
-local NONE, IPV4, IPV6 = 0, 1, 2
+local NONE, IPV4, IPV6 = 0, 2, 10 -- AF_UNSPEC, AF_INET, AF_INET6
 local HEADER_MAX, HEADER_OUT = 536, 108
 local SIGNATURE = "\r\n\r\n\0\r\nQUIT\n"
 local LOCAL, PROXY = 0x20, 0x21
@@ -30,9 +31,15 @@ local function write(version, header)
   return ffi.string(out, lib.vf_proxy_header_write(version, header, out))
 end
 
-local function ip(address)
-  return ffi.string(address.ip, address.family == IPV4 and 4 or 16)
+-- The address begins behind the port in struct sockaddr_in, behind the flow label in struct sockaddr_in6.
+local function ip_of(address)
+  if address.family == IPV4 then return address.rest, 4 end
+  return address.rest + 4, 16
 end
+
+local function ip(address) return ffi.string(ip_of(address)) end
+
+local function port(address) return address.port[0] * 256 + address.port[1] end
 
 local function v2(command, family, body)
   return SIGNATURE .. string.char(command, family, math.floor(#body / 256), #body % 256) .. body
@@ -46,8 +53,9 @@ end
 local function header_of(from, to)
   local header = ffi.new "struct proxy_spec_header"
   for field, value in pairs { source = from, destination = to } do
-    header[field].family, header[field].port = value[1], value[3]
-    ffi.copy(header[field].ip, value[2], #value[2])
+    local address = header[field]
+    address.family, address.port[0], address.port[1] = value[1], math.floor(value[3] / 256), value[3] % 256
+    ffi.copy((ip_of(address)), value[2], #value[2])
   end
   return header
 end
@@ -67,8 +75,8 @@ describe("PROXY protocol version 1", function()
     assert.equal(IPV4, header.source.family)
     assert.equal("\192\0\2\1", ip(header.source))
     assert.equal("\198\51\100\2", ip(header.destination))
-    assert.equal(56324, header.source.port)
-    assert.equal(443, header.destination.port)
+    assert.equal(56324, port(header.source))
+    assert.equal(443, port(header.destination))
   end)
 
   it("reads TCP over IPv6, at its greatest length too", function()
@@ -78,7 +86,7 @@ describe("PROXY protocol version 1", function()
     assert.equal(("\255"):rep(16), ip(header.destination))
     header = assert_reads "PROXY TCP6 2001:db8::1 ::1 0 1\r\n"
     assert.equal(IP6, ip(header.source))
-    assert.equal(0, header.source.port)
+    assert.equal(0, port(header.source))
   end)
 
   it("reads UNKNOWN and ignores what follows it on the line", function()
@@ -126,11 +134,11 @@ describe("PROXY protocol version 2", function()
     local header = assert_reads(v2(PROXY, TCP4, ADDRESSES4))
     assert.equal(IPV4, header.source.family)
     assert.equal("\198\51\100\2", ip(header.destination))
-    assert.equal(56324, header.source.port)
+    assert.equal(56324, port(header.source))
     header = assert_reads(v2(PROXY, TCP6, ADDRESSES6))
     assert.equal(IPV6, header.destination.family)
     assert.equal(IP6, ip(header.source))
-    assert.equal(65535, header.destination.port)
+    assert.equal(65535, port(header.destination))
   end)
 
   it("keeps the real addresses for LOCAL, whatever its block holds", function()
