@@ -124,6 +124,12 @@ static int malformed(struct vf_fault *fault, const char *rule, const char *secti
     return refuse(fault, 400, "malformed_request", rule, section, offset);
 }
 
+/* Where a field's value stands in its head: `start` is the head's first byte. */
+static size_t offset_of(const char *start, const struct vf_field *field)
+{
+    return field != NULL && field->value.data >= start ? (size_t)(field->value.data - start) : 0;
+}
+
 static const char *section_of(llhttp_errno_t error)
 {
     switch (error) {
@@ -275,18 +281,19 @@ static int parse_head(struct vf_h1 *h1, const char *data, size_t len, struct vf_
 }
 
 /* What Transfer-Encoding says: only "chunked", alone and once, is understood. */
-static int check_transfer_encoding(struct vf_head *head, struct vf_arena *arena,
+static int check_transfer_encoding(struct vf_head *head, struct vf_arena *arena, const char *start,
                                    struct vf_fault *fault)
 {
     struct vf_str codings = vf_fields_joined(&head->fields, VF_FIELD_TRANSFER_ENCODING, arena);
     struct vf_str rest = codings, coding, last = {0};
     unsigned count = 0, chunked = 0;
+    size_t at = offset_of(start, vf_fields_get(&head->fields, VF_FIELD_TRANSFER_ENCODING));
     if (head->version_minor == 0)
         return malformed(fault, "Transfer-Encoding in an HTTP/1.0 message", "RFC 9112 section 6.1",
-                         0);
+                         at);
     if (head->has_content_length)
         return malformed(fault, "both Transfer-Encoding and Content-Length", "RFC 9112 section 6.3",
-                         0);
+                         at);
     while (vf_str_next_item(&rest, &coding)) {
         last = coding;
         count++;
@@ -294,17 +301,18 @@ static int check_transfer_encoding(struct vf_head *head, struct vf_arena *arena,
     }
     if (count == 0 || !vf_str_ieq(last, VF_STR("chunked")) || chunked > 1)
         return malformed(fault, "Transfer-Encoding does not end in one chunked coding",
-                         "RFC 9112 section 6.3", 0);
+                         "RFC 9112 section 6.3", at);
     if (count == 1 && codings.len != last.len)
-        return malformed(fault, "an empty element in Transfer-Encoding", "RFC 9112 section 6.1", 0);
+        return malformed(fault, "an empty element in Transfer-Encoding", "RFC 9112 section 6.1",
+                         at);
     if (count > 1)
         return refuse(fault, 501, "unknown_transfer_coding", "a transfer coding other than chunked",
-                      "RFC 9112 section 6.1", 0);
+                      "RFC 9112 section 6.1", at);
     head->framing = VF_FRAMING_CHUNKED;
     return 0;
 }
 
-static int read_content_length(struct vf_head *head, struct vf_fault *fault)
+static int read_content_length(struct vf_head *head, const char *start, struct vf_fault *fault)
 {
     const struct vf_field *found = NULL;
     for (uint32_t i = 0; i < head->fields.count; i++) {
@@ -312,25 +320,27 @@ static int read_content_length(struct vf_head *head, struct vf_fault *fault)
         if (field->id != VF_FIELD_CONTENT_LENGTH)
             continue;
         if (found != NULL)
-            return malformed(fault, "more than one Content-Length", "RFC 9112 section 6.3", 0);
+            return malformed(fault, "more than one Content-Length", "RFC 9112 section 6.3",
+                             offset_of(start, field));
         found = field;
     }
     if (found == NULL)
         return 0;
     if (!vf_str_to_u64(found->value, &head->content_length) || head->content_length > INT64_MAX)
         return malformed(fault, "Content-Length is not a decimal number", "RFC 9110 section 8.6",
-                         0);
+                         offset_of(start, found));
     head->has_content_length = true;
     return 0;
 }
 
-static int read_framing(struct vf_head *head, struct vf_arena *arena, struct vf_fault *fault)
+static int read_framing(struct vf_head *head, struct vf_arena *arena, const char *start,
+                        struct vf_fault *fault)
 {
-    int rc = read_content_length(head, fault);
+    int rc = read_content_length(head, start, fault);
     if (rc < 0)
         return rc;
     if (vf_fields_have(&head->fields, VF_FIELD_TRANSFER_ENCODING))
-        return check_transfer_encoding(head, arena, fault);
+        return check_transfer_encoding(head, arena, start, fault);
     if (head->has_content_length)
         head->framing = head->content_length > 0 ? VF_FRAMING_LENGTH : VF_FRAMING_NONE;
     return 0;
@@ -358,7 +368,7 @@ static void read_connection(struct vf_head *head, struct vf_arena *arena)
                                              VF_STR("trailers"));
 }
 
-static int read_host(struct vf_head *head, struct vf_fault *fault)
+static int read_host(struct vf_head *head, const char *start, struct vf_fault *fault)
 {
     const struct vf_field *found = NULL;
     for (uint32_t i = 0; i < head->fields.count; i++) {
@@ -366,27 +376,30 @@ static int read_host(struct vf_head *head, struct vf_fault *fault)
         if (field->id != VF_FIELD_HOST)
             continue;
         if (found != NULL)
-            return malformed(fault, "more than one Host field", "RFC 9112 section 3.2", 0);
+            return malformed(fault, "more than one Host field", "RFC 9112 section 3.2",
+                             offset_of(start, field));
         found = field;
     }
     if (found == NULL && head->version_minor >= 1)
         return malformed(fault, "no Host field", "RFC 9112 section 3.2", 0);
     if (found != NULL && found->value.len > 0 && !vf_host_is_valid(found->value))
         return malformed(fault, "Host is not a valid host and port", "RFC 9110 section 7.2",
-                         (size_t)0);
+                         offset_of(start, found));
     if (found != NULL)
         head->host = found->value;
     return 0;
 }
 
-static int read_expect(struct vf_head *head, struct vf_arena *arena, struct vf_fault *fault)
+static int read_expect(struct vf_head *head, struct vf_arena *arena, const char *start,
+                       struct vf_fault *fault)
 {
     if (!vf_fields_have(&head->fields, VF_FIELD_EXPECT))
         return 0;
     struct vf_str expectation = vf_fields_joined(&head->fields, VF_FIELD_EXPECT, arena);
     if (!vf_str_ieq(expectation, VF_STR("100-continue")))
         return refuse(fault, 417, "expectation_failed", "an expectation other than 100-continue",
-                      "RFC 9110 section 10.1.1", 0);
+                      "RFC 9110 section 10.1.1",
+                      offset_of(start, vf_fields_get(&head->fields, VF_FIELD_EXPECT)));
     head->expects_continue = head->version_minor >= 1 && head->framing != VF_FRAMING_NONE;
     return 0;
 }
@@ -458,8 +471,8 @@ int vf_h1_request(struct vf_h1 *h1, struct vf_arena *arena, const struct vf_h1_l
         return rc;
     head->method = method;
     head->version_minor = h1->parser.http_minor;
-    if ((rc = read_framing(head, arena, fault)) < 0 || (rc = read_host(head, fault)) < 0 ||
-        (rc = read_expect(head, arena, fault)) < 0)
+    if ((rc = read_framing(head, arena, data, fault)) < 0 ||
+        (rc = read_host(head, data, fault)) < 0 || (rc = read_expect(head, arena, data, fault)) < 0)
         return rc;
     read_connection(head, arena);
     prepare_body(h1);
@@ -519,7 +532,7 @@ static int read_response(struct vf_h1 *h1, uint32_t method, const char *data, si
         (head->fields.present & (1U << VF_FIELD_TRANSFER_ENCODING)))
         return malformed(fault, "Transfer-Encoding in an answer without content",
                          "RFC 9112 section 6.1", 0);
-    if ((rc = read_framing(head, h1->arena, fault)) < 0)
+    if ((rc = read_framing(head, h1->arena, data, fault)) < 0)
         return rc;
     read_connection(head, h1->arena);
     if (head->status == 426) /* it must say what to upgrade to, RFC 9110 section 15.5.22 */
