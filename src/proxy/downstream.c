@@ -186,18 +186,19 @@ static void answer_timeout(struct vf_downstream *client)
 /* An exchange runs and the client owes nothing: look whether it takes what we send. */
 static void check_stall(struct vf_downstream *client)
 {
-    const struct vf_snap_policy *policy = client->ex->policy;
+    const struct vf_exchange *ex = client->ex;
+    uint64_t patience_ms =
+        ex->policy->value[ex->is_tunnel ? VF_POLICY_TUNNEL_MS : VF_POLICY_RESPONSE_BODY_MS];
     if (client->stream.blocked) {
         if (client->stall_mark == client->stream.bytes_out + 1) {
             vf_downstream_close(client, "client_stalled");
             return;
         }
         client->stall_mark = client->stream.bytes_out + 1;
-        set_timer(client, policy->value[VF_POLICY_RESPONSE_BODY_MS]);
-        return;
+    } else {
+        client->stall_mark = 0;
     }
-    client->stall_mark = 0;
-    set_timer(client, policy->value[VF_POLICY_RESPONSE_BODY_MS]);
+    set_timer(client, patience_ms);
 }
 
 static void on_timer(struct vf_timer *timer)

@@ -40,6 +40,15 @@ static void fail(struct vf_upstream *up, enum vf_upstream_failure failure,
 
 /* Timers */
 
+/* Nothing passed for the time that a tunnel may rest: nobody's fault. */
+static void end_idle_tunnel(struct vf_upstream *up)
+{
+    struct vf_exchange *ex = detach(up);
+    vf_upstream_close(up);
+    ex->reason = "tunnel_idle";
+    vf_client_send_end(ex, NULL);
+}
+
 static void on_exchange_timer(struct vf_upstream *up)
 {
     struct vf_exchange *ex = up->ex;
@@ -47,7 +56,7 @@ static void on_exchange_timer(struct vf_upstream *up)
     if (up->stream.connecting)
         fail(up, VF_UPSTREAM_CONNECT_TIMEOUT, NULL);
     else if (ex->is_tunnel)
-        fail(up, VF_UPSTREAM_TIMEOUT, NULL);
+        end_idle_tunnel(up);
     else if (ex->request_state != VF_FLOW_DONE && ex->response_state <= VF_FLOW_HEAD &&
              !vf_upstream_is_blocked(ex))
         vf_upstream_set_timer(up, policy->value[VF_POLICY_RESPONSE_MS]); /* the client's turn */
@@ -247,6 +256,8 @@ static bool read_head(struct vf_upstream *up, const char *data, size_t head_len)
     if (!ex->response_parser.is_done)
         vf_upstream_set_timer(up, ex->policy->value[VF_POLICY_RESPONSE_BODY_MS]);
     vf_exchange_on_response(ex);
+    if (up->ex == ex && ex->is_tunnel)
+        vf_upstream_set_timer(up, ex->policy->value[VF_POLICY_TUNNEL_MS]);
     return up->ex == ex;
 }
 
