@@ -7,6 +7,7 @@
 local ffi = require "ffi"
 local conf = require "veloflux.conf"
 local compiler = require "veloflux.compiler"
+local explain = require "veloflux.explain"
 local last_model = require "veloflux.last_model"
 local model_kinds = require "veloflux.model"
 local files = require "veloflux.conf.files"
@@ -186,7 +187,10 @@ function events.live(laggards)
   local summary = model_kinds.describe_diff(done.diff)
   C.vf_control_set_config(1, "")
   if done.is_reload then log("info", "reload.done", summary, done.version) end
-  finish { ok = true, version = done.version, diff = done.diff, summary = summary, laggards = laggards }
+  local warnings = explain.warnings(done.model, done.compiled)
+  for _, warning in ipairs(warnings) do log("warn", "conf.warning", warning, done.version) end
+  finish { ok = true, version = done.version, diff = done.diff, summary = summary, warnings = warnings,
+    laggards = laggards }
 end
 
 function M.on_event(name, number, text)
@@ -207,7 +211,7 @@ local function start_fresh()
   local model, problems = conf.load { source = source() }
   if model then
     watch(model.files)
-    local _, version = last_model.load(model.node.data_dir)
+    local version = last_model.version(model.node.data_dir)
     local ok
     ok, problems = offer(model, (tonumber(version) or 0) + 1)
     if ok then return true end
