@@ -13,6 +13,8 @@ local function conf_for(origin, changes)
     workers = 2,
     pools = { { name = "web", backends = { { address = "127.0.0.1:" .. origin.port } } } },
     routes = { { name = "all", pool = "web" } },
+    -- long enough for a client between two requests: it is told to close instead of being cut off
+    timeouts = { drain = "5s", drain_idle = "5s" },
   }
   for key, value in pairs(changes or {}) do conf[key] = value end
   return conf
