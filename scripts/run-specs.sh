@@ -36,15 +36,26 @@ if [ -n "${SAN:-}" ]; then
     VF_PRELOAD=$("${CC:-cc}" -print-file-name=libasan.so)
 fi
 
-# Ends what is left of process group $1, a second after its leader's end. Returns 1 when something was.
+# Prints the command lines of process group $1, zombies aside.
+group_members() {
+    local pid state group
+    for pid in $(cd /proc && echo [0-9]*); do
+        read -r state _ group _ 2>/dev/null < <(sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null) || continue
+        if [ "$group" = "$1" ] && [ "$state" != Z ]; then tr '\0' ' ' <"/proc/$pid/cmdline" && echo; fi
+    done
+}
+
+# Ends what is left of process group $1 a second after its leader's end, and prints what it was.
 end_group() {
-    local tries
+    local tries members
     for tries in 1 2 3 4 5 6 7 8 9 10; do
         kill -0 -- "-$1" 2>/dev/null || return 0
+        members=$(group_members "$1")
+        [ -n "$members" ] || return 0
         sleep 0.1
     done
-    kill -KILL -- "-$1" 2>/dev/null
-    return 1
+    echo "$members"
+    kill -KILL -- "-$1" 2>/dev/null || true
 }
 
 # Runs one file; writes PASSED FAILED to its .count and prints its line.
@@ -57,7 +68,7 @@ run_file() {
     group=$!
     trap 'kill -KILL -- "-$group" 2>/dev/null; exit 1' INT TERM HUP
     wait "$group" || status=$?
-    end_group "$group" || leftover=1
+    leftover=$(end_group "$group")
     # 12 successes / 0 failures / 1 error / 0 pending : 0.3 seconds
     summary=$(grep -aE '^[0-9]+ success(es)? / [0-9]+ failures? / [0-9]+ errors? / [0-9]+ pending' "$log.log" | tail -n 1) || true
     if [ -n "$summary" ]; then
@@ -68,7 +79,7 @@ run_file() {
         failed=1
     fi
     if [ -n "$leftover" ]; then
-        echo "processes were left behind" >>"$log.log"
+        printf 'left behind: %s\n' "$leftover" >>"$log.log"
         failed=$((failed + 1))
     fi
     echo "$passed $failed" >"$log.count"
@@ -82,7 +93,7 @@ run_file() {
         printf 'FAILED  %s (%s)\n%s\n' "$file" "$summary" "$(sed 's/^/    /' "$log.log" | tail -n 200)"
     fi
 }
-export -f run_file end_group
+export -f run_file end_group group_members
 export BUSTED_ARGS=${BUSTED_ARGS:-}
 
 rm -rf "$LOGS"
