@@ -165,13 +165,20 @@ describe("the service manager", function()
   local function manager()
     local path = tempdir.new() .. "/notify"
     local script = ([[
-import socket, sys
-s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-s.bind(%q)
-print("bound", flush=True)
-while True: print(s.recv(4096).decode().replace("\n", " "), flush=True)
-]]):format(path)
-    local helper = process.spawn("/usr/bin/python3", { "-c", script })
+      local ffi = require "ffi"
+      ffi.cdef "int socket(int, int, int); int bind(int, const void *, unsigned); long recv(int, void *, size_t, int);"
+      ffi.cdef "struct sockaddr_un { unsigned short family; char path[108]; };"
+      local fd = ffi.C.socket(1, 2, 0) -- AF_UNIX, SOCK_DGRAM
+      local name = ffi.new("struct sockaddr_un", 1, %q)
+      assert(ffi.C.bind(fd, name, ffi.sizeof(name)) == 0)
+      local buffer = ffi.new "char[4096]"
+      print "bound"
+      while true do
+        io.stdout:flush()
+        print((ffi.string(buffer, ffi.C.recv(fd, buffer, 4096, 0)):gsub("\n", " ")))
+      end
+    ]]):format(path)
+    local helper = process.spawn(uv.exepath(), { "-e", script })
     helper:wait_line(helper.stdout, "bound")
     return helper, path
   end

@@ -17,13 +17,18 @@
 #include "snapshot/follower.h"
 #include "snapshot/snapshot.h"
 
-enum { SOCKETS = 256, WATCHES = 64, WATCH_INTERVAL_MS = 500 };
+enum {
+    SOCKETS = 256,
+    NAME_BYTES = 136, /* of a listener: the schema allows 128 */
+    WATCHES = 64,
+    WATCH_INTERVAL_MS = 500
+};
 
 /* A listening socket of the admin address or the command line. */
 struct held {
     uint64_t id;
     int fd;
-    char name[64];
+    char name[NAME_BYTES];
     bool is_open;
 };
 
@@ -165,7 +170,7 @@ static void on_listen(struct vf_link_message *message)
     }
     struct held *socket = &control.sockets[control.n_sockets++];
     *socket = (struct held){.id = message->args[0], .fd = vf_link_take_fd(message, 0)};
-    snprintf(socket->name, sizeof(socket->name), "%.63s", message->text);
+    snprintf(socket->name, sizeof(socket->name), "%.*s", NAME_BYTES - 1, message->text);
     if (control.is_published)
         open_socket(socket);
 }

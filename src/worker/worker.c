@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 #include <stdio.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -9,13 +10,16 @@
 #include "snapshot/follower.h"
 #include "snapshot/snapshot.h"
 
-enum { SOCKETS = 1024 /* that one worker holds: its own and those lent to it */ };
+enum {
+    SOCKETS = 1024,  /* that one worker holds: its own and those lent to it */
+    NAME_BYTES = 136 /* of a listener: the schema allows 128 */
+};
 
 /* A listening socket as the supervisor knows it. */
 struct held {
     uint64_t id;
     int fd;
-    char listener[64];
+    char listener[NAME_BYTES];
     bool is_open; /* accepted from */
 };
 

@@ -37,7 +37,7 @@ describe("the data directory", function()
 
   it("belongs to one instance, whose pid the other is told", loop.spec(function()
     local path = tempdir.new()
-    local holder = process.spawn("/usr/bin/flock", 
+    local holder = process.spawn("/usr/bin/flock",
       { "--no-fork", path .. "/veloflux.pid", "/bin/sh", "-c", "echo locked; exec sleep 1000" })
     holder:wait_line(holder.stdout, "locked")
     tempdir.write(path .. "/veloflux.pid", "4711\n")
