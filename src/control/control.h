@@ -32,8 +32,8 @@ uint64_t vf_control_published(void);
 /* Shows in the state area what became of the last configuration. `message` is NUL-terminated. */
 void vf_control_set_config(int is_ok, const char *message);
 
-/* Gives up root for good: sets the ids and no_new_privs. Does nothing for who is not root. Returns 0
- * or -errno. */
+/* Gives up root for good: sets the ids and no_new_privs. Does nothing for who is not root. Returns
+ * 0 or -errno. */
 int vf_control_drop(uint32_t uid, uint32_t gid);
 
 /* Raises the event "changed" when the file or folder changes. Returns 0 or UV_E*. */

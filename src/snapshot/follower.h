@@ -1,4 +1,4 @@
-/* snapshot/follower.h - the child's end of the link: what worker, checker and control have in common.
+/* snapshot/follower.h - the child's end of the link: what worker, checker and control share.
  * A follower maps the state area, shows that it lives (heartbeat), maps the snapshots it is given
  * and keeps each until nobody uses it. What only one kind of child understands goes to its handler.
  *
@@ -56,8 +56,8 @@ struct vf_follower {
     int n_open; /* handles */
 };
 
-/* Waits for START on VF_LINK_FD, maps the state area and sets up the log as `name` ("worker-%u" with
- * the slot from 1). Ignores the signals that are the supervisor's business. Returns 0, UV_EPROTO
+/* Waits for START on VF_LINK_FD, maps the state area and sets up the log as `name` ("worker-%u"
+ * with the slot from 1). Ignores the signals that are the supervisor's business. Returns 0, UV_EPROTO
  * when nobody speaks the protocol there (the program was not started by a supervisor) or another
  * UV_E* code. The caller then makes what it needs and calls start. */
 int vf_follower_open(struct vf_follower *follower, uv_loop_t *loop, const char *name);

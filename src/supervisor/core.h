@@ -1,4 +1,4 @@
-/* supervisor/core.h - what the parts of the supervisor share: one process, one thread, one poll loop.
+/* supervisor/core.h - what the parts of the supervisor share: one thread, one poll loop.
  *
  *   supervisor.c  command line to exit code: loop, signals, stop
  *   child.c       one child process: start it, talk to it, reap it
@@ -69,7 +69,7 @@ struct vf_post {
     struct vf_timer restart;
 };
 
-/* IDLE -> PREPARING -> WRITING -> PUBLISHING -> IDLE;  PREPARING and WRITING -> IDLE when refused */
+/* IDLE -> PREPARING -> WRITING -> PUBLISHING -> IDLE;  PREPARING, WRITING -> IDLE when refused */
 enum vf_publish_state {
     VF_PUBLISH_IDLE = 0,
     VF_PUBLISH_PREPARING, /* children map it */
@@ -147,7 +147,7 @@ struct vf_supervisor {
 int vf_child_spawn(struct vf_supervisor *super, enum vf_process_kind kind, uint32_t slot,
                    struct vf_child **out);
 
-/* Sends a message; a child that does not read its link is killed, one that is gone is reaped soon. */
+/* Sends a message; a child that does not read its link is killed. */
 void vf_child_send(struct vf_child *child, const struct vf_link_message *message);
 
 /* As vf_child_send for a message of a type and two numbers. */

@@ -3,8 +3,8 @@
  * line's unix socket have one socket, for control). Ports are tried before a configuration is
  * committed: what the new one needs is bound, and closed again if it is refused.
  *
- *   FREE -> TRIED -> LIVE -> LEAVING -> FREE;  TRIED -> FREE when refused;  LEAVING -> LIVE when the
- *   address comes back before it is closed
+ *   FREE -> TRIED -> LIVE -> LEAVING -> FREE;  TRIED -> FREE when refused;
+ *   LEAVING -> LIVE when the address comes back before it is closed
  *
  * A socket is closed only when no child holds it any more, and only as the last of its port, so
  * that the number of a socket in its reuseport group is always its slot. */
