@@ -249,40 +249,6 @@ void vf_stream_flush(struct vf_stream *stream)
         offer(stream);
 }
 
-/* The budget has room again: those who had to stop reading go on. */
-static void feed_starved(struct vf_net *net)
-{
-    struct vf_stream *stream = net->starved;
-    net->starved = NULL;
-    while (stream != NULL) {
-        struct vf_stream *next = stream->next_starved;
-        stream->is_starved = false;
-        if (stream->io.fd >= 0)
-            vf_stream_yield(stream);
-        stream = next;
-    }
-}
-
-void vf_stream_starve(struct vf_stream *stream)
-{
-    if (stream->is_starved)
-        return;
-    stream->is_starved = true;
-    stream->next_starved = stream->net->starved;
-    stream->net->starved = stream;
-}
-
-static void unlink_starved(struct vf_stream *stream)
-{
-    struct vf_stream **at = &stream->net->starved;
-    if (!stream->is_starved)
-        return;
-    while (*at != stream)
-        at = &(*at)->next_starved;
-    *at = stream->next_starved;
-    stream->is_starved = false;
-}
-
 void vf_net_flush(struct vf_net *net)
 {
     while (net->dirty != NULL) {
@@ -293,8 +259,6 @@ void vf_net_flush(struct vf_net *net)
             offer(stream);
     }
     net->scratch_used = 0;
-    if (net->starved != NULL && !vf_net_is_full(net))
-        feed_starved(net);
 }
 
 static void on_connect_event(struct vf_stream *stream)
@@ -435,7 +399,6 @@ void vf_stream_close(struct vf_stream *stream, bool reset)
     if (stream->io.fd < 0)
         return;
     unlink_dirty(stream);
-    unlink_starved(stream);
     if (stream->out != NULL) {
         give_outq(stream->net, stream->out);
         stream->out = NULL;

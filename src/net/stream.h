@@ -12,7 +12,10 @@
 #include "base/str.h"
 #include "net/reactor.h"
 
-enum { VF_NET_READ_BYTES = 256 * 1024 };
+enum {
+    VF_NET_READ_BYTES = 256 * 1024,
+    VF_NET_SMALL_READ_BYTES = 8 * 1024 /* while unsent bytes fill the budget */
+};
 
 struct vf_splice;
 struct vf_outq; /* slices and unsent bytes of one stream */
@@ -22,7 +25,6 @@ struct vf_stream;
 struct vf_net {
     struct vf_reactor *reactor;
     struct vf_stream *dirty;   /* have output that was not offered to the kernel yet */
-    struct vf_stream *starved; /* wait until unsent bytes are below the budget again */
     struct vf_outq *spare;     /* free list */
     unsigned n_spare;
     struct vf_splice *spare_pipes; /* net/splice.h */
@@ -47,10 +49,9 @@ struct vf_stream {
     struct vf_net *net;
     const struct vf_stream_events *events;
     struct vf_outq *out; /* NULL: nothing queued */
-    struct vf_stream *next_dirty, *next_starved;
+    struct vf_stream *next_dirty;
     uint64_t bytes_out;
     bool is_dirty;
-    bool is_starved;
     bool yielded;    /* on_readable is due even without an event */
     bool readable;   /* there may be input that was not read yet */
     bool hung_up;    /* the peer's end of file was announced: read up to it */
@@ -73,10 +74,13 @@ void vf_net_flush(struct vf_net *net);
 /* Returns `size` bytes (at most 64) that live until the end of the event; may flush first. */
 char *vf_net_scratch(struct vf_net *net, size_t size);
 
-/* Returns true when unsent bytes fill the budget: stop reading until something drained. */
-static inline bool vf_net_is_full(const struct vf_net *net)
+/* Returns how much to read at once. When unsent bytes fill the budget it is little, so that those who
+ * can pass bytes on still do: readers that stand still, and hold the budget, do not stop the others.
+ * What is held is bounded by the budget and two small reads for each stream. */
+static inline size_t vf_net_read_size(const struct vf_net *net)
 {
-    return net->buffered_bytes >= net->max_buffered_bytes;
+    return net->buffered_bytes >= net->max_buffered_bytes ? VF_NET_SMALL_READ_BYTES
+                                                          : VF_NET_READ_BYTES;
 }
 
 /* Makes *stream of a connected (or connecting) non-blocking socket, which it owns, and registers
@@ -90,9 +94,6 @@ ssize_t vf_stream_read(struct vf_stream *stream, char *buffer, size_t len);
 
 /* Asks for another on_readable although input is left (fairness between streams). */
 void vf_stream_yield(struct vf_stream *stream);
-
-/* Asks for on_readable once the budget for unsent bytes has room (vf_net_is_full). */
-void vf_stream_starve(struct vf_stream *stream);
 
 /* Queues borrowed bytes, see above. */
 void vf_stream_add(struct vf_stream *stream, struct vf_str slice);

@@ -557,8 +557,9 @@ static void on_end(struct vf_downstream *client)
 /* Returns false when reading is over for this event. */
 static bool read_once(struct vf_downstream *client)
 {
-    char *buffer = client->proxy->net.read_buffer;
-    ssize_t n = vf_stream_read(&client->stream, buffer, VF_NET_READ_BYTES);
+    struct vf_net *net = &client->proxy->net;
+    char *buffer = net->read_buffer;
+    ssize_t n = vf_stream_read(&client->stream, buffer, vf_net_read_size(net));
     if (client->is_dead || n == UV_EAGAIN || n == UV_ECANCELED)
         return false;
     if (n == 0) {
@@ -598,10 +599,6 @@ static void on_readable(struct vf_stream *stream)
     for (int i = 0; i < READS_PER_EVENT; i++) {
         if (!stream->readable || !may_read(client))
             return;
-        if (vf_net_is_full(stream->net)) {
-            vf_stream_starve(stream);
-            return;
-        }
         if (!read_once(client))
             return;
     }

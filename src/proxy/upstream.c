@@ -399,8 +399,9 @@ static void on_end(struct vf_upstream *up)
 /* Returns false when reading is over for this event. */
 static bool read_once(struct vf_upstream *up)
 {
-    char *buffer = up->proxy->net.read_buffer;
-    ssize_t n = vf_stream_read(&up->stream, buffer, VF_NET_READ_BYTES);
+    struct vf_net *net = &up->proxy->net;
+    char *buffer = net->read_buffer;
+    ssize_t n = vf_stream_read(&up->stream, buffer, vf_net_read_size(net));
     if (up->is_dead || n == UV_EAGAIN || n == UV_ECANCELED)
         return false;
     if (up->ex == NULL) {
@@ -495,10 +496,6 @@ static void on_readable(struct vf_stream *stream)
     for (int i = 0; i < READS_PER_EVENT; i++) {
         if (!stream->readable || (up->ex != NULL && vf_client_is_blocked(up->ex)))
             return;
-        if (vf_net_is_full(stream->net)) {
-            vf_stream_starve(stream);
-            return;
-        }
         if (!(wants_splice(up) ? splice_once(up) : read_once(up)))
             return;
     }

@@ -35,7 +35,7 @@ local NODE_LIMITS = {
   { connections = s.integer { default = "auto", words = { "auto" }, between = { 1, 10000000 },
     description = "Client connections of one worker; auto: as the descriptor limit allows." } },
   { buffer_memory = s.size { default = "256m", min = "1m",
-    description = "Bytes that one worker may hold for slow readers; above it, reading stops." } },
+    description = "Bytes that one worker may hold for slow readers; above it, it reads little at a time." } },
   { upstream_keepalive = s.integer { default = 256, between = { 0, 65535 }, unit = "connections",
     description = "Idle connections kept per backend and worker; the least recently used goes first." } },
 }
