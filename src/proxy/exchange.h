@@ -59,10 +59,10 @@ struct vf_exchange {
     struct vf_str forward_target; /* request-target for the backend */
     struct vf_str forward_host;   /* Host for the backend */
     struct vf_str request_id;
-    struct vf_str allow;        /* of a 405; else empty */
-    struct vf_str client_ip;    /* text; behind trusted proxies: the real client's */
+    struct vf_str allow;                   /* of a 405; else empty */
+    struct vf_str client_ip;               /* text; behind trusted proxies: the real client's */
     struct vf_snap_address client_address; /* the same; its port means nothing */
-    struct vf_str request_body; /* whole, when a handler answers; NULL data otherwise */
+    struct vf_str request_body;            /* whole, when a handler answers; NULL data otherwise */
     size_t request_body_room;
 
     struct vf_head response;
@@ -143,6 +143,9 @@ void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str c
 
 /* Ends the bookkeeping (counters, log) and frees the exchange. The caller has forgotten it. */
 void vf_exchange_free(struct vf_exchange *ex);
+
+/* Ends the exchange `total_ms` from now, whatever it is doing (timeouts.total). */
+void vf_exchange_limit_total(struct vf_exchange *ex, uint64_t total_ms);
 
 /* Frees the memory of exchanges that ended in this event. */
 void vf_exchange_reap(struct vf_proxy *proxy);

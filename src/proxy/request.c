@@ -1,0 +1,267 @@
+#include "proxy/request.h"
+
+#include <uv.h>
+
+#include "http/method.h"
+#include "proxy/account.h"
+#include "proxy/core.h"
+#include "proxy/dispatch.h"
+#include "proxy/downstream.h"
+#include "proxy/forward.h"
+#include "proxy/upstream.h"
+#include "snapshot/router.h"
+
+static struct vf_str header_by_name(void *owner, struct vf_str name)
+{
+    const struct vf_exchange *ex = owner;
+    const struct vf_field *field = vf_fields_find(&ex->request.fields, name);
+    return field != NULL ? field->value : vf_str_make(NULL, 0);
+}
+
+static const char *fault_detail(const struct vf_fault *fault)
+{
+    return fault->rule != NULL ? fault->rule : "The request cannot be understood.";
+}
+
+void vf_exchange_on_fault(struct vf_exchange *ex, const struct vf_fault *fault)
+{
+    vf_count_add(&ex->proxy->block->totals.malformed_requests, 1);
+    if (ex->request_id.len == 0)
+        vf_forward_identify(ex);
+    vf_account_fault(ex, fault, "client");
+    ex->close_client = true;
+    ex->request_state = VF_FLOW_FAILED;
+    ex->reason = fault->code;
+    if (!ex->head_sent) {
+        vf_exchange_problem(ex, fault->status, fault->code, fault_detail(fault));
+        return;
+    }
+    vf_upstream_abandon(ex);
+    vf_client_abort(ex);
+}
+
+static void refuse_target(struct vf_exchange *ex, int rc, size_t offset)
+{
+    struct vf_target_rule rule = vf_target_rule(rc);
+    struct vf_fault fault = {400, rule.reason, "the request target is not acceptable", rule.section,
+                             offset};
+    vf_exchange_on_fault(ex, &fault);
+}
+
+/* Reads target and host. Returns false when the request was refused. */
+static bool read_target(struct vf_exchange *ex)
+{
+    size_t offset = 0;
+    int rc = vf_target_parse(ex->request.target, (int)ex->request.method, &ex->target, &offset);
+    if (rc < 0) {
+        refuse_target(ex, rc, offset);
+        return false;
+    }
+    if (ex->target.form == VF_TARGET_ABSOLUTE && !vf_str_ieq(ex->target.scheme, VF_STR("http")) &&
+        !vf_str_ieq(ex->target.scheme, VF_STR("https"))) {
+        struct vf_fault fault = {400, "target_scheme", "the target is neither http nor https",
+                                 "RFC 9110 section 4.2", 0};
+        vf_exchange_on_fault(ex, &fault);
+        return false;
+    }
+    ex->host = ex->target.authority.len > 0 ? ex->target.authority : ex->request.host;
+    if (ex->target.form == VF_TARGET_AUTHORITY)
+        return true;
+    char *buffer = vf_arena_alloc(&ex->arena, ex->target.path.len + 1);
+    if (buffer == NULL) {
+        vf_downstream_close(ex->client, "out_of_memory");
+        return false;
+    }
+    if ((rc = vf_path_normalise(ex->target.path, buffer, &ex->path, &offset)) < 0) {
+        refuse_target(ex, rc, offset);
+        return false;
+    }
+    return true;
+}
+
+/* Answers what is meant for us: CONNECT, and TRACE or OPTIONS that may go no further. */
+static bool answer_for_ourselves(struct vf_exchange *ex)
+{
+    uint32_t method = ex->request.method;
+    const struct vf_field *hops = vf_fields_get(&ex->request.fields, VF_FIELD_MAX_FORWARDS);
+    if (method == VF_METHOD_CONNECT) {
+        ex->close_client = true; /* what follows was meant for a tunnel */
+        vf_exchange_problem(ex, 501, "connect_not_supported", "CONNECT is not supported here.");
+        return true;
+    }
+    if (hops == NULL || !vf_str_eq(hops->value, VF_STR("0")) ||
+        (method != VF_METHOD_TRACE && method != VF_METHOD_OPTIONS))
+        return false;
+    ex->allow = VF_STR("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    if (method == VF_METHOD_TRACE) {
+        vf_exchange_problem(ex, 405, "trace_not_supported", "TRACE ends here and is not echoed.");
+        return true;
+    }
+    struct vf_fields fields = {0};
+    vf_fields_add(&fields, &ex->arena, VF_STR("Allow"), ex->allow);
+    vf_exchange_answer(ex, 200, vf_str_make("", 0), vf_str_make("", 0), &fields);
+    return true;
+}
+
+/* What the configuration adds to answers of a route itself; there is no pool whose edits apply. */
+static void edit_own_answer(struct vf_exchange *ex, struct vf_fields *fields)
+{
+    vf_exchange_edit(ex, fields, ex->listener->edits.response);
+    vf_exchange_edit(ex, fields, ex->route->edits.response);
+}
+
+static void answer_redirect(struct vf_exchange *ex, const struct vf_route_match *match)
+{
+    struct vf_fields fields = {0};
+    struct vf_str target =
+        vf_forward_expand(ex, vf_snap_str(ex->snapshot, ex->route->target), match);
+    if (target.data == NULL || !vf_is_field_value(target)) {
+        vf_exchange_problem(ex, 500, "bad_redirect", "The target of a redirect is not valid.");
+        return;
+    }
+    vf_fields_add(&fields, &ex->arena, VF_STR("Location"), target);
+    edit_own_answer(ex, &fields);
+    vf_exchange_answer(ex, ex->route->status, vf_str_make("", 0), vf_str_make("", 0), &fields);
+}
+
+static void answer_fixed(struct vf_exchange *ex)
+{
+    struct vf_fields fields = {0};
+    edit_own_answer(ex, &fields);
+    vf_exchange_answer(ex, ex->route->status, vf_snap_str(ex->snapshot, ex->route->content_type),
+                       vf_snap_str(ex->snapshot, ex->route->body), &fields);
+}
+
+static void answer_no_route(struct vf_exchange *ex, const struct vf_route_match *match)
+{
+    if (match->outcome == VF_ROUTE_NOT_FOUND) {
+        vf_exchange_problem(ex, 404, "no_route", "No route matches this host and path.");
+        return;
+    }
+    char *allow = vf_arena_alloc(&ex->arena, VF_METHOD_LIST_BYTES);
+    if (allow != NULL)
+        ex->allow = vf_str_make(allow, vf_method_list(match->allow, allow));
+    vf_exchange_problem(ex, 405, "method_not_allowed", "The route does not take this method.");
+}
+
+static int use_route_policy(struct vf_exchange *ex)
+{
+    if (ex->route->policy == VF_SNAP_NONE)
+        return 0;
+    struct vf_snap_policy *policy = vf_arena_alloc(&ex->arena, sizeof(*policy));
+    if (policy == NULL)
+        return UV_ENOMEM;
+    vf_policy_resolve(ex->snapshot, ex->listener->policy, ex->route->policy, policy);
+    ex->policy = policy;
+    return 0;
+}
+
+uint64_t vf_exchange_body_limit(const struct vf_exchange *ex)
+{
+    const struct vf_proxy *proxy = ex->proxy;
+    uint64_t limit = vf_policy_get(ex->policy, VF_POLICY_BODY_BYTES);
+    return proxy->has_handler && proxy->handler.max_body_bytes < limit
+               ? proxy->handler.max_body_bytes
+               : limit;
+}
+
+/* Checks what the route's limits say about the head. Returns false when the request was refused. */
+static bool within_limits(struct vf_exchange *ex)
+{
+    if (ex->request.framing == VF_FRAMING_LENGTH &&
+        ex->request.content_length > vf_exchange_body_limit(ex)) {
+        ex->close_client = true;
+        vf_exchange_problem(ex, 413, "body_too_large", "The request body is larger than allowed.");
+        return false;
+    }
+    return true;
+}
+
+static void start_forwarding(struct vf_exchange *ex, const struct vf_route_match *match)
+{
+    uint64_t total_ms = vf_policy_get(ex->policy, VF_POLICY_TOTAL_MS);
+    ex->pool_index = ex->route->pool;
+    ex->pool = vf_snap_pool(ex->snapshot, ex->pool_index);
+    if (vf_forward_request(ex, match) < 0) {
+        vf_downstream_close(ex->client, "out_of_memory");
+        return;
+    }
+    if (ex->forward_host.len == 0)
+        ex->forward_host = vf_snap_str(ex->snapshot, ex->pool->name);
+    if (total_ms != UINT64_MAX)
+        vf_exchange_limit_total(ex, total_ms);
+    vf_dispatch(ex);
+}
+
+static void act(struct vf_exchange *ex, const struct vf_route_match *match)
+{
+    ex->route = match->route;
+    if (use_route_policy(ex) < 0) {
+        vf_downstream_close(ex->client, "out_of_memory");
+        return;
+    }
+    if (ex->route->inactive)
+        vf_exchange_problem(ex, 503, "tenant_inactive", "This tenant is switched off.");
+    else if (!within_limits(ex))
+        return;
+    else if (ex->route->action == VF_ACTION_REDIRECT)
+        answer_redirect(ex, match);
+    else if (ex->route->action == VF_ACTION_RESPOND)
+        answer_fixed(ex);
+    else
+        start_forwarding(ex, match);
+}
+
+void vf_exchange_hand_over(struct vf_exchange *ex)
+{
+    ex->handled = true;
+    ex->proxy->handler.on_request(ex->proxy->handler.owner, ex);
+}
+
+/* 100 Continue, because the handler takes the whole request first. */
+static void invite_content(struct vf_exchange *ex)
+{
+    ex->response.status = 100;
+    ex->response.reason = vf_status_reason(100);
+    vf_client_send_interim(ex);
+}
+
+/* An upgrade that is not forwarded: with content, or to a protocol that we do not tunnel. */
+static void judge_upgrade(struct vf_exchange *ex)
+{
+    if (ex->request.wants_upgrade &&
+        (ex->request.framing != VF_FRAMING_NONE ||
+         vf_str_has_token(ex->request.connection_upgrade, VF_STR("h2c"))))
+        ex->request.wants_upgrade = false;
+}
+
+void vf_exchange_on_request(struct vf_exchange *ex)
+{
+    struct vf_route_match match;
+    vf_forward_identify(ex);
+    if (!read_target(ex))
+        return;
+    if (ex->proxy->has_handler) {
+        if (ex->request.framing == VF_FRAMING_LENGTH && !within_limits(ex))
+            return;
+        if (ex->request.expects_continue)
+            invite_content(ex);
+        if (ex->request_state == VF_FLOW_DONE)
+            vf_exchange_hand_over(ex);
+        return;
+    }
+    judge_upgrade(ex);
+    if (answer_for_ourselves(ex))
+        return;
+    struct vf_route_query query = {.host = ex->host,
+                                   .path =
+                                       ex->path.text.data[0] == '*' ? VF_STR("/") : ex->path.text,
+                                   .query = ex->target.query,
+                                   .method = ex->request.method,
+                                   .header = header_by_name,
+                                   .owner = ex};
+    if (vf_route_find(ex->proxy->router, ex->snapshot, &query, &match) != VF_ROUTE_FOUND)
+        answer_no_route(ex, &match);
+    else
+        act(ex, &match);
+}
