@@ -46,11 +46,11 @@ static struct sockaddr_in loopback(int port)
 /* --- origin --- */
 
 struct conn {
-    size_t skip;       /* request content still to come */
-    size_t head_len;   /* answer under way */
-    size_t left;       /* of head and body */
+    size_t skip;     /* request content still to come */
+    size_t head_len; /* answer under way */
+    size_t left;     /* of head and body */
     size_t total;
-    size_t buffered;   /* incomplete request head */
+    size_t buffered; /* incomplete request head */
     char head[128], input[2048];
 };
 

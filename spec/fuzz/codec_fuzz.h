@@ -1,4 +1,4 @@
-/* What the fuzz targets of both codecs share: a message read whole, and once more in small pieces. */
+/* What the fuzz targets of both codecs share: a message read whole, and again in small pieces. */
 #ifndef VF_SPEC_FUZZ_CODEC_FUZZ_H
 #define VF_SPEC_FUZZ_CODEC_FUZZ_H
 
@@ -26,8 +26,8 @@ static void on_slice(void *owner, struct vf_str slice)
 typedef int (*head_reader)(struct vf_h1 *h1, struct vf_arena *arena, const char *data, size_t len,
                            struct vf_head *head);
 
-/* Reads one message, its content in pieces of `piece` bytes. Returns how it ended: -2 incomplete, -1
- * refused, 0 complete. */
+/* Reads one message, its content in pieces of `piece` bytes. Returns how it ended: -2 incomplete,
+ * -1 refused, 0 complete. */
 static int read_message(const char *data, size_t size, size_t piece, head_reader read_head,
                         struct seen *seen, size_t *used)
 {

@@ -1,5 +1,5 @@
-/* The request codec: any bytes are a head with content, a fault, or too few; and content read at once
- * and content read byte by byte are the same. */
+/* The request codec: any bytes are a head with content, a fault, or too few; and content read at
+ * once and content read byte by byte are the same. */
 #include <stdlib.h>
 
 #include "codec_fuzz.h"
@@ -9,7 +9,8 @@ static int read_head(struct vf_h1 *h1, struct vf_arena *arena, const char *data,
 {
     static const struct vf_h1_limits limits = {4096, 50, 1024};
     struct vf_fault fault = {0};
-    int rc = vf_h1_request(h1, arena, &limits, vf_arena_strndup(arena, data, len), len, head, &fault);
+    int rc =
+        vf_h1_request(h1, arena, &limits, vf_arena_strndup(arena, data, len), len, head, &fault);
     if (rc == -1 && (fault.status < 400 || fault.rule == NULL || fault.section == NULL))
         abort(); /* a refusal says what was broken */
     if (rc == 0 && !vf_is_token(head->method_name))

@@ -25,8 +25,8 @@ static uint64_t tick_of(uint64_t deadline_ms)
     return (deadline_ms + VF_TIMER_TICK_MS - 1) / VF_TIMER_TICK_MS; /* late, never early */
 }
 
-/* Puts `timer` into the slot for its deadline, at `min_tick` at the earliest: the current tick while
- * its slot is still to be run, else the next. */
+/* Puts `timer` into the slot for its deadline, at `min_tick` at the earliest: the current tick
+ * while its slot is still to be run, else the next. */
 static void place(struct vf_timers *timers, struct vf_timer *timer, uint64_t min_tick)
 {
     uint64_t tick = tick_of(timer->deadline_ms);

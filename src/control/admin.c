@@ -275,8 +275,8 @@ static void on_verified(uv_work_t *work, int status)
     free(job);
 }
 
-/* verify(token, encoded, password) -> true and later a call of verified(token, is_right); false when
- * too many are under way. */
+/* verify(token, encoded, password) -> true and later a call of verified(token, is_right); false
+ * when too many are under way. */
 static int native_verify(lua_State *lua)
 {
     struct vf_admin *admin = lua_touserdata(lua, lua_upvalueindex(1));

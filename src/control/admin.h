@@ -28,10 +28,10 @@ int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct lua_
 void vf_admin_publish(struct vf_admin *admin, struct vf_snapshot *snapshot);
 
 /* Starts accepting on `fd`, which it owns from here on, for the admin listener called `name`; any
- * name does for control.sock. Needs a published snapshot. Returns 0 or UV_E* (fd is closed then). */
+ * name does for control.sock. Needs a published snapshot. Returns 0 or UV_E* (fd is closed). */
 int vf_admin_listen(struct vf_admin *admin, const char *name, int fd);
 
-/* Stops accepting on `fd` and closes it, after taking what waits in its queue when `drain_queue`. */
+/* Stops accepting on `fd` and closes it, after taking what is queued when `drain_queue`. */
 void vf_admin_unlisten(struct vf_admin *admin, int fd, bool drain_queue);
 
 /* Stops accepting and ends the connections as vf_proxy_drain does. Before the first snapshot there

@@ -251,8 +251,8 @@ static void begin(struct vf_h1 *h1, llhttp_type_t type, struct vf_arena *arena,
     *head = (struct vf_head){.framing = VF_FRAMING_NONE};
 }
 
-/* A tab around a value is white space (RFC 9112 section 5), which llhttp takes for a part of codings
- * and lengths: makes it a space. The head is our copy; a NUL stands behind it. */
+/* A tab around a value is white space (RFC 9112 section 5), which llhttp takes for a part of
+ * codings and lengths: makes it a space. The head is our copy; a NUL stands behind it. */
 static void blank_tabs(char *data, size_t len)
 {
     char *end = data + len, *tab = data;

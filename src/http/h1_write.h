@@ -31,8 +31,8 @@ struct vf_str vf_h1_write_request(struct vf_arena *arena, const struct vf_head *
 struct vf_str vf_h1_write_response(struct vf_arena *arena, const struct vf_head *head,
                                    const struct vf_h1_framing_lines *lines);
 
-/* Returns the last chunk with its trailer section, in the arena. `trailers` may be NULL; fields that
- * may not stand in a trailer (framing, routing, RFC 9110 section 6.5.1) are left out. */
+/* Returns the last chunk with its trailer section, in the arena. `trailers` may be NULL; fields
+ * that may not stand in a trailer (framing, routing, RFC 9110 section 6.5.1) are left out. */
 struct vf_str vf_h1_write_last_chunk(struct vf_arena *arena, const struct vf_fields *trailers);
 
 enum { VF_H1_CHUNK_LINE_BYTES = 18 };

@@ -1,5 +1,5 @@
 /* lua/password.h - passwords at rest: Argon2id (RFC 9106) in its encoded form "$argon2id$v=19$...".
- * Both calls take some 20 MiB of memory and tens of milliseconds: off the loop where that matters. */
+ * Both calls take some 20 MiB of memory and tens of milliseconds: off the loop where it matters. */
 #ifndef VF_LUA_PASSWORD_H
 #define VF_LUA_PASSWORD_H
 

@@ -21,7 +21,7 @@ struct vf_proxy_header {
  * needed, or -1 when these bytes do not begin a valid header (v1: section 2.1, v2: section 2.2). */
 int vf_proxy_header_read(const char *data, size_t len, struct vf_proxy_header *out);
 
-/* Writes a header of `version` (1 or 2) at `out` (VF_PROXY_HEADER_OUT bytes). Returns its length. */
+/* Writes a header of version 1 or 2 at `out` (VF_PROXY_HEADER_OUT bytes). Returns its length. */
 size_t vf_proxy_header_write(unsigned version, const struct vf_proxy_header *header, char *out);
 
 #endif

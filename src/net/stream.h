@@ -24,8 +24,8 @@ struct vf_stream;
 /* What the streams of a process share. Embedded in its owner. */
 struct vf_net {
     struct vf_reactor *reactor;
-    struct vf_stream *dirty;   /* have output that was not offered to the kernel yet */
-    struct vf_outq *spare;     /* free list */
+    struct vf_stream *dirty; /* have output that was not offered to the kernel yet */
+    struct vf_outq *spare;   /* free list */
     unsigned n_spare;
     struct vf_splice *spare_pipes; /* net/splice.h */
     unsigned n_spare_pipes;
@@ -74,9 +74,9 @@ void vf_net_flush(struct vf_net *net);
 /* Returns `size` bytes (at most 64) that live until the end of the event; may flush first. */
 char *vf_net_scratch(struct vf_net *net, size_t size);
 
-/* Returns how much to read at once. When unsent bytes fill the budget it is little, so that those who
- * can pass bytes on still do: readers that stand still, and hold the budget, do not stop the others.
- * What is held is bounded by the budget and two small reads for each stream. */
+/* Returns how much to read at once. When unsent bytes fill the budget it is little, so that those
+ * who can pass bytes on still do: readers that stand still, and hold the budget, do not stop the
+ * others. What is held is bounded by the budget and two small reads for each stream. */
 static inline size_t vf_net_read_size(const struct vf_net *net)
 {
     return net->buffered_bytes >= net->max_buffered_bytes ? VF_NET_SMALL_READ_BYTES
@@ -88,8 +88,8 @@ static inline size_t vf_net_read_size(const struct vf_net *net)
 int vf_stream_open(struct vf_stream *stream, struct vf_net *net,
                    const struct vf_stream_events *events, int fd);
 
-/* Reads at most `len` bytes. Returns their number, 0 at end of file, UV_EAGAIN or UV_E*. Flushes all
- * streams first: their slices may point into the buffer that is filled again. */
+/* Reads at most `len` bytes. Returns their number, 0 at end of file, UV_EAGAIN or UV_E*. Flushes
+ * all streams first: their slices may point into the buffer that is filled again. */
 ssize_t vf_stream_read(struct vf_stream *stream, char *buffer, size_t len);
 
 /* Asks for another on_readable although input is left (fairness between streams). */

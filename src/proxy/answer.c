@@ -35,7 +35,8 @@ void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str c
     ex->response.framing = has_body && kept.len > 0 ? VF_FRAMING_LENGTH : VF_FRAMING_NONE;
     vf_fields_add(&ex->response.fields, &ex->arena, VF_STR("Date"),
                   copy(ex, vf_proxy_date(ex->proxy)));
-    if (content_type.len > 0 && vf_fields_find(&ex->response.fields, VF_STR("Content-Type")) == NULL)
+    if (content_type.len > 0 &&
+        vf_fields_find(&ex->response.fields, VF_STR("Content-Type")) == NULL)
         vf_fields_add(&ex->response.fields, &ex->arena, VF_STR("Content-Type"), content_type);
     vf_client_send_head(ex);
     if (has_body && kept.len > 0)

@@ -1,4 +1,4 @@
-/* proxy/downstream.h - a client connection that speaks HTTP/1: bytes to exchanges, answers to bytes.
+/* proxy/downstream.h - a client connection that speaks HTTP/1: bytes to exchanges and back.
  *
  *   PROXY header -> [ idle -> head -> body -> wait for the answer ]* -> linger -> closed
  *                                                              \-> tunnel -> closed
@@ -52,13 +52,13 @@ void vf_client_send_interim(struct vf_exchange *ex);
 void vf_client_send_head(struct vf_exchange *ex);
 /* Sends content; the slice is borrowed until the end of the event. */
 void vf_client_send_data(struct vf_exchange *ex, struct vf_str slice);
-/* The answer is complete. `trailers` may be NULL. Ends the exchange, and frees it; but if the rest of
- * the request is still awaited sets ex->answer_ended, and vf_client_finish follows. */
+/* The answer is complete. `trailers` may be NULL. Ends the exchange, and frees it; but if the rest
+ * of the request is still awaited sets ex->answer_ended, and vf_client_finish follows. */
 void vf_client_send_end(struct vf_exchange *ex, const struct vf_fields *trailers);
 /* After answer_ended: the request is complete now. Frees the exchange. */
 void vf_client_finish(struct vf_exchange *ex);
-/* After answer_ended: `len` bytes of content were dropped. Returns false when that was too much: the
- * connection ends, the exchange is freed. */
+/* After answer_ended: `len` bytes of content were dropped. Returns false when that was too much:
+ * the connection ends, the exchange is freed. */
 bool vf_client_discard(struct vf_exchange *ex, size_t len);
 /* The answer cannot be completed: closes so that the client notices. Frees the exchange. */
 void vf_client_abort(struct vf_exchange *ex);

@@ -327,7 +327,7 @@ static struct vf_str choose_target(struct vf_exchange *ex, const struct vf_route
     return with_query(ex, ex->target.path);
 }
 
-/* The edits of the configuration; a Host that they set is for the backend, and framing stays ours. */
+/* The edits of the configuration; a Host that they set is for the backend; framing stays ours. */
 static void edit_request(struct vf_exchange *ex, struct vf_fields *fields)
 {
     if (ex->listener->edits.request.count + ex->route->edits.request.count == 0)

@@ -289,7 +289,8 @@ void vf_proxy_reopen_logs(struct vf_proxy *proxy)
         vf_access_log_reopen(proxy->access_log);
 }
 
-/* Draining: idle connections end after drain_idle, exchanges after drain, tunnels after drain_long */
+/* Draining: idle connections end after drain_idle, exchanges after drain, tunnels after
+ * drain_long. */
 
 static void close_all(struct vf_proxy *proxy, bool tunnels_too)
 {

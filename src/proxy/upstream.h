@@ -3,8 +3,8 @@
  *   connecting -> head -> body -> idle -> head ...        one exchange at a time
  *                            \-> tunnel -> closed
  *
- * Connections are kept per backend (its stable id), last in first out, so that few stay warm and the
- * oldest age out. A kept one that becomes readable was closed by the backend, or says something
+ * Connections are kept per backend (its stable id), last in first out, so that few stay warm and
+ * the oldest age out. A kept one that becomes readable was closed by the backend, or says something
  * nobody asked for: it is dropped (RFC 9112 section 9.5). */
 #ifndef VF_PROXY_UPSTREAM_H
 #define VF_PROXY_UPSTREAM_H

@@ -57,9 +57,9 @@ struct vf_follower {
 };
 
 /* Waits for START on VF_LINK_FD, maps the state area and sets up the log as `name` ("worker-%u"
- * with the slot from 1). Ignores the signals that are the supervisor's business. Returns 0, UV_EPROTO
- * when nobody speaks the protocol there (the program was not started by a supervisor) or another
- * UV_E* code. The caller then makes what it needs and calls start. */
+ * with the slot from 1). Ignores the signals that are the supervisor's business. Returns 0,
+ * UV_EPROTO when nobody speaks the protocol there (the program was not started by a supervisor) or
+ * another UV_E* code. The caller then makes what it needs and calls start. */
 int vf_follower_open(struct vf_follower *follower, uv_loop_t *loop, const char *name);
 
 /* Begins to follow: handlers are called from the loop from here on. Returns 0 or UV_E*. */

@@ -1,7 +1,7 @@
-/* snapshot/totals.h - reading the state area for people: one plain struct per thing, already summed.
- * Counters are sums over all blocks that were ever leased, ended ones too; gauges are sums over the
- * leased ones. Which entities there are, and their names, comes from a snapshot. Read while others
- * write: each number is whole, but two numbers may be a moment apart.
+/* snapshot/totals.h - reading the state area for people: one plain struct per thing, already
+ * summed. Counters are sums over all blocks that were ever leased, ended ones too; gauges are sums
+ * over the leased ones. Which entities there are, and their names, comes from a snapshot. Read
+ * while others write: each number is whole, but two numbers may be a moment apart.
  *
  * lua/veloflux/admin/totals.lua mirrors the structs and checks their sizes when it is loaded. Texts
  * point into the snapshot or the state area and are valid as long as it. */
@@ -141,8 +141,8 @@ void vf_totals_tenants_from(const struct vf_state *state, const struct vf_snapsh
 /* Fills *out for block `index` and returns true when it is leased. */
 bool vf_totals_process(const struct vf_state *state, uint32_t index, struct vf_totals_process *out);
 
-/* Fills up to `room` entries for the pool at `index`, sorted by method and status. Returns how many;
- * what does not fit is summed in the last one. `room` is at least 1. */
+/* Fills up to `room` entries for the pool at `index`, sorted by method and status. Returns how
+ * many; what does not fit is summed in the last one. `room` is at least 1. */
 uint32_t vf_totals_statuses(const struct vf_state *state, const struct vf_snapshot *snapshot,
                             uint32_t index, struct vf_totals_status *out, uint32_t room);
 

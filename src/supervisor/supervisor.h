@@ -26,8 +26,8 @@ int vf_supervisor_take_over(int table_fd);
 enum { VF_PROBE_TABLE_FD = 3 /* where a probe finds the handover table */ };
 
 /* Reads a handover table as a probe does: can this binary take over? Returns 0 and where the conf
- * is: its path in `conf` (NUL-terminated, cut at conf_bytes) and its text in *conf_fd, or -1 there; or
- * -errno. */
+ * is: its path in `conf` (NUL-terminated, cut at conf_bytes) and its text in *conf_fd, or -1 there;
+ * or -errno. */
 int vf_supervisor_probe(int table_fd, char *conf, size_t conf_bytes, int *conf_fd);
 
 #endif
