@@ -107,7 +107,9 @@ describe("the access log", function()
   it("has a line for each of a connection's requests, in order, with nothing that breaks it", loop.spec(function()
     local server = rig.start { origins.start() }
     local client = clients.connect(server.ports.http)
-    for i = 1, 200 do client:send(("GET /%d?%s HTTP/1.1\r\nHost: a\r\nUser-Agent: \"\255\\\r\n\r\n"):format(i, "%22%0a")) end
+    for i = 1, 200 do
+      client:send("GET /" .. i .. "?%22%0a HTTP/1.1\r\nHost: a\r\nUser-Agent: \"\255\\\r\n\r\n")
+    end
     for _ = 1, 200 do client:read_response() end
     client:close()
     for i, entry in ipairs(server:wait_access_log(200)) do assert.equal("/" .. i, entry.path:match "^[^?]*") end
@@ -116,8 +118,9 @@ describe("the access log", function()
   end))
 
   it("in combined format is what log analysers read", loop.spec(function()
-    local server = rig.start({ origins.start(function(conn) conn:write(origins.response(200, nil, "hello")) end) },
-      { conf = { log = { level = "info", format = "text", access = { path = "stdout", format = "combined", query = true } } } })
+    local origin = origins.start(function(conn) conn:write(origins.response(200, nil, "hello")) end)
+    local access = { path = "stdout", format = "combined", query = true }
+    local server = rig.start({ origin }, { conf = { log = { level = "info", format = "text", access = access } } })
     clients.get(server.ports.http, "/x?a=b", { Referer = "http://r/", ["User-Agent"] = 'Tool "1"' })
     server.process.changed:wait("a line", function() return server.process.stdout[1] end)
     assert.matches('^127%.0%.0%.1 %- %- %[%d%d/%a%a%a/%d%d%d%d:%d%d:%d%d:%d%d %+0000%] "GET /x%?a=b HTTP/1%.1" 200 5 '

@@ -1,5 +1,6 @@
 --- Exchanges that end early, and connections that carry many.
 local cjson = require "cjson"
+local children = require "support.children"
 local clients = require "support.client"
 local loop = require "support.loop"
 local origins = require "support.origin"
@@ -83,6 +84,35 @@ describe("a client that goes away", function()
     assert.equal("eof", (client:expect_end()))
     server:stop()
   end))
+end)
+
+describe("a client that is slow to take the last of an answer", function()
+  -- HTTP/1.0 without a length: the connection ends with the answer. Two seconds is how long the end of a connection is
+  -- waited for once everything was sent.
+  for kind, fields in pairs { ["that wants to go on"] = "Connection: keep-alive\r\n", ["that is done"] = "" } do
+    it("gets it whole, " .. kind, loop.spec(function()
+      local origin = origins.start(function(conn, request)
+        local size = tonumber(request.target:match "%d+")
+        conn:write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+          .. ("%x\r\n%s\r\n0\r\n\r\n"):format(size, LARGE:sub(1, size)))
+      end)
+      local server = rig.start({ origin }, { conf = { timeouts = { client_header = "100ms" } } })
+      local tasks = {}
+      for i = 1, 40 do -- of some of them the end waits in the worker, whatever the kernel buffers
+        tasks[i] = function()
+          local client = clients.connect(server.ports.http, { paused = true, receive_buffer = 4096 })
+          client:send(("GET /%d HTTP/1.0\r\nHost: a\r\n%s\r\n"):format(i * 10000, fields))
+          children.pause(2200)
+          client.stream:resume()
+          local response = client:read_response()
+          assert.same({ true, i * 10000 }, { response.complete, #response.body })
+          client:close()
+        end
+      end
+      clients.together(unpack(tasks))
+      server:stop()
+    end))
+  end
 end)
 
 describe("a backend that goes away", function()

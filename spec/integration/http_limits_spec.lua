@@ -70,7 +70,8 @@ describe("limits of the head", function()
       { conf = { limits = { header_bytes = "2k", header_count = 10, uri_bytes = 200 } } })
     conf.listeners = {
       { name = "http", address = "127.0.0.1:0" },
-      { name = "wide", address = "127.0.0.1:0", limits = { header_bytes = "64k", uri_bytes = "16k", header_count = 300 } },
+      { name = "wide", address = "127.0.0.1:0",
+        limits = { header_bytes = "64k", uri_bytes = "16k", header_count = 300 } },
     }
     server = servers.start { conf = conf }
   end))

@@ -160,7 +160,9 @@ describe("edits of fields", function()
     for _, name in ipairs { "global", "listener", "pool", "route" } do assert.equal(name, seen.get("x-" .. name)) end
     assert.is_nil(seen.get "x-client")
     assert.equal("origin, global, listener, pool, route", answered:get "x-level")
-    for _, name in ipairs { "global", "listener", "pool", "route" } do assert.equal(name, answered:get("x-" .. name)) end
+    for _, name in ipairs { "global", "listener", "pool", "route" } do
+      assert.equal(name, answered:get("x-" .. name))
+    end
     assert.same({}, { answered:get "x-secret", answered:get "server" })
   end))
 

@@ -109,7 +109,12 @@ describe("a tunnel", function()
     local origin = switching(function(conn)
       conn:write "bye"
       conn:shutdown()
+      conn:pause()
+      children.pause(50) -- the client has said all by then
+      conn:resume()
       seen = conn:read_rest()
+      conn.done = true
+      conn.changed:notify()
     end)
     local server = rig.start { origin }
     local client = open(server)
@@ -117,9 +122,10 @@ describe("a tunnel", function()
     assert.same({ "bye", "eof" }, { rest, ended })
     client:send(LARGE)
     client:shutdown()
-    wait_end(origin.connections[1])
-    server:wait_access_log(1)
+    local conn = origin.connections[1]
+    conn.changed:wait("the backend's reading", function() return conn.done end)
     assert.is_true(seen == LARGE)
+    client:close()
     server:stop()
   end))
 

@@ -202,7 +202,9 @@ describe("max_connections", function()
     local a, b = holding "a", holding "b"
     local server = rig.start({ a, b }, { pool = { max_connections = 1 } })
     local first, second
-    clients.together(function() first = get(server, "/hold") end, function() second = get(server, "/hold") end, function()
+    local function ask_first() first = get(server, "/hold") end
+    local function ask_second() second = get(server, "/hold") end
+    clients.together(ask_first, ask_second, function()
       a:wait_requests(1)
       b:wait_requests(1)
       local third = get(server)

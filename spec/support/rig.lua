@@ -58,7 +58,7 @@ function M.code(response)
   return cjson.decode(response.body).code
 end
 
---- A function for busted's teardown: stops the server that specs of a scope shared, which must end well, then closes the
+--- A function for busted's teardown: stops the server that specs of a scope shared, which must end well, and closes the
 -- scope.
 -- @param scope from loop.scope()
 -- @param get function that returns the server

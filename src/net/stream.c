@@ -293,7 +293,8 @@ static void on_ready(struct vf_io *io, uint32_t events)
         if (io->fd < 0)
             return;
     }
-    if ((events & (EPOLLHUP | EPOLLERR)) != 0)
+    /* after our own end of file the peer's announces HUP too: its bytes are still to be read */
+    if ((events & EPOLLERR) != 0 || ((events & EPOLLHUP) != 0 && !stream->shut))
         stream->broken = true;
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
         stream->hung_up = true;

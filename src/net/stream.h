@@ -55,7 +55,7 @@ struct vf_stream {
     bool yielded;    /* on_readable is due even without an event */
     bool readable;   /* there may be input that was not read yet */
     bool hung_up;    /* the peer's end of file was announced: read up to it */
-    bool broken;     /* reset, or closed both ways: nothing can be sent any more */
+    bool broken;     /* reset, or closed without our doing: nothing can be sent any more */
     bool blocked;    /* the kernel's buffer is full: on_drained follows */
     bool shut;       /* shutdown(SHUT_WR) when drained */
     bool connecting; /* output waits for the connection */

@@ -133,6 +133,14 @@ struct vf_str vf_downstream_peer_text(struct vf_downstream *client)
     return vf_str_from(client->peer_text);
 }
 
+/* The answer is complete: waits for the client to take what was not sent yet, then for its end. */
+static void await_end(struct vf_downstream *client)
+{
+    bool is_sent = vf_stream_pending(&client->stream) == 0;
+    client->stall_mark = 0;
+    set_timer(client, is_sent ? LINGER_MS : policy_of(client)->value[VF_POLICY_RESPONSE_BODY_MS]);
+}
+
 /* Ends after the answer: nothing to read is left, or what comes is read and dropped for a while, so
  * that the client gets the answer and no reset. */
 static void end_connection(struct vf_downstream *client)
@@ -149,7 +157,7 @@ static void end_connection(struct vf_downstream *client)
     vf_stream_shutdown(&client->stream);
     if (client->is_dead)
         return;
-    set_timer(client, LINGER_MS);
+    await_end(client);
     if (client->stream.readable)
         vf_stream_yield(&client->stream);
 }
@@ -159,9 +167,12 @@ static void end_cleanly(struct vf_downstream *client)
 {
     client->closing = true;
     vf_stream_flush(&client->stream);
-    if (!client->is_dead && vf_stream_pending(&client->stream) == 0)
+    if (client->is_dead)
+        return;
+    if (vf_stream_pending(&client->stream) == 0)
         close_now(client, false);
-    /* else on_drained closes */
+    else
+        await_end(client); /* on_drained closes */
 }
 
 /* Timers */
@@ -183,22 +194,33 @@ static void answer_timeout(struct vf_downstream *client)
     vf_exchange_on_client_timeout(ex);
 }
 
+/* Returns true when the client took nothing since it was last looked at; looks again in a while. */
+static bool is_stalled(struct vf_downstream *client, uint64_t patience_ms)
+{
+    if (client->stream.blocked && client->stall_mark == client->stream.bytes_out + 1)
+        return true;
+    client->stall_mark = client->stream.blocked ? client->stream.bytes_out + 1 : 0;
+    set_timer(client, patience_ms);
+    return false;
+}
+
 /* An exchange runs and the client owes nothing: look whether it takes what we send. */
 static void check_stall(struct vf_downstream *client)
 {
     const struct vf_exchange *ex = client->ex;
-    uint64_t patience_ms =
-        ex->policy->value[ex->is_tunnel ? VF_POLICY_TUNNEL_MS : VF_POLICY_RESPONSE_BODY_MS];
-    if (client->stream.blocked) {
-        if (client->stall_mark == client->stream.bytes_out + 1) {
-            vf_downstream_close(client, "client_stalled");
-            return;
-        }
-        client->stall_mark = client->stream.bytes_out + 1;
-    } else {
-        client->stall_mark = 0;
-    }
-    set_timer(client, patience_ms);
+    enum vf_snap_policy_field field =
+        ex->is_tunnel ? VF_POLICY_TUNNEL_MS : VF_POLICY_RESPONSE_BODY_MS;
+    if (is_stalled(client, ex->policy->value[field]))
+        vf_downstream_close(client, "client_stalled");
+}
+
+/* The last answer is complete: as long as the client takes what is left of it, the rest is sent. */
+static void check_end(struct vf_downstream *client)
+{
+    if (!client->stream.blocked)
+        close_now(client, false);
+    else if (is_stalled(client, policy_of(client)->value[VF_POLICY_RESPONSE_BODY_MS]))
+        close_now(client, true);
 }
 
 static void on_timer(struct vf_timer *timer)
@@ -206,10 +228,10 @@ static void on_timer(struct vf_timer *timer)
     struct vf_downstream *client =
         (struct vf_downstream *)((char *)timer - offsetof(struct vf_downstream, timer));
     struct vf_exchange *ex = client->ex;
-    if (client->lingering || client->expects_proxy_header)
+    if (client->expects_proxy_header)
         close_now(client, false);
     else if (client->closing && ex == NULL)
-        close_now(client, true); /* an answer that the client does not take */
+        check_end(client);
     else if (ex == NULL && client->input_len > 0)
         answer_timeout(client);
     else if (ex == NULL)
@@ -612,7 +634,9 @@ static void on_drained(struct vf_stream *stream)
     client->stall_mark = 0;
     if (client->ex != NULL)
         vf_exchange_on_client_drained(client->ex);
-    else if (client->closing && !client->lingering)
+    else if (client->lingering)
+        await_end(client);
+    else if (client->closing)
         close_now(client, false);
 }
 

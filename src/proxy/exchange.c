@@ -179,12 +179,16 @@ void vf_exchange_on_request_data(struct vf_exchange *ex, struct vf_str slice)
     vf_upstream_send_data(ex, slice);
 }
 
-static void end_tunnel_if_over(struct vf_exchange *ex)
+/* Ends a tunnel once both sides said their last and the backend got the client's. Returns true when
+ * that was so. */
+static bool end_tunnel_if_over(struct vf_exchange *ex)
 {
-    if (ex->request_state != VF_FLOW_DONE || ex->response_state != VF_FLOW_DONE)
-        return;
+    if (ex->request_state != VF_FLOW_DONE || ex->response_state != VF_FLOW_DONE ||
+        vf_upstream_is_blocked(ex))
+        return false;
     vf_upstream_abandon(ex);
     vf_client_send_end(ex, NULL);
+    return true;
 }
 
 void vf_exchange_on_request_end(struct vf_exchange *ex)
@@ -242,7 +246,8 @@ void vf_exchange_on_client_drained(struct vf_exchange *ex)
 
 void vf_exchange_on_upstream_drained(struct vf_exchange *ex)
 {
-    vf_client_resume(ex);
+    if (!ex->is_tunnel || !end_tunnel_if_over(ex))
+        vf_client_resume(ex);
 }
 
 void vf_exchange_on_connected(struct vf_exchange *ex)

@@ -536,6 +536,8 @@ static void on_failed(struct vf_stream *stream, int error)
         vf_upstream_close(up);
     } else if (stream->connecting) {
         fail(up, VF_UPSTREAM_CONNECT, NULL);
+    } else if (up->saw_eof) {
+        fail(up, VF_UPSTREAM_CUT, NULL);
     } else if (!send_elsewhere(up)) {
         /* it may have answered before it closed: read that first */
         up->write_failed = true;
