@@ -1,0 +1,390 @@
+/* proxy/downstream_input.c - what a client sends: bytes to heads, content and tunnels, in order. */
+#include <stdlib.h>
+#include <uv.h>
+
+#include "net/proxy_protocol.h"
+#include "proxy/core.h"
+#include "proxy/downstream.h"
+#include "proxy/downstream_conn.h"
+#include "snapshot/address.h"
+
+enum {
+    READS_PER_EVENT = 8,      /* then others get their turn */
+    EXCHANGES_PER_EVENT = 32, /* of one connection's pipeline */
+    FIRST_INPUT_BYTES = 2048
+};
+
+/* Keeps the `len` bytes at `data` (which may lie in the kept input) as the only kept input. */
+static int keep_input(struct vf_downstream *client, const char *data, size_t len)
+{
+    if (len == 0) {
+        vf_downstream_drop_input(client);
+        return 0;
+    }
+    if (client->input != NULL && data >= client->input &&
+        data < client->input + client->input_room) {
+        vf_net_flush(&client->proxy->net); /* slices may point into it */
+        if (client->is_dead)
+            return 0;
+        memmove(client->input, data, len);
+        client->input_len = (uint32_t)len;
+        return 0;
+    }
+    if (len > client->input_room) {
+        size_t room = len < FIRST_INPUT_BYTES ? FIRST_INPUT_BYTES : len;
+        char *input = realloc(client->input, room);
+        if (input == NULL)
+            return UV_ENOMEM;
+        client->input = input;
+        client->input_room = (uint32_t)room;
+    }
+    memcpy(client->input, data, len);
+    client->input_len = (uint32_t)len;
+    return 0;
+}
+
+/* Appends to the kept input. */
+static int append_input(struct vf_downstream *client, const char *data, size_t len)
+{
+    size_t total = client->input_len + len;
+    if (total > client->input_room) {
+        size_t room = client->input_room * 2;
+        if (room < total)
+            room = total;
+        char *input = realloc(client->input, room);
+        if (input == NULL)
+            return UV_ENOMEM;
+        client->input = input;
+        client->input_room = (uint32_t)room;
+    }
+    memcpy(client->input + client->input_len, data, len);
+    client->input_len = (uint32_t)total;
+    return 0;
+}
+
+static size_t read_proxy_header(struct vf_downstream *client, const char *data, size_t len)
+{
+    struct vf_proxy_header header;
+    int used = vf_proxy_header_read(data, len, &header);
+    if (used < 0 || (used == 0 && len > VF_PROXY_HEADER_MAX)) {
+        vf_log_warn(&client->proxy->log, "client.bad_proxy_header",
+                    "listener=%s peer=%s section=%s", client->acceptor->name,
+                    vf_downstream_peer_text(client).data, "PROXY protocol section 2");
+        vf_count_add(&vf_downstream_counters(client)->refused, 1);
+        vf_downstream_close_now(client, true);
+        return 0;
+    }
+    if (used == 0)
+        return 0;
+    if (header.source.ss_family != AF_UNSPEC) {
+        client->peer = vf_address_from_socket(&header.source);
+        client->peer_text[0] = '\0';
+    }
+    client->expects_proxy_header = false;
+    return (size_t)used;
+}
+
+static bool begin_exchange(struct vf_downstream *client)
+{
+    client->ex = vf_exchange_new(client->proxy, client, client->acceptor->listener);
+    if (client->ex == NULL) {
+        vf_count_add(&client->proxy->block->totals.out_of_memory, 1);
+        vf_downstream_close_now(client, true);
+        return false;
+    }
+    client->n_requests++;
+    return true;
+}
+
+static void refuse(struct vf_downstream *client, const struct vf_fault *fault)
+{
+    vf_count_add(&vf_downstream_counters(client)->refused, 1);
+    vf_exchange_on_fault(client->ex, fault);
+}
+
+/* Judges an incomplete head. Returns true when it may still become one. */
+static bool may_grow(struct vf_downstream *client, const char *data, size_t len)
+{
+    struct vf_h1_limits limits =
+        vf_proxy_head_limits(client->proxy->snapshot, client->acceptor->listener);
+    struct vf_fault fault = {400, "malformed_request", "these bytes do not begin a request",
+                             "RFC 9112 section 3", 0};
+    if (len >= limits.header_bytes) {
+        size_t line = limits.uri_bytes < limits.header_bytes ? (size_t)limits.uri_bytes : len;
+        bool long_line = memchr(data, '\n', line < len ? line : len) == NULL;
+        fault = (struct vf_fault){
+            long_line ? 414 : 431, long_line ? "uri_too_long" : "header_too_large",
+            long_line ? "the request line is longer than allowed"
+                      : "the header section is larger than allowed",
+            long_line ? "RFC 9110 section 15.5.15" : "RFC 6585 section 5", len};
+    } else if (vf_h1_may_be_request(data, len)) {
+        const char *cr = vf_h1_bare_cr(data, len);
+        if (cr == NULL)
+            return true;
+        fault.rule = "a carriage return that does not end a line";
+        fault.section = "RFC 9112 section 2.2";
+        fault.offset = (size_t)(cr - data);
+    }
+    if (begin_exchange(client))
+        refuse(client, &fault);
+    return false;
+}
+
+static int parse_head(struct vf_downstream *client, const char *data, size_t head_len,
+                      struct vf_fault *fault)
+{
+    struct vf_exchange *ex = client->ex;
+    struct vf_h1_limits limits = vf_proxy_head_limits(ex->snapshot, ex->listener);
+    char *head = vf_arena_strndup(&ex->arena, data, head_len);
+    if (head == NULL)
+        return UV_ENOMEM;
+    if (head_len > limits.header_bytes) {
+        *fault =
+            (struct vf_fault){431, "header_too_large", "the header section is larger than allowed",
+                              "RFC 6585 section 5", (size_t)limits.header_bytes};
+        const char *lf = memchr(data, '\n', head_len);
+        if (lf != NULL && (uint64_t)(lf - data) > limits.uri_bytes + 24) {
+            fault->status = 414;
+            fault->code = "uri_too_long";
+            fault->rule = "the request target is longer than allowed";
+            fault->section = "RFC 9110 section 15.5.15";
+        }
+        return -1;
+    }
+    return vf_h1_request(&ex->request_parser, &ex->arena, &limits, head, head_len, &ex->request,
+                         fault);
+}
+
+static void on_body_data(void *owner, struct vf_str slice)
+{
+    vf_exchange_on_request_data(owner, slice);
+}
+
+/* Returns the bytes of a complete head that was taken, or 0. */
+static size_t read_head(struct vf_downstream *client, const char *data, size_t len)
+{
+    struct vf_fault fault;
+    size_t head_len = vf_h1_head_len(data, len, client->input_seen);
+    if (client->closing || client->acceptor->listener == NULL) {
+        vf_downstream_end(client);
+        return 0;
+    }
+    if (head_len == 0) {
+        client->input_seen = (uint32_t)len;
+        if (may_grow(client, data, len) && client->input_len == 0) /* its first bytes */
+            vf_downstream_set_timer(
+                client, vf_downstream_policy(client)->value[VF_POLICY_CLIENT_HEADER_MS]);
+        return 0;
+    }
+    client->input_seen = 0;
+    if (!begin_exchange(client))
+        return 0;
+    struct vf_exchange *ex = client->ex;
+    int rc = parse_head(client, data, head_len, &fault);
+    if (rc == UV_ENOMEM) {
+        vf_downstream_close(client, "out_of_memory");
+        return 0;
+    }
+    if (rc < 0) {
+        refuse(client, &fault);
+        return head_len;
+    }
+    ex->request_parser.owner = ex;
+    ex->request_parser.on_data = on_body_data;
+    ex->request_state = ex->request_parser.is_done ? VF_FLOW_DONE : VF_FLOW_BODY;
+    vf_exchange_on_request(ex);
+    if (client->ex == ex)
+        vf_downstream_await_content(client);
+    return head_len;
+}
+
+static size_t read_body(struct vf_downstream *client, const char *data, size_t len)
+{
+    struct vf_exchange *ex = client->ex;
+    struct vf_fault fault;
+    size_t used = 0;
+    int rc = vf_h1_body(&ex->request_parser, data, len, &used, &fault);
+    if (client->ex != ex) /* it ended meanwhile; what is left is for end_connection */
+        return client->is_dead ? 0 : used;
+    if (rc < 0) {
+        if (rc == UV_ENOMEM)
+            vf_downstream_close(client, "out_of_memory");
+        else
+            refuse(client, &fault);
+        return 0;
+    }
+    if (ex->request_parser.is_done) {
+        ex->request_state = VF_FLOW_DONE;
+        vf_exchange_on_request_end(ex);
+    } else {
+        vf_downstream_await_content(client);
+    }
+    return used;
+}
+
+/* One step of the connection's machine on `len` > 0 bytes. Returns how many were used; 0 when it
+ * needs more bytes, has to wait, or the connection ended. */
+static size_t step(struct vf_downstream *client, const char *data, size_t len)
+{
+    struct vf_exchange *ex = client->ex;
+    if (client->lingering)
+        return len;
+    if (client->expects_proxy_header)
+        return read_proxy_header(client, data, len);
+    if (ex == NULL)
+        return read_head(client, data, len);
+    if (ex->is_tunnel) {
+        vf_exchange_on_request_data(ex, vf_str_make(data, len));
+        return len;
+    }
+    if (ex->request_state == VF_FLOW_BODY && vf_exchange_wants_body(ex))
+        return read_body(client, data, len);
+    return 0;
+}
+
+/* Works on input until it is used up, more is needed, or an answer has to be waited for. */
+void vf_downstream_feed(struct vf_downstream *client, const char *data, size_t len)
+{
+    uint32_t last = client->n_requests + EXCHANGES_PER_EVENT;
+    client->in_feed = true;
+    while (len > 0 && !client->is_dead && client->n_requests != last) {
+        size_t used = step(client, data, len);
+        if (used == 0)
+            break;
+        data += used;
+        len -= used;
+    }
+    client->in_feed = false;
+    if (client->is_dead)
+        return;
+    if (client->lingering)
+        len = 0;
+    if (keep_input(client, data, len) < 0) {
+        vf_downstream_close(client, "out_of_memory");
+        return;
+    }
+    if (client->n_requests == last && len > 0)
+        vf_stream_yield(&client->stream);
+}
+
+/* True when bytes from the client can be worked on now. */
+bool vf_downstream_may_read(const struct vf_downstream *client)
+{
+    const struct vf_exchange *ex = client->ex;
+    if (ex == NULL)
+        return !client->closing || client->lingering;
+    if (ex->is_tunnel || ex->request_state == VF_FLOW_BODY)
+        return vf_exchange_wants_body(ex);
+    return false;
+}
+
+/* End of file within the content: the request is incomplete (RFC 9112 section 8). */
+static void refuse_cut_request(struct vf_downstream *client)
+{
+    struct vf_fault fault = {400, "incomplete_request", "the connection ended within the content",
+                             "RFC 9112 section 8", 0};
+    if (client->ex->head_sent)
+        vf_downstream_close(client, "client_closed");
+    else
+        refuse(client, &fault);
+}
+
+static void on_end(struct vf_downstream *client)
+{
+    struct vf_exchange *ex = client->ex;
+    client->saw_eof = true;
+    if (ex == NULL)
+        vf_downstream_close_now(client, false);
+    else if (ex->is_tunnel)
+        vf_exchange_on_request_end(ex);
+    else if (ex->request_state == VF_FLOW_BODY)
+        refuse_cut_request(client);
+    else
+        ex->close_client = true;
+}
+
+/* Returns false when reading is over for this event. */
+static bool read_once(struct vf_downstream *client)
+{
+    struct vf_net *net = &client->proxy->net;
+    char *buffer = net->read_buffer;
+    ssize_t n = vf_stream_read(&client->stream, buffer, vf_net_read_size(net));
+    if (client->is_dead || n == UV_EAGAIN || n == UV_ECANCELED)
+        return false;
+    if (n == 0) {
+        on_end(client);
+        return false;
+    }
+    if (n < 0) {
+        vf_downstream_close(client, "client_reset");
+        return false;
+    }
+    vf_count_add(&vf_downstream_counters(client)->bytes_in, (uint64_t)n);
+    if (client->input_len == 0) {
+        vf_downstream_feed(client, buffer, (size_t)n);
+    } else if (append_input(client, buffer, (size_t)n) == 0) {
+        vf_downstream_feed(client, client->input, client->input_len);
+    } else {
+        vf_downstream_close(client, "out_of_memory");
+    }
+    return !client->is_dead;
+}
+
+static void on_readable(struct vf_stream *stream)
+{
+    struct vf_downstream *client = (struct vf_downstream *)stream;
+    if (client->is_dead)
+        return;
+    if (stream->broken && !vf_downstream_may_read(client)) {
+        vf_downstream_close(client, "client_reset");
+        return;
+    }
+    if (client->input_len > 0 && client->ex == NULL && !client->lingering &&
+        client->input_seen == 0) { /* a pipeline that was interrupted */
+        vf_downstream_feed(client, client->input, client->input_len);
+        if (client->is_dead)
+            return;
+    }
+    for (int i = 0; i < READS_PER_EVENT; i++) {
+        if (!stream->readable || !vf_downstream_may_read(client))
+            return;
+        if (!read_once(client))
+            return;
+    }
+    if (stream->readable && vf_downstream_may_read(client))
+        vf_stream_yield(stream);
+}
+
+static void on_drained(struct vf_stream *stream)
+{
+    struct vf_downstream *client = (struct vf_downstream *)stream;
+    client->stall_mark = 0;
+    if (client->ex != NULL)
+        vf_exchange_on_client_drained(client->ex);
+    else if (client->lingering)
+        vf_downstream_await_end(client);
+    else if (client->closing)
+        vf_downstream_close_now(client, false);
+}
+
+static void on_failed(struct vf_stream *stream, int error)
+{
+    struct vf_downstream *client = (struct vf_downstream *)stream;
+    (void)error;
+    vf_downstream_close(client, "client_reset");
+}
+
+void vf_client_resume(struct vf_exchange *ex)
+{
+    struct vf_downstream *client = ex->client;
+    if (client == NULL || client->in_feed)
+        return;
+    vf_downstream_await_content(client); /* its turn begins */
+    if (client->input_len > 0)
+        vf_downstream_feed(client, client->input, client->input_len);
+    if (!client->is_dead && client->stream.readable && vf_downstream_may_read(client))
+        vf_stream_yield(&client->stream);
+}
+
+const struct vf_stream_events vf_downstream_events = {
+    .on_readable = on_readable, .on_drained = on_drained, .on_failed = on_failed};
