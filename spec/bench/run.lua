@@ -37,7 +37,8 @@ local function start(command, log)
 end
 
 local function stop(pid)
-  shell(("kill %d 2>/dev/null; for i in $(seq 100); do kill -0 %d 2>/dev/null || break; sleep 0.05; done"):format(pid, pid))
+  local command = "kill %d 2>/dev/null; for i in $(seq 100); do kill -0 %d 2>/dev/null || break; sleep 0.05; done"
+  shell(command:format(pid, pid))
 end
 
 local function children(pid)
@@ -50,7 +51,8 @@ local function command_line(pid) return (read("/proc/" .. pid .. "/cmdline") or 
 
 --- Waits until something answers on `port` (bounded).
 local function await(port)
-  local command = ("for i in $(seq 200); do curl -s -o /dev/null http://127.0.0.1:%d/64 && exit 0; sleep 0.05; done; exit 1")
+  local command = "for i in $(seq 200); do curl -s -o /dev/null http://127.0.0.1:%d/64 && exit 0; sleep 0.05; done; "
+    .. "exit 1"
   assert(os.execute(command:format(port)) == 0, "nothing answers on port " .. port)
 end
 
@@ -120,15 +122,18 @@ function configure.nginx(routes, extra)
       table.concat(by_host[host], "\n"))
   end
   if extra then
-    servers[#servers + 1] = ("server { listen 127.0.0.1:%d; server_name new.example.com; return 299 new; }"):format(PORTS.nginx)
+    servers[#servers + 1] = ("server { listen 127.0.0.1:%d; server_name new.example.com; return 299 new; }")
+      :format(PORTS.nginx)
   end
   write(WORK .. "/nginx.conf", ([[
 worker_processes 1; worker_rlimit_nofile 20000; pid %s/nginx.pid; error_log %s/nginx-error.log; daemon off;
 events { worker_connections 19000; }
 http {
   access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; client_max_body_size 0;
-  server_names_hash_max_size 4096; variables_hash_max_size 2048; proxy_max_temp_file_size 0; proxy_request_buffering off;
-  client_body_temp_path %s/nginx-body; proxy_temp_path %s/nginx-proxy; fastcgi_temp_path %s/nginx-f; uwsgi_temp_path %s/nginx-u; scgi_temp_path %s/nginx-s;
+  server_names_hash_max_size 4096; variables_hash_max_size 2048;
+  proxy_max_temp_file_size 0; proxy_request_buffering off;
+  client_body_temp_path %s/nginx-body; proxy_temp_path %s/nginx-proxy;
+  fastcgi_temp_path %s/nginx-f; uwsgi_temp_path %s/nginx-u; scgi_temp_path %s/nginx-s;
   upstream origin { server 127.0.0.1:%d; keepalive 256; keepalive_requests 1000000000; }
   proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
   proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header Via "1.1 nginx";
@@ -232,9 +237,12 @@ function request() n = n % #requests + 1 return requests[n] end
 ]])
 
 local SCENARIOS = {
-  { name = "1k", title = "1 KiB keep-alive, 64 connections", connections = 64, path = "/1024", limit = 0.91, aim = 0.83 },
-  { name = "64k", title = "64 KiB answers, 64 connections", connections = 64, path = "/65536", limit = 0.80, aim = 0.71 },
-  { name = "1m", title = "1 MiB answers, 16 connections", connections = 16, path = "/1048576", limit = 0.74, aim = 0.55 },
+  { name = "1k", title = "1 KiB keep-alive, 64 connections", connections = 64, path = "/1024",
+    limit = 0.91, aim = 0.83 },
+  { name = "64k", title = "64 KiB answers, 64 connections", connections = 64, path = "/65536",
+    limit = 0.80, aim = 0.71 },
+  { name = "1m", title = "1 MiB answers, 16 connections", connections = 16, path = "/1048576",
+    limit = 0.74, aim = 0.55 },
   { name = "connect", title = "new connection per request", connections = 64, path = "/1024",
     options = "-s " .. WORK .. "/close.lua", limit = 0.95, aim = 0.80 },
   { name = "post", title = "4 KiB POST, 1 KiB answers", connections = 64, path = "/1024",
@@ -282,7 +290,8 @@ local function compare(scenario)
 end
 
 local function print_header()
-  print(("%-36s %-9s %10s %9s %9s %9s %8s"):format("scenario", "proxy", "requests/s", "cpu us", "p50 ms", "p99 ms", "ratio"))
+  print(("%-36s %-9s %10s %9s %9s %9s %8s"):format(
+    "scenario", "proxy", "requests/s", "cpu us", "p50 ms", "p99 ms", "ratio"))
 end
 
 local function print_result(scenario, result)
@@ -312,7 +321,8 @@ local function bench_idle()
   if not wanted "idle" then return end
   local limit = tonumber(shell("ulimit -Hn"):match "%d+") or 20000
   local count = math.min(9500, math.floor(limit / 2) - 500)
-  print(("\n%-9s %28s %28s %22s"):format("proxy", "worker at start, KiB", ("with %d idle, KiB"):format(count), "per connection, bytes"))
+  print(("\n%-9s %28s %28s %22s"):format(
+    "proxy", "worker at start, KiB", ("with %d idle, KiB"):format(count), "per connection, bytes"))
   for _, peer in ipairs(PEERS) do
     configure[peer] {}
     local process = run[peer]()
@@ -367,12 +377,14 @@ local function bench_reload()
     for _ = 1, ROUNDS do
       configure[peer](routes, true)
       start(RELOAD[peer](process), "reload")
-      local a, b, c = shell(("taskset -c 1 %s probe %d new.example.com / 299 10000"):format(TOOL, PORTS[peer])):match "([%d.]+) ([%d.]+) (%d+)"
+      local output = shell(("taskset -c 1 %s probe %d new.example.com / 299 10000"):format(TOOL, PORTS[peer]))
+      local a, b, c = output:match "([%d.]+) ([%d.]+) (%d+)"
       live[#live + 1], slowest[#slowest + 1], failed = tonumber(a), tonumber(b), failed + tonumber(c)
       configure[peer](routes)
       shell(RELOAD[peer](process) .. "; sleep 0.5")
     end
-    print(("  %-9s live after %.0f ms, slowest probe %.1f ms, failed %d"):format(peer, median(live), median(slowest), failed))
+    print(("  %-9s live after %.0f ms, slowest probe %.1f ms, failed %d"):format(
+      peer, median(live), median(slowest), failed))
     stop(process.pid)
   end
 end

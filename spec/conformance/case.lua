@@ -115,7 +115,8 @@ end
 function M.client_sees(bytes)
   return function(run)
     local stream = run.client.stream
-    stream.changed:wait(("%q on the client"):format(bytes), function() return stream:received():find(bytes, 1, true) end)
+    local function has_come() return stream:received():find(bytes, 1, true) end
+    stream.changed:wait(("%q on the client"):format(bytes), has_come)
     gate.open()
   end
 end

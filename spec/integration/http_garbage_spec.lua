@@ -6,9 +6,10 @@ local origins = require "support.origin"
 local clients = require "support.client"
 
 local PIECES = {
-  "GET / HTTP/1.1\r\n", "POST /x HTTP/1.1\r\n", "HEAD / HTTP/1.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "Host: a\r\n",
-  "\r\n", "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n", "0\r\n\r\n", "ffffffffffffffff\r\n",
-  "Connection: close\r\n", "Connection: Upgrade\r\nUpgrade: websocket\r\n", "Expect: 100-continue\r\n", "\n", "\r", " ", "\0",
+  "GET / HTTP/1.1\r\n", "POST /x HTTP/1.1\r\n", "HEAD / HTTP/1.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+  "Host: a\r\n", "\r\n", "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n",
+  "0\r\n\r\n", "ffffffffffffffff\r\n", "Connection: close\r\n", "Connection: Upgrade\r\nUpgrade: websocket\r\n",
+  "Expect: 100-continue\r\n", "\n", "\r", " ", "\0",
   "\255\254", "X: " .. ("a"):rep(5000) .. "\r\n", "GET /" .. ("b"):rep(9000), "\22\3\1\2\0\1\0", ("z"):rep(70000),
 }
 local WORKS = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"

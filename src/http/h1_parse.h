@@ -1,4 +1,4 @@
-/* http/h1_parse.h - what h1.c (llhttp, content) and h1_head.c (heads) share. Private to src/http. */
+/* http/h1_parse.h - what h1.c (llhttp, content) and h1_head.c (heads) share; for src/http. */
 #ifndef VF_HTTP_H1_PARSE_H
 #define VF_HTTP_H1_PARSE_H
 

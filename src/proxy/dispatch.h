@@ -1,13 +1,13 @@
-/* proxy/dispatch.h - which backend gets an exchange, and what happens when it fails: choosing by cookie
- * or balancer, connecting, failing over, the one second try on a fresh connection.
- * What vf_exchange_on_upstream_failed (proxy/exchange.h) does is here too. */
+/* proxy/dispatch.h - which backend gets an exchange, and what happens when it fails: choosing by
+ * cookie or balancer, connecting, failing over, the one second try on a fresh connection. What
+ * vf_exchange_on_upstream_failed (proxy/exchange.h) does is here too. */
 #ifndef VF_PROXY_DISPATCH_H
 #define VF_PROXY_DISPATCH_H
 
 #include "proxy/exchange.h"
 
-/* Finds a backend of ex->pool that can be connected to and sends the request there; answers 502, 503
- * or 504 when there is none. */
+/* Finds a backend of ex->pool that can be connected to and sends the request there; answers 502,
+ * 503 or 504 when there is none. */
 void vf_dispatch(struct vf_exchange *ex);
 
 #endif

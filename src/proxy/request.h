@@ -1,6 +1,6 @@
-/* proxy/request.h - what becomes of a request: its target and host are judged, a route is found, and
- * the route's action is taken. vf_exchange_on_request and vf_exchange_on_fault (proxy/exchange.h) are
- * here. */
+/* proxy/request.h - what becomes of a request: its target and host are judged, a route is found,
+ * and the route's action is taken. vf_exchange_on_request and vf_exchange_on_fault
+ * (proxy/exchange.h) are here. */
 #ifndef VF_PROXY_REQUEST_H
 #define VF_PROXY_REQUEST_H
 
