@@ -216,3 +216,55 @@ describe("pipelining", function()
     server:stop()
   end))
 end)
+
+describe("a drain", function()
+  it("answers what was asked on connections that an answer under way promised to keep", loop.spec(function()
+    local gate, is_open = loop.condition(), false
+    local origin = origins.start(function(conn, request)
+      if request.target ~= "/slow" then return origins.echo(conn, request) end
+      conn:write "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha"
+      gate:wait("the drain", function() return is_open end)
+      conn:write "lf"
+    end)
+    local server = rig.start({ origin }, { conf = { timeouts = { drain = "5s", drain_idle = "50ms" } } })
+    local idle, busy = clients.connect(server.ports.http), clients.connect(server.ports.http)
+    idle:request("GET", "/idle")
+    assert.equal(200, idle:read_response().status)
+    busy:request("GET", "/slow")
+    assert.is_nil(busy:read_head():get "connection")
+    server:signal "sigterm"
+    assert.equal("eof", (idle:expect_end())) -- it drains
+    idle:close()
+    is_open = true
+    gate:notify()
+    assert.equal("half", busy.stream:read_exact(4))
+    busy:request("POST", "/next", nil, "body")
+    local response = busy:read_response "POST"
+    assert.same({ "/next", "close" }, { rig.seen(response).target, response:get "connection" })
+    assert.equal("eof", (busy:expect_end()))
+    busy:close()
+    assert.equal(0, server.process:wait_exit().code)
+  end))
+
+  it("closes such a connection when nothing more is asked", loop.spec(function()
+    local gate, is_open = loop.condition(), false
+    local origin = origins.start(function(conn)
+      conn:write "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha"
+      gate:wait("the drain", function() return is_open end)
+      conn:write "lf"
+    end)
+    local server = rig.start({ origin }, { conf = { timeouts = { drain = "20s", drain_idle = "50ms" } } })
+    local idle, busy = clients.connect(server.ports.http), clients.connect(server.ports.http)
+    busy:request("GET", "/slow")
+    busy:read_head()
+    server:signal "sigterm"
+    idle:expect_end()
+    idle:close()
+    is_open = true
+    gate:notify()
+    assert.equal("half", busy.stream:read_exact(4))
+    assert.equal("eof", (busy:expect_end()))
+    busy:close()
+    assert.equal(0, server.process:wait_exit().code)
+  end))
+end)

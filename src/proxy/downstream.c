@@ -222,6 +222,8 @@ static void on_timer(struct vf_timer *timer)
         check_end(client);
     else if (ex == NULL && client->input_len > 0)
         answer_timeout(client);
+    else if (ex == NULL && client->proxy->draining)
+        vf_downstream_end(client); /* a request may be on its way: no reset */
     else if (ex == NULL)
         vf_downstream_close_now(client, false); /* idle */
     else if (ex->request_state == VF_FLOW_BODY && !ex->is_tunnel && vf_exchange_wants_body(ex))
@@ -277,9 +279,9 @@ void vf_downstream_accept(struct vf_acceptor *acceptor, int fd, const struct vf_
 
 void vf_downstream_drain(struct vf_downstream *client, bool now)
 {
-    if (client->ex != NULL) {
-        client->ex->close_client = !client->ex->head_sent || client->ex->close_client;
-        client->closing = true;
+    struct vf_exchange *ex = client->ex;
+    if (ex != NULL) { /* where the answer promised to go on, the next one says close */
+        ex->close_client = !ex->head_sent || ex->close_client;
         return;
     }
     if (now && client->input_len == 0 && !client->stream.readable && !client->lingering) {

@@ -119,7 +119,9 @@ static void finish(struct vf_downstream *client, struct vf_exchange *ex)
         vf_downstream_end(client);
         return;
     }
-    vf_downstream_set_timer(client, vf_downstream_policy(client)->value[VF_POLICY_CLIENT_IDLE_MS]);
+    enum vf_snap_policy_field idle =
+        client->proxy->draining ? VF_POLICY_DRAIN_IDLE_MS : VF_POLICY_CLIENT_IDLE_MS;
+    vf_downstream_set_timer(client, vf_downstream_policy(client)->value[idle]);
     if (client->in_feed)
         return;
     if (client->input_len > 0)
