@@ -131,7 +131,14 @@ describe("connections", function()
     open[2]:close()
     assert.equal("/waiting", rig.seen(waiting:read_response()).target)
     waiting:close()
-    for i = 1, 10 do assert.equal("/" .. i, rig.seen(clients.get(server.ports.http, "/" .. i)).target) end
+    local tasks = {}
+    for i = 1, 10 do
+      tasks[i] = function() assert.equal("/" .. i, rig.seen(clients.get(server.ports.http, "/" .. i)).target) end
+    end
+    clients.together(unpack(tasks))
+    local lines = 0
+    for _, line in ipairs(server:log_lines()) do lines = lines + (line:find("listener.full", 1, true) and 1 or 0) end
+    assert.equal(1, lines) -- although it was full again and again
     open[1]:close()
     open[3]:close()
     server:stop()

@@ -54,6 +54,7 @@ struct vf_proxy {
     struct vf_exchange *spare_exchanges;
     unsigned n_spare_connections, n_spare_exchanges;
     uint64_t n_connections, max_connections;
+    uint64_t full_logged_ms; /* when listener.full was logged last; 0: never */
 
     bool draining;
     struct vf_timer drain_timer; /* next step of the drain */

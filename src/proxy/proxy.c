@@ -23,7 +23,7 @@
 enum {
     ACCEPTS_PER_EVENT = 64,
     SPARE_DESCRIPTORS = 64, /* of the descriptor limit: logs, links, epoll, ... */
-    DEFER_ACCEPT_S = 1
+    FULL_LOG_MS = 10 * 1000 /* between two lines that say that the ceiling was reached */
 };
 
 /* What is shared by all parts */
@@ -121,6 +121,16 @@ static void resume_accepting(struct vf_proxy *proxy)
             at->is_paused = false;
 }
 
+/* At the ceiling each connection that goes lets one in, and is at the ceiling again. */
+static void log_full(struct vf_proxy *proxy)
+{
+    uint64_t now_ms = vf_reactor_now_ms(proxy->reactor);
+    if (proxy->full_logged_ms != 0 && now_ms - proxy->full_logged_ms < FULL_LOG_MS)
+        return;
+    proxy->full_logged_ms = now_ms;
+    vf_log_warn(&proxy->log, "listener.full", "connections=%lu", proxy->n_connections);
+}
+
 /* Returns false when the queue is empty, or accepting has to stop. */
 static bool accept_one(struct vf_acceptor *acceptor)
 {
@@ -128,7 +138,7 @@ static bool accept_one(struct vf_acceptor *acceptor)
     struct sockaddr_storage storage = {0};
     socklen_t len = sizeof(storage);
     if (proxy->n_connections >= proxy->max_connections) {
-        vf_log_warn(&proxy->log, "listener.full", "connections=%lu", proxy->n_connections);
+        log_full(proxy);
         pause_accepting(proxy);
         return false;
     }
