@@ -38,6 +38,14 @@ describe("forwarding fields", function()
     server:stop()
   end))
 
+  it("do not let a client speak through a field that the pool does not write", loop.spec(function()
+    local server = rig.start({ origins.start() })
+    local seen = seen_by_backend(server, FORGED)
+    assert.equal("127.0.0.1", seen.get "x-forwarded-for")
+    assert.is_nil(seen.get "forwarded")
+    server:stop()
+  end))
+
   it("are believed and continued when a trusted proxy sends them", loop.spec(function()
     local server = rig.start({ origins.start() },
       { pool = { forwarded = true }, conf = { trusted_proxies = { "127.0.0.0/8", "10.0.0.0/8" } } })

@@ -1,5 +1,5 @@
---- What clients should never send, in every mixture, and connections that end anywhere within it: afterwards everything
--- still works, nothing was replaced, and nothing is counted as under way. Pieces are chosen by fixed seeds.
+--- What clients should never send, in every mixture, and connections that end anywhere within it: everything
+-- still works afterwards and no process was replaced. Pieces are chosen by fixed seeds.
 local loop = require "support.loop"
 local servers = require "support.server"
 local origins = require "support.origin"

@@ -360,6 +360,8 @@ int vf_forward_request(struct vf_exchange *ex, const struct vf_route_match *matc
         add_x_forwarded(ex, fields);
     if (ex->pool->flags & VF_POOL_FORWARDED)
         add_forwarded(ex, fields);
+    else if ((ex->pool->flags & VF_POOL_X_FORWARDED) != 0 && !ex->trusted)
+        drop(fields, VF_FIELD_FORWARDED); /* a backend may believe it more than X-Forwarded-For */
     drop(fields, VF_FIELD_X_REQUEST_ID);
     add(ex, fields, VF_STR("X-Request-Id"), ex->request_id);
     return 0;
