@@ -442,6 +442,8 @@ void vf_proxy_free(struct vf_proxy *proxy)
     while (proxy->acceptors != NULL)
         vf_proxy_unlisten(proxy, proxy->acceptors->io.fd, false);
     close_all(proxy, true);
+    if (proxy->reactor != NULL) /* closing the last connection starts it once more */
+        vf_reactor_timer_stop(proxy->reactor, &proxy->drain_timer);
     if (proxy->upstreams != NULL && proxy->reactor != NULL)
         after_event(proxy);
     vf_upstreams_free(proxy->upstreams);
