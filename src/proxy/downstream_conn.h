@@ -1,5 +1,5 @@
-/* proxy/downstream_conn.h - what the parts of a client connection share: downstream.c (life, timers),
- * downstream_input.c, downstream_output.c. Private to them. */
+/* proxy/downstream_conn.h - what the parts of a client connection share: downstream.c (life,
+ * timers), downstream_input.c, downstream_output.c. Private to them. */
 #ifndef VF_PROXY_DOWNSTREAM_CONN_H
 #define VF_PROXY_DOWNSTREAM_CONN_H
 
@@ -24,8 +24,8 @@ void vf_downstream_drop_input(struct vf_downstream *client);
 /* Closes the socket; the memory goes after the event. The exchange is the caller's business. */
 void vf_downstream_close_now(struct vf_downstream *client, bool reset);
 
-/* Ends after the answer: what the client still sends is read and dropped for a while, so that it gets
- * the answer and no reset. The other: no byte of the client is due, close when all is sent. */
+/* Ends after the answer: what the client still sends is read and dropped for a while, so that it
+ * gets the answer and no reset. The other: no byte of the client is due, close when all is sent. */
 void vf_downstream_end(struct vf_downstream *client);
 void vf_downstream_end_cleanly(struct vf_downstream *client);
 

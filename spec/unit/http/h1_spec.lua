@@ -1,5 +1,5 @@
---- src/http/h1.c and h1_write.c: where a head ends, what cannot become one, and chunk lines. Whole messages are the business
--- of spec/conformance and of the fuzz targets.
+--- src/http/h1.c and h1_write.c: where a head ends, what cannot become one, and chunk lines. Whole messages are the
+-- business of spec/conformance and of the fuzz targets.
 local ffi = require "ffi"
 local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
 
@@ -48,7 +48,9 @@ describe("bytes that cannot become a request", function()
   end)
 
   it("may be the beginning of any method", function()
-    for _, text in ipairs { "", "G", "GET", "GET ", "GET /", "\r\nGET", "PROPFIND /x" } do assert.is_true(may(text), text) end
+    for _, text in ipairs { "", "G", "GET", "GET ", "GET /", "\r\nGET", "PROPFIND /x" } do
+      assert.is_true(may(text), text)
+    end
   end)
 end)
 

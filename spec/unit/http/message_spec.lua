@@ -13,9 +13,9 @@ struct vf_str vf_status_reason(uint32_t status);
 local function str(text) return ffi.new("struct vf_str", text, #text) end
 
 local KNOWN = {
-  "accept", "connection", "content-length", "cookie", "date", "expect", "forwarded", "host", "http2-settings", "keep-alive",
-  "max-forwards", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-forwarded-for",
-  "x-forwarded-host", "x-forwarded-proto", "x-request-id",
+  "accept", "connection", "content-length", "cookie", "date", "expect", "forwarded", "host", "http2-settings",
+  "keep-alive", "max-forwards", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "via",
+  "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id",
 }
 
 describe("field names", function()
