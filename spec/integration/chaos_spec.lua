@@ -123,6 +123,29 @@ describe("under load", function()
   end, PATIENCE))
 end)
 
+describe("control", function()
+  it("may be killed in the middle of any reload, and the last one is done", loop.spec(function()
+    local origin = origins.start()
+    local server = servers.start { conf = conf_for(origin) }
+    local traffic = traffics.start { port = server.ports.http }
+    for i = 1, 6 do -- each replacement comes later than the one before: it died young
+      local answer = { name = "n", path = "/n", respond = { status = 200, body = "body " .. i } }
+      server:write_conf(conf_for(origin, { routes = { { name = "all", pool = "web" }, answer } }))
+      local from = #server:log_lines() + 1
+      local victim = children.of(server.pid).control[1]
+      server:signal "sighup"
+      if i > 1 then children.pause(i) end
+      uv.kill(victim, "sigkill")
+      server:wait_log("control%.started", from)
+      children.eventually("the new answer", function()
+        return clients.get(server.ports.http, "/n").body == "body " .. i
+      end)
+    end
+    assert.same({}, traffic:stop())
+    server:stop()
+  end, PATIENCE))
+end)
+
 describe("1,000 tunnels over 1,000 reloads", function()
   it("all stand, with at most three snapshots mapped", loop.spec(function()
     local origin = origins.start(echo)

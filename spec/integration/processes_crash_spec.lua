@@ -5,6 +5,7 @@ local children = require "support.children"
 local clients = require "support.client"
 local origins = require "support.origin"
 local servers = require "support.server"
+local tempdir = require "support.tempdir"
 local traffics = require "support.traffic"
 
 local function start(workers)
@@ -57,6 +58,18 @@ describe("a killed process", function()
     server:wait_log("control%.exited")
     server:signal "sighup" -- comes while there is no control
     server:wait_log("reload%.done.*version=2")
+    server:stop()
+  end))
+
+  it("has what it had written down published by its replacement", loop.spec(function()
+    local server = start(1)
+    local path = server.dir .. "/data/last-model.json"
+    tempdir.write(path, (tempdir.read(path):gsub('"version":1}', '"version":2}'))) -- died before it said so
+    kill(children.of(server.pid).control[1])
+    server:wait_log "resume%.done.*version=2"
+    assert.equal(200, clients.get(server.ports.admin, "/health").status)
+    server:signal "sighup"
+    server:wait_log "reload%.done.*version=3"
     server:stop()
   end))
 

@@ -39,11 +39,12 @@ enum vf_link_type {
     VF_LINK_UNLISTENED = 35, /* args: socket id */
 
     /* control and supervisor */
-    VF_LINK_RELOAD = 64,   /* supervisor: read the conf file again */
+    VF_LINK_RELOAD = 64,   /* supervisor: read the conf file again. args: number of the request */
     VF_LINK_OFFER = 65,    /* control. args: version; fds: snapshot. Answer: PREPARED or REFUSED */
     VF_LINK_COMMIT = 66,   /* control. args: version. Answer: LIVE */
     VF_LINK_LIVE = 67,     /* supervisor. args: version, workers that do not run it yet */
-    VF_LINK_RELOADING = 68 /* control. args: 1 a reload has begun, 0 it has ended */
+    VF_LINK_RELOADING = 68 /* control. args: 1 a reload has begun, 0 it has ended; newest request
+                              that had come when it began */
 };
 
 /* What control does first. */

@@ -41,6 +41,7 @@ static struct control {
     size_t n_sockets;
     uv_fs_poll_t watches[WATCHES];
     size_t n_watches;
+    uint64_t reload_heard, reload_begun; /* numbers of the supervisor's requests */
     bool is_published;
     bool is_ending;
     int exit_code;
@@ -91,7 +92,13 @@ void vf_control_commit(uint64_t version)
 
 void vf_control_reloading(int is_reloading)
 {
-    vf_follower_tell(&control.follower, VF_LINK_RELOADING, (uint64_t)is_reloading);
+    struct vf_link_message message;
+    if (is_reloading)
+        control.reload_begun = control.reload_heard;
+    vf_link_message_init(&message, VF_LINK_RELOADING);
+    message.args[0] = (uint64_t)is_reloading;
+    message.args[1] = control.reload_begun;
+    vf_follower_send(&control.follower, &message);
 }
 
 uint64_t vf_control_published(void)
@@ -242,6 +249,7 @@ static void on_message(void *owner, struct vf_link_message *message)
         end();
         break;
     case VF_LINK_RELOAD:
+        control.reload_heard = message->args[0];
         raise_event("reload", 0, "");
         break;
     case VF_LINK_PREPARED:

@@ -204,6 +204,7 @@ void vf_child_tell(struct vf_child *child, enum vf_link_type type, uint64_t a, u
 void vf_child_prepare(struct vf_child *child, uint64_t version, int fd)
 {
     struct vf_link_message message;
+    child->sent_version = version;
     vf_link_message_init(&message, VF_LINK_PREPARE);
     message.args[0] = version;
     vf_link_message_fd(&message, fd);

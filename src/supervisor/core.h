@@ -52,6 +52,7 @@ struct vf_child {
     uint64_t incarnation;
     uint64_t started_ns;
     uint64_t running_version; /* acknowledged */
+    uint64_t sent_version;    /* sent to it for preparation last */
     bool is_awaited;          /* the transaction waits for its answer */
     const char *killed_for;   /* why we killed it, or NULL; static text */
     struct vf_held *held;     /* owned */
@@ -136,6 +137,9 @@ struct vf_supervisor {
     uint32_t n_workers; /* wanted */
     uint32_t n_boot_deaths;
     bool is_reload_wanted;          /* SIGHUP came while control could not hear it */
+    bool is_reload_repeated;        /* its replacement was told once more: not again */
+    uint64_t reload_sent;           /* number of the last reload that control was told */
+    uint64_t reload_ended;          /* of the last of which control has said the end */
     enum vf_link_mode control_mode; /* for the next control */
     struct vf_publish publish;
     struct vf_upgrade upgrade;
@@ -255,6 +259,9 @@ uint64_t vf_supervisor_now_ms(void);
 
 /* Starts `timer` to fire in `delay_ms`. */
 void vf_supervisor_timer(struct vf_supervisor *super, struct vf_timer *timer, uint64_t delay_ms);
+
+/* Tells control to reload, as soon as there is one that is READY. */
+void vf_supervisor_request_reload(struct vf_supervisor *super);
 
 /* Control has begun or ended a reload: tells the service manager. */
 void vf_supervisor_reloading(struct vf_supervisor *super, bool has_begun);

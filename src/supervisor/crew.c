@@ -297,10 +297,8 @@ static void become_ready(struct vf_supervisor *super, struct vf_child *child)
     if (child->kind == VF_PROCESS_CONTROL)
         super->control_mode = VF_LINK_RESUME; /* of its replacement */
     log_started(child);
-    if (child == super->control.child && super->is_reload_wanted) {
-        super->is_reload_wanted = false;
-        vf_child_tell(child, VF_LINK_RELOAD, 0, 0);
-    }
+    if (child == super->control.child && super->is_reload_wanted)
+        vf_supervisor_request_reload(super);
     vf_crew_settle(super);
     if (super->is_upgrading && vf_crew_is_complete(super)) {
         super->is_upgrading = false;
@@ -333,6 +331,15 @@ static void on_refused(struct vf_supervisor *super, struct vf_child *child, uint
     vf_publish_refused(super, child, version, why);
 }
 
+/* The number says which of our requests the reload that ends came from: a later one may be on its
+ * way to control still. */
+static void on_reloading(struct vf_supervisor *super, bool has_begun, uint64_t number)
+{
+    if (!has_begun && number > super->reload_ended)
+        super->reload_ended = number;
+    vf_supervisor_reloading(super, has_begun);
+}
+
 /* Only the control that holds the post may change anything. */
 static void on_control_message(struct vf_supervisor *super, struct vf_link_message *message)
 {
@@ -341,7 +348,7 @@ static void on_control_message(struct vf_supervisor *super, struct vf_link_messa
     else if (message->type == VF_LINK_COMMIT)
         vf_publish_commit(super, message->args[0]);
     else if (message->type == VF_LINK_RELOADING)
-        vf_supervisor_reloading(super, message->args[0] != 0);
+        on_reloading(super, message->args[0] != 0, message->args[1]);
 }
 
 void vf_crew_message(struct vf_supervisor *super, struct vf_child *child,
@@ -392,6 +399,16 @@ static void log_ended(const struct vf_child *child, int status, bool is_expected
               "slot=%u pid=%ld reason=%s", child->slot + 1, (long)child->pid, reason);
 }
 
+/* A reload dies with its control. Its replacement tries once more, and no more than once: it may
+ * be what control dies of. */
+static void lose_reload(struct vf_supervisor *super)
+{
+    if (super->reload_ended < super->reload_sent && !super->is_reload_repeated)
+        super->is_reload_wanted = super->is_reload_repeated = true;
+    super->reload_ended = super->reload_sent;
+    vf_supervisor_reloading(super, false);
+}
+
 static void replace(struct vf_supervisor *super, struct vf_post *post, const struct vf_child *child)
 {
     post->child = NULL;
@@ -399,10 +416,12 @@ static void replace(struct vf_supervisor *super, struct vf_post *post, const str
         return;
     if (super->phase == VF_SUPER_BOOTING) {
         bool is_first_control = child->kind == VF_PROCESS_CONTROL && super->snapshot == NULL;
-        if (is_first_control || ++super->n_boot_deaths >= BOOT_DEATHS) {
+        if (is_first_control)
             vf_supervisor_quit(super, 1); /* it has said why */
+        else if (++super->n_boot_deaths >= BOOT_DEATHS)
+            vf_supervisor_fail_start(super, "the processes do not stay alive");
+        if (super->phase == VF_SUPER_DONE)
             return;
-        }
     }
     if (vf_clock_ns() - child->started_ns >= YOUNG_NS)
         post->backoff_ms = 0;
@@ -422,8 +441,8 @@ void vf_crew_ended(struct vf_supervisor *super, struct vf_child *child, int stat
         super->state->restarts[child->kind]++;
     if (child->block >= 0)
         vf_state_end_lease(super->state, child->block);
-    if (held_post && child->kind == VF_PROCESS_CONTROL && super->is_reloading)
-        vf_supervisor_reloading(super, false);
+    if (held_post && child->kind == VF_PROCESS_CONTROL)
+        lose_reload(super);
     if (held_post)
         replace(super, post, child);
     vf_publish_lost(super, child);

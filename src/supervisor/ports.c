@@ -94,7 +94,17 @@ static bool has_port_number(const struct vf_ports *ports, uint16_t number)
 {
     for (size_t i = 0; i < VF_PORTS_MAX; i++)
         if (ports->all[i].state != VF_PORT_FREE && ports->all[i].kind != VF_LINK_SOCKET_CLI &&
-            !ports->all[i].is_tried && ports->all[i].bound.port == number)
+            ports->all[i].bound.port == number)
+            return true;
+    return false;
+}
+
+/* Two listeners on one address would share its connections by chance. */
+static bool is_wanted_twice(const struct vf_ports *ports, const struct vf_snap_address *address)
+{
+    for (size_t i = 0; i < VF_PORTS_MAX; i++)
+        if (ports->all[i].is_tried && address->port != 0 &&
+            vf_listening_same(&ports->all[i].wanted, address))
             return true;
     return false;
 }
@@ -141,6 +151,8 @@ static int try_one(struct vf_ports *ports, const struct wanted *wanted, uint32_t
     struct vf_port *port = find_serving(ports, wanted);
     if (wanted->name.len >= VF_PORT_NAME_BYTES)
         return -ENAMETOOLONG;
+    if (is_wanted_twice(ports, &wanted->listener->address))
+        return -EADDRINUSE;
     if (port == NULL) {
         int rc = first_socket(ports, wanted, &port);
         if (rc < 0)

@@ -166,7 +166,7 @@ static void send_prepare(struct vf_supervisor *super)
     publish->state = VF_PUBLISH_PREPARING;
     for (struct vf_child *child = super->children; child != NULL; child = child->next)
         if (takes_part(super, child)) {
-            child->is_awaited = true;
+            child->is_awaited = child->kind != VF_PROCESS_CONTROL; /* its offer is its consent */
             vf_child_prepare(child, publish->snapshot->version, publish->fd);
         }
     vf_supervisor_timer(super, &publish->deadline, PREPARE_WAIT_MS);
@@ -288,6 +288,8 @@ static void announce(struct vf_supervisor *super)
 {
     for (struct vf_child *child = super->children; child != NULL; child = child->next)
         if (takes_part(super, child)) {
+            if (child->sent_version != super->version) /* it became READY meanwhile */
+                vf_child_prepare(child, super->version, super->snapshot_fd);
             vf_child_tell(child, VF_LINK_PUBLISH, super->version, 0);
             child->is_awaited = child->kind == VF_PROCESS_WORKER;
         }

@@ -104,13 +104,20 @@ static void stop(struct vf_supervisor *super)
 
 /* --- Signals --- */
 
-static void request_reload(struct vf_supervisor *super)
+void vf_supervisor_request_reload(struct vf_supervisor *super)
 {
     struct vf_child *control = super->control.child;
-    if (control != NULL && control->state == VF_CHILD_READY)
-        vf_child_tell(control, VF_LINK_RELOAD, 0, 0);
-    else
-        super->is_reload_wanted = true;
+    bool is_heard = control != NULL && control->state == VF_CHILD_READY;
+    super->is_reload_wanted = !is_heard;
+    if (!is_heard)
+        return;
+    vf_child_tell(control, VF_LINK_RELOAD, ++super->reload_sent, 0);
+}
+
+static void request_reload(struct vf_supervisor *super)
+{
+    super->is_reload_repeated = false;
+    vf_supervisor_request_reload(super);
 }
 
 static void reopen_logs(struct vf_supervisor *super)

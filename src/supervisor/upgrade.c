@@ -56,8 +56,8 @@ static const char *obstacle(const struct vf_supervisor *super)
 {
     if (super->phase != VF_SUPER_RUNNING)
         return "not running yet, or stopping";
-    if (super->is_upgrading || super->upgrade.probe != 0 || super->upgrade.is_passed)
-        return "another upgrade is under way";
+    if (super->upgrade.probe != 0 || super->upgrade.is_passed)
+        return "another binary is being probed";
     if (count_generations(super) >= MAX_GENERATIONS)
         return "three generations are running: the oldest still drains";
     return NULL;

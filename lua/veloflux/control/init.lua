@@ -29,7 +29,7 @@ local M = {}
 
 local context -- what C started us with
 local current -- {model, version}: what is published
-local pending -- the transaction under way: {model, version, compiled, diff, is_reload}
+local pending -- the transaction under way: {model, version, compiled, diff, event}
 local callbacks = {} -- of the reload under way
 local later -- callbacks of the reload after it; nil: none was asked for
 local watched = {} -- set of paths
@@ -101,12 +101,13 @@ local function reject(problems)
 end
 
 --- Compiles `model` and offers it. Returns true, or nil and problems.
-local function offer(model, version, is_reload)
+-- @param event logged when it is live, or nil
+local function offer(model, version, event)
   local compiled, problem = compiler.compile(model, { version = version, state = state() })
   if not compiled then return nil, { problem } end
   local fd, message = compiler.memfd(compiled)
   if not fd then return nil, { { file = context.conf, path = "", message = message } } end
-  pending = { model = model, version = version, compiled = compiled, is_reload = is_reload,
+  pending = { model = model, version = version, compiled = compiled, event = event,
     diff = model_kinds.diff(current and current.model, model) }
   C.vf_control_offer(version, fd)
   return true
@@ -117,7 +118,7 @@ function M.reload_now()
   local model, problems = conf.load { source = source() }
   if model then
     watch(model.files)
-    local ok, refused = offer(model, tonumber(C.vf_control_published()) + 1, true)
+    local ok, refused = offer(model, tonumber(C.vf_control_published()) + 1, "reload.done")
     if ok then return end
     problems = refused
   end
@@ -186,7 +187,7 @@ function events.live(laggards)
   compiler.sweep(done.compiled, state())
   local summary = model_kinds.describe_diff(done.diff)
   C.vf_control_set_config(1, "")
-  if done.is_reload then log("info", "reload.done", summary, done.version) end
+  if done.event then log("info", done.event, summary, done.version) end
   local warnings = explain.warnings(done.model, done.compiled)
   for _, warning in ipairs(warnings) do log("warn", "conf.warning", warning, done.version) end
   finish { ok = true, version = done.version, diff = done.diff, summary = summary, warnings = warnings,
@@ -243,7 +244,7 @@ local function start_again()
   local is_ahead = version > published
   if not is_ahead then current = { model = model, version = published } end
   if is_ahead or context.mode == "recompile" then
-    local ok, refused = offer(model, is_ahead and version or published + 1)
+    local ok, refused = offer(model, is_ahead and version or published + 1, "resume.done")
     if not ok then reject(refused) end
   end
   return true
