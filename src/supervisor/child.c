@@ -59,6 +59,7 @@ static _Noreturn void become(const struct launch *launch)
         give_up("link");
     if (launch->change_user)
         drop_privileges(launch);
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); /* binding is our business alone */
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     sigprocmask(SIG_SETMASK, &none, NULL);
     execveat(launch->binary_fd, "", argv, environ, AT_EMPTY_PATH);
