@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,7 @@ struct line {
 
 static enum vf_log_level min_level = VF_LOG_INFO;
 static bool as_json;
+static unsigned long n_lost; /* lines since the reader of standard error stood still */
 static char process_name[32] = "veloflux";
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
@@ -133,6 +135,24 @@ static void put_head(struct line *line, enum vf_log_level level, const char *eve
     put_field(line, "process", 7, process_name, strlen(process_name));
 }
 
+/* A reader that stands still must not stop a worker: a pipe is written to only while it has room for
+ * a whole line (POLLOUT promises PIPE_BUF bytes, and no line is longer). */
+static void write_line(const struct line *line)
+{
+    struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (poll(&out, 1, 0) == 0) {
+        n_lost++;
+        return;
+    }
+    if (n_lost > 0)
+        dprintf(STDERR_FILENO,
+                as_json ? "{\"event\":\"log.lost\",\"lines\":%lu}\n" : "log.lost lines=%lu\n",
+                n_lost);
+    n_lost = 0;
+    ssize_t written = write(STDERR_FILENO, line->text, line->len);
+    (void)written; /* nowhere left to complain */
+}
+
 void vf_log_write(const struct vf_log *log, enum vf_log_level level, const char *event,
                   const char *format, ...)
 {
@@ -155,6 +175,5 @@ void vf_log_write(const struct vf_log *log, enum vf_log_level level, const char 
     if (as_json)
         line.text[line.len++] = '}';
     line.text[line.len++] = '\n';
-    ssize_t written = write(STDERR_FILENO, line.text, line.len);
-    (void)written; /* nowhere left to complain */
+    write_line(&line);
 }

@@ -12,6 +12,8 @@ int dup(int);
 int dup2(int, int);
 int close(int);
 long pread(int, void *, size_t, long);
+long read(int, void *, size_t);
+int pipe(int *);
 ]]
 
 local DEBUG, INFO, WARN, ERROR = 0, 1, 2, 3
@@ -44,6 +46,25 @@ describe("log", function()
     local text = line("peer=%s try=%d", "127.0.0.1:80", ffi.new("int", 2))
     assert.is_truthy(text:match "^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%dZ warn backend%.down process=worker%-1")
     assert.is_truthy(text:match " peer=127%.0%.0%.1:80 try=2\n$")
+  end)
+
+  it("drops lines while a pipe's reader stands still, and tells how many", function()
+    lib.vf_log_setup(INFO, TEXT, "p")
+    local ends, saved, buffer = ffi.new "int[2]", ffi.C.dup(2), ffi.new "char[262144]"
+    local function write(count)
+      ffi.C.dup2(ends[1], 2)
+      for _ = 1, count do lib.vf_log_write(nil, WARN, "event", "value=%s", ("x"):rep(1000)) end
+      ffi.C.dup2(saved, 2)
+    end
+    local function read() return ffi.string(buffer, tonumber(ffi.C.read(ends[0], buffer, 262144))) end
+    ffi.C.pipe(ends)
+    write(200) -- more than a pipe holds: without dropping, this never returns
+    local _, kept = read():gsub("\n", "")
+    write(1)
+    local lost = tonumber(read():match "^log%.lost lines=(%d+)\n")
+    assert.equal(200, kept + lost)
+    assert.is_true(kept > 0 and lost > 0)
+    for _, fd in ipairs { ends[0], ends[1], saved } do ffi.C.close(fd) end
   end)
 
   it("quotes values with spaces, quotes and control characters", function()
