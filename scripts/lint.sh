@@ -10,7 +10,11 @@ mkdir -p build
 luacheck --quiet --codes "${lua_paths[@]}" || status=1
 
 mapfile -t c_files < <(find src spec scripts -name '*.[ch]' | sort)
-clang-format --dry-run -Werror "${c_files[@]}" || status=1
+# Versions disagree about casts and macros: the one of Debian 12 decides.
+case $(clang-format --version) in
+*"version 14."*) clang-format --dry-run -Werror "${c_files[@]}" || status=1 ;;
+*) echo "lint: the C style is checked with clang-format 14 only" ;;
+esac
 awk 'length($0) > 100 { print FILENAME ":" FNR ": " length($0) " columns, at most 100"; bad = 1 }
      END { exit bad }' "${c_files[@]}" || status=1
 

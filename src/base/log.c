@@ -135,8 +135,8 @@ static void put_head(struct line *line, enum vf_log_level level, const char *eve
     put_field(line, "process", 7, process_name, strlen(process_name));
 }
 
-/* A reader that stands still must not stop a worker: a pipe is written to only while it has room for
- * a whole line (POLLOUT promises PIPE_BUF bytes, and no line is longer). */
+/* A reader that stands still must not stop a worker: a pipe is written to only while it has room
+ * for a whole line (POLLOUT promises PIPE_BUF bytes, and no line is longer). */
 static void write_line(const struct line *line)
 {
     struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};

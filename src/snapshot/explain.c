@@ -85,9 +85,9 @@ size_t vf_route_explain(struct vf_router *router, const struct vf_snapshot *snap
     struct vf_walk_host host;
     bool has_winner = false;
     vf_walk_host(query->host, &host);
-    for (int class = VF_HOST_EXACT; class < VF_HOST_CLASSES; class ++) {
-        const struct vf_snap_host *entry = vf_walk_find(snapshot, &host, class);
-        listing.host_class = (uint32_t) class;
+    for (int kind = VF_HOST_EXACT; kind < VF_HOST_CLASSES; kind++) {
+        const struct vf_snap_host *entry = vf_walk_find(snapshot, &host, kind);
+        listing.host_class = (uint32_t)kind;
         if (entry != NULL)
             list_host(&listing, entry);
     }

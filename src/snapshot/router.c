@@ -143,9 +143,8 @@ enum vf_route_outcome vf_route_find(struct vf_router *router, const struct vf_sn
     match->prefix_bytes = 0;
     match->n_captures = 0;
     vf_walk_host(query->host, &host);
-    for (int class = VF_HOST_EXACT; class < VF_HOST_CLASSES && search.best == UINT32_MAX;
-         class ++) {
-        const struct vf_snap_host *entry = vf_walk_find(snapshot, &host, class);
+    for (int kind = VF_HOST_EXACT; kind < VF_HOST_CLASSES && search.best == UINT32_MAX; kind++) {
+        const struct vf_snap_host *entry = vf_walk_find(snapshot, &host, kind);
         if (entry != NULL)
             search_host(&search, entry);
     }
