@@ -4,10 +4,10 @@
 -- {name, method, can}: `can(permission)` returns true when it has that permission.
 -- Wrong credentials are throttled by client (throttle.lua). What came over control.sock was judged by
 -- the file's mode.
-local base64 = require "veloflux.admin.base64"
 local log = require "veloflux.admin.log"
 local problem = require "veloflux.admin.problem"
 local throttles = require "veloflux.admin.throttle"
+local encoding = require "veloflux.pdk.encoding"
 
 local M = {}
 local Auth = {}
@@ -23,7 +23,7 @@ local function may_all() return true end
 function M.new(administrator, now)
   local self = setmetatable({ throttle = throttles.new(), now = now, methods = {}, is_enabled = true }, Auth)
   self:add { scheme = "basic", identify = function(credentials)
-    local text = base64.decode(credentials)
+    local text = encoding.base64_decode(credentials, true)
     local username, password = (text or ""):match "^([^:]*):(.*)$"
     if not username then return nil end
     if not administrator:is_usable() then

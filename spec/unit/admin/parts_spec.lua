@@ -1,41 +1,8 @@
 require "support.library"
-local base64 = require "veloflux.admin.base64"
 local json = require "veloflux.admin.json"
 local problem = require "veloflux.admin.problem"
 local rates = require "veloflux.admin.rates"
 local cjson = require "cjson"
-
-describe("base64", function()
-  it("decodes what RFC 4648 section 10 has", function()
-    local vectors = { [""] = "", Zg = "f", ["Zg=="] = "f", ["Zm8="] = "fo", Zm9v = "foo", ["Zm9vYg=="] = "foob",
-      ["Zm9vYmE="] = "fooba", Zm9vYmFy = "foobar", ["+/+/"] = "\251\255\191" }
-    for text, expected in pairs(vectors) do assert.equal(expected, base64.decode(text)) end
-  end)
-
-  it("refuses what is none", function()
-    for _, text in ipairs { "Z", "Zg===", "Z g=", "Zm9v!", "=", "Zm9vY" } do
-      local decoded = base64.decode(text)
-      assert.is_true(decoded == nil or text == "=" and decoded == "")
-    end
-  end)
-
-  it("keeps every byte", function()
-    local bytes = {}
-    for i = 0, 255 do bytes[#bytes + 1] = string.char(i) end
-    local all = table.concat(bytes)
-    local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-    local text = (all .. "\0\0"):gsub("(.)(.)(.)", function(a, b, c)
-      local value = a:byte() * 65536 + b:byte() * 256 + c:byte()
-      local out = ""
-      for k = 3, 0, -1 do
-        local at = math.floor(value / 64 ^ k) % 64 + 1
-        out = out .. alphabet:sub(at, at)
-      end
-      return out
-    end)
-    assert.equal(all .. "\0\0", base64.decode(text))
-  end)
-end)
 
 describe("admin json", function()
   it("sorts keys, and keeps empty lists lists", function()
