@@ -42,6 +42,7 @@ static struct vf_snap_route *add_route(const char *name, uint32_t kind, const ch
     route->path_kind = kind;
     route->path = text_of(path);
     route->slot = index;
+    route->chain = VF_SNAP_NONE;
     route->action = VF_ACTION_RESPOND;
     route->status = 200;
     binding->route = index;
@@ -66,6 +67,38 @@ static void add_pool(void)
     health->path = text_of("/health");
 }
 
+/* Two plugins, the instances of which make a chain for a route and one of a consumer. */
+static void add_plugins(void)
+{
+    uint32_t index;
+    struct vf_snap_plugin *plugins = vf_snapb_add(builder, VF_SNAP_PLUGINS, 2, &index);
+    struct vf_snap_plugin_file *files = vf_snapb_add(builder, VF_SNAP_PLUGIN_FILES, 3, &index);
+    struct vf_snap_instance *instances = vf_snapb_add(builder, VF_SNAP_INSTANCES, 3, &index);
+    struct vf_snap_chain *chains = vf_snapb_add(builder, VF_SNAP_CHAINS, 2, &index);
+    uint32_t *members = vf_snapb_add(builder, VF_SNAP_MEMBERS, 3, &index);
+    for (uint32_t i = 0; i < 2; i++) {
+        plugins[i].name = text_of(i == 0 ? "cors" : "script");
+        plugins[i].phases = 1u << (VF_PHASE_ACCESS + i);
+        plugins[i].slot = i;
+        plugins[i].files = (struct vf_snap_list){i, i + 1};
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        files[i].name = text_of(i < 2 ? "handler" : "util");
+        files[i].source = text_of("return {}\n");
+        instances[i].plugin = i / 2;
+        instances[i].as = text_of("as");
+        instances[i].scope = i;
+        instances[i].tenant = VF_SNAP_NONE;
+        instances[i].config = text_of("{\"a\":1}");
+        members[i] = 2 - i;
+    }
+    chains[0].phases = plugins[0].phases | plugins[1].phases;
+    chains[0].members = (struct vf_snap_list){0, 3};
+    chains[1].kind = VF_CHAIN_CONSUMER;
+    chains[1].phases = plugins[0].phases;
+    chains[1].members = (struct vf_snap_list){1, 2};
+}
+
 static void add_node_settings(void)
 {
     uint32_t index;
@@ -80,6 +113,7 @@ static void add_node_settings(void)
     op->name = text_of("X-Field");
     op->value = text_of("value");
     vf_snapb_settings(builder)->workers = 1;
+    vf_snapb_settings(builder)->chain = 0;
 }
 
 static void make_snapshot(void)
@@ -92,7 +126,8 @@ static void make_snapshot(void)
     tenant->name = text_of("default");
     add_node_settings();
     add_pool();
-    add_route("all", VF_PATH_PREFIX, "/", "*");
+    add_plugins();
+    add_route("all", VF_PATH_PREFIX, "/", "*")->chain = 0;
     add_route("api", VF_PATH_PREFIX, "/api/v1", "a.example.com");
     add_route("wild", VF_PATH_PREFIX, "/api", "*.example.com")->methods = 2;
     add_route("regex", VF_PATH_REGEX, "^/(a|b)", "a.example.com");
@@ -144,6 +179,38 @@ static void read_routes(const struct vf_snapshot *snapshot)
             touch(vf_snap_str(snapshot, vf_snap_pool(snapshot, route->pool)->name));
         seen += vf_route_is_shadowed(snapshot, i, &by);
     }
+}
+
+static void read_chain(const struct vf_snapshot *snapshot, uint32_t index)
+{
+    const struct vf_snap_chain *chain = vf_snap_chain(snapshot, index);
+    for (uint32_t i = 0; i < chain->members.count; i++) {
+        const struct vf_snap_instance *instance =
+            vf_snap_instance(snapshot, vf_snap_member(snapshot, chain, i));
+        const struct vf_snap_plugin *plugin = vf_snap_plugin(snapshot, instance->plugin);
+        touch(vf_snap_str(snapshot, instance->as));
+        touch(vf_snap_str(snapshot, instance->config));
+        touch(vf_snap_str(snapshot, instance->meta));
+        touch(vf_snap_str(snapshot, instance->source));
+        touch(vf_snap_str(snapshot, plugin->name));
+        if (instance->tenant != VF_SNAP_NONE)
+            touch(vf_snap_str(snapshot, vf_snap_tenant(snapshot, instance->tenant)->name));
+        for (uint32_t k = 0; k < plugin->files.count; k++) {
+            const struct vf_snap_plugin_file *file =
+                vf_snap_plugin_file(snapshot, plugin->files.first + k);
+            touch(vf_snap_str(snapshot, file->name));
+            touch(vf_snap_str(snapshot, file->chunk));
+            touch(vf_snap_str(snapshot, file->source));
+        }
+    }
+}
+
+static void read_chains(const struct vf_snapshot *snapshot)
+{
+    for (uint32_t i = 0; i < vf_snap_count(snapshot, VF_SNAP_CHAINS); i++)
+        read_chain(snapshot, i);
+    if (vf_snap_settings(snapshot)->chain != VF_SNAP_NONE)
+        read_chain(snapshot, vf_snap_settings(snapshot)->chain);
 }
 
 static void read_pools(const struct vf_snapshot *snapshot)
@@ -206,6 +273,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         read_node_settings(snapshot);
         read_routes(snapshot);
         read_pools(snapshot);
+        read_chains(snapshot);
         look_up(snapshot);
         vf_snapshot_release(&snapshot);
     }

@@ -43,6 +43,7 @@ struct vf_snapb *vf_snapb_new(void)
         return NULL;
     builder->room = FIRST_DATA_BYTES;
     builder->size = sizeof(struct vf_snap_header);
+    builder->settings.chain = VF_SNAP_NONE;
     builder->data = calloc(1, builder->room);
     builder->text_entries = FIRST_TEXT_ENTRIES;
     builder->texts = calloc(builder->text_entries, sizeof(*builder->texts));

@@ -30,7 +30,8 @@ void *vf_snapb_record(struct vf_snapb *builder, uint32_t section, uint32_t index
  * put into any record or the settings. Returns 0, UV_ENOMEM, or UV_E2BIG beyond 4 GiB of texts. */
 int vf_snapb_text(struct vf_snapb *builder, const char *data, size_t len, struct vf_snap_text *out);
 
-/* Returns the settings, zeroed at first, to be filled in before finish. */
+/* Returns the settings, to be filled in before finish: zeroed at first but for `chain`, which is
+ * VF_SNAP_NONE. */
 struct vf_snap_settings *vf_snapb_settings(struct vf_snapb *builder);
 
 /* Ranks the routes (DESIGN section 6: priority, kind of path, longer prefix, more conditions, name,

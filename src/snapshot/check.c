@@ -77,6 +77,7 @@ static const struct rule rules[] = {
     FIELD(ROUTES, route, edits.request, LIST, VF_SNAP_FIELD_OPS),
     FIELD(ROUTES, route, edits.response, LIST, VF_SNAP_FIELD_OPS),
     FIELD(ROUTES, route, bindings, LIST, VF_SNAP_BINDINGS),
+    FIELD(ROUTES, route, chain, OPTIONAL, VF_SNAP_CHAINS),
 
     FIELD(BINDINGS, binding, route, INDEX, VF_SNAP_ROUTES),
     FIELD(BINDINGS, binding, host, LINE, 0),
@@ -100,6 +101,28 @@ static const struct rule rules[] = {
     FIELD(TENANTS, tenant, name, LINE, 0),
     FIELD(TENANTS, tenant, slot, BELOW, VF_STATE_TENANTS),
 
+    FIELD(PLUGINS, plugin, name, LINE, 0),
+    FIELD(PLUGINS, plugin, slot, BELOW, VF_STATE_PLUGINS),
+    FIELD(PLUGINS, plugin, phases, BELOW, 1 << VF_PHASES),
+    FIELD(PLUGINS, plugin, files, LIST, VF_SNAP_PLUGIN_FILES),
+
+    FIELD(PLUGIN_FILES, plugin_file, name, LINE, 0),
+    FIELD(PLUGIN_FILES, plugin_file, chunk, LINE, 0),
+    FIELD(PLUGIN_FILES, plugin_file, source, TEXT, 0),
+
+    FIELD(INSTANCES, instance, as, LINE, 0),
+    FIELD(INSTANCES, instance, plugin, INDEX, VF_SNAP_PLUGINS),
+    FIELD(INSTANCES, instance, scope, BELOW, VF_SCOPE_CONSUMER + 1),
+    FIELD(INSTANCES, instance, tenant, OPTIONAL, VF_SNAP_TENANTS),
+    FIELD(INSTANCES, instance, on_error, BELOW, VF_ON_ERROR_CONTINUE + 1),
+    FIELD(INSTANCES, instance, config, TEXT, 0),
+    FIELD(INSTANCES, instance, meta, TEXT, 0),
+    FIELD(INSTANCES, instance, source, LINE, 0),
+
+    FIELD(CHAINS, chain, phases, BELOW, 1 << VF_PHASES),
+    FIELD(CHAINS, chain, kind, BELOW, VF_CHAIN_CONSUMER + 1),
+    FIELD(CHAINS, chain, members, LIST, VF_SNAP_MEMBERS),
+
     FIELD(HOSTS, host, name, LINE, 0),
     FIELD(HOSTS, host, prefix_root, LIST, VF_SNAP_CANDIDATES),
     FIELD(HOSTS, host, regexes, LIST, VF_SNAP_CANDIDATES),
@@ -117,11 +140,13 @@ static const struct rule settings_rules[] = {
     {0, RULE_BELOW, offsetof(struct vf_snap_settings, log_format), 3, "log_format"},
     {0, RULE_BELOW, offsetof(struct vf_snap_settings, access_format), VF_ACCESS_COMBINED + 1,
      "access_format"},
+    {0, RULE_OPTIONAL, offsetof(struct vf_snap_settings, chain), VF_SNAP_CHAINS, "chain"},
 };
 
 static const char *const section_names[VF_SNAP_SECTIONS] = {
-    "listener", "pool",   "backend", "route",  "binding", "condition", "policy",
-    "field op", "health", "network", "tenant", "host",    "node",      "candidate",
+    "listener", "pool",   "backend", "route",  "binding",   "condition", "policy",
+    "field op", "health", "network", "tenant", "plugin",    "file",      "instance",
+    "member",   "chain",  "host",    "node",   "candidate",
 };
 
 enum { RULES = sizeof(rules) / sizeof(rules[0]) };
@@ -266,6 +291,11 @@ static const char *fault_of_policy(const struct check *check, uint32_t index)
     return vf_snap_policy(&check->snapshot, index)->set >> VF_POLICY_FIELDS == 0 ? NULL : "set";
 }
 
+static bool is_route_chain(const struct check *check, uint32_t chain)
+{
+    return chain == VF_SNAP_NONE || vf_snap_chain(&check->snapshot, chain)->kind == VF_CHAIN_ROUTE;
+}
+
 static const char *fault_of_route(const struct check *check, uint32_t index)
 {
     const struct vf_snap_route *route = vf_snap_route(&check->snapshot, index);
@@ -280,7 +310,7 @@ static const char *fault_of_route(const struct check *check, uint32_t index)
         return "path";
     if (route->path_kind == VF_PATH_PREFIX && path.len > 0 && !is_rooted)
         return "path";
-    return NULL;
+    return is_route_chain(check, route->chain) ? NULL : "chain of a consumer";
 }
 
 static const char *fault_of_health(const struct check *check, uint32_t index)
@@ -301,6 +331,30 @@ static const char *fault_of_network(const struct check *check, uint32_t index)
                : "prefix_bits";
 }
 
+static const char *fault_of_plugin(const struct check *check, uint32_t index)
+{
+    return vf_snap_plugin(&check->snapshot, index)->files.count > 0 ? NULL : "no files";
+}
+
+static const char *fault_of_member(const struct check *check, uint32_t index)
+{
+    const uint32_t *members = vf_snap_section(&check->snapshot, VF_SNAP_MEMBERS);
+    return members[index] < vf_snap_count(&check->snapshot, VF_SNAP_INSTANCES) ? NULL : "instance";
+}
+
+/* Sections are checked in their order, so the members are sound by now. */
+static const char *fault_of_chain(const struct check *check, uint32_t index)
+{
+    const struct vf_snapshot *snapshot = &check->snapshot;
+    const struct vf_snap_chain *chain = vf_snap_chain(snapshot, index);
+    uint32_t phases = 0;
+    for (uint32_t i = 0; i < chain->members.count; i++) {
+        uint32_t member = vf_snap_member(snapshot, chain, i);
+        phases |= vf_snap_plugin(snapshot, vf_snap_instance(snapshot, member)->plugin)->phases;
+    }
+    return chain->phases == phases ? NULL : "phases";
+}
+
 static const char *fault_of_candidate(const struct check *check, uint32_t index)
 {
     const uint32_t *candidates = vf_snap_section(&check->snapshot, VF_SNAP_CANDIDATES);
@@ -309,10 +363,11 @@ static const char *fault_of_candidate(const struct check *check, uint32_t index)
 
 static const char *(*const fault_of[VF_SNAP_SECTIONS])(const struct check *check,
                                                        uint32_t index) = {
-    [VF_SNAP_LISTENERS] = fault_of_listener,   [VF_SNAP_POOLS] = fault_of_pool,
-    [VF_SNAP_POLICIES] = fault_of_policy,      [VF_SNAP_ROUTES] = fault_of_route,
-    [VF_SNAP_HEALTH] = fault_of_health,        [VF_SNAP_NETWORKS] = fault_of_network,
-    [VF_SNAP_CANDIDATES] = fault_of_candidate,
+    [VF_SNAP_LISTENERS] = fault_of_listener, [VF_SNAP_POOLS] = fault_of_pool,
+    [VF_SNAP_POLICIES] = fault_of_policy,    [VF_SNAP_ROUTES] = fault_of_route,
+    [VF_SNAP_HEALTH] = fault_of_health,      [VF_SNAP_NETWORKS] = fault_of_network,
+    [VF_SNAP_PLUGINS] = fault_of_plugin,     [VF_SNAP_MEMBERS] = fault_of_member,
+    [VF_SNAP_CHAINS] = fault_of_chain,       [VF_SNAP_CANDIDATES] = fault_of_candidate,
 };
 
 /* --- Records ---------------------------------------------------------------------------------- */
@@ -376,6 +431,8 @@ int vf_snapshot_check(const void *memory, size_t size, char *fault, size_t fault
         rc = check_fields(&check);
     if (rc == 0)
         rc = check_records(&check);
+    if (rc == 0 && !is_route_chain(&check, check.snapshot.header->settings.chain))
+        rc = refuse(&check, "settings", 0, "chain of a consumer");
     if (rc == 0)
         rc = check_table(&check, VF_SNAP_HOSTS);
     if (rc == 0)

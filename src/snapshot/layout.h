@@ -25,6 +25,11 @@ enum vf_snap_section {
     VF_SNAP_HEALTH,        /* struct vf_snap_health */
     VF_SNAP_NETWORKS,      /* struct vf_snap_network: trusted proxies */
     VF_SNAP_TENANTS,       /* struct vf_snap_tenant */
+    VF_SNAP_PLUGINS,       /* struct vf_snap_plugin: those that an instance uses */
+    VF_SNAP_PLUGIN_FILES,  /* struct vf_snap_plugin_file; those of one plugin follow each other */
+    VF_SNAP_INSTANCES,     /* struct vf_snap_instance */
+    VF_SNAP_MEMBERS,       /* uint32_t indexes of instances */
+    VF_SNAP_CHAINS,        /* struct vf_snap_chain; equal ones stand here once */
     VF_SNAP_HOSTS,         /* struct vf_snap_host: hash table, made by the builder */
     VF_SNAP_NODES,         /* struct vf_snap_node: path segments, hash table, made by the builder */
     VF_SNAP_CANDIDATES,    /* uint32_t route indexes, made by the builder */
@@ -216,6 +221,8 @@ struct vf_snap_route {
     uint32_t policy;             /* VF_SNAP_POLICIES (overrides) or VF_SNAP_NONE */
     uint32_t inactive;           /* 1: its tenant is switched off, answer 503 */
     struct vf_snap_edits edits;  /* pool's, then route's */
+    uint32_t chain;              /* VF_SNAP_CHAINS, of the kind ROUTE; VF_SNAP_NONE: no plugins */
+    uint32_t reserved;
     struct vf_snap_list bindings; /* VF_SNAP_BINDINGS; made by the builder */
 };
 
@@ -246,6 +253,81 @@ struct vf_snap_tenant {
     struct vf_snap_text name;
     uint32_t slot;
     uint32_t active;
+};
+
+/* The phases of a plugin's handler, in the order in which an exchange comes through them. */
+enum vf_phase {
+    VF_PHASE_INIT_WORKER = 0, /* once in the life of a process */
+    VF_PHASE_CONFIGURE,       /* once for each snapshot, with all configurations */
+    VF_PHASE_CERTIFICATE,
+    VF_PHASE_REWRITE,
+    VF_PHASE_ACCESS,
+    VF_PHASE_BALANCER,
+    VF_PHASE_HEADER_FILTER,
+    VF_PHASE_BODY_FILTER,
+    VF_PHASE_LOG,
+    VF_PHASES
+};
+
+struct vf_snap_plugin {
+    uint64_t hash; /* of the names and texts of its files */
+    struct vf_snap_text name;
+    uint32_t slot;             /* state area */
+    uint32_t phases;           /* bit 1 << enum vf_phase: those that handler.lua has */
+    struct vf_snap_list files; /* VF_SNAP_PLUGIN_FILES, the handler first; at least one */
+};
+
+struct vf_snap_plugin_file {
+    struct vf_snap_text name;  /* as the plugin requires it: "handler", "util.parse" */
+    struct vf_snap_text chunk; /* what messages call it: "plugins/cors/handler.lua" */
+    struct vf_snap_text source;
+};
+
+enum vf_snap_scope {
+    VF_SCOPE_GLOBAL = 0, /* widest */
+    VF_SCOPE_TENANT,
+    VF_SCOPE_POOL,
+    VF_SCOPE_ROUTE,
+    VF_SCOPE_CONSUMER /* narrowest */
+};
+
+enum vf_snap_on_error { VF_ON_ERROR_FAIL = 0, VF_ON_ERROR_CONTINUE };
+
+/* A plugin with a configuration. */
+struct vf_snap_instance {
+    uint64_t hash;          /* of what it does: equal hashes behave alike */
+    struct vf_snap_text as; /* its name among the instances of one plugin */
+    uint32_t plugin;        /* VF_SNAP_PLUGINS */
+    uint32_t scope;         /* enum vf_snap_scope: the narrowest that had a part in it */
+    uint32_t tenant;        /* VF_SNAP_TENANTS, or VF_SNAP_NONE: of no single tenant */
+    int32_t priority;       /* the higher runs first */
+    uint32_t on_error;      /* enum vf_snap_on_error */
+    uint32_t reserved;
+    struct vf_snap_text config; /* JSON, complete: defaults filled in */
+    struct vf_snap_text meta;   /* JSON: what resolving at run time needs, see plugin/chain.lua */
+    struct vf_snap_text source; /* "FILE:LINE", for messages; may be empty */
+};
+
+enum vf_snap_chain_kind {
+    VF_CHAIN_ROUTE = 0, /* resolved: what runs, in that order */
+    VF_CHAIN_CONSUMER   /* a consumer's own instances, to be resolved with those of a route */
+};
+
+struct vf_snap_chain {
+    uint64_t hash;               /* of the members' hashes in their order, and the kind */
+    uint32_t phases;             /* bit 1 << enum vf_phase: the union of its plugins' */
+    uint32_t kind;               /* enum vf_snap_chain_kind */
+    struct vf_snap_list members; /* VF_SNAP_MEMBERS */
+};
+
+/* What plugins may use. `off` is UINT64_MAX. */
+struct vf_snap_plugin_limits {
+    uint64_t cpu_us;         /* a handler while it runs, without the times when it waits */
+    uint64_t memory_bytes;   /* of the Lua state of a process */
+    uint64_t body_bytes;     /* of bodies that one exchange buffers for plugins */
+    uint64_t trip_errors;    /* so many errors of an instance ... */
+    uint64_t trip_window_ms; /* ... in this time ... */
+    uint64_t trip_pause_ms;  /* ... and it is left out for this one */
 };
 
 /* An entry of the host table (open addressing by the hash of the name, linear probing, a power of
@@ -286,6 +368,9 @@ struct vf_snap_settings {
     uint64_t buffer_memory;          /* bytes of pending data per worker */
     uint64_t upstream_keepalive;     /* idle upstream connections per backend and worker */
     uint8_t sticky_key[32];          /* HMAC-SHA-256 key of sticky cookies */
+    struct vf_snap_plugin_limits plugin_limits;
+    uint32_t chain; /* VF_SNAP_CHAINS or VF_SNAP_NONE: for requests that no route takes */
+    uint32_t reserved;
 };
 
 struct vf_snap_header {

@@ -48,6 +48,9 @@ static struct vf_state_slot *slots_of(struct vf_state *state, enum vf_entity_kin
     case VF_ENTITY_LISTENER:
         *capacity = VF_STATE_LISTENERS;
         return state->listener_slots;
+    case VF_ENTITY_PLUGIN:
+        *capacity = VF_STATE_PLUGINS;
+        return state->plugin_slots;
     default:
         *capacity = 0;
         return NULL;
@@ -181,6 +184,8 @@ static void zero_counters(struct vf_state *state, enum vf_entity_kind kind, uint
             ZERO_SLOT(block->tenants);
         else if (kind == VF_ENTITY_LISTENER)
             ZERO_SLOT(block->listeners);
+        else if (kind == VF_ENTITY_PLUGIN)
+            ZERO_SLOT(block->plugins);
     }
 }
 

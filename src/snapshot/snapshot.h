@@ -161,6 +161,44 @@ static inline const struct vf_snap_tenant *vf_snap_tenant(const struct vf_snapsh
     return (const struct vf_snap_tenant *)vf_snap_section(snapshot, VF_SNAP_TENANTS) + index;
 }
 
+static inline const struct vf_snap_plugin *vf_snap_plugin(const struct vf_snapshot *snapshot,
+                                                          uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_PLUGINS));
+    return (const struct vf_snap_plugin *)vf_snap_section(snapshot, VF_SNAP_PLUGINS) + index;
+}
+
+static inline const struct vf_snap_plugin_file *vf_snap_plugin_file(
+    const struct vf_snapshot *snapshot, uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_PLUGIN_FILES));
+    return (const struct vf_snap_plugin_file *)vf_snap_section(snapshot, VF_SNAP_PLUGIN_FILES) +
+           index;
+}
+
+static inline const struct vf_snap_instance *vf_snap_instance(const struct vf_snapshot *snapshot,
+                                                              uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_INSTANCES));
+    return (const struct vf_snap_instance *)vf_snap_section(snapshot, VF_SNAP_INSTANCES) + index;
+}
+
+static inline const struct vf_snap_chain *vf_snap_chain(const struct vf_snapshot *snapshot,
+                                                        uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_CHAINS));
+    return (const struct vf_snap_chain *)vf_snap_section(snapshot, VF_SNAP_CHAINS) + index;
+}
+
+/* Returns the index of the instance that is the `nth` member of a chain, from 0. */
+static inline uint32_t vf_snap_member(const struct vf_snapshot *snapshot,
+                                      const struct vf_snap_chain *chain, uint32_t nth)
+{
+    assert(nth < chain->members.count);
+    const uint32_t *members = (const uint32_t *)vf_snap_section(snapshot, VF_SNAP_MEMBERS);
+    return members[chain->members.first + nth];
+}
+
 /* Returns the value of a resolved policy's field (UINT64_MAX: off). */
 static inline uint64_t vf_policy_get(const struct vf_snap_policy *policy,
                                      enum vf_snap_policy_field field)

@@ -19,6 +19,15 @@ static const uint64_t bucket_bounds_us[VF_STATE_BUCKETS - 1] = {
     250000, 500000, 1000000, 2500000, 5000000, 10000000,
 };
 
+const double vf_state_fine_bounds[VF_STATE_FINE_BUCKETS - 1] = {
+    1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 0.025, 0.1, 1,
+};
+
+static const uint64_t fine_bounds_ns[VF_STATE_FINE_BUCKETS - 1] = {
+    1000,   2500,    5000,    10000,    25000,     50000,      100000,
+    250000, 1000000, 5000000, 25000000, 100000000, 1000000000,
+};
+
 uint64_t vf_state_layout_hash(void)
 {
     static const uint64_t shape[] = {
@@ -45,6 +54,8 @@ uint64_t vf_state_layout_hash(void)
         sizeof(struct vf_state_backend),
         sizeof(struct vf_state_pool),
         sizeof(struct vf_state_route),
+        sizeof(struct vf_state_plugin),
+        offsetof(struct vf_state_block, plugins),
     };
     return vf_hash(shape, sizeof(shape), 0);
 }
@@ -183,6 +194,15 @@ void vf_state_observe(struct vf_state_histogram *histogram, uint64_t us)
         bucket++;
     vf_count_add(&histogram->buckets[bucket], 1);
     vf_count_add(&histogram->sum_us, us);
+}
+
+void vf_state_observe_handler(struct vf_state_plugin_phase *phase, uint64_t ns)
+{
+    int bucket = 0;
+    while (bucket < VF_STATE_FINE_BUCKETS - 1 && ns > fine_bounds_ns[bucket])
+        bucket++;
+    vf_count_add(&phase->buckets[bucket], 1);
+    vf_count_add(&phase->sum_ns, ns);
 }
 
 void vf_state_count_status(struct vf_state_pool *pool, uint32_t method, uint32_t status)

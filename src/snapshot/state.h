@@ -23,7 +23,10 @@ enum {
     VF_STATE_BACKENDS = 16384,
     VF_STATE_ROUTES = 131072,
     VF_STATE_TENANTS = 4096,
+    VF_STATE_PLUGINS = 256,
+    VF_STATE_PHASES = 9,        /* VF_PHASES of snapshot/layout.h */
     VF_STATE_BUCKETS = 14,      /* of a latency histogram */
+    VF_STATE_FINE_BUCKETS = 14, /* of the time that a plugin's handler takes */
     VF_STATE_STATUS_CELLS = 64, /* (method, status) pairs counted per pool; the last: all others */
     VF_STATE_ERRORS = 32        /* recent errors kept per block */
 };
@@ -34,11 +37,15 @@ enum vf_entity_kind {
     VF_ENTITY_ROUTE,
     VF_ENTITY_TENANT,
     VF_ENTITY_LISTENER,
+    VF_ENTITY_PLUGIN,
     VF_ENTITY_KINDS
 };
 
 /* Upper bounds of the latency buckets in seconds, Prometheus' defaults; the last is +Inf. */
 extern const double vf_state_bucket_bounds[VF_STATE_BUCKETS - 1];
+
+/* The same for the handlers of plugins: from a microsecond to a second. */
+extern const double vf_state_fine_bounds[VF_STATE_FINE_BUCKETS - 1];
 
 typedef _Atomic uint64_t vf_count; /* one writer, many readers */
 
@@ -94,6 +101,19 @@ struct vf_state_tenant {
     vf_count requests, bytes_in, bytes_out;
 };
 
+struct vf_state_plugin_phase {
+    vf_count calls, errors;
+    vf_count yields;                         /* times that a handler waited */
+    vf_count skipped;                        /* calls left out while an instance was tripped */
+    vf_count buckets[VF_STATE_FINE_BUCKETS]; /* not cumulative */
+    vf_count sum_ns;
+};
+
+struct vf_state_plugin {
+    struct vf_state_plugin_phase phases[VF_STATE_PHASES]; /* by enum vf_phase */
+    vf_count trips; /* times that an instance of it was tripped */
+};
+
 struct vf_state_error {   /* a recent error, for the status page; torn reads are skipped by `seq` */
     _Atomic uint64_t seq; /* odd while it is written */
     uint64_t wall_ms;
@@ -142,6 +162,7 @@ struct vf_state_block {
     struct vf_state_error errors[VF_STATE_ERRORS];
     struct vf_state_listener listeners[VF_STATE_LISTENERS];
     struct vf_state_tenant tenants[VF_STATE_TENANTS];
+    struct vf_state_plugin plugins[VF_STATE_PLUGINS];
     struct vf_state_backend backends[VF_STATE_BACKENDS];
     struct vf_state_pool pools[VF_STATE_POOLS];
     struct vf_state_route routes[VF_STATE_ROUTES];
@@ -193,6 +214,7 @@ struct vf_state {
     struct vf_backend_state backends[VF_STATE_BACKENDS];
     struct vf_state_slot listener_slots[VF_STATE_LISTENERS];
     struct vf_state_slot tenant_slots[VF_STATE_TENANTS];
+    struct vf_state_slot plugin_slots[VF_STATE_PLUGINS];
     struct vf_state_slot backend_slots[VF_STATE_BACKENDS];
     struct vf_state_slot pool_slots[VF_STATE_POOLS];
     struct vf_state_slot route_slots[VF_STATE_ROUTES];
@@ -234,6 +256,10 @@ uint64_t vf_state_oldest_pinned(const struct vf_state *state, uint64_t now);
 
 /* Adds one observation of `us` microseconds. */
 void vf_state_observe(struct vf_state_histogram *histogram, uint64_t us);
+
+/* Adds one call of a handler that took `ns` nanoseconds, waiting included, to its histogram (not to
+ * `calls`, which counts them when they begin). */
+void vf_state_observe_handler(struct vf_state_plugin_phase *phase, uint64_t ns);
 
 /* Counts an answer by method and status in a pool's cells (see VF_STATE_STATUS_CELLS). */
 void vf_state_count_status(struct vf_state_pool *pool, uint32_t method, uint32_t status);

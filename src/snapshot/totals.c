@@ -52,11 +52,12 @@ static uint64_t ago_ms(uint64_t now_ns, uint64_t then_ns)
 uint32_t vf_totals_size(uint32_t which)
 {
     static const uint32_t sizes[] = {
-        sizeof(struct vf_totals_counts),  sizeof(struct vf_totals_node),
-        sizeof(struct vf_totals_process), sizeof(struct vf_totals_listener),
-        sizeof(struct vf_totals_pool),    sizeof(struct vf_totals_status),
-        sizeof(struct vf_totals_backend), sizeof(struct vf_totals_route),
-        sizeof(struct vf_totals_tenant),  sizeof(struct vf_totals_error),
+        sizeof(struct vf_totals_counts),       sizeof(struct vf_totals_node),
+        sizeof(struct vf_totals_process),      sizeof(struct vf_totals_listener),
+        sizeof(struct vf_totals_pool),         sizeof(struct vf_totals_status),
+        sizeof(struct vf_totals_backend),      sizeof(struct vf_totals_route),
+        sizeof(struct vf_totals_tenant),       sizeof(struct vf_totals_error),
+        sizeof(struct vf_totals_plugin_phase), sizeof(struct vf_totals_plugin),
     };
     return which < sizeof(sizes) / sizeof(*sizes) ? sizes[which] : 0;
 }
@@ -68,6 +69,7 @@ void vf_totals_numbers(const struct vf_snapshot *snapshot, struct vf_totals_numb
     out->backends = vf_snap_count(snapshot, VF_SNAP_BACKENDS);
     out->routes = vf_snap_count(snapshot, VF_SNAP_ROUTES);
     out->tenants = vf_snap_count(snapshot, VF_SNAP_TENANTS);
+    out->plugins = vf_snap_count(snapshot, VF_SNAP_PLUGINS);
 }
 
 /* --- Node and processes --- */
@@ -389,6 +391,28 @@ void vf_totals_tenants_from(const struct vf_state *state, const struct vf_snapsh
     memset(out, 0, sizeof(*out));
     for (uint32_t i = first; i < n; i++)
         add_tenant(state, n_blocks, vf_snap_tenant(snapshot, i)->slot, out);
+}
+
+/* --- Plugins --- */
+
+void vf_totals_plugin(const struct vf_state *state, const struct vf_snapshot *snapshot,
+                      uint32_t index, struct vf_totals_plugin *out)
+{
+    const struct vf_snap_plugin *plugin = vf_snap_plugin(snapshot, index);
+    uint32_t n_blocks = used_blocks(state);
+    _Static_assert((int)VF_STATE_PHASES == (int)VF_PHASES, "the same phases");
+    _Static_assert(sizeof(struct vf_state_plugin_phase) == sizeof(struct vf_totals_plugin_phase),
+                   "same counters");
+    memset(out, 0, sizeof(*out));
+    out->name = vf_snap_str(snapshot, plugin->name);
+    out->has_phases = plugin->phases;
+    for (uint32_t i = 0; i < n_blocks; i++) {
+        const struct vf_state_plugin *counts = &state->blocks[i].plugins[plugin->slot];
+        for (int phase = 0; phase < VF_STATE_PHASES; phase++)
+            add_words(&out->phases[phase].calls, &counts->phases[phase].calls,
+                      WORDS(struct vf_state_plugin_phase));
+        out->trips += vf_count_get(&counts->trips);
+    }
 }
 
 /* --- Recent errors --- */

@@ -106,12 +106,26 @@ struct vf_totals_error {
     char reason[44], path[96]; /* NUL-terminated */
 };
 
-/* The size of a struct by its place in this file, from 0 (counts) to 9 (error); for Lua. */
+struct vf_totals_plugin_phase { /* struct vf_state_plugin_phase, summed */
+    uint64_t calls, errors, yields, skipped;
+    uint64_t buckets[VF_STATE_FINE_BUCKETS]; /* not cumulative */
+    uint64_t sum_ns;
+};
+
+struct vf_totals_plugin {
+    struct vf_str name;
+    struct vf_totals_plugin_phase phases[VF_STATE_PHASES]; /* by enum vf_phase */
+    uint64_t trips;
+    uint32_t has_phases; /* bit 1 << enum vf_phase */
+    uint32_t reserved;
+};
+
+/* The size of a struct by its place in this file, from 0 (counts) to 11 (plugin); for Lua. */
 uint32_t vf_totals_size(uint32_t which);
 
 /* Numbers of entities in a snapshot. */
 struct vf_totals_numbers {
-    uint32_t listeners, pools, backends, routes, tenants;
+    uint32_t listeners, pools, backends, routes, tenants, plugins;
 };
 void vf_totals_numbers(const struct vf_snapshot *snapshot, struct vf_totals_numbers *out);
 
@@ -127,6 +141,9 @@ void vf_totals_route(const struct vf_state *state, const struct vf_snapshot *sna
                      uint32_t index, struct vf_totals_route *out);
 void vf_totals_tenant(const struct vf_state *state, const struct vf_snapshot *snapshot,
                       uint32_t index, struct vf_totals_tenant *out);
+
+void vf_totals_plugin(const struct vf_state *state, const struct vf_snapshot *snapshot,
+                      uint32_t index, struct vf_totals_plugin *out);
 
 /* As their singulars, summed over all entities from index `first` on; without names. */
 void vf_totals_routes_from(const struct vf_state *state, const struct vf_snapshot *snapshot,

@@ -2,6 +2,7 @@
 -- Names and labels that existing alert rules use are kept. At most MAX_SERIES routes, pools, backends
 -- and tenants have series of their own, in the order of the configuration; the rest is `_other`.
 local ffi = require "ffi"
+local bit = require "bit"
 local prometheus = require "veloflux.admin.prometheus"
 local totals = require "veloflux.admin.totals"
 
@@ -81,6 +82,13 @@ local POOL = {
   { "unavailable", "unavailable_total", "counter", "Requests for which there was no usable backend." },
   { "bytes_in", "received_bytes_total", "counter", "Content of requests to a pool." },
   { "bytes_out", "sent_bytes_total", "counter", "Content of answers of a pool." },
+}
+
+local PLUGIN = {
+  { "calls", "calls_total", "counter", "Calls of a handler of a plugin." },
+  { "errors", "errors_total", "counter", "Calls that ended with an error." },
+  { "yields", "yields_total", "counter", "Times that a handler waited for something." },
+  { "skipped", "skipped_total", "counter", "Calls left out while an instance of the plugin was tripped." },
 }
 
 local BACKEND_COUNTERS = {
@@ -342,6 +350,33 @@ local function add_tenants(exposition, count, max)
   if count > max then add(OTHER, totals.tenants_from(max)) end
 end
 
+--- Adds what the handlers of one plugin did in one phase. A phase that it has not, or no longer, is told
+-- of only when something was counted.
+local function add_phase(families, labels, has_phase, phase)
+  if not has_phase and phase.calls == 0 and phase.skipped == 0 then return end
+  for i, row in ipairs(PLUGIN) do families[i]:add(labels, number(phase[row[1]])) end
+  families.duration:add_histogram(labels, totals.FINE_BUCKETS, function(i) return number(phase.buckets[i - 1]) end,
+    number(phase.sum_ns) / 1e9)
+end
+
+local function add_plugins(exposition, count)
+  local families = families_of(exposition, "veloflux_plugin_", PLUGIN)
+  families.duration = exposition:family("veloflux_plugin_duration_seconds", "histogram",
+    "How long a handler of a plugin took, waiting included.")
+  local trips = exposition:family("veloflux_plugin_trips_total", "counter",
+    "Times that an instance of a plugin was left out after too many errors.")
+  for index = 0, count - 1 do
+    local plugin = totals.plugin(index)
+    local name = text(plugin.name)
+    for phase = 0, #totals.PHASES do
+      local phase_name = totals.PHASES[phase]
+      local labels = labels_of { "plugin", name, "phase", phase_name }
+      add_phase(families, labels, bit.band(plugin.has_phases, bit.lshift(1, phase)) ~= 0, plugin.phases[phase])
+    end
+    trips:add(labels_of { "plugin", name }, number(plugin.trips))
+  end
+end
+
 --- Returns the whole exposition as text.
 -- @param version of this build
 function M.text(version)
@@ -351,11 +386,13 @@ function M.text(version)
   if totals.has_snapshot() then
     local counts, max = totals.numbers(), M.MAX_SERIES
     local routes, pools, backends, tenants = counts.routes, counts.pools, counts.backends, counts.tenants
+    local plugins = counts.plugins
     add_listeners(exposition, counts.listeners)
     add_pools(exposition, pools, max)
     add_backends(exposition, backends, max)
     add_routes(exposition, routes, max)
     add_tenants(exposition, tenants, max)
+    add_plugins(exposition, plugins)
   end
   return exposition:text()
 end

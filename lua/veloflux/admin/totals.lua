@@ -85,11 +85,24 @@ struct vf_totals_error {
   uint32_t status, reserved;
   char reason[44], path[96];
 };
-struct vf_totals_numbers { uint32_t listeners, pools, backends, routes, tenants; };
+struct vf_totals_plugin_phase {
+  uint64_t calls, errors, yields, skipped;
+  uint64_t buckets[14];
+  uint64_t sum_ns;
+};
+struct vf_totals_plugin {
+  struct vf_totals_str name;
+  struct vf_totals_plugin_phase phases[9];
+  uint64_t trips;
+  uint32_t has_phases;
+  uint32_t reserved;
+};
+struct vf_totals_numbers { uint32_t listeners, pools, backends, routes, tenants, plugins; };
 
 struct vf_state;
 struct vf_snapshot;
 extern const double vf_state_bucket_bounds[13];
+extern const double vf_state_fine_bounds[13];
 uint32_t vf_totals_size(uint32_t which);
 void vf_totals_numbers(const struct vf_snapshot *, struct vf_totals_numbers *);
 void vf_totals_node(const struct vf_state *, struct vf_totals_node *);
@@ -99,6 +112,7 @@ void vf_totals_pool(const struct vf_state *, const struct vf_snapshot *, uint32_
 void vf_totals_backend(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_backend *);
 void vf_totals_route(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_route *);
 void vf_totals_tenant(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_tenant *);
+void vf_totals_plugin(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_plugin *);
 void vf_totals_routes_from(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_route *);
 void vf_totals_pools_from(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_pool *);
 void vf_totals_backends_from(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_backend *);
@@ -115,7 +129,8 @@ local MAX_STATUSES, MAX_ERRORS = 128, 50
 local NEVER = 0xffffffffffffffffULL
 
 local C = ffi.C
-local STRUCTS = { "counts", "node", "process", "listener", "pool", "status", "backend", "route", "tenant", "error" }
+local STRUCTS = { "counts", "node", "process", "listener", "pool", "status", "backend", "route", "tenant", "error",
+  "plugin_phase", "plugin" }
 
 for i, name in ipairs(STRUCTS) do
   assert(C.vf_totals_size(i - 1) == ffi.sizeof("struct vf_totals_" .. name),
@@ -125,6 +140,14 @@ end
 --- The upper bounds of the latency buckets in seconds, without +Inf.
 M.BUCKETS = {}
 for i = 0, 12 do M.BUCKETS[i + 1] = tonumber(C.vf_state_bucket_bounds[i]) end
+
+--- The same for the handlers of plugins.
+M.FINE_BUCKETS = {}
+for i = 0, 12 do M.FINE_BUCKETS[i + 1] = tonumber(C.vf_state_fine_bounds[i]) end
+
+--- The phases of a plugin by enum vf_phase of snapshot/layout.h.
+M.PHASES = { [0] = "init_worker", "configure", "certificate", "rewrite", "access", "balancer", "header_filter",
+  "body_filter", "log" }
 
 local state, snapshot
 
@@ -160,6 +183,7 @@ local pool, pool_rest = ffi.new "struct vf_totals_pool", ffi.new "struct vf_tota
 local backend, backend_rest = ffi.new "struct vf_totals_backend", ffi.new "struct vf_totals_backend"
 local route, route_rest = ffi.new "struct vf_totals_route", ffi.new "struct vf_totals_route"
 local tenant, tenant_rest = ffi.new "struct vf_totals_tenant", ffi.new "struct vf_totals_tenant"
+local plugin = ffi.new "struct vf_totals_plugin"
 local statuses = ffi.new("struct vf_totals_status[?]", MAX_STATUSES)
 local errors = ffi.new("struct vf_totals_error[?]", MAX_ERRORS)
 
@@ -179,6 +203,8 @@ function M.backend(index) C.vf_totals_backend(state, snapshot, index, backend) r
 function M.route(index) C.vf_totals_route(state, snapshot, index, route) return route end
 
 function M.tenant(index) C.vf_totals_tenant(state, snapshot, index, tenant) return tenant end
+
+function M.plugin(index) C.vf_totals_plugin(state, snapshot, index, plugin) return plugin end
 
 --- The sums over all entities from index `first` on.
 function M.pools_from(first) C.vf_totals_pools_from(state, snapshot, first, pool_rest) return pool_rest end

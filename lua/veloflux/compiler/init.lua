@@ -33,6 +33,7 @@ local function write(to, model, sticky_key)
   local tenants = write_tenants(to, model)
   local indexes = pools.write(to, model, tenants)
   routes.write(to, model, indexes, tenants)
+  to:expect("plugins", 0)
 end
 
 local function problem(model, path, message)

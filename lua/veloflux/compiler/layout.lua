@@ -37,6 +37,7 @@ M.SLOTS = {
   routes = { kind = 2, room = 131072 },
   tenants = { kind = 3, room = 4096 },
   listeners = { kind = 4, room = 64 },
+  plugins = { kind = 5, room = 256 },
 }
 
 return M

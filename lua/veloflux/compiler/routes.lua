@@ -131,6 +131,7 @@ function M.write(to, model, pools, tenants)
       write_conditions(to, C.VF_CONDITION_QUERY, route.match.query, record.conditions)
     end
     write_action(to, route, record, pools)
+    record.chain = layout.NONE
     record.policy = traffic.overrides(to, route._pool, route, shared_policies)
     write_edits(to, route, record, shared_edits)
   end

@@ -76,6 +76,17 @@ local function snapshot_of(n_pools, n_routes, names, health)
   return assert(fixture.finish(builder))
 end
 
+--- A snapshot with one plugin, called cors, that has the phases access (4) and log (8).
+local function snapshot_with_plugin()
+  local builder = fixture.builder()
+  fixture.tenant(builder, "default")
+  local plugin = fixture.add(builder, fixture.lib.VF_SNAP_PLUGINS, "plugin")
+  fixture.text(builder, "cors", plugin.name)
+  plugin.slot, plugin.phases, plugin.files.count = 7, 2 ^ 4 + 2 ^ 8, 1
+  fixture.add(builder, fixture.lib.VF_SNAP_PLUGIN_FILES, "plugin_file")
+  return assert(fixture.finish(builder))
+end
+
 local function parsed() return exposition.parse(metrics.text "1.2.3") end
 
 describe("metrics", function()
@@ -177,8 +188,37 @@ describe("metrics", function()
       local name, kind, help = line:match "^| `(veloflux_[%w_]+)` | (%a+) | [^|]* | (.*) |$"
       if name then documented[name] = kind .. ": " .. help end
     end
+    local other = snapshot_with_plugin()
+    totals.open(state, other)
+    for name, family in pairs(parsed()) do found[name] = found[name] or family end
     for name, family in pairs(found) do assert.equal(family.kind .. ": " .. family.help, documented[name], name) end
     for name in pairs(documented) do assert.is_table(found[name], name) end
+  end))
+
+  it("tell what the handlers of plugins did, in all processes", with_state(function(state, block)
+    local first, second = lib.vf_state_lease(state, WORKER, 0, 1), lib.vf_state_lease(state, CONTROL, 0, 2)
+    local access = block(first).plugins[7].phases[4]
+    access.calls, access.errors, access.yields, access.skipped = 3, 1, 2, 4
+    lib.vf_state_observe_handler(access, 700)
+    lib.vf_state_observe_handler(access, 30 * 1000)
+    lib.vf_state_observe_handler(access, 5 * 10 ^ 9)
+    block(second).plugins[7].phases[4].calls, block(second).plugins[7].trips = 10, 1
+    local snapshot = snapshot_with_plugin()
+    totals.open(state, snapshot)
+    local found = parsed()
+    local labels = { plugin = "cors", phase = "access" }
+    assert.equal(13, exposition.value(found, "veloflux_plugin_calls_total", labels))
+    assert.equal(1, exposition.value(found, "veloflux_plugin_errors_total", labels))
+    assert.equal(2, exposition.value(found, "veloflux_plugin_yields_total", labels))
+    assert.equal(4, exposition.value(found, "veloflux_plugin_skipped_total", labels))
+    assert.equal(1, exposition.value(found, "veloflux_plugin_trips_total", { plugin = "cors" }))
+    assert.equal(2, #found.veloflux_plugin_calls_total.samples) -- access and log; nothing of other phases
+    local text = metrics.text "1"
+    local function has(line) assert.is_truthy(text:find("\n" .. line .. "\n", 1, true), line) end
+    has 'veloflux_plugin_duration_seconds_bucket{plugin="cors",phase="access",le="1e-06"} 1'
+    has 'veloflux_plugin_duration_seconds_bucket{plugin="cors",phase="access",le="5e-05"} 2'
+    has 'veloflux_plugin_duration_seconds_bucket{plugin="cors",phase="access",le="+Inf"} 3'
+    has 'veloflux_plugin_duration_seconds_sum{plugin="cors",phase="access"} 5.0000307'
   end))
 
   it("escape names", with_state(function(state)

@@ -128,6 +128,13 @@ describe("snapshot builder", function()
     assert.equal("three", fixture.string(snapshot, bindings[first + 1].host))
   end)
 
+  local function add_plugin(builder)
+    fixture.add(builder, lib.VF_SNAP_PLUGIN_FILES, "plugin_file")
+    local plugin = fixture.add(builder, lib.VF_SNAP_PLUGINS, "plugin")
+    plugin.files.count, plugin.phases = 1, 16
+    return plugin
+  end
+
   it("refuses what would be a broken snapshot and says where", function()
     local cases = {
       ["route 0: path, name or tenant"] = function(builder)
@@ -172,6 +179,47 @@ describe("snapshot builder", function()
         fixture.add(builder, lib.VF_SNAP_POOLS, "pool")
         local backend = fixture.add(builder, lib.VF_SNAP_BACKENDS, "backend")
         backend.pool, backend.health = 1, fixture.NONE
+      end,
+      ["route 0: chain"] = function(builder)
+        local index = fixture.route(builder, { name = "a", path = "/" })
+        local route = ffi.cast("struct vf_snap_route *", lib.vf_snapb_record(builder, lib.VF_SNAP_ROUTES, index))
+        route.chain = 0
+      end,
+      ["route 0: chain of a consumer"] = function(builder)
+        local index = fixture.route(builder, { name = "a", path = "/" })
+        local route = ffi.cast("struct vf_snap_route *", lib.vf_snapb_record(builder, lib.VF_SNAP_ROUTES, index))
+        fixture.add(builder, lib.VF_SNAP_CHAINS, "chain").kind, route.chain = 1, 0
+      end,
+      ["settings 0: chain"] = function(builder) lib.vf_snapb_settings(builder).chain = 0 end,
+      ["settings 0: chain of a consumer"] = function(builder)
+        fixture.add(builder, lib.VF_SNAP_CHAINS, "chain").kind, lib.vf_snapb_settings(builder).chain = 1, 0
+      end,
+      ["plugin 0: no files"] = function(builder) fixture.add(builder, lib.VF_SNAP_PLUGINS, "plugin") end,
+      ["plugin 0: slot"] = function(builder) add_plugin(builder).slot = 256 end,
+      ["plugin 0: phases"] = function(builder) add_plugin(builder).phases = 512 end,
+      ["file 0: name"] = function(builder)
+        fixture.text(builder, "a\nb", fixture.add(builder, lib.VF_SNAP_PLUGIN_FILES, "plugin_file").name)
+      end,
+      ["instance 0: plugin"] = function(builder) fixture.add(builder, lib.VF_SNAP_INSTANCES, "instance") end,
+      ["instance 0: tenant"] = function(builder)
+        add_plugin(builder)
+        fixture.add(builder, lib.VF_SNAP_INSTANCES, "instance").tenant = 1
+      end,
+      ["instance 0: scope"] = function(builder)
+        add_plugin(builder)
+        fixture.add(builder, lib.VF_SNAP_INSTANCES, "instance").scope = 5
+      end,
+      ["member 0: instance"] = function(builder)
+        lib.vf_snapb_add(builder, lib.VF_SNAP_MEMBERS, 1, ffi.new "uint32_t[1]")
+      end,
+      ["chain 0: members"] = function(builder)
+        fixture.add(builder, lib.VF_SNAP_CHAINS, "chain").members.count = 1
+      end,
+      ["chain 0: phases"] = function(builder)
+        add_plugin(builder)
+        fixture.add(builder, lib.VF_SNAP_INSTANCES, "instance")
+        lib.vf_snapb_add(builder, lib.VF_SNAP_MEMBERS, 1, ffi.new "uint32_t[1]")
+        fixture.add(builder, lib.VF_SNAP_CHAINS, "chain").members.count = 1
       end,
     }
     for message, fill in pairs(cases) do
