@@ -11,9 +11,9 @@ local grammar = require "veloflux.conf.grammar"
 local conf = require "veloflux.conf"
 local files = require "veloflux.conf.files"
 local keys = require "veloflux.keys"
+local crypto = require "veloflux.pdk.crypto"
 
 ffi.cdef [[
-int vf_sha256(const char *data, size_t len, uint8_t digest[32]);
 int vf_file_replace(const char *path, const char *data, size_t len, uint32_t mode);
 ]]
 local C = ffi.C
@@ -21,12 +21,8 @@ local C = ffi.C
 local M = {}
 
 local PRIVATE = tonumber("600", 8)
-local digest = ffi.new "uint8_t[32]"
 
-local function checksum(text)
-  if C.vf_sha256(text, #text, digest) ~= 0 then error("SHA-256 failed", 0) end
-  return (ffi.string(digest, 32):gsub(".", function(c) return ("%02x"):format(c:byte()) end))
-end
+local function checksum(text) return crypto.hex_encode(crypto.hash("sha256", text)) end
 
 --- Returns the path of the file for a data directory.
 function M.path(data_dir)

@@ -2,15 +2,12 @@
 -- Its password is admin.auth.password, or one that was made at the first start, shown once and kept as
 -- an Argon2id hash in data_dir/admin-password. A hash is compared on a thread, once: what was right is
 -- remembered as an HMAC under a key of this process.
-local bit = require "bit"
 local ffi = require "ffi"
 local log = require "veloflux.admin.log"
+local crypto = require "veloflux.pdk.crypto"
 
 ffi.cdef [[
-int vf_random(uint8_t *out, size_t len);
-int vf_hmac_sha256(const char *key, size_t key_len, const char *data, size_t len, uint8_t digest[32]);
 int vf_file_create(const char *path, const char *data, size_t len, uint32_t mode);
-int vf_password_hash(const char *password, size_t len, char out[128]);
 ]]
 local C = ffi.C
 
@@ -18,39 +15,22 @@ local M = {}
 local Administrator = {}
 Administrator.__index = Administrator
 
-local DIGEST_BYTES = 32
+local KEY_BYTES = 32
 local PRIVATE = tonumber("600", 8)
 local ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789" -- 32 characters that are not mistaken for others
 local PASSWORD_CHARACTERS = 24                      -- 120 bits
 M.FILE = "admin-password"
 
-local function random(len)
-  local bytes = ffi.new("uint8_t[?]", len)
-  if C.vf_random(bytes, len) ~= 0 then error("no random bytes", 0) end
-  return ffi.string(bytes, len)
-end
-
-local function hmac(key, text)
-  local digest = ffi.new("uint8_t[?]", DIGEST_BYTES)
-  if C.vf_hmac_sha256(key, #key, text, #text, digest) ~= 0 then error("HMAC-SHA-256 failed", 0) end
-  return ffi.string(digest, DIGEST_BYTES)
-end
-
---- Compares two digests in a time that does not depend on them.
-local function same(a, b)
-  local difference = bit.bxor(#a, #b)
-  for i = 1, math.min(#a, #b) do difference = bit.bor(difference, bit.bxor(a:byte(i), b:byte(i))) end
-  return difference == 0
-end
+local function hmac(key, text) return crypto.hmac("sha256", key, text) end
 
 --- Makes the account.
 -- @param verify function(encoded, password) -> true, false, or nil when too many are under way; may yield
 function M.new(verify)
-  return setmetatable({ verify = verify, key = random(DIGEST_BYTES) }, Administrator)
+  return setmetatable({ verify = verify, key = crypto.random_bytes(KEY_BYTES) }, Administrator)
 end
 
 local function make_password()
-  local bytes, text = random(PASSWORD_CHARACTERS), {}
+  local bytes, text = crypto.random_bytes(PASSWORD_CHARACTERS), {}
   for i = 1, #bytes do
     local at = bytes:byte(i) % #ALPHABET + 1
     text[#text + 1] = ALPHABET:sub(at, at)
@@ -69,14 +49,15 @@ end
 
 --- Makes, keeps and shows a password.
 local function generate(path, username)
-  local password, encoded = make_password(), ffi.new "char[128]"
-  if C.vf_password_hash(password, #password, encoded) ~= 0 then return nil, "cannot hash a password" end
-  local text = ffi.string(encoded) .. "\n"
+  local password = make_password()
+  local encoded, problem = crypto.password_hash(password)
+  if not encoded then return nil, problem end
+  local text = encoded .. "\n"
   local rc = C.vf_file_create(path, text, #text, PRIVATE)
   if rc ~= 0 then return nil, ("%s: cannot be created (error %d)"):format(path, -rc) end
   log.write("warn", "admin.password_generated", { "username", username, "password", password,
     "note", "shown once; to get another, delete " .. path .. " and reload" })
-  return ffi.string(encoded)
+  return encoded
 end
 
 local function keep(path, username)
@@ -99,7 +80,7 @@ function Administrator:configure(auth, data_dir)
   self.encoded = nil
   if auth.enabled and not self.plain then self.encoded = keep(data_dir .. "/" .. M.FILE, auth.username) end
   local secret = self.plain or self.encoded or ""
-  if not self.secret or not same(hmac(self.key, self.secret), hmac(self.key, secret)) then self.known = nil end
+  if not self.secret or not crypto.equals(hmac(self.key, self.secret), hmac(self.key, secret)) then self.known = nil end
   self.secret = secret
 end
 
@@ -108,8 +89,8 @@ function Administrator:is_usable() return (self.plain or self.encoded) ~= nil en
 
 function Administrator:is_password(password)
   local digest = hmac(self.key, password)
-  if self.plain then return same(digest, hmac(self.key, self.plain)) end
-  if self.known and same(digest, self.known) then return true end
+  if self.plain then return crypto.equals(digest, hmac(self.key, self.plain)) end
+  if self.known and crypto.equals(digest, self.known) then return true end
   local secret = self.secret
   local right = self.verify(self.encoded, password)
   if right and secret == self.secret then self.known = digest end
@@ -119,7 +100,7 @@ end
 --- Checks a name and password; the time does not tell which of the two was wrong. May yield.
 -- @return true, false, or nil when too many attempts are under way
 function Administrator:check(username, password)
-  local is_name = same(hmac(self.key, username), hmac(self.key, self.username))
+  local is_name = crypto.equals(hmac(self.key, username), hmac(self.key, self.username))
   local is_password = self:is_password(password)
   if is_password == nil then return nil end
   return is_name and is_password

@@ -6,8 +6,6 @@ int vf_ip_parse(const char *text, size_t len, uint8_t ip[16]);
 int vf_host_user(const char *name, uint32_t *uid, uint32_t *gid);
 int vf_host_group(const char *name, uint32_t *gid);
 uint32_t vf_host_cpus(void);
-int vf_sha256(const char *data, size_t len, uint8_t digest[32]);
-int vf_random(uint8_t *out, size_t len);
 void vf_ids_sort(uint64_t *ids, size_t n_ids);
 int vf_path_normal_form(const char *path, size_t len, char *out);
 ]]
@@ -43,17 +41,6 @@ describe("the machine", function()
 end)
 
 describe("small things for Lua", function()
-  it("hash, and give random bytes", function()
-    local digest = ffi.new "uint8_t[32]"
-    assert.equal(0, C.vf_sha256("abc", 3, digest)) -- FIPS 180-4
-    local hex = ffi.string(digest, 4):gsub(".", function(c) return ("%02x"):format(c:byte()) end)
-    assert.equal("ba7816bf", hex)
-    local a, b = ffi.new "uint8_t[32]", ffi.new "uint8_t[32]"
-    assert.equal(0, C.vf_random(a, 32))
-    assert.equal(0, C.vf_random(b, 32))
-    assert.is_false(ffi.string(a, 32) == ffi.string(b, 32))
-  end)
-
   it("sort ids without losing their high bits", function()
     local ids = ffi.new("uint64_t[4]", { 0xffffffffffffffffULL, 1, 0x8000000000000000ULL, 2 })
     C.vf_ids_sort(ids, 4)

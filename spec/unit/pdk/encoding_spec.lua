@@ -1,4 +1,5 @@
 require "support.library"
+local blames = require "support.blames"
 local encoding = require "veloflux.pdk.encoding"
 local traces = require "support.traces"
 
@@ -101,9 +102,7 @@ end)
 describe("encodings", function()
   it("blame the caller for what is no string", function()
     for name, call in pairs(encoding) do
-      local ok, err = pcall(function() call(nil) end)
-      assert.is_false(ok)
-      assert.is_truthy(err:find("encoding_spec.lua:%d+: " .. name .. ": expected a string, got nil"), err)
+      blames.caller(function() call(nil) end, "^" .. name .. ": expected a string, got nil")
     end
   end)
 
