@@ -4,6 +4,7 @@
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/exchange.h"
+#include "proxy/phases.h"
 #include "proxy/upstream.h"
 
 static struct vf_str copy(struct vf_exchange *ex, struct vf_str text)
@@ -12,10 +13,34 @@ static struct vf_str copy(struct vf_exchange *ex, struct vf_str text)
     return vf_str_make(kept, kept != NULL ? text.len : 0);
 }
 
+/* The head has left: the content, and the end. */
+void vf_exchange_send_local(struct vf_exchange *ex)
+{
+    if (ex->response.framing == VF_FRAMING_LENGTH)
+        vf_exchange_on_response_data(ex, ex->local_body);
+    ex->response_state = VF_FLOW_DONE;
+    if (ex->filters_body)
+        vf_phases_filter(ex, vf_str_make("", 0), true);
+    else
+        vf_client_send_end(ex, NULL);
+}
+
+static void describe(struct vf_exchange *ex, uint32_t status)
+{
+    size_t len = ex->local_body.len;
+    bool has_body = ex->request.method != VF_METHOD_HEAD && status != 204 && status != 304;
+    ex->response.status = status;
+    ex->response.reason = vf_status_reason(status);
+    ex->response.has_content_length = true;
+    ex->response.content_length = len;
+    ex->response.framing = has_body && len > 0 ? VF_FRAMING_LENGTH : VF_FRAMING_NONE;
+}
+
 void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str content_type,
                         struct vf_str body, const struct vf_fields *fields)
 {
-    struct vf_str kept = copy(ex, body);
+    vf_phases_cancel(ex, ex->reason != NULL ? ex->reason : "answered");
+    ex->local_body = copy(ex, body);
     ex->is_local = true;
     ex->handled = false;
     vf_upstream_abandon(ex);
@@ -27,22 +52,14 @@ void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str c
         ex->response.fields = *fields;
     else
         ex->response.fields = (struct vf_fields){0};
-    ex->response.status = status;
-    ex->response.reason = vf_status_reason(status);
-    ex->response.has_content_length = true;
-    ex->response.content_length = kept.len;
-    bool has_body = ex->request.method != VF_METHOD_HEAD && status != 204 && status != 304;
-    ex->response.framing = has_body && kept.len > 0 ? VF_FRAMING_LENGTH : VF_FRAMING_NONE;
+    describe(ex, status);
     vf_fields_add(&ex->response.fields, &ex->arena, VF_STR("Date"),
                   copy(ex, vf_proxy_date(ex->proxy)));
     if (content_type.len > 0 &&
         vf_fields_find(&ex->response.fields, VF_STR("Content-Type")) == NULL)
         vf_fields_add(&ex->response.fields, &ex->arena, VF_STR("Content-Type"), content_type);
-    vf_client_send_head(ex);
-    if (has_body && kept.len > 0)
-        vf_client_send_data(ex, kept);
-    ex->response_state = VF_FLOW_DONE;
-    vf_client_send_end(ex, NULL);
+    if (ex->header_filtered || vf_phases_run(ex, VF_PHASE_HEADER_FILTER) == VF_VERDICT_GO)
+        vf_exchange_head_is_ready(ex);
 }
 
 /* The weight of a media range in thousandths (RFC 9110 section 12.4.2); 1000 without one. */

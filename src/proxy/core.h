@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "http/h1.h"
 #include "net/stream.h"
+#include "proxy/phases.h"
 #include "proxy/proxy.h"
 #include "snapshot/snapshot.h"
 #include "snapshot/state.h"
@@ -39,6 +40,8 @@ struct vf_proxy {
     struct vf_snapshot *snapshot; /* for new exchanges; NULL before the first */
     struct vf_handler handler;
     bool has_handler;
+    struct vf_phases phases;
+    uint32_t n_detached; /* exchanges in their log phase */
 
     struct vf_router *router;
     struct vf_balancers *balancers;

@@ -11,6 +11,7 @@
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/passive.h"
+#include "proxy/phases.h"
 #include "proxy/sticky.h"
 #include "proxy/upstream.h"
 
@@ -184,23 +185,46 @@ static void send_request(struct vf_exchange *ex)
         vf_upstream_send_end(ex, &ex->request_parser.trailers);
 }
 
+/* Tries one backend. Returns false when it failed at once and another may be tried. */
+static bool try_backend(struct vf_exchange *ex)
+{
+    if (pick(ex) < 0) {
+        answer_unavailable(ex);
+        return true;
+    }
+    if (ex->n_tried > 1)
+        vf_count_add(&ex->proxy->block->pools[ex->pool->slot].failovers, 1);
+    int rc = vf_upstream_open(ex, false);
+    if (rc == 0) {
+        vf_account_enter_backend(ex);
+        send_request(ex);
+        return true;
+    }
+    if (rc == VF_ENOBACKEND)
+        ex->was_full = true;
+    else
+        note_connect_failure(ex);
+    return false;
+}
+
 void vf_dispatch(struct vf_exchange *ex)
 {
-    while (ex->n_tried < VF_TRIES && pick(ex) == 0) {
-        if (ex->n_tried > 1)
-            vf_count_add(&ex->proxy->block->pools[ex->pool->slot].failovers, 1);
-        int rc = vf_upstream_open(ex, false);
-        if (rc == 0) {
-            vf_account_enter_backend(ex);
-            send_request(ex);
+    do {
+        if (ex->n_tried >= VF_TRIES) {
+            answer_unavailable(ex);
             return;
         }
-        if (rc == VF_ENOBACKEND)
-            ex->was_full = true;
-        else
-            note_connect_failure(ex);
-    }
-    answer_unavailable(ex);
+        if (vf_phases_run(ex, VF_PHASE_BALANCER) != VF_VERDICT_GO)
+            return;
+    } while (!try_backend(ex));
+}
+
+void vf_dispatch_to_chosen(struct vf_exchange *ex)
+{
+    if (!try_backend(ex))
+        vf_dispatch(ex);
+    if (ex->upstream != NULL)
+        vf_client_resume(ex);
 }
 
 /* Failures of a backend */
@@ -209,7 +233,8 @@ void vf_dispatch(struct vf_exchange *ex)
  * 9.3.1): once more, on a fresh one, where that is safe. */
 static bool try_again(struct vf_exchange *ex)
 {
-    bool complete_copy = ex->bytes_in == 0 || (ex->replayable && ex->replay.len == ex->bytes_in);
+    bool complete_copy =
+        ex->bytes_in == 0 || ex->has_new_body || (ex->replayable && ex->replay.len == ex->bytes_in);
     if (!ex->on_reused || ex->retried || !complete_copy ||
         !vf_method_is_idempotent((int)ex->request.method))
         return false;

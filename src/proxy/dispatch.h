@@ -10,4 +10,7 @@
  * 503 or 504 when there is none. */
 void vf_dispatch(struct vf_exchange *ex);
 
+/* The same once the balancer phase for the first try is through, and outside of the client's events. */
+void vf_dispatch_to_chosen(struct vf_exchange *ex);
+
 #endif

@@ -11,6 +11,7 @@
 #include "proxy/downstream.h"
 #include "proxy/forward.h"
 #include "proxy/passive.h"
+#include "proxy/phases.h"
 #include "proxy/request.h"
 #include "proxy/upstream.h"
 
@@ -38,6 +39,7 @@ struct vf_exchange *vf_exchange_new(struct vf_proxy *proxy, struct vf_downstream
     ex->snapshot = vf_snapshot_retain(proxy->snapshot);
     ex->policy = vf_snap_policy(ex->snapshot, listener->policy);
     ex->start_ns = vf_proxy_now_ns(proxy);
+    ex->waits = VF_PHASES;
     vf_arena_init(&ex->arena);
     vf_count_add(&proxy->block->process.exchanges, 1);
     return ex;
@@ -47,6 +49,7 @@ void vf_exchange_free(struct vf_exchange *ex)
 {
     struct vf_proxy *proxy = ex->proxy;
     assert(ex->upstream == NULL);
+    vf_phases_cancel(ex, ex->reason != NULL ? ex->reason : "exchange ended");
     vf_account_leave_backend(ex);
     vf_account_exchange(ex);
     vf_reactor_timer_stop(proxy->reactor, &ex->total_timer);
@@ -54,6 +57,16 @@ void vf_exchange_free(struct vf_exchange *ex)
     if (ex->is_tunnel)
         vf_count_add(&proxy->block->process.tunnels, (uint64_t)-1);
     ex->client = NULL;
+    if (vf_phases_log(ex))
+        vf_exchange_finish(ex);
+}
+
+void vf_exchange_finish(struct vf_exchange *ex)
+{
+    struct vf_proxy *proxy = ex->proxy;
+    if (ex->plugins != NULL)
+        proxy->phases.detach(proxy->phases.owner, ex);
+    vf_phases_deinit(ex);
     ex->next = proxy->dead_exchanges;
     proxy->dead_exchanges = ex;
 }
@@ -98,7 +111,7 @@ void vf_exchange_limit_total(struct vf_exchange *ex, uint64_t total_ms)
 
 bool vf_exchange_wants_body(const struct vf_exchange *ex)
 {
-    if (ex->proxy->has_handler || (ex->answer_ended && ex->upstream == NULL))
+    if (ex->proxy->has_handler || ex->collects || (ex->answer_ended && ex->upstream == NULL))
         return true; /* collected, or dropped */
     return ex->upstream != NULL && !vf_upstream_is_blocked(ex);
 }
@@ -145,6 +158,15 @@ static void keep_for_replay(struct vf_exchange *ex, struct vf_str slice)
     ex->replay.len += slice.len;
 }
 
+/* More content than the phase that waits may have: it is told, and the rest stays with the client
+ * until the request leaves. */
+static void fail_collecting(struct vf_exchange *ex)
+{
+    ex->collects = false;
+    ex->collect_failed = true;
+    ex->proxy->phases.on_content(ex->proxy->phases.owner, ex);
+}
+
 static void refuse_large_body(struct vf_exchange *ex)
 {
     ex->close_client = true;
@@ -165,8 +187,10 @@ void vf_exchange_on_request_data(struct vf_exchange *ex, struct vf_str slice)
         refuse_large_body(ex);
         return;
     }
-    if (ex->proxy->has_handler && !ex->answer_ended) {
+    if ((ex->proxy->has_handler || ex->collects) && !ex->answer_ended) {
         collect(ex, slice);
+        if (ex->collects && ex->request_body.len > ex->collect_max)
+            fail_collecting(ex);
         return;
     }
     if (ex->upstream == NULL) {
@@ -195,6 +219,11 @@ void vf_exchange_on_request_end(struct vf_exchange *ex)
 {
     if (ex->proxy->has_handler && !ex->answer_ended) {
         vf_exchange_hand_over(ex);
+        return;
+    }
+    if (ex->collects) {
+        ex->collects = false;
+        ex->proxy->phases.on_content(ex->proxy->phases.owner, ex);
         return;
     }
     if (ex->is_tunnel) {
@@ -231,6 +260,7 @@ void vf_exchange_on_client_gone(struct vf_exchange *ex, const char *reason)
     ex->client = NULL;
     if (ex->reason == NULL)
         ex->reason = reason;
+    vf_phases_cancel(ex, "client gone");
     vf_count_add(&ex->proxy->block->totals.client_aborts, 1);
     vf_upstream_abandon(ex);
     if (ex->handled)
@@ -287,6 +317,21 @@ static bool begin_tunnel(struct vf_exchange *ex)
     return true;
 }
 
+/* Whether the content of the answer, if it has any, goes through the body filter. */
+static bool wants_body_filter(const struct vf_exchange *ex)
+{
+    return (ex->phases >> VF_PHASE_BODY_FILTER & 1) != 0 && !ex->is_tunnel &&
+           ex->response.framing != VF_FRAMING_NONE;
+}
+
+static void send_head(struct vf_exchange *ex)
+{
+    ex->filters_body = wants_body_filter(ex);
+    vf_client_send_head(ex);
+    if (ex->is_tunnel)
+        vf_client_resume(ex); /* what the client sent ahead */
+}
+
 void vf_exchange_on_response(struct vf_exchange *ex)
 {
     ex->upstream_status = ex->response.status;
@@ -297,14 +342,26 @@ void vf_exchange_on_response(struct vf_exchange *ex)
                            (ex->first_byte_ns - ex->sent_ns) / 1000, ex->first_byte_ns);
     vf_passive_ok(ex->proxy->state, ex->snapshot, ex->backend_index);
     vf_forward_response(ex);
-    vf_client_send_head(ex);
-    if (ex->is_tunnel)
-        vf_client_resume(ex); /* what the client sent ahead */
+    if (vf_phases_run(ex, VF_PHASE_HEADER_FILTER) == VF_VERDICT_GO)
+        send_head(ex);
+}
+
+void vf_exchange_head_is_ready(struct vf_exchange *ex)
+{
+    bool is_local = ex->is_local;
+    send_head(ex);
+    if (is_local)
+        vf_exchange_send_local(ex);
+    else if (ex->upstream != NULL)
+        vf_upstream_resume(ex);
 }
 
 void vf_exchange_on_response_data(struct vf_exchange *ex, struct vf_str slice)
 {
-    vf_client_send_data(ex, slice);
+    if (ex->filters_body)
+        vf_phases_filter(ex, slice, false);
+    else
+        vf_client_send_data(ex, slice);
 }
 
 void vf_exchange_on_response_end(struct vf_exchange *ex)
@@ -317,5 +374,8 @@ void vf_exchange_on_response_end(struct vf_exchange *ex)
         return;
     }
     vf_account_leave_backend(ex);
-    vf_client_send_end(ex, &ex->response_parser.trailers);
+    if (ex->filters_body)
+        vf_phases_filter(ex, vf_str_make("", 0), true);
+    else
+        vf_client_send_end(ex, &ex->response_parser.trailers);
 }

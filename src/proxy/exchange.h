@@ -18,7 +18,10 @@
 #include "snapshot/layout.h"
 
 struct vf_downstream;
+struct vf_held_body;
+struct vf_plugin_run;
 struct vf_proxy;
+struct vf_route_match;
 struct vf_snapshot;
 struct vf_upstream;
 
@@ -84,6 +87,14 @@ struct vf_exchange {
     bool set_cookie;      /* send the sticky cookie */
     bool was_full;        /* a backend was at its connection limit */
     bool handled;         /* handed to the handler, which has not answered */
+    bool collects;        /* request content goes to request_body, for a phase that waits */
+    bool collect_failed;  /* it is larger than the phase may have */
+    bool invited;         /* 100 Continue was sent */
+    bool filters_body;    /* content goes through the body filter */
+    bool header_filtered; /* the header filter has run */
+    bool chunk_is_last;   /* `chunk` is the end of the content */
+    bool is_logged;       /* the log phase has run */
+    bool has_new_body;    /* a plugin has set request_body */
     struct vf_str replay; /* request content so far, to be sent once more; arena */
     size_t replay_room;
     uint32_t tried[VF_TRIES]; /* backend indexes */
@@ -92,6 +103,19 @@ struct vf_exchange {
     uint32_t upstream_status;
     enum vf_upstream_failure last_failure; /* to connect, of the backends tried */
     const char *reason; /* stable reason code of an answer of our own, or why it failed; or NULL */
+
+    /* Plugins, see proxy/phases.h */
+    struct vf_plugin_run *plugins; /* the phases' owner's; NULL: none */
+    uint32_t phases;               /* bits 1 << enum vf_phase that the chain has */
+    enum vf_phase waits;           /* which phase runs or waits; VF_PHASES: none */
+    struct vf_route_match *match;  /* in the arena, once a route with plugins was found */
+    struct vf_str chunk;           /* what the body filter works on, and its result */
+    struct vf_str local_body;      /* of an answer of our own */
+    struct vf_held_body *held;     /* answer content that waits for the filter; NULL: none */
+    uint64_t collect_max;          /* bytes that request_body may have */
+    struct vf_str new_path;   /* a plugin's, for the backend; data NULL: as chosen by the route */
+    struct vf_str new_query;  /* likewise */
+    struct vf_str new_method; /* likewise */
 
     uint64_t start_ns, connect_ns, connected_ns, sent_ns, first_byte_ns;
     uint64_t discarded_bytes;     /* content that came after a complete answer */
@@ -141,8 +165,20 @@ void vf_exchange_problem(struct vf_exchange *ex, uint32_t status, const char *re
 void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str content_type,
                         struct vf_str body, const struct vf_fields *fields);
 
+/* The header filter is through: sends the head, and what there is of the content. */
+void vf_exchange_head_is_ready(struct vf_exchange *ex);
+
+/* The content and the end of an answer of our own whose head has left. For proxy/exchange.c. */
+void vf_exchange_send_local(struct vf_exchange *ex);
+
+/* Sends 100 Continue, because whole content is wanted before the request goes on. */
+void vf_exchange_invite_content(struct vf_exchange *ex);
+
 /* Ends the bookkeeping (counters, log) and frees the exchange. The caller has forgotten it. */
 void vf_exchange_free(struct vf_exchange *ex);
+
+/* The log phase is through: frees the exchange. For proxy/phases.c. */
+void vf_exchange_finish(struct vf_exchange *ex);
 
 /* Ends the exchange `total_ms` from now, whatever it is doing (timeouts.total). */
 void vf_exchange_limit_total(struct vf_exchange *ex, uint64_t total_ms);

@@ -289,6 +289,8 @@ struct vf_str vf_forward_expand(struct vf_exchange *ex, struct vf_str template,
 
 static struct vf_str with_query(struct vf_exchange *ex, struct vf_str path)
 {
+    if (ex->new_query.data != NULL && path.data != NULL)
+        return ex->new_query.len == 0 ? path : join(ex, path, VF_STR("?"), ex->new_query);
     if (!ex->target.has_query || path.data == NULL)
         return path;
     return join(ex, path, VF_STR("?"), ex->target.query);
@@ -318,11 +320,13 @@ static struct vf_str choose_target(struct vf_exchange *ex, const struct vf_route
     if (ex->target.form == VF_TARGET_ASTERISK ||
         (ex->target.form == VF_TARGET_ABSOLUTE && ex->target.path.data[0] == '*'))
         return VF_STR("*");
+    if (ex->new_path.data != NULL)
+        return with_query(ex, ex->new_path);
     if (ex->route->strip_prefix || ex->route->has_rewrite)
         return with_query(ex, rewritten_path(ex, match));
     if (ex->path.had_dots)
         return with_query(ex, ex->path.text);
-    if (ex->target.form == VF_TARGET_ORIGIN)
+    if (ex->target.form == VF_TARGET_ORIGIN && ex->new_query.data == NULL)
         return ex->request.target;
     return with_query(ex, ex->target.path);
 }
@@ -351,7 +355,8 @@ int vf_forward_request(struct vf_exchange *ex, const struct vf_route_match *matc
         drop(fields, VF_FIELD_TRAILER);
     if (ex->request.version_minor == 0)
         drop(fields, VF_FIELD_EXPECT); /* RFC 9110 section 10.1.1 */
-    ex->forward_host = ex->host;
+    if (ex->forward_host.data == NULL)
+        ex->forward_host = ex->host;
     edit_request(ex, fields);
     lower_max_forwards(ex, fields);
     if (ex->pool->flags & VF_POOL_VIA_REQUEST)

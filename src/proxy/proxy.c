@@ -239,6 +239,11 @@ static uint64_t connection_ceiling(const struct vf_snapshot *snapshot)
     return wanted < possible ? wanted : possible;
 }
 
+void vf_proxy_set_phases(struct vf_proxy *proxy, const struct vf_phases *phases)
+{
+    proxy->phases = *phases;
+}
+
 int vf_proxy_prepare(struct vf_proxy *proxy, struct vf_snapshot *snapshot)
 {
     (void)proxy;

@@ -33,6 +33,10 @@ struct vf_handler {
 int vf_proxy_new(uv_loop_t *loop, struct vf_state *state, int block,
                  const struct vf_handler *handler, struct vf_proxy **out);
 
+/* From here on plugins join exchanges; `phases` is copied. */
+struct vf_phases;
+void vf_proxy_set_phases(struct vf_proxy *proxy, const struct vf_phases *phases);
+
 /* Checks that `snapshot` can be served (maps what it needs, opens the access log). Returns 0, or
  * UV_E* and nothing has changed. */
 int vf_proxy_prepare(struct vf_proxy *proxy, struct vf_snapshot *snapshot);

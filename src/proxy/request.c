@@ -8,6 +8,7 @@
 #include "proxy/dispatch.h"
 #include "proxy/downstream.h"
 #include "proxy/forward.h"
+#include "proxy/phases.h"
 #include "proxy/upstream.h"
 #include "snapshot/router.h"
 
@@ -134,6 +135,7 @@ static void answer_fixed(struct vf_exchange *ex)
 
 static void answer_no_route(struct vf_exchange *ex, const struct vf_route_match *match)
 {
+    vf_phases_attach(ex, vf_snap_settings(ex->snapshot)->chain);
     if (match->outcome == VF_ROUTE_NOT_FOUND) {
         vf_exchange_problem(ex, 404, "no_route", "No route matches this host and path.");
         return;
@@ -180,8 +182,6 @@ static bool within_limits(struct vf_exchange *ex)
 static void start_forwarding(struct vf_exchange *ex, const struct vf_route_match *match)
 {
     uint64_t total_ms = vf_policy_get(ex->policy, VF_POLICY_TOTAL_MS);
-    ex->pool_index = ex->route->pool;
-    ex->pool = vf_snap_pool(ex->snapshot, ex->pool_index);
     if (vf_forward_request(ex, match) < 0) {
         vf_downstream_close(ex->client, "out_of_memory");
         return;
@@ -193,23 +193,76 @@ static void start_forwarding(struct vf_exchange *ex, const struct vf_route_match
     vf_dispatch(ex);
 }
 
+/* Does what the route says. */
 static void act(struct vf_exchange *ex, const struct vf_route_match *match)
+{
+    if (ex->route->action == VF_ACTION_REDIRECT)
+        answer_redirect(ex, match);
+    else if (ex->route->action == VF_ACTION_RESPOND)
+        answer_fixed(ex);
+    else
+        start_forwarding(ex, match);
+}
+
+/* The content that a phase had is what the backend gets, in one piece. */
+static void use_collected_content(struct vf_exchange *ex)
+{
+    if (ex->request_body.data == NULL && !ex->has_new_body)
+        return;
+    ex->replay = ex->request_body;
+    ex->replayable = ex->request_state == VF_FLOW_DONE;
+    if (!ex->replayable)
+        return;
+    bool is_empty = ex->replay.len == 0;
+    ex->request.framing = is_empty ? VF_FRAMING_NONE : VF_FRAMING_LENGTH;
+    ex->request.content_length = ex->replay.len;
+    ex->request.has_content_length = !is_empty || ex->request.has_content_length;
+    ex->request.expects_continue = false;
+}
+
+/* A route was found: its plugins, then its action. */
+static void use_route(struct vf_exchange *ex, const struct vf_route_match *match)
 {
     ex->route = match->route;
     if (use_route_policy(ex) < 0) {
         vf_downstream_close(ex->client, "out_of_memory");
         return;
     }
-    if (ex->route->inactive)
+    if (ex->route->inactive) {
         vf_exchange_problem(ex, 503, "tenant_inactive", "This tenant is switched off.");
-    else if (!within_limits(ex))
         return;
-    else if (ex->route->action == VF_ACTION_REDIRECT)
-        answer_redirect(ex, match);
-    else if (ex->route->action == VF_ACTION_RESPOND)
-        answer_fixed(ex);
-    else
-        start_forwarding(ex, match);
+    }
+    if (!within_limits(ex))
+        return;
+    if (ex->route->action == VF_ACTION_POOL) {
+        ex->pool_index = ex->route->pool;
+        ex->pool = vf_snap_pool(ex->snapshot, ex->pool_index);
+    }
+    if (ex->route->chain == VF_SNAP_NONE) {
+        act(ex, match);
+        return;
+    }
+    vf_phases_attach(ex, ex->route->chain);
+    if ((ex->match = vf_arena_alloc(&ex->arena, sizeof(*match))) == NULL) {
+        vf_downstream_close(ex->client, "out_of_memory");
+        return;
+    }
+    *ex->match = *match;
+    if (vf_phases_run(ex, VF_PHASE_REWRITE) == VF_VERDICT_GO &&
+        vf_phases_run(ex, VF_PHASE_ACCESS) == VF_VERDICT_GO) {
+        use_collected_content(ex);
+        act(ex, ex->match);
+    }
+}
+
+void vf_request_go_on(struct vf_exchange *ex, enum vf_phase done)
+{
+    if (done == VF_PHASE_REWRITE && vf_phases_run(ex, VF_PHASE_ACCESS) != VF_VERDICT_GO)
+        return;
+    use_collected_content(ex);
+    act(ex, ex->match);
+    if (ex->upstream != NULL)
+        vf_client_resume(ex); /* the content that is to come */
 }
 
 void vf_exchange_hand_over(struct vf_exchange *ex)
@@ -218,9 +271,9 @@ void vf_exchange_hand_over(struct vf_exchange *ex)
     ex->proxy->handler.on_request(ex->proxy->handler.owner, ex);
 }
 
-/* 100 Continue, because the handler takes the whole request first. */
-static void invite_content(struct vf_exchange *ex)
+void vf_exchange_invite_content(struct vf_exchange *ex)
 {
+    ex->invited = true;
     ex->response.status = 100;
     ex->response.reason = vf_status_reason(100);
     vf_client_send_interim(ex);
@@ -245,7 +298,7 @@ void vf_exchange_on_request(struct vf_exchange *ex)
         if (ex->request.framing == VF_FRAMING_LENGTH && !within_limits(ex))
             return;
         if (ex->request.expects_continue)
-            invite_content(ex);
+            vf_exchange_invite_content(ex);
         if (ex->request_state == VF_FLOW_DONE)
             vf_exchange_hand_over(ex);
         return;
@@ -263,5 +316,5 @@ void vf_exchange_on_request(struct vf_exchange *ex)
     if (vf_route_find(ex->proxy->router, ex->snapshot, &query, &match) != VF_ROUTE_FOUND)
         answer_no_route(ex, &match);
     else
-        act(ex, &match);
+        use_route(ex, &match);
 }

@@ -9,6 +9,9 @@
 /* How much content the request may have, in bytes; UINT64_MAX: any amount. */
 uint64_t vf_exchange_body_limit(const struct vf_exchange *ex);
 
+/* The phase `done` (REWRITE or ACCESS), which had waited, is through: on to the route's action. */
+void vf_request_go_on(struct vf_exchange *ex, enum vf_phase done);
+
 /* Gives the complete request to the proxy's handler. */
 void vf_exchange_hand_over(struct vf_exchange *ex);
 

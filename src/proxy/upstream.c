@@ -8,6 +8,7 @@
 #include "net/splice.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
+#include "proxy/phases.h"
 #include "proxy/upstream_conn.h"
 
 enum {
@@ -152,7 +153,7 @@ bool vf_upstream_is_blocked(const struct vf_exchange *ex)
 void vf_upstream_resume(struct vf_exchange *ex)
 {
     struct vf_upstream *up = ex->upstream;
-    if (up->stream.readable || up->splice != NULL)
+    if (up->stream.readable || up->splice != NULL || up->is_held)
         vf_stream_yield(&up->stream);
 }
 
@@ -311,6 +312,10 @@ static size_t feed(struct vf_upstream *up, const char *data, size_t len)
     }
     if (up->ex != ex || ex->response_state == VF_FLOW_HEAD) /* ended, or an interim answer only */
         return len;
+    if (vf_phases_hold_answer(ex)) {
+        up->is_held = true;
+        return used;
+    }
     if (ex->is_tunnel) {
         if (used < len)
             vf_exchange_on_response_data(ex, vf_str_make(data + used, len - used));
@@ -381,6 +386,19 @@ static void feed_new(struct vf_upstream *up, const char *data, size_t len)
         fail(up, VF_UPSTREAM_CUT, NULL);
 }
 
+/* A phase lets the answer go on: what was read meanwhile comes first. */
+static void feed_held(struct vf_upstream *up)
+{
+    char *input = up->input;
+    size_t len = up->input_len;
+    up->is_held = false;
+    up->input = NULL;
+    up->input_len = up->input_room = 0;
+    feed_new(up, input, len);
+    vf_net_flush(&up->proxy->net); /* slices point into it */
+    free(input);
+}
+
 static void on_end(struct vf_upstream *up)
 {
     struct vf_exchange *ex = up->ex;
@@ -437,7 +455,8 @@ static bool wants_splice(const struct vf_upstream *up)
     const struct vf_exchange *ex = up->ex;
     return up->splice != NULL ||
            (ex != NULL && ex->client != NULL && !ex->is_tunnel && !ex->chunk_answer &&
-            ex->response_state == VF_FLOW_BODY && ex->response.framing == VF_FRAMING_LENGTH &&
+            !ex->filters_body && ex->response_state == VF_FLOW_BODY &&
+            ex->response.framing == VF_FRAMING_LENGTH &&
             ex->response_parser.left >= VF_SPLICE_MIN_BYTES);
 }
 
@@ -489,6 +508,10 @@ static void on_readable(struct vf_stream *stream)
 {
     struct vf_upstream *up = (struct vf_upstream *)stream;
     if (up->is_dead || up->saw_eof)
+        return;
+    if (up->is_held && !vf_client_is_blocked(up->ex))
+        feed_held(up);
+    if (up->is_dead || up->ex == NULL ? up->is_dead : up->is_held)
         return;
     if (up->splice != NULL && up->splice->held > 0 &&
         (vf_client_is_blocked(up->ex) || !drain_pipe(up)))

@@ -37,6 +37,7 @@ struct vf_upstream {
     bool is_idle;
     bool write_failed; /* what the backend answered before is still read */
     bool saw_eof;      /* of a tunnel */
+    bool is_held;      /* what was read waits in `input` until a phase lets the answer go on */
     bool is_dead;      /* closed; freed after the event */
 };
 

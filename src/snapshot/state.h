@@ -147,6 +147,7 @@ struct vf_state_totals { /* durable, of one block */
     vf_count malformed_requests, malformed_responses, client_timeouts, client_aborts;
     vf_count log_lines, log_dropped, resolve_failures, accept_failures, out_of_memory;
     vf_count checks, check_failures;
+    vf_count log_phases_skipped; /* exchanges whose log phase did not run: too many at a time */
 };
 
 struct vf_state_block {

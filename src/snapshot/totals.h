@@ -22,6 +22,7 @@ struct vf_totals_counts { /* struct vf_state_totals, summed */
     uint64_t malformed_requests, malformed_responses, client_timeouts, client_aborts;
     uint64_t log_lines, log_dropped, resolve_failures, accept_failures, out_of_memory;
     uint64_t checks, check_failures;
+    uint64_t log_phases_skipped;
 };
 
 struct vf_totals_node {

@@ -43,6 +43,7 @@ local COUNTS = {
   { "out_of_memory", "out_of_memory_total", "Connections or exchanges given up for lack of memory." },
   { "checks", "health_checks_total", "Active health checks made." },
   { "check_failures", "health_check_failures_total", "Active health checks that failed." },
+  { "log_phases_skipped", "plugin_log_phases_skipped_total", "Exchanges whose plugins' log phase did not run." },
 }
 
 local PROCESS = {
