@@ -50,6 +50,8 @@ describe("an upgrade", function()
       traffic:wait_answers(50)
     end
     assert.same({}, traffic:stop())
+    local metrics = clients.get(server.ports.admin, "/metrics").body
+    assert.equal(traffic.answers, tonumber(metrics:match 'tenant_requests_total{tenant="default"} (%d+)'))
     children.wait_gone(before.worker[1][1])
     children.eventually("one generation", function() return children.of(server.pid).count == 4 end)
     assert.equal(path, uv.fs_readlink(("/proc/%d/exe"):format(server.pid)))

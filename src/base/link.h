@@ -31,6 +31,7 @@ enum vf_link_type {
     VF_LINK_PUBLISH = 6,  /* args: version. Answer: RUNNING */
     VF_LINK_ABANDON = 7,  /* args: version, which was prepared */
     VF_LINK_REOPEN = 8,   /* open log files anew */
+    VF_LINK_USAGE = 9,    /* fds: the file of usage counters */
 
     /* any child to the supervisor */
     VF_LINK_PREPARED = 32,   /* args: version. The supervisor to control: write it down, COMMIT */

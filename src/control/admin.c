@@ -376,14 +376,19 @@ int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct lua_
     return 0;
 }
 
-void vf_admin_publish(struct vf_admin *admin, struct vf_snapshot *snapshot)
+void vf_admin_publish(struct vf_admin *admin, struct vf_snapshot *snapshot,
+                      const struct vf_usage *usage)
 {
     struct vf_snapshot *old = admin->snapshot;
     admin->snapshot = vf_snapshot_retain(snapshot);
     vf_proxy_publish(admin->proxy, snapshot);
     push_function(admin, "published");
     lua_pushlightuserdata(admin->lua, snapshot);
-    call(admin, "published", 1);
+    if (usage != NULL)
+        lua_pushlightuserdata(admin->lua, (void *)usage);
+    else
+        lua_pushnil(admin->lua);
+    call(admin, "published", 2);
     vf_snapshot_release(&old);
 }
 

@@ -16,6 +16,7 @@ struct lua_State;
 struct vf_admin;
 struct vf_snapshot;
 struct vf_state;
+struct vf_usage;
 
 /* Makes the admin server of block `block` of `state`, and loads veloflux.admin into `lua`, which
  * outlives it. Owned by the caller. Returns 0, UV_ENOMEM, or UV_EIO when the Lua side does not load
@@ -23,9 +24,11 @@ struct vf_state;
 int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct lua_State *lua,
                  struct vf_admin **out);
 
-/* `snapshot` is the configuration from here on; retains it. Lua's `node` service (see attach in
+/* `snapshot` is the configuration from here on; retains it. What tenants have used is read from
+ * `usage`, which outlives `admin`, or is NULL. Lua's `node` service (see attach in
  * lua/veloflux/admin/init.lua) has to know the settings that belong to it by now. */
-void vf_admin_publish(struct vf_admin *admin, struct vf_snapshot *snapshot);
+void vf_admin_publish(struct vf_admin *admin, struct vf_snapshot *snapshot,
+                      const struct vf_usage *usage);
 
 /* Starts accepting on `fd`, which it owns from here on, for the admin listener called `name`; any
  * name does for control.sock. Needs a published snapshot. Returns 0 or UV_E* (fd is closed). */

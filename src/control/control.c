@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "control/admin.h"
+#include "control/metering.h"
 #include "lua/state.h"
 #include "snapshot/follower.h"
 #include "snapshot/snapshot.h"
@@ -37,6 +38,7 @@ static struct control {
     struct vf_follower follower;
     lua_State *lua;
     struct vf_admin *admin;
+    struct vf_metering metering;
     struct held sockets[SOCKETS];
     size_t n_sockets;
     uv_fs_poll_t watches[WATCHES];
@@ -207,6 +209,7 @@ static void on_drained(void *owner)
     control.admin = NULL;
     for (size_t i = 0; i < control.n_watches; i++)
         uv_close((uv_handle_t *)&control.watches[i], NULL);
+    vf_metering_stop(&control.metering);
     vf_follower_close(&control.follower, NULL);
 }
 
@@ -228,7 +231,8 @@ static void on_publish(void *owner, struct vf_snapshot *snapshot)
     if (control.is_ending)
         return;
     raise_event("published", snapshot->version, "");
-    vf_admin_publish(control.admin, snapshot);
+    vf_admin_publish(control.admin, snapshot,
+                     control.follower.usage.map != NULL ? &control.follower.usage : NULL);
     control.is_published = true;
     for (size_t i = 0; i < control.n_sockets; i++)
         if (!control.sockets[i].is_open)
@@ -247,6 +251,10 @@ static void on_message(void *owner, struct vf_link_message *message)
         break;
     case VF_LINK_DRAIN:
         end();
+        break;
+    case VF_LINK_USAGE:
+        if (!control.is_ending)
+            vf_metering_start(&control.metering, &control.loop, control.follower.usage.fd);
         break;
     case VF_LINK_RELOAD:
         control.reload_heard = message->args[0];

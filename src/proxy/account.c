@@ -34,8 +34,6 @@ static void count_totals(struct vf_exchange *ex, uint32_t status)
 static void count_route(struct vf_exchange *ex, uint32_t status, uint64_t us)
 {
     struct vf_state_route *route = &ex->proxy->block->routes[ex->route->slot];
-    struct vf_state_tenant *tenant =
-        &ex->proxy->block->tenants[vf_snap_tenant(ex->snapshot, ex->route->tenant)->slot];
     vf_count_add(&route->requests, 1);
     vf_count_add(&route->bytes_in, ex->bytes_in);
     vf_count_add(&route->bytes_out, ex->bytes_out);
@@ -44,9 +42,6 @@ static void count_route(struct vf_exchange *ex, uint32_t status, uint64_t us)
         vf_count_add(&route->class_5xx, 1);
     else if (status >= 400)
         vf_count_add(&route->class_4xx, 1);
-    vf_count_add(&tenant->requests, 1);
-    vf_count_add(&tenant->bytes_in, ex->bytes_in);
-    vf_count_add(&tenant->bytes_out, ex->bytes_out);
 }
 
 static void count_pool(struct vf_exchange *ex, uint32_t status, uint64_t us)
@@ -66,6 +61,38 @@ static void count_backend(struct vf_exchange *ex, uint64_t us)
     vf_count_add(&backend->bytes_out, ex->bytes_in);
     vf_count_add(&backend->sum_us, us);
     vf_count_add(class_of(&backend->class_1xx, ex->upstream_status), 1);
+}
+
+void vf_account_meter(struct vf_exchange *ex)
+{
+    const struct vf_usage *usage = ex->proxy->usage;
+    if (usage == NULL)
+        return;
+    ex->usage = vf_usage_cell(usage, vf_snap_tenant(ex->snapshot, ex->route->tenant)->id);
+    if (ex->usage != NULL && ex->bytes_in > 0)
+        vf_count_add(&ex->usage->counts[VF_USAGE_BYTES_IN], ex->bytes_in);
+}
+
+void vf_account_answer(struct vf_exchange *ex)
+{
+    if (ex->usage == NULL || ex->is_metered)
+        return;
+    ex->is_metered = true;
+    vf_count_add(&ex->usage->counts[VF_USAGE_REQUESTS], 1);
+}
+
+void vf_account_in(struct vf_exchange *ex, uint64_t bytes)
+{
+    ex->bytes_in += bytes;
+    if (ex->usage != NULL)
+        vf_count_add(&ex->usage->counts[VF_USAGE_BYTES_IN], bytes);
+}
+
+void vf_account_out(struct vf_exchange *ex, uint64_t bytes)
+{
+    ex->bytes_out += bytes;
+    if (ex->usage != NULL)
+        vf_count_add(&ex->usage->counts[VF_USAGE_BYTES_OUT], bytes);
 }
 
 void vf_account_enter_backend(struct vf_exchange *ex)
@@ -141,7 +168,8 @@ void vf_account_exchange(struct vf_exchange *ex)
     uint32_t status = ex->head_sent ? ex->response.status : 0;
     uint64_t us = us_between(ex->start_ns, vf_proxy_now_ns(proxy));
     if (proxy->has_handler)
-        return; /* the admin address is not traffic */
+        return;            /* the admin address is not traffic */
+    vf_account_answer(ex); /* of those that got none */
     count_totals(ex, status);
     if (ex->route != NULL)
         count_route(ex, status, us);

@@ -7,6 +7,18 @@
 /* Counts and logs an exchange that has ended. Called once. */
 void vf_account_exchange(struct vf_exchange *ex);
 
+/* The exchange has its route: its tenant's use is counted from here on. */
+void vf_account_meter(struct vf_exchange *ex);
+
+/* Its answer begins: counts the request for its tenant. Use is counted before the client gets to
+ * know of it, so that a process killed at any point has counted all that clients were answered
+ * (but what was just spliced: bytes only). */
+void vf_account_answer(struct vf_exchange *ex);
+
+/* Content comes from the client, or goes to it. */
+void vf_account_in(struct vf_exchange *ex, uint64_t bytes);
+void vf_account_out(struct vf_exchange *ex, uint64_t bytes);
+
 /* An exchange begins, or stops, to be in flight at ex->backend. */
 void vf_account_enter_backend(struct vf_exchange *ex);
 void vf_account_leave_backend(struct vf_exchange *ex);

@@ -9,6 +9,7 @@
 #include "proxy/proxy.h"
 #include "snapshot/snapshot.h"
 #include "snapshot/state.h"
+#include "snapshot/usage.h"
 
 struct vf_access_log;
 struct vf_balancers;
@@ -37,6 +38,7 @@ struct vf_proxy {
     struct vf_state *state;
     struct vf_state_block *block; /* ours to count into */
     int block_index;
+    const struct vf_usage *usage; /* with a row of ours, or NULL: nothing is metered */
     struct vf_snapshot *snapshot; /* for new exchanges; NULL before the first */
     struct vf_handler handler;
     bool has_handler;

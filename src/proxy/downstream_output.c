@@ -3,6 +3,7 @@
 
 #include "http/h1_write.h"
 #include "http/method.h"
+#include "proxy/account.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/downstream_conn.h"
@@ -77,6 +78,7 @@ void vf_client_send_head(struct vf_exchange *ex)
 {
     struct vf_h1_framing_lines lines = {.connection = VF_H1_PERSIST};
     ex->head_sent = true;
+    vf_account_answer(ex);
     if (ex->client == NULL)
         return;
     if (ex->is_tunnel) {
@@ -101,7 +103,7 @@ void vf_client_send_data(struct vf_exchange *ex, struct vf_str slice)
     if (ex->client == NULL || slice.len == 0)
         return;
     struct vf_stream *stream = &ex->client->stream;
-    ex->bytes_out += slice.len;
+    vf_account_out(ex, slice.len);
     if (!ex->chunk_answer) {
         vf_stream_add(stream, slice);
         return;

@@ -182,7 +182,7 @@ void vf_exchange_on_request_data(struct vf_exchange *ex, struct vf_str slice)
 {
     if (ex->client == NULL)
         return; /* it ended within this read */
-    ex->bytes_in += slice.len;
+    vf_account_in(ex, slice.len);
     if (!ex->is_tunnel && ex->bytes_in > vf_exchange_body_limit(ex)) {
         refuse_large_body(ex);
         return;

@@ -120,6 +120,8 @@ struct vf_exchange {
     uint64_t start_ns, connect_ns, connected_ns, sent_ns, first_byte_ns;
     uint64_t discarded_bytes;     /* content that came after a complete answer */
     uint64_t bytes_in, bytes_out; /* content, both heads excluded */
+    struct vf_usage_cell *usage;  /* of the route's tenant, or NULL: not metered */
+    bool is_metered;              /* the request is counted in `usage` */
 };
 
 /* Makes an exchange on the newest snapshot for a client connection. Returns NULL when out of

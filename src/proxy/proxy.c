@@ -425,6 +425,11 @@ int vf_proxy_new(uv_loop_t *loop, struct vf_state *state, int block,
     return 0;
 }
 
+void vf_proxy_meter(struct vf_proxy *proxy, const struct vf_usage *usage)
+{
+    proxy->usage = usage;
+}
+
 static void free_spares(struct vf_proxy *proxy)
 {
     while (proxy->spare_connections != NULL) {

@@ -16,6 +16,7 @@ struct vf_exchange;
 struct vf_proxy;
 struct vf_snapshot;
 struct vf_state;
+struct vf_usage;
 
 /* Answers exchanges itself instead of the routes of the snapshot. */
 struct vf_handler {
@@ -36,6 +37,10 @@ int vf_proxy_new(uv_loop_t *loop, struct vf_state *state, int block,
 /* From here on plugins join exchanges; `phases` is copied. */
 struct vf_phases;
 void vf_proxy_set_phases(struct vf_proxy *proxy, const struct vf_phases *phases);
+
+/* Counts from here on what tenants use in our row of `usage`, which outlives the proxy. Without it
+ * nothing is metered. */
+void vf_proxy_meter(struct vf_proxy *proxy, const struct vf_usage *usage);
 
 /* Checks that `snapshot` can be served (maps what it needs, opens the access log). Returns 0, or
  * UV_E* and nothing has changed. */

@@ -224,6 +224,7 @@ static void use_collected_content(struct vf_exchange *ex)
 static void use_route(struct vf_exchange *ex, const struct vf_route_match *match)
 {
     ex->route = match->route;
+    vf_account_meter(ex);
     if (use_route_policy(ex) < 0) {
         vf_downstream_close(ex->client, "out_of_memory");
         return;

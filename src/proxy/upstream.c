@@ -6,6 +6,7 @@
 #include "http/h1_write.h"
 #include "net/resolver.h"
 #include "net/splice.h"
+#include "proxy/account.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/phases.h"
@@ -470,7 +471,7 @@ static bool drain_pipe(struct vf_upstream *up)
         vf_downstream_close(ex->client, "client_reset");
         return false;
     }
-    ex->bytes_out += (uint64_t)moved;
+    vf_account_out(ex, (uint64_t)moved);
     if (up->splice->held > 0 || parser->left > 0)
         return true;
     vf_splice_give(&up->proxy->net, up->splice);

@@ -208,6 +208,18 @@ static void publish(struct vf_follower *follower, uint64_t version)
     vf_follower_tell(follower, VF_LINK_RUNNING, version);
 }
 
+static void use_usage(struct vf_follower *follower, struct vf_link_message *message)
+{
+    const struct vf_follower_handlers *handlers = &follower->handlers;
+    if (follower->usage.map != NULL || message->n_fds == 0)
+        return;
+    int rc = vf_usage_open(&follower->usage, vf_link_take_fd(message, 0));
+    if (rc < 0)
+        vf_log_error(NULL, "usage.failed", "err=%s", uv_err_name(rc));
+    else if (handlers->on_message != NULL)
+        handlers->on_message(handlers->owner, message);
+}
+
 static void handle(struct vf_follower *follower, struct vf_link_message *message)
 {
     switch ((enum vf_link_type)message->type) {
@@ -220,6 +232,9 @@ static void handle(struct vf_follower *follower, struct vf_link_message *message
     case VF_LINK_ABANDON:
         vf_snapshot_release(&follower->prepared);
         show_snapshots(follower);
+        break;
+    case VF_LINK_USAGE:
+        use_usage(follower, message);
         break;
     default:
         if (follower->handlers.on_message != NULL)

@@ -15,6 +15,7 @@
 #include "base/link.h"
 #include "base/log.h"
 #include "snapshot/state.h"
+#include "snapshot/usage.h"
 
 struct vf_snapshot;
 
@@ -24,7 +25,8 @@ struct vf_follower_handlers {
     int (*on_prepare)(void *owner, struct vf_snapshot *snapshot);
     /* `snapshot`, prepared before, is the configuration from here on. May be NULL. */
     void (*on_publish)(void *owner, struct vf_snapshot *snapshot);
-    /* Any other message. The handler takes the descriptors that it wants to keep. */
+    /* Any other message, and USAGE when it is mapped. The handler takes the descriptors that it
+     * wants to keep. */
     void (*on_message)(void *owner, struct vf_link_message *message);
     /* The supervisor is gone: finish what is under way. No message comes any more. */
     void (*on_orphaned)(void *owner);
@@ -38,8 +40,9 @@ struct vf_follower {
     enum vf_link_mode mode;            /* of control */
     bool watches_conf;                 /* control: reload when the conf file changes */
     char conf[VF_LINK_TEXT_BYTES + 1]; /* path of the conf file (control) */
-    int conf_fd;      /* memfd with the conf's text instead of a file, or -1; owned */
-    char process[32]; /* for the log: "worker-1" */
+    struct vf_usage usage; /* mapped before the first PREPARE comes; goes with the process */
+    int conf_fd;           /* memfd with the conf's text instead of a file, or -1; owned */
+    char process[32];      /* for the log: "worker-1" */
     struct vf_follower_handlers handlers;
 
     /* private */

@@ -180,8 +180,6 @@ static void zero_counters(struct vf_state *state, enum vf_entity_kind kind, uint
             ZERO_SLOT(block->backends);
         else if (kind == VF_ENTITY_ROUTE)
             ZERO_SLOT(block->routes);
-        else if (kind == VF_ENTITY_TENANT)
-            ZERO_SLOT(block->tenants);
         else if (kind == VF_ENTITY_LISTENER)
             ZERO_SLOT(block->listeners);
         else if (kind == VF_ENTITY_PLUGIN)

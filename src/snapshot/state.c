@@ -50,7 +50,6 @@ uint64_t vf_state_layout_hash(void)
         sizeof(struct vf_state_totals),
         sizeof(struct vf_state_error),
         sizeof(struct vf_state_listener),
-        sizeof(struct vf_state_tenant),
         sizeof(struct vf_state_backend),
         sizeof(struct vf_state_pool),
         sizeof(struct vf_state_route),

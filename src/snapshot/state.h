@@ -5,6 +5,7 @@
  *    zeroes after waitpid;
  *  - backend state: health, drain, weight, latency, shared by all;
  *  - the slot directory: which entity a slot of the arrays belongs to.
+ * What tenants use is counted elsewhere, where it outlives the supervisor: usage.h.
  * One writer per counter: plain relaxed stores suffice. Readers sum and may be a moment behind.
  * Layout is fixed by compile-time capacities; untouched pages cost no memory. Reading touches, too:
  * readers skip blocks that were never leased and slots from n_slots on. */
@@ -97,10 +98,6 @@ struct vf_state_backend {
     vf_count open;      /* gauge: all connections */
 };
 
-struct vf_state_tenant {
-    vf_count requests, bytes_in, bytes_out;
-};
-
 struct vf_state_plugin_phase {
     vf_count calls, errors;
     vf_count yields;                         /* times that a handler waited */
@@ -162,7 +159,6 @@ struct vf_state_block {
     _Atomic uint64_t n_errors; /* written so far; the newest is errors[(n - 1) % VF_STATE_ERRORS] */
     struct vf_state_error errors[VF_STATE_ERRORS];
     struct vf_state_listener listeners[VF_STATE_LISTENERS];
-    struct vf_state_tenant tenants[VF_STATE_TENANTS];
     struct vf_state_plugin plugins[VF_STATE_PLUGINS];
     struct vf_state_backend backends[VF_STATE_BACKENDS];
     struct vf_state_pool pools[VF_STATE_POOLS];

@@ -368,29 +368,33 @@ void vf_totals_routes_from(const struct vf_state *state, const struct vf_snapsho
         add_route(state, n_blocks, vf_snap_route(snapshot, i)->slot, out);
 }
 
-static void add_tenant(const struct vf_state *state, uint32_t n_blocks, uint32_t slot,
-                       struct vf_totals_tenant *out)
+/* No usage file (yet): zeros. */
+static void add_tenant(const struct vf_usage *usage, uint64_t id, struct vf_totals_tenant *out)
 {
-    for (uint32_t i = 0; i < n_blocks; i++)
-        add_words(&out->requests, &state->blocks[i].tenants[slot].requests, 3);
+    uint64_t counts[VF_USAGE_KINDS] = {0};
+    if (usage != NULL)
+        vf_usage_add(usage, id, counts);
+    out->requests += counts[VF_USAGE_REQUESTS];
+    out->bytes_in += counts[VF_USAGE_BYTES_IN];
+    out->bytes_out += counts[VF_USAGE_BYTES_OUT];
 }
 
-void vf_totals_tenant(const struct vf_state *state, const struct vf_snapshot *snapshot,
+void vf_totals_tenant(const struct vf_usage *usage, const struct vf_snapshot *snapshot,
                       uint32_t index, struct vf_totals_tenant *out)
 {
     const struct vf_snap_tenant *tenant = vf_snap_tenant(snapshot, index);
     memset(out, 0, sizeof(*out));
     out->name = vf_snap_str(snapshot, tenant->name);
-    add_tenant(state, used_blocks(state), tenant->slot, out);
+    add_tenant(usage, tenant->id, out);
 }
 
-void vf_totals_tenants_from(const struct vf_state *state, const struct vf_snapshot *snapshot,
+void vf_totals_tenants_from(const struct vf_usage *usage, const struct vf_snapshot *snapshot,
                             uint32_t first, struct vf_totals_tenant *out)
 {
-    uint32_t n = vf_snap_count(snapshot, VF_SNAP_TENANTS), n_blocks = used_blocks(state);
+    uint32_t n = vf_snap_count(snapshot, VF_SNAP_TENANTS);
     memset(out, 0, sizeof(*out));
     for (uint32_t i = first; i < n; i++)
-        add_tenant(state, n_blocks, vf_snap_tenant(snapshot, i)->slot, out);
+        add_tenant(usage, vf_snap_tenant(snapshot, i)->id, out);
 }
 
 /* --- Plugins --- */

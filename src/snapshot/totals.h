@@ -13,6 +13,7 @@
 
 #include "base/str.h"
 #include "snapshot/state.h"
+#include "snapshot/usage.h"
 
 struct vf_snapshot;
 
@@ -95,7 +96,7 @@ struct vf_totals_route {
     uint64_t requests, class_4xx, class_5xx, bytes_in, bytes_out, sum_us;
 };
 
-struct vf_totals_tenant {
+struct vf_totals_tenant { /* of usage.h: since the file was begun */
     struct vf_str name;
     uint64_t requests, bytes_in, bytes_out;
 };
@@ -140,7 +141,7 @@ void vf_totals_backend(const struct vf_state *state, const struct vf_snapshot *s
                        uint32_t index, struct vf_totals_backend *out);
 void vf_totals_route(const struct vf_state *state, const struct vf_snapshot *snapshot,
                      uint32_t index, struct vf_totals_route *out);
-void vf_totals_tenant(const struct vf_state *state, const struct vf_snapshot *snapshot,
+void vf_totals_tenant(const struct vf_usage *usage, const struct vf_snapshot *snapshot,
                       uint32_t index, struct vf_totals_tenant *out);
 
 void vf_totals_plugin(const struct vf_state *state, const struct vf_snapshot *snapshot,
@@ -153,7 +154,7 @@ void vf_totals_pools_from(const struct vf_state *state, const struct vf_snapshot
                           uint32_t first, struct vf_totals_pool *out);
 void vf_totals_backends_from(const struct vf_state *state, const struct vf_snapshot *snapshot,
                              uint32_t first, struct vf_totals_backend *out);
-void vf_totals_tenants_from(const struct vf_state *state, const struct vf_snapshot *snapshot,
+void vf_totals_tenants_from(const struct vf_usage *usage, const struct vf_snapshot *snapshot,
                             uint32_t first, struct vf_totals_tenant *out);
 
 /* Fills *out for block `index` and returns true when it is leased. */

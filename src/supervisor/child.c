@@ -152,6 +152,7 @@ int vf_child_spawn(struct vf_supervisor *super, enum vf_process_kind kind, uint3
     child->next = super->children;
     super->children = child;
     send_start(super, child);
+    vf_child_share_usage(super, child);
     *out = child;
     return 0;
 
@@ -199,6 +200,16 @@ void vf_child_tell(struct vf_child *child, enum vf_link_type type, uint64_t a, u
     vf_link_message_init(&message, type);
     message.args[0] = a;
     message.args[1] = b;
+    vf_child_send(child, &message);
+}
+
+void vf_child_share_usage(const struct vf_supervisor *super, struct vf_child *child)
+{
+    struct vf_link_message message;
+    if (super->usage.book == NULL)
+        return;
+    vf_link_message_init(&message, VF_LINK_USAGE);
+    vf_link_message_fd(&message, super->usage.fd);
     vf_child_send(child, &message);
 }
 

@@ -19,6 +19,7 @@
 #include "base/link.h"
 #include "base/timer.h"
 #include "snapshot/state.h"
+#include "snapshot/usage_file.h"
 #include "supervisor/datadir.h"
 #include "supervisor/ports.h"
 #include "supervisor/supervisor.h"
@@ -130,7 +131,8 @@ struct vf_supervisor {
     uint64_t last_incarnation;
 
     struct vf_datadir datadir;
-    char pid_file[PATH_MAX]; /* written; empty: none */
+    struct vf_usage_file usage; /* in the data directory */
+    char pid_file[PATH_MAX];    /* written; empty: none */
     struct vf_ports ports;
     struct vf_child *children;
     struct vf_post control, checker, workers[VF_SLOTS_MAX];
@@ -156,6 +158,9 @@ void vf_child_send(struct vf_child *child, const struct vf_link_message *message
 
 /* As vf_child_send for a message of a type and two numbers. */
 void vf_child_tell(struct vf_child *child, enum vf_link_type type, uint64_t a, uint64_t b);
+
+/* Gives it the file of usage counters, if there is one yet. */
+void vf_child_share_usage(const struct vf_supervisor *super, struct vf_child *child);
 
 /* Sends the snapshot behind `fd` for preparation. */
 void vf_child_prepare(struct vf_child *child, uint64_t version, int fd);

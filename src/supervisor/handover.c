@@ -26,8 +26,8 @@ static void write_house(FILE *out, const struct vf_supervisor *super)
     fprintf(out, "house %" PRIu32 " %" PRIu64 " %" PRIu32 " %" PRIu64 " %d %" PRIu32 "\n",
             super->generation, super->last_incarnation, super->ports.last_id, super->version,
             super->options.watch, super->n_workers);
-    fprintf(out, "state %d\nsnapshot %d\nlock %d\nconf_fd %d\n", super->state_fd,
-            super->snapshot_fd, super->datadir.lock_fd, super->options.conf_fd);
+    fprintf(out, "state %d\nsnapshot %d\nlock %d\nusage %d\nconf_fd %d\n", super->state_fd,
+            super->snapshot_fd, super->datadir.lock_fd, super->usage.fd, super->options.conf_fd);
     write_text(out, "conf", super->options.conf);
     write_text(out, "private_dir", super->options.private_dir);
     write_text(out, "binary", super->binary_path);
@@ -225,6 +225,8 @@ static bool read_belongings(struct vf_supervisor *super, const char *key, const 
         return read_number(fields, &super->snapshot_fd);
     if (strcmp(key, "lock") == 0)
         return read_number(fields, &super->datadir.lock_fd);
+    if (strcmp(key, "usage") == 0)
+        return read_number(fields, &super->usage.fd);
     if (strcmp(key, "binary") == 0)
         return read_path(fields, super->binary_path);
     if (strcmp(key, "data_dir") == 0)
@@ -288,6 +290,7 @@ void vf_handover_inherit(const struct vf_supervisor *super, int inherit)
     inherit_one(super->state_fd, inherit);
     inherit_one(super->snapshot_fd, inherit);
     inherit_one(super->datadir.lock_fd, inherit);
+    inherit_one(super->usage.fd, inherit);
     inherit_one(super->options.conf_fd, inherit);
     for (size_t i = 0; i < VF_PORTS_MAX; i++)
         for (uint32_t slot = 0; slot < super->ports.all[i].n_sockets; slot++)

@@ -92,6 +92,39 @@ static int open_datadir(struct vf_supervisor *super, const struct vf_snapshot *s
     return 0;
 }
 
+/* Old and new workers count at the same time during an upgrade. */
+static uint32_t rows_for(uint32_t n_workers)
+{
+    return 2 * n_workers + 2;
+}
+
+static int open_usage(struct vf_supervisor *super, const struct vf_snapshot *snapshot, char *fault)
+{
+    const struct vf_snap_settings *settings = vf_snap_settings(snapshot);
+    int rc = vf_usage_file_open(&super->usage, super->datadir.path, rows_for(settings->workers),
+                                fault, FAULT_BYTES);
+    if (rc < 0)
+        return rc;
+    if (settings->change_user && geteuid() == 0)
+        vf_usage_file_give(&super->usage, settings->uid, settings->gid);
+    if (super->control.child != NULL)
+        vf_child_share_usage(super, super->control.child);
+    return 0;
+}
+
+/* The last step: tenants of what was refused need no place. */
+static int enter_tenants(struct vf_supervisor *super, const struct vf_snapshot *snapshot,
+                         char *fault)
+{
+    int rc = super->usage.book == NULL ? open_usage(super, snapshot, fault) : 0;
+    if (rc == 0)
+        rc = vf_usage_file_enter(&super->usage, snapshot,
+                                 rows_for(vf_snap_settings(snapshot)->workers), fault, FAULT_BYTES);
+    if (rc < 0)
+        vf_ports_abandon(&super->ports);
+    return rc;
+}
+
 /* What is bound to the running process stays until it is started anew. */
 static int keeps_identity(const struct vf_supervisor *super, const struct vf_snapshot *offered,
                           char *fault)
@@ -140,7 +173,8 @@ static int accept_offer(struct vf_supervisor *super, uint64_t version, char *fau
         rc = keeps_identity(super, publish->snapshot, fault);
     if (rc < 0)
         return rc;
-    return vf_ports_try(&super->ports, publish->snapshot, n_workers, fault, FAULT_BYTES);
+    rc = vf_ports_try(&super->ports, publish->snapshot, n_workers, fault, FAULT_BYTES);
+    return rc < 0 ? rc : enter_tenants(super, publish->snapshot, fault);
 }
 
 /* --- Prepared --- */

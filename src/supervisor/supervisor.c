@@ -279,7 +279,7 @@ static int init(struct vf_supervisor *super)
     super->tick.on_fire = on_tick;
     super->stop_grace.on_fire = on_stop_grace;
     super->woken_ns = vf_clock_ns();
-    super->snapshot_fd = super->datadir.lock_fd = super->options.conf_fd = -1;
+    super->snapshot_fd = super->datadir.lock_fd = super->options.conf_fd = super->usage.fd = -1;
     super->control_mode = VF_LINK_FRESH;
     vf_crew_init(super);
     vf_publish_init(super);
@@ -312,6 +312,7 @@ static void deinit(struct vf_supervisor *super)
         vf_port_shrink(&super->ports.all[i], 0);
     if (super->pid_file[0] != '\0')
         unlink(super->pid_file);
+    vf_usage_file_close(&super->usage);
     vf_datadir_close(&super->datadir);
     if (super->options.private_dir != NULL)
         vf_datadir_remove(super->options.private_dir);

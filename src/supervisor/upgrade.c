@@ -232,6 +232,16 @@ static void map_snapshot(struct vf_supervisor *super)
     super->snapshot_fd = -1;
 }
 
+/* Room for our workers is made when control offers its first snapshot. Without the file nothing is
+ * metered, which is better than nothing is served. */
+static void adopt_usage(struct vf_supervisor *super)
+{
+    char fault[PATH_MAX + 128];
+    if (vf_usage_file_adopt(&super->usage, super->usage.fd, super->datadir.path, 1, fault,
+                            sizeof(fault)) < 0)
+        vf_log_error(NULL, "usage.failed", "reason=%s", fault);
+}
+
 int vf_upgrade_take_over(struct vf_supervisor *super, int fd)
 {
     int rc = vf_handover_read(super, fd, 1);
@@ -244,6 +254,7 @@ int vf_upgrade_take_over(struct vf_supervisor *super, int fd)
     super->phase = VF_SUPER_RUNNING;
     if ((rc = map_state(super)) < 0)
         return rc;
+    adopt_usage(super);
     map_snapshot(super);
     return 0;
 }

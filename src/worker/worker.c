@@ -31,6 +31,7 @@ struct worker {
     size_t n_sockets;
     bool is_published;
     bool is_draining;
+    int usage_rc; /* why there is no row of usage counters for us: nothing would be metered */
 };
 
 /* Buffers of blocked connections come and go: memory is not given back to the kernel each time. */
@@ -110,9 +111,20 @@ static void drain(struct worker *worker)
         on_drained(worker);
 }
 
+static void on_usage(struct worker *worker)
+{
+    worker->usage_rc = vf_usage_take_row(&worker->follower.usage);
+    if (worker->usage_rc < 0)
+        vf_log_error(NULL, "usage.failed", "err=%s", uv_err_name(worker->usage_rc));
+    else if (worker->proxy != NULL)
+        vf_proxy_meter(worker->proxy, &worker->follower.usage);
+}
+
 static int on_prepare(void *owner, struct vf_snapshot *snapshot)
 {
     struct worker *worker = owner;
+    if (worker->usage_rc < 0)
+        return worker->usage_rc;
     return worker->proxy != NULL ? vf_proxy_prepare(worker->proxy, snapshot) : 0;
 }
 
@@ -140,6 +152,9 @@ static void on_message(void *owner, struct vf_link_message *message)
         break;
     case VF_LINK_DRAIN:
         drain(worker);
+        break;
+    case VF_LINK_USAGE:
+        on_usage(worker);
         break;
     case VF_LINK_REOPEN:
         if (worker->proxy != NULL)

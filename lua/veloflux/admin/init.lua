@@ -159,8 +159,9 @@ function M.tick() context.rates:sample(now(), status.sample()) end
 
 --- A configuration is published. Called by C.
 -- @param snapshot pointer to struct vf_snapshot, valid until the next call
-function M.published(snapshot)
-  totals.open(state, snapshot)
+-- @param usage pointer to struct vf_usage, as long as the process lives, or nil
+function M.published(snapshot, usage)
+  totals.open(state, snapshot, usage)
   local current = services.current()
   if not current then return end
   local node = current.model.node

@@ -336,7 +336,8 @@ local function add_backends(exposition, count, max)
 end
 
 local function add_tenants(exposition, count, max)
-  local requests = exposition:family("veloflux_tenant_requests_total", "counter", "Requests of a tenant.")
+  local requests = exposition:family("veloflux_tenant_requests_total", "counter",
+    "Requests of a tenant, since its usage counters were begun.")
   local bytes = exposition:family("veloflux_tenant_bandwidth_bytes", "counter", "Content of a tenant's exchanges.")
   local function add(name, tenant)
     local labels = labels_of { "tenant", name }

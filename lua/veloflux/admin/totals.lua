@@ -101,6 +101,7 @@ struct vf_totals_plugin {
 struct vf_totals_numbers { uint32_t listeners, pools, backends, routes, tenants, plugins; };
 
 struct vf_state;
+struct vf_usage;
 struct vf_snapshot;
 extern const double vf_state_bucket_bounds[13];
 extern const double vf_state_fine_bounds[13];
@@ -112,12 +113,12 @@ void vf_totals_listener(const struct vf_state *, const struct vf_snapshot *, uin
 void vf_totals_pool(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_pool *);
 void vf_totals_backend(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_backend *);
 void vf_totals_route(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_route *);
-void vf_totals_tenant(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_tenant *);
+void vf_totals_tenant(const struct vf_usage *, const struct vf_snapshot *, uint32_t, struct vf_totals_tenant *);
 void vf_totals_plugin(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_plugin *);
 void vf_totals_routes_from(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_route *);
 void vf_totals_pools_from(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_pool *);
 void vf_totals_backends_from(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_backend *);
-void vf_totals_tenants_from(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_tenant *);
+void vf_totals_tenants_from(const struct vf_usage *, const struct vf_snapshot *, uint32_t, struct vf_totals_tenant *);
 uint32_t vf_totals_statuses(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_status *,
                             uint32_t);
 uint32_t vf_totals_errors(const struct vf_state *, const struct vf_snapshot *, struct vf_totals_error *, uint32_t);
@@ -150,11 +151,13 @@ for i = 0, 12 do M.FINE_BUCKETS[i + 1] = tonumber(C.vf_state_fine_bounds[i]) end
 M.PHASES = { [0] = "init_worker", "configure", "certificate", "rewrite", "access", "balancer", "header_filter",
   "body_filter", "log" }
 
-local state, snapshot
+local state, snapshot, usage
 
---- Sets what is read: pointers to struct vf_state and struct vf_snapshot; the snapshot may be nil.
-function M.open(state_pointer, snapshot_pointer)
+--- Sets what is read: pointers to struct vf_state, struct vf_snapshot (may be nil) and struct vf_usage (nil: what
+-- tenants use is not counted).
+function M.open(state_pointer, snapshot_pointer, usage_pointer)
   state = ffi.cast("const struct vf_state *", state_pointer)
+  usage = ffi.cast("const struct vf_usage *", usage_pointer)
   snapshot = snapshot_pointer and ffi.cast("const struct vf_snapshot *", snapshot_pointer)
 end
 
@@ -203,7 +206,7 @@ function M.backend(index) C.vf_totals_backend(state, snapshot, index, backend) r
 
 function M.route(index) C.vf_totals_route(state, snapshot, index, route) return route end
 
-function M.tenant(index) C.vf_totals_tenant(state, snapshot, index, tenant) return tenant end
+function M.tenant(index) C.vf_totals_tenant(usage, snapshot, index, tenant) return tenant end
 
 function M.plugin(index) C.vf_totals_plugin(state, snapshot, index, plugin) return plugin end
 
@@ -217,7 +220,7 @@ end
 
 function M.routes_from(first) C.vf_totals_routes_from(state, snapshot, first, route_rest) return route_rest end
 
-function M.tenants_from(first) C.vf_totals_tenants_from(state, snapshot, first, tenant_rest) return tenant_rest end
+function M.tenants_from(first) C.vf_totals_tenants_from(usage, snapshot, first, tenant_rest) return tenant_rest end
 
 --- Returns an array (from 0) of the answers of a pool by method and status, and its length.
 function M.statuses(index)

@@ -2,6 +2,9 @@
 local ffi = require "ffi"
 local exposition = require "unit.admin.exposition"
 local fixture = require "unit.snapshot.fixture"
+local loop = require "support.loop"
+local tempdir = require "support.tempdir"
+local usage_fixture = require "unit.snapshot.usage_fixture"
 local lib = require "support.library"
 
 -- As in snapshot/state_spec.lua: the blocks are reached behind the rest.
@@ -20,6 +23,8 @@ local totals = require "veloflux.admin.totals"
 local metrics = require "veloflux.admin.metrics"
 local rates = require "veloflux.admin.rates"
 local status = require "veloflux.admin.status"
+
+usage_fixture.declare_usage()
 
 local SIZE = ffi.sizeof "struct vf_state" + ffi.sizeof "struct vf_state_block" * lib.VF_STATE_BLOCKS
 local WORKER, CONTROL = 0, 1
@@ -110,7 +115,6 @@ describe("metrics", function()
       one.backends[0].requests, one.backends[0].class_2xx, one.backends[0].in_flight = 5, 5, 2
       one.backends[2].in_flight = 1
       one.routes[0].requests, one.routes[0].sum_us = 4, 1500000
-      one.tenants[1].requests = 2
       for _ = 1, 3 do lib.vf_state_count_status(one.pools[0], 1, 200) end
       lib.vf_state_count_status(one.pools[0], 3, 502)
       one.pools[0].requests = 4
@@ -140,9 +144,29 @@ describe("metrics", function()
     assert.equal(1, value("veloflux_backend_health", backend))
     assert.equal(8, value("veloflux_route_requests_total", { route = "route1" }))
     assert.equal(3, value("veloflux_route_duration_seconds_total", { route = "route1" }))
-    assert.equal(4, value("veloflux_tenant_requests_total", { tenant = "acme" }))
+    assert.equal(0, value("veloflux_tenant_requests_total", { tenant = "acme" }))
     assert.equal(1, value "veloflux_workers")
     assert.equal(3, value("veloflux_process_connections", { process = "worker-1", pid = "101", generation = "0" }))
+  end))
+
+  it("say what tenants have used", loop.spec(function()
+    local file = assert(usage_fixture.open(tempdir.new()))
+    local snapshot = usage_fixture.snapshot { "default", "acme" }
+    assert.equal(0, (usage_fixture.enter(file, snapshot)))
+    local usage = usage_fixture.view(file)
+    assert.equal(0, lib.vf_usage_take_row(usage))
+    for kind, count in ipairs { 3, 40, 500 } do lib.vf_usage_cell(usage, 2).counts[kind - 1] = count end
+    with_state(function(state)
+      totals.open(state, snapshot, usage)
+      local found = parsed()
+      local bytes = "veloflux_tenant_bandwidth_bytes"
+      assert.equal(3, exposition.value(found, "veloflux_tenant_requests_total", { tenant = "acme" }))
+      assert.equal(0, exposition.value(found, "veloflux_tenant_requests_total", { tenant = "default" }))
+      assert.equal(40, exposition.value(found, bytes, { tenant = "acme", direction = "in" }))
+      assert.equal(500, exposition.value(found, bytes, { tenant = "acme", direction = "out" }))
+    end)()
+    lib.vf_usage_close(usage)
+    lib.vf_usage_file_close(file)
   end))
 
   it("add up an address that serves several pools", with_state(function(state, block)

@@ -22,7 +22,7 @@ int memfd_create(const char *, unsigned);
 local SIZE = ffi.sizeof "struct vf_state" + ffi.sizeof "struct vf_state_block" * lib.VF_STATE_BLOCKS
 local FULL = 0xffffffff
 local WORKER, CONTROL, CHECKER = 0, 1, 2
-local POOL, BACKEND, ROUTE, TENANT, LISTENER = 0, 1, 2, 3, 4
+local POOL, BACKEND, ROUTE, LISTENER = 0, 1, 2, 4
 local SECOND, MS = 1000000000ULL, 1000000ULL
 
 local function block_at(state, index)
@@ -175,14 +175,14 @@ describe("slots", function()
 
   it("go back to an entity that returns in time, counters and all", with_state(function(state)
     local block = block_at(state, lib.vf_state_lease(state, WORKER, 0, 1))
-    local slot = lib.vf_state_slot_take(state, TENANT, 7, 1, 1)
-    block.tenants[slot].requests = 3
-    sweep(state, TENANT, {}, 2)
-    assert.equal(slot, lib.vf_state_slot_take(state, TENANT, 7, 3, 1))
-    assert.equal(3, tonumber(block.tenants[slot].requests))
-    assert.equal(1, lib.vf_state_slot_take(state, TENANT, 8, 9, 9)) -- its old death counts no more
-    sweep(state, TENANT, { 8 }, 10)
-    assert.equal(slot, lib.vf_state_slot_take(state, TENANT, 9, 11, 10))
+    local slot = lib.vf_state_slot_take(state, ROUTE, 7, 1, 1)
+    block.routes[slot].requests = 3
+    sweep(state, ROUTE, {}, 2)
+    assert.equal(slot, lib.vf_state_slot_take(state, ROUTE, 7, 3, 1))
+    assert.equal(3, tonumber(block.routes[slot].requests))
+    assert.equal(1, lib.vf_state_slot_take(state, ROUTE, 8, 9, 9)) -- its old death counts no more
+    sweep(state, ROUTE, { 8 }, 10)
+    assert.equal(slot, lib.vf_state_slot_take(state, ROUTE, 9, 11, 10))
   end))
 
   it("are reused in order of death, over many versions", with_state(function(state)
