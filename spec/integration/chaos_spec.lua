@@ -5,6 +5,7 @@ local children = require "support.children"
 local clients = require "support.client"
 local origins = require "support.origin"
 local servers = require "support.server"
+local stream = require "support.stream"
 local tempdir = require "support.tempdir"
 local traffics = require "support.traffic"
 
@@ -119,6 +120,109 @@ describe("under load", function()
     local failures = traffic:stop()
     assert.is_true(#failures <= 5 * 6, #failures .. " failed")
     for _, failure in ipairs(failures) do assert.not_matches("cannot connect", failure) end
+    server:stop()
+  end, PATIENCE))
+end)
+
+-- Connects again and again, without a word, until told to stop or refused: the kernel keeps such clients to itself
+-- until they say something (TCP_DEFER_ACCEPT).
+local function gather(port)
+  local crowd = { clients = {}, has_ended = false, changed = loop.condition() }
+  local function visit()
+    local connected, client = pcall(clients.connect, port)
+    if not connected then return false end
+    if crowd.is_enough then client:close() else table.insert(crowd.clients, client) end
+    children.pause(1)
+    return not crowd.is_enough
+  end
+  loop.spawn(function()
+    while visit() do end
+    crowd.has_ended = true
+    crowd.changed:notify()
+  end)
+  children.eventually("some silent clients", function() return #crowd.clients > 20 end)
+  return crowd
+end
+
+-- Lets everybody ask now. Returns the number of those who get no right answer, and of all.
+local function ask_all(crowd)
+  crowd.is_enough = true
+  local n_failed = 0
+  for _, client in ipairs(crowd.clients) do
+    client:request("GET", "/")
+    local response = client:read_response()
+    if not response or response.status ~= 200 then n_failed = n_failed + 1 end
+    client:close()
+  end
+  return n_failed, #crowd.clients
+end
+
+-- Awaits the last try to connect: its packets are dropped while a socket goes, so it may take some seconds.
+local function disperse(crowd)
+  crowd.changed:wait("the last client", function() return crowd.has_ended end)
+end
+
+local function await_refused(port)
+  children.eventually("the closed listener", function()
+    local conn = stream.connect(port)
+    if conn then conn:close() end
+    return not conn
+  end)
+end
+
+describe("clients that have connected and not said a word yet", function()
+  local PATIENT = { drain = "20s", drain_idle = "20s" }
+
+  it("are answered when their worker leaves", loop.spec(function()
+    local origin = origins.start()
+    local server = servers.start { conf = conf_for(origin, { workers = 4, timeouts = PATIENT }) }
+    local crowd = gather(server.ports.http)
+    reload(server, conf_for(origin, { workers = 1, timeouts = PATIENT }))
+    children.eventually("three workers that leave", function()
+      return metric(server, "veloflux_process_draining") == 3
+    end)
+    local n_failed, n_all = ask_all(crowd)
+    assert.equal(0, n_failed, ("%d of %d failed"):format(n_failed, n_all))
+    disperse(crowd)
+    server:stop()
+  end, PATIENCE))
+
+  it("are answered when their listener is removed", loop.spec(function()
+    local origin = origins.start()
+    local http = { name = "http", address = "127.0.0.1:0" }
+    local two = { http, { name = "more", address = "127.0.0.1:0" } }
+    local server = servers.start { conf = conf_for(origin, { listeners = two }) }
+    local port = server.ports.more
+    local crowd = gather(port)
+    reload(server, conf_for(origin, { listeners = { http } }))
+    await_refused(port)
+    local n_failed, n_all = ask_all(crowd)
+    assert.equal(0, n_failed, ("%d of %d failed"):format(n_failed, n_all))
+    disperse(crowd)
+    server:stop()
+  end, PATIENCE))
+
+  it("are answered when all stops", loop.spec(function()
+    local server = servers.start { conf = conf_for(origins.start(), { timeouts = PATIENT }) }
+    local crowd = gather(server.ports.http)
+    server:signal "sigterm"
+    children.eventually("two workers that leave", function()
+      return metric(server, "veloflux_process_draining") == 2
+    end)
+    local n_failed, n_all = ask_all(crowd)
+    assert.equal(0, n_failed, ("%d of %d failed"):format(n_failed, n_all))
+    assert.equal(0, server.process:wait_exit().code)
+    disperse(crowd)
+  end, PATIENCE))
+
+  it("are answered by the next binary", loop.spec(function()
+    local server = servers.start { conf = conf_for(origins.start(), { timeouts = PATIENT }) }
+    local crowd = gather(server.ports.http)
+    server:signal "sigusr2"
+    server:wait_log "upgrade%.done"
+    local n_failed, n_all = ask_all(crowd)
+    assert.equal(0, n_failed, ("%d of %d failed"):format(n_failed, n_all))
+    disperse(crowd)
     server:stop()
   end, PATIENCE))
 end)

@@ -27,7 +27,7 @@ struct vf_reactor {
     int next, n_events; /* of the batch that is being dispatched */
 };
 
-static void refresh_clock(struct vf_reactor *reactor)
+void vf_reactor_refresh(struct vf_reactor *reactor)
 {
     reactor->now_ns = vf_clock_ns();
 }
@@ -51,7 +51,7 @@ static void arm(struct vf_reactor *reactor, uint64_t due_ms)
 static void on_clock(uv_timer_t *clock)
 {
     struct vf_reactor *reactor = clock->data;
-    refresh_clock(reactor);
+    vf_reactor_refresh(reactor);
     reactor->armed_ms = UINT64_MAX;
     vf_timers_run(&reactor->timers, vf_reactor_now_ms(reactor));
     after_event(reactor);
@@ -79,7 +79,7 @@ static void on_epoll(uv_poll_t *poll, int status, int events)
     struct vf_reactor *reactor = poll->data;
     (void)status;
     (void)events;
-    refresh_clock(reactor);
+    vf_reactor_refresh(reactor);
     reactor->next = 0;
     reactor->n_events = epoll_wait(reactor->epoll_fd, reactor->events, BATCH, 0);
     dispatch(reactor);
@@ -111,7 +111,7 @@ int vf_reactor_new(uv_loop_t *loop, void (*on_event_end)(void *owner), void *own
     reactor->after_event = on_event_end;
     reactor->owner = owner;
     reactor->armed_ms = UINT64_MAX;
-    refresh_clock(reactor);
+    vf_reactor_refresh(reactor);
     vf_timers_init(&reactor->timers, vf_reactor_now_ms(reactor));
     uv_poll_start(&reactor->poll, UV_READABLE, on_epoll);
     *out = reactor;

@@ -44,6 +44,9 @@ void vf_reactor_close(struct vf_reactor *reactor, struct vf_io *io);
 /* As vf_reactor_close, but keeps the descriptor open and returns it: the caller owns it. */
 int vf_reactor_take(struct vf_reactor *reactor, struct vf_io *io);
 
+/* Reads the clock: for work that begins outside of an event, when the last may be long past. */
+void vf_reactor_refresh(struct vf_reactor *reactor);
+
 /* Returns the monotonic time of the current turn of the loop. */
 uint64_t vf_reactor_now_ns(const struct vf_reactor *reactor);
 uint64_t vf_reactor_now_ms(const struct vf_reactor *reactor);

@@ -308,12 +308,23 @@ static void on_ready(struct vf_io *io, uint32_t events)
     }
 }
 
-int vf_stream_open(struct vf_stream *stream, struct vf_net *net,
-                   const struct vf_stream_events *events, int fd)
+void vf_stream_init(struct vf_stream *stream, struct vf_net *net,
+                    const struct vf_stream_events *events, int fd)
 {
     *stream =
         (struct vf_stream){.io = {.fd = fd, .on_ready = on_ready}, .net = net, .events = events};
-    int rc = vf_reactor_add(net->reactor, &stream->io);
+}
+
+int vf_stream_watch(struct vf_stream *stream)
+{
+    return vf_reactor_add(stream->net->reactor, &stream->io);
+}
+
+int vf_stream_open(struct vf_stream *stream, struct vf_net *net,
+                   const struct vf_stream_events *events, int fd)
+{
+    vf_stream_init(stream, net, events, fd);
+    int rc = vf_stream_watch(stream);
     if (rc < 0)
         stream->io.fd = -1;
     return rc;

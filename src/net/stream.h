@@ -83,8 +83,16 @@ static inline size_t vf_net_read_size(const struct vf_net *net)
                                                           : VF_NET_READ_BYTES;
 }
 
-/* Makes *stream of a connected (or connecting) non-blocking socket, which it owns, and registers
- * it. Returns 0 or UV_E* (the socket stays the caller's then). */
+/* Makes *stream of a connected non-blocking socket, which it owns. It can be read from and written
+ * to at once; events come from vf_stream_watch on, which reports what is ready by then. */
+void vf_stream_init(struct vf_stream *stream, struct vf_net *net,
+                    const struct vf_stream_events *events, int fd);
+
+/* Registers it. Returns 0 or UV_E*. */
+int vf_stream_watch(struct vf_stream *stream);
+
+/* Both in one, also for a socket that is still connecting. Returns 0 or UV_E* (the socket stays the
+ * caller's then). */
 int vf_stream_open(struct vf_stream *stream, struct vf_net *net,
                    const struct vf_stream_events *events, int fd);
 

@@ -24,11 +24,12 @@ struct vf_acceptor {
     struct vf_io io; /* first member */
     struct vf_acceptor *next;
     struct vf_proxy *proxy;
-    const struct vf_snap_listener *listener; /* in proxy->snapshot */
+    const struct vf_snap_listener *listener; /* in proxy->snapshot; another's when it is gone */
     uint32_t refs;                           /* its place in the list, and each connection */
     char name[64];                           /* of the listener: its identity across snapshots */
     bool is_gone;   /* not in the configuration any more: connections end after their exchange */
     bool is_paused; /* the connection ceiling was reached */
+    bool has_proxy_header; /* its connections begin with one */
 };
 
 struct vf_proxy {

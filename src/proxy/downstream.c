@@ -234,12 +234,16 @@ static void on_timer(struct vf_timer *timer)
 
 /* Accepting */
 
-static int open_stream(struct vf_downstream *client, int fd)
+/* Most connections are accepted because their first bytes came (TCP_DEFER_ACCEPT): they are read
+ * before the socket is registered, which then has no old news to report. */
+static void begin(struct vf_downstream *client)
 {
-    int rc = vf_stream_open(&client->stream, &client->proxy->net, &vf_downstream_events, fd);
-    if (rc < 0)
-        close(fd);
-    return rc;
+    client->stream.readable = true;
+    vf_downstream_events.on_readable(&client->stream);
+    if (!client->is_dead && vf_stream_watch(&client->stream) < 0) {
+        vf_count_add(&client->proxy->block->totals.out_of_memory, 1);
+        vf_downstream_close(client, "out_of_memory");
+    }
 }
 
 void vf_downstream_accept(struct vf_acceptor *acceptor, int fd, const struct vf_snap_address *peer)
@@ -252,16 +256,12 @@ void vf_downstream_accept(struct vf_acceptor *acceptor, int fd, const struct vf_
         return;
     }
     client->proxy = proxy;
-    if (open_stream(client, fd) < 0) {
-        free(client);
-        return;
-    }
+    vf_stream_init(&client->stream, &proxy->net, &vf_downstream_events, fd);
     client->acceptor = acceptor;
     acceptor->refs++;
     client->listener_slot = acceptor->listener->slot;
     client->peer = *peer;
-    client->expects_proxy_header =
-        acceptor->listener->proxy_protocol != 0 && peer->family != VF_FAMILY_NONE;
+    client->expects_proxy_header = acceptor->has_proxy_header && peer->family != VF_FAMILY_NONE;
     client->timer.on_fire = on_timer;
     client->next = proxy->connections;
     if (client->next != NULL)
@@ -275,6 +275,7 @@ void vf_downstream_accept(struct vf_acceptor *acceptor, int fd, const struct vf_
     /* a new connection has as long as a head may take (RFC 9110 section 15.5.9) */
     vf_downstream_set_timer(client,
                             vf_downstream_policy(client)->value[VF_POLICY_CLIENT_HEADER_MS]);
+    begin(client);
 }
 
 void vf_downstream_drain(struct vf_downstream *client, bool now)

@@ -165,7 +165,7 @@ static size_t read_head(struct vf_downstream *client, const char *data, size_t l
 {
     struct vf_fault fault;
     size_t head_len = vf_h1_head_len(data, len, client->input_seen);
-    if (client->closing || client->acceptor->listener == NULL) {
+    if (client->closing) {
         vf_downstream_end(client);
         return 0;
     }

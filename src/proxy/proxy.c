@@ -163,8 +163,6 @@ static void on_acceptable(struct vf_io *io, uint32_t events)
 {
     struct vf_acceptor *acceptor = (struct vf_acceptor *)io;
     (void)events;
-    if (acceptor->listener == NULL)
-        return;
     for (int i = 0; i < ACCEPTS_PER_EVENT && accept_one(acceptor); i++)
         ;
 }
@@ -179,6 +177,17 @@ void vf_proxy_connection_closed(struct vf_proxy *proxy, struct vf_acceptor *acce
         vf_reactor_timer(proxy->reactor, &proxy->drain_timer, 0);
 }
 
+/* One that is gone is accepted from until its socket is closed; limits have to come from somewhere
+ * until its connections end. */
+static void follow_listener(struct vf_proxy *proxy, struct vf_acceptor *acceptor)
+{
+    const struct vf_snap_listener *listener = find_acceptable(proxy, acceptor->name);
+    acceptor->is_gone = listener == NULL;
+    acceptor->listener = acceptor->is_gone ? vf_snap_listener(proxy->snapshot, 0) : listener;
+    if (!acceptor->is_gone)
+        acceptor->has_proxy_header = listener->proxy_protocol != 0;
+}
+
 int vf_proxy_listen(struct vf_proxy *proxy, struct vf_str name, int fd)
 {
     struct vf_acceptor *acceptor = calloc(1, sizeof(*acceptor));
@@ -191,7 +200,8 @@ int vf_proxy_listen(struct vf_proxy *proxy, struct vf_str name, int fd)
     acceptor->proxy = proxy;
     acceptor->refs = 1;
     memcpy(acceptor->name, name.data, name.len);
-    if ((acceptor->listener = find_acceptable(proxy, acceptor->name)) == NULL)
+    follow_listener(proxy, acceptor);
+    if (acceptor->is_gone)
         goto fail;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* accepted sockets inherit it */
     if ((rc = vf_reactor_add_listener(proxy->reactor, &acceptor->io)) < 0)
@@ -206,6 +216,15 @@ fail:
     return rc;
 }
 
+/* Requests that came with their connections begin here, outside of an event. */
+static void empty_queue(struct vf_acceptor *acceptor)
+{
+    vf_reactor_refresh(acceptor->proxy->reactor);
+    while (accept_one(acceptor))
+        ;
+    after_event(acceptor->proxy);
+}
+
 void vf_proxy_unlisten(struct vf_proxy *proxy, int fd, bool drain_queue)
 {
     struct vf_acceptor **at = &proxy->acceptors;
@@ -214,8 +233,8 @@ void vf_proxy_unlisten(struct vf_proxy *proxy, int fd, bool drain_queue)
     struct vf_acceptor *acceptor = *at;
     if (acceptor == NULL)
         return;
-    while (drain_queue && acceptor->listener != NULL && accept_one(acceptor))
-        ;
+    if (drain_queue)
+        empty_queue(acceptor);
     *at = acceptor->next;
     if (!acceptor->is_paused)
         vf_reactor_remove(proxy->reactor, &acceptor->io);
@@ -251,17 +270,13 @@ int vf_proxy_prepare(struct vf_proxy *proxy, struct vf_snapshot *snapshot)
     return vf_snap_count(snapshot, VF_SNAP_LISTENERS) > 0 ? 0 : UV_EINVAL;
 }
 
+/* Acceptors outlive their sockets as long as they have connections. */
 static void follow_listeners(struct vf_proxy *proxy)
 {
     for (struct vf_acceptor *at = proxy->acceptors; at != NULL; at = at->next)
-        at->listener = find_acceptable(proxy, at->name);
-    for (struct vf_downstream *client = proxy->connections; client != NULL; client = client->next) {
-        struct vf_acceptor *acceptor = client->acceptor;
-        acceptor->listener = find_acceptable(proxy, acceptor->name);
-        acceptor->is_gone = acceptor->listener == NULL;
-        if (acceptor->is_gone) /* limits have to come from somewhere until its connections end */
-            acceptor->listener = vf_snap_listener(proxy->snapshot, 0);
-    }
+        follow_listener(proxy, at);
+    for (struct vf_downstream *client = proxy->connections; client != NULL; client = client->next)
+        follow_listener(proxy, client->acceptor);
 }
 
 static bool same_log(const struct vf_snapshot *a, const struct vf_snapshot *b)
@@ -368,6 +383,7 @@ void vf_proxy_drain(struct vf_proxy *proxy, void (*on_drained)(void *owner), voi
 {
     if (proxy->draining)
         return;
+    vf_reactor_refresh(proxy->reactor);
     proxy->draining = true;
     proxy->on_drained = on_drained;
     proxy->drained_owner = owner;

@@ -119,7 +119,8 @@ struct vf_supervisor {
     struct vf_timers timers;
     uint64_t woken_ns; /* when the loop turned last; see crew.c */
     struct vf_timer tick;
-    struct vf_timer stop_grace;  /* after the last handshake */
+    struct vf_timer stop_grace;  /* until who was on the way is in the queues ... */
+    uint64_t stop_due_ms;        /* ... at the latest by then */
     struct vf_timer close_grace; /* before sockets that nobody is sent to are closed */
 
     int state_fd;

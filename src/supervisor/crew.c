@@ -13,8 +13,7 @@
 enum {
     FIRST_BACKOFF_MS = 100,
     MAX_BACKOFF_MS = 10000,
-    BOOT_DEATHS = 3,       /* so many children may die before the first `ready` */
-    CLOSE_GRACE_MS = 1000, /* handshakes under way when a slot is steered away from: most RTTs */
+    BOOT_DEATHS = 3,           /* so many children may die before the first `ready` */
     CONTROL_SILENCE_MS = 60000 /* compiling 100,000 routes takes a while */
 };
 
@@ -182,13 +181,18 @@ static void settle_socket(struct vf_supervisor *super, struct vf_port *port, uin
             vf_child_unlisten(child, id, is_closing);
 }
 
+static uint64_t all_slots(uint32_t n_slots)
+{
+    return UINT64_MAX >> (VF_SLOTS_MAX - n_slots);
+}
+
 static uint64_t slots_with_worker(const struct vf_supervisor *super, uint32_t n_slots)
 {
     uint64_t slots = 0;
     for (uint32_t slot = 0; slot < n_slots; slot++)
         if (ready_child(super, VF_PROCESS_WORKER, slot) != NULL)
             slots |= 1ULL << slot;
-    return slots != 0 ? slots : UINT64_MAX >> (VF_SLOTS_MAX - n_slots);
+    return slots != 0 ? slots : all_slots(n_slots);
 }
 
 static void steer(struct vf_supervisor *super, struct vf_port *port)
@@ -197,6 +201,7 @@ static void steer(struct vf_supervisor *super, struct vf_port *port)
     if (port->kind != VF_LINK_SOCKET_PROXY || port->state != VF_PORT_LIVE || n_slots == 0)
         return;
     vf_port_steer(port, slots_with_worker(super, n_slots));
+    vf_port_defer(port, all_slots(n_slots)); /* no more where one is steered away from for good */
 }
 
 static bool is_held(const struct vf_supervisor *super, uint64_t socket_id)
@@ -221,7 +226,7 @@ static bool is_to_close(const struct vf_supervisor *super, const struct vf_port 
             port->n_open > super->n_workers);
 }
 
-/* Handshakes that were under way are in the queues by now: who serves them empties them. */
+/* Who was on the way is in the queues by now: who serves them empties them. */
 static void on_close_grace(struct vf_timer *timer)
 {
     struct vf_supervisor *super = VF_OWNER_OF(timer, struct vf_supervisor, close_grace);
@@ -275,7 +280,7 @@ void vf_crew_settle(struct vf_supervisor *super)
         close_unheld(super, port);
     }
     if (any_to_close && !vf_timer_is_running(&super->close_grace))
-        vf_supervisor_timer(super, &super->close_grace, CLOSE_GRACE_MS);
+        vf_supervisor_timer(super, &super->close_grace, VF_LISTENING_SETTLE_MS);
     for (struct vf_child *child = super->children; child != NULL; child = child->next)
         let_go(super, child);
 }

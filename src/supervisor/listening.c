@@ -4,6 +4,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -14,7 +17,9 @@
 #include "snapshot/address.h"
 
 enum {
-    BACKLOG = 4096, /* the kernel lowers it to net.core.somaxconn */
+    BACKLOG = 4096,    /* the kernel lowers it to net.core.somaxconn */
+    DEFER_SECONDS = 1, /* the least: one repeated answer to a silent client, then it is accepted */
+    DIAG_BYTES = 8192,
     TCP_FLAGS_OFFSET = 13,
     TCP_SYN = 0x02,
     TCP_SYN_ACK = 0x12
@@ -131,6 +136,58 @@ int vf_listening_refuse(int fd, bool refuse)
     int rc = refuse ? setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program))
                     : setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof(unused));
     return rc < 0 ? -errno : 0;
+}
+
+int vf_listening_defer(int fd, bool defer)
+{
+    return set_option(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, defer ? DEFER_SECONDS : 0) < 0 ? -errno
+                                                                                        : 0;
+}
+
+/* Asks for the connections of a port that are not open yet. Returns a socket with the answer, or
+ * -errno. */
+static int ask_for_opening(const struct vf_snap_address *address)
+{
+    struct {
+        struct nlmsghdr header;
+        struct inet_diag_req_v2 body;
+    } request = {
+        .header = {.nlmsg_len = sizeof(request),
+                   .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+                   .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+        .body = {.sdiag_family = address->family == VF_FAMILY_IPV6 ? AF_INET6 : AF_INET,
+                 .sdiag_protocol = IPPROTO_TCP,
+                 .idiag_states = 1U << TCP_SYN_RECV,
+                 .id.idiag_sport = htons(address->port)},
+    };
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+    if (fd < 0)
+        return -errno;
+    if (send(fd, &request, sizeof(request), 0) < 0) {
+        int rc = -errno;
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+int vf_listening_is_awaited(const struct vf_snap_address *address)
+{
+    union {
+        struct nlmsghdr header;
+        char bytes[DIAG_BYTES];
+    } answer;
+    int fd = ask_for_opening(address);
+    if (fd < 0)
+        return fd;
+    ssize_t n = recv(fd, &answer, sizeof(answer), MSG_DONTWAIT); /* the first message says it all */
+    int rc = n < 0 ? -errno : -EPROTO;
+    close(fd);
+    if (n < (ssize_t)sizeof(answer.header))
+        return rc;
+    if (answer.header.nlmsg_type == NLMSG_ERROR)
+        return -EOPNOTSUPP;
+    return answer.header.nlmsg_type != NLMSG_DONE;
 }
 
 const char *vf_listening_fault(int rc)

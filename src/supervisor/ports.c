@@ -196,6 +196,8 @@ void vf_port_refuse(struct vf_port *port, bool refuse)
 {
     for (uint32_t slot = 0; slot < port->n_sockets; slot++)
         vf_listening_refuse(port->fds[slot], refuse);
+    if (refuse)
+        vf_port_defer(port, 0);
 }
 
 static void commit_one(struct vf_port *port)
@@ -248,10 +250,22 @@ void vf_port_steer(struct vf_port *port, uint64_t slots)
         port->steered = slots;
 }
 
+void vf_port_defer(struct vf_port *port, uint64_t slots)
+{
+    for (uint32_t slot = 0; slot < port->n_sockets; slot++) {
+        uint64_t bit = 1ULL << slot;
+        if (((slots ^ port->deferred) & bit) != 0 &&
+            vf_listening_defer(port->fds[slot], (slots & bit) != 0) == 0)
+            port->deferred ^= bit;
+    }
+}
+
 void vf_port_shrink(struct vf_port *port, uint32_t n_left)
 {
-    while (port->n_sockets > n_left)
+    while (port->n_sockets > n_left) {
         close(port->fds[--port->n_sockets]);
+        port->deferred &= ~(1ULL << port->n_sockets);
+    }
     if (port->n_committed > n_left)
         port->n_committed = n_left;
     if (port->n_open > n_left)

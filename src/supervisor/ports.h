@@ -33,6 +33,7 @@ struct vf_port {
     uint32_t n_committed;          /* of these, how many a refused trial leaves */
     uint32_t n_open;               /* of these, how many are served; the others are closing */
     uint64_t steered;              /* slots that get new connections, as bits; 0: not yet said */
+    uint64_t deferred;             /* slots whose sockets wait for first bytes, as bits */
     int fds[VF_SLOTS_MAX];         /* owned */
     struct vf_snap_address wanted; /* as configured: its port may be 0 */
     struct vf_snap_address bound;  /* what the kernel gave */
@@ -61,11 +62,16 @@ void vf_ports_commit(struct vf_ports *ports);
 /* Closes what the trial opened. */
 void vf_ports_abandon(struct vf_ports *ports);
 
-/* New connections to `port` are dropped from here on (see vf_listening_refuse), or no longer. */
+/* New connections to `port` are dropped from here on (see vf_listening_refuse), and none is
+ * deferred; or they come in again. */
 void vf_port_refuse(struct vf_port *port, bool refuse);
 
 /* Sends new connections to the slots whose bits are set; at least one is. */
 void vf_port_steer(struct vf_port *port, uint64_t slots);
+
+/* Lets connections to the slots whose bits are set wait for their first bytes, the others not (see
+ * vf_listening_defer). */
+void vf_port_defer(struct vf_port *port, uint64_t slots);
 
 /* Closes sockets of `port` from the last down to `n_left`; without any left the port is free. */
 void vf_port_shrink(struct vf_port *port, uint32_t n_left);

@@ -20,7 +20,7 @@
 
 enum {
     TICK_MS = 1000,
-    STOP_GRACE_MS = 100, /* for handshakes that were under way: most round trips */
+    STOP_GRACE_MS = 100, /* then it is asked whether handshakes are under way, again and again */
     FIRST_FREE_FD = 10,  /* our own descriptors stay clear of a child's fixed ones */
     START_FAILED = 1
 };
@@ -71,9 +71,31 @@ void vf_supervisor_reloading(struct vf_supervisor *super, bool has_begun)
         vf_notify_ready();
 }
 
+static bool is_served(const struct vf_port *port)
+{
+    return port->kind == VF_LINK_SOCKET_PROXY &&
+           (port->state == VF_PORT_LIVE || port->state == VF_PORT_LEAVING);
+}
+
+/* A kernel that does not say may have some. */
+static bool is_anybody_awaited(const struct vf_supervisor *super)
+{
+    for (size_t i = 0; i < VF_PORTS_MAX; i++) {
+        const struct vf_port *port = &super->ports.all[i];
+        if (is_served(port) && vf_listening_is_awaited(&port->bound) != 0)
+            return true;
+    }
+    return false;
+}
+
+/* The queues are emptied when everybody who was on the way is in them. */
 static void on_stop_grace(struct vf_timer *timer)
 {
     struct vf_supervisor *super = VF_OWNER_OF(timer, struct vf_supervisor, stop_grace);
+    if (vf_supervisor_now_ms() < super->stop_due_ms && is_anybody_awaited(super)) {
+        vf_supervisor_timer(super, timer, STOP_GRACE_MS);
+        return;
+    }
     super->is_stop_sent = true;
     vf_crew_stop(super);
 }
@@ -82,7 +104,7 @@ static void refuse_connections(struct vf_supervisor *super)
 {
     for (size_t i = 0; i < VF_PORTS_MAX; i++) {
         struct vf_port *port = &super->ports.all[i];
-        if (port->state == VF_PORT_LIVE && port->kind == VF_LINK_SOCKET_PROXY)
+        if (is_served(port))
             vf_port_refuse(port, true);
     }
 }
@@ -99,6 +121,7 @@ static void stop(struct vf_supervisor *super)
     vf_log_info(NULL, "stopping", "version=%llu", (unsigned long long)super->version);
     vf_notify("STOPPING=1");
     refuse_connections(super);
+    super->stop_due_ms = vf_supervisor_now_ms() + VF_LISTENING_SETTLE_MS;
     vf_supervisor_timer(super, &super->stop_grace, STOP_GRACE_MS);
 }
 

@@ -3,6 +3,7 @@ local ffi = require "ffi"
 local uv = require "luv"
 local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
 local loop = require "support.loop"
+local children = require "support.children"
 local stream = require "support.stream"
 
 ffi.cdef [[
@@ -13,6 +14,8 @@ int vf_listening_probe(const struct vf_snap_address *address);
 int vf_listening_open(const struct vf_snap_address *address, struct vf_snap_address *bound);
 int vf_listening_steer(int fd, const uint8_t *members, size_t n_members);
 int vf_listening_refuse(int fd, bool refuse);
+int vf_listening_defer(int fd, bool defer);
+int vf_listening_is_awaited(const struct vf_snap_address *address);
 const char *vf_listening_fault(int rc);
 int accept4(int fd, void *address, void *length, int flags);
 int close(int);
@@ -153,6 +156,45 @@ describe("refusing", function()
     assert.equal(0, lib.vf_listening_refuse(fd, false))
     assert(stream.connect(bound.port))
     assert.equal(1, drain(fd))
+    ffi.C.close(fd)
+  end))
+end)
+
+describe("deferring", function()
+  it("keeps silent clients out of the queue until they speak", loop.spec(function()
+    local fd, bound = open(address())
+    assert.equal(0, lib.vf_listening_defer(fd, true))
+    assert.equal(0, lib.vf_listening_is_awaited(bound))
+    local silent = assert(stream.connect(bound.port))
+    assert.equal(1, lib.vf_listening_is_awaited(bound))
+    silent:write "hello"
+    children.eventually("the connection", function() return drain(fd) == 1 end)
+    assert.equal(0, lib.vf_listening_is_awaited(bound))
+    ffi.C.close(fd)
+  end))
+
+  it("lets silent clients in after a second, at the latest", loop.spec(function()
+    local fd, bound = open(address())
+    assert.equal(0, lib.vf_listening_defer(fd, true))
+    assert(stream.connect(bound.port))
+    assert.equal(0, drain(fd))
+    children.eventually("the silent client", function() return drain(fd) == 1 end)
+    assert.equal(0, lib.vf_listening_is_awaited(bound))
+    ffi.C.close(fd)
+  end))
+
+  it("ends when it is switched off, for those who come and for those who wait", loop.spec(function()
+    local fd, bound = open(address())
+    assert.equal(0, lib.vf_listening_defer(fd, true))
+    assert(stream.connect(bound.port))
+    assert.equal(0, lib.vf_listening_defer(fd, false))
+    assert(stream.connect(bound.port))
+    local count = 0
+    children.eventually("both", function()
+      count = count + drain(fd)
+      return count == 2
+    end)
+    assert.equal(0, lib.vf_listening_is_awaited(bound))
     ffi.C.close(fd)
   end))
 end)
