@@ -1,6 +1,6 @@
 --- The variables of the environment that win over the conf file: API_ADDRESS, API_AUTH_ENABLED,
 -- API_USERNAME, API_PASSWORD and VF_MASTER_KEY. An empty variable counts as absent.
-local containers = require "veloflux.model.containers"
+local record_type = require "veloflux.model.record"
 
 local M = {}
 
@@ -26,8 +26,8 @@ local function own(record, name)
 end
 
 local function keep_reference(record, field, variable)
-  local raw = rawget(record, containers.RAW) or {}
-  raw[field], record[containers.RAW] = "${" .. variable .. "}", raw
+  local raw = rawget(record, record_type.RAW) or {}
+  raw[field], record[record_type.RAW] = "${" .. variable .. "}", raw
 end
 
 local function set(record, grammar, row, text)

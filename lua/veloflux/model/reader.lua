@@ -17,9 +17,9 @@ local M = {}
 
 --- Makes a reader.
 -- @param env function(name) -> string or nil: the environment for ${NAME}
--- @return a reader {problems, path, depth, ...}
+-- @return a reader {problems, warnings, path, depth, ...}
 function M.new(env)
-  return setmetatable({ env = env, problems = {}, path = {}, depth = 0 }, Reader)
+  return setmetatable({ env = env, problems = {}, warnings = {}, path = {}, depth = 0 }, Reader)
 end
 
 --- Moves to the root of `doc`; relative paths in it are relative to the folder `dir`.
@@ -61,11 +61,33 @@ function Reader:where()
   return table.concat(parts)
 end
 
+--- Returns the same as a JSON Pointer (RFC 6901): /pools/0/backends/2/weight.
+function Reader:pointer()
+  local parts = {}
+  for depth = 1, self.depth do
+    parts[depth] = "/" .. tostring(self.path[depth]):gsub("~", "~0"):gsub("/", "~1")
+  end
+  return table.concat(parts)
+end
+
 --- Notes a problem at a node. Returns nil, so that a reader can end with it.
 function Reader:fail(index, message, ...)
+  return self:break_rule(nil, index, message, ...)
+end
+
+--- The same for a value that breaks the rule (an attribute of the schema) called `rule`.
+function Reader:break_rule(rule, index, message, ...)
   if select("#", ...) > 0 then message = message:format(...) end
-  self:note(self.file, self.nodes[index].line, self:where(), message)
+  self.problems[#self.problems + 1] = { file = self.file, line = self.nodes[index].line, path = self:where(),
+    pointer = self:pointer(), message = message, rule = rule }
   return nil
+end
+
+--- Notes what is allowed but should not stay so.
+function Reader:warn(index, message, ...)
+  if select("#", ...) > 0 then message = message:format(...) end
+  self.warnings[#self.warnings + 1] = { file = self.file, line = self.nodes[index].line, path = self:where(),
+    pointer = self:pointer(), message = message }
 end
 
 --- Notes a problem that the caller has located.

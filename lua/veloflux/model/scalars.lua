@@ -2,7 +2,8 @@
 -- A type is a function from attributes to {expected, parse, format}:
 --   expected  what a message says was expected
 --   parse     function(text, reader) -> value, or nil and optionally a message of its own
---   format    function(value) -> number, boolean or string for JSON
+--   format    function(value) -> number, boolean or string for JSON, as a conf file would have it
+--   plain     the same for those who use the value (schema.write), where that differs: may be a table
 local duration = require "veloflux.model.duration"
 local size = require "veloflux.model.size"
 local address = require "veloflux.model.address"
@@ -48,9 +49,10 @@ local function bounded(attr, noun, example, parse, format)
   local function parse_bounded(text)
     if attr.off and text == "off" then return math.huge end
     local value = parse(text)
-    if value == nil then return nil, ("expected %s, got %s"):format(unreadable, reader.quote(text)) end
+    if value == nil then return nil, ("expected %s, got %s"):format(unreadable, reader.quote(text)), "type" end
     if low and (value < low or above and value == low) or high and value > high then
-      return nil, ("expected %s, got %s"):format(expected, text)
+      local rule = attr.between and "between" or high and value > high and "max" or above and "gt" or "min"
+      return nil, ("expected %s, got %s"):format(expected, text), rule
     end
     return value
   end
@@ -113,7 +115,9 @@ end
 function M.string(attr)
   local low, high, match = attr.len_min or 0, attr.len_max or math.huge, attr.match
   local function parse(text)
-    if #text < low or #text > high or match and not text:find(match) then return nil end
+    if #text < low then return nil, nil, "len_min" end
+    if #text > high then return nil, nil, "len_max" end
+    if match and not text:find(match) then return nil, nil, "match" end
     return text
   end
   return { expected = text_length(attr), parse = parse, format = same }
@@ -128,7 +132,7 @@ function M.enum(attr)
     if known[text] then return text end
     local nearest = suggest.nearest(text, attr.one_of)
     return nil, ("expected %s, got %s%s"):format(expected, reader.quote(text),
-      nearest and (", did you mean %s?"):format(nearest) or "")
+      nearest and (", did you mean %s?"):format(nearest) or ""), "one_of"
   end
   return { expected = expected, parse = parse, format = same }
 end
@@ -149,6 +153,10 @@ function M.address(attr)
     expected = expected,
     parse = function(text) return address.parse(text, attr.listen) end,
     format = function(value) return type(value) == "table" and value.text or value end,
+    plain = function(value)
+      if type(value) ~= "table" then return value end
+      return { host = value.host, port = value.port, text = value.text }
+    end,
   }
 end
 
@@ -158,6 +166,7 @@ function M.network()
     expected = "a network like 10.0.0.0/8 or 2001:db8::/32",
     parse = address.parse_network,
     format = function(value) return value.text end,
+    plain = function(value) return value.text end,
   }
 end
 

@@ -6,28 +6,36 @@
 --   description       for people: docs, API
 --   required          the field must be there
 --   default           as the conf file would say it
---   one_of, match, len_min, len_max, between, gt, min, max       what values are allowed
+--   one_of, match, len_min, len_max, between, gt, min, max       what values are allowed; more of
+--                     these in model/rules.lua
 --   off, words        besides: `off` (math.huge) and words that stay as they are
 --   expects           what a message says was expected, instead of the type's own words
 --   elements          of a list; unique: no two are equal; unique_by: function(element) -> key, of which
 --                     no two are equal
 --   keys, values      of a map
 --   fields            of a record: { { name = definition }, ... } or { name = definition }
---   entity_checks     of a record: { { mutually_exclusive = {...} }, { only_one_of = {...} } }
+--   entity_checks     of a record: { { mutually_exclusive = {...} }, { only_one_of = {...} } }, and others
+--                     of model/entity_checks.lua
+--   shorthand_fields  of a record: other fields in which something may be written, see record.lua
+--   choose            of a variant: which record it is, see containers.lua
 --   scalar, list, map of a shape: a definition for each form in which the value may be written
 --   reference         of a foreign: the kind of entity
 --   located           of a record: keeps where it stood, as `_file`, `_line` and `_node`
 --   custom_validator  function(value) -> true, or nil, message and (of a record) the field
 --   secret            never shown; may be written {file:/path}. referenceable: may be written so
 --   unit              what a number counts
+--   deprecated        true or a text: its use is noted among the warnings
 --
 -- `compile` makes a type of it:
 --   read(reader, index)     the value at a node; nil after noting what is wrong
 --   encode(value, out)      appends JSON text that reads back as the same value
+--   write(value, out)       appends JSON text for those who use the value: complete, with its defaults;
+--                           times are milliseconds, sizes bytes, `off` is false
 --   default                 the value of a field that is not there
 -- A record holds only the fields that were there and falls back to the defaults through its metatable;
 -- so defaults cost nothing, and what was said can be told from what was not.
 local scalars = require "veloflux.model.scalars"
+local rules = require "veloflux.model.rules"
 local containers = require "veloflux.model.containers"
 local json = require "veloflux.model.json"
 local reader = require "veloflux.model.reader"
@@ -37,7 +45,8 @@ local expand = require "veloflux.model.expand"
 local M = {}
 
 local READERS = { list = containers.list, array = containers.list, set = containers.list, map = containers.map,
-  record = containers.record, shape = containers.shape, unavailable = containers.unavailable }
+  record = containers.record, shape = containers.shape, variant = containers.variant,
+  unavailable = containers.unavailable }
 
 local function read_secret_file(path)
   local file, problem = io.open(path, "rb")
@@ -86,10 +95,19 @@ local function read_reference(where, index, expected)
   return text -- with a word of its own: that may be the secret
 end
 
-local function check_custom(where, index, validate, value)
-  local ok, message = validate(value)
+local function ask(where, index, check, value, rule)
+  local ok, message, broken = check(value)
   if ok then return value end
-  return where:fail(index, "%s", message)
+  return where:break_rule(broken or rule, index, "%s", message or "is not allowed")
+end
+
+--- Messages about secrets do not repeat them.
+local function without_value(check)
+  return function(value)
+    local ok, _, rule = check(value)
+    if ok then return true end
+    return nil, "expected another value", rule
+  end
 end
 
 local function compile_words(attr)
@@ -114,10 +132,37 @@ local function encoder_of(format, attr)
   end
 end
 
+local function put_plain(out, value)
+  if type(value) == "string" then
+    json.put(out, json.quote(value))
+  else
+    json.put(out, json.scalar(value ~= math.huge and value))
+  end
+end
+
+local function put_table(out, map)
+  local keys = {}
+  for key in pairs(map) do keys[#keys + 1] = key end
+  table.sort(keys)
+  for i, key in ipairs(keys) do
+    json.put(out, (i == 1 and "{" or ",") .. json.quote(key) .. ":")
+    put_plain(out, map[key])
+  end
+  json.put(out, "}")
+end
+
+local function writer_of(plain)
+  return function(value, out)
+    if plain then value = plain(value) end
+    if type(value) == "table" then put_table(out, value) else put_plain(out, value) end
+  end
+end
+
 local function compile_scalar(attr)
   local make = attr.one_of and attr.type == "string" and scalars.enum or scalars[attr.type]
   if not make then error(("unknown type %s"):format(tostring(attr.type)), 0) end
-  local scalar = make(attr)
+  local scalar, extra = make(attr), rules.extra(attr)
+  if extra and attr.secret then extra = without_value(extra) end
   local expected, parse = attr.expects or scalar.expected, scalar.parse
   local words, validate = compile_words(attr), attr.custom_validator
   local is_reference = attr.secret or attr.referenceable
@@ -130,19 +175,22 @@ local function compile_scalar(attr)
     end
     if text == nil then return nil end
     if words and words[text] then return text end
-    local value, problem = parse(text, where)
+    local value, problem, rule = parse(text, where)
     if value == nil then
       local got = attr.secret and "another" or reader.quote(text)
-      return where:fail(index, "%s", problem or ("expected %s, got %s"):format(expected, got))
+      if attr.secret then problem = nil end
+      return where:break_rule(rule or "type", index, "%s", problem or ("expected %s, got %s"):format(expected, got))
     end
-    if validate then value = check_custom(where, index, validate, value) end
+    if extra then value = ask(where, index, extra, value) end
+    if validate and value ~= nil then value = ask(where, index, validate, value, "custom_validator") end
     return value, raw
   end
   local function format(value)
     if words and words[value] then return value end
     return scalar.format(value)
   end
-  return { read = read, encode = encoder_of(format, attr), expected = expected, parse = parse }
+  return { read = read, encode = encoder_of(format, attr), write = writer_of(scalar.plain), expected = expected,
+    parse = parse }
 end
 
 --- Reads a default as the conf file would say it.
@@ -188,8 +236,15 @@ function M.encode(compiled, value, seal)
   return table.concat(out)
 end
 
+--- Returns a value as complete JSON text, for those who use it: see `write` above.
+function M.write(compiled, value)
+  local out = json.writer()
+  compiled.write(value, out)
+  return table.concat(out)
+end
+
 for _, name in ipairs { "string", "integer", "number", "boolean", "duration", "size", "address", "network", "path",
-  "foreign", "list", "map", "record", "shape", "unavailable" } do
+  "foreign", "list", "map", "record", "shape", "variant", "unavailable" } do
   M[name] = function(attr)
     attr = attr or {}
     attr.type = name

@@ -190,3 +190,144 @@ describe("encoding", function()
     assert.equal(text, s.encode(compiled, again))
   end)
 end)
+
+describe("rules beyond a type's own", function()
+  it("say what they wanted, under their names", function()
+    local cases = {
+      { s.string { not_one_of = { "a", "b" } }, "a", 'expected anything but "a" or "b", got "a"', "not_one_of" },
+      { s.string { ne = "x" }, "x", 'expected anything but "x"', "ne" },
+      { s.integer { eq = 3 }, "4", "expected 3, got 4", "eq" },
+      { s.integer { one_of = { 301, 302 } }, "200", "expected one of 301 or 302, got 200", "one_of" },
+      { s.string { len_eq = 2 }, "abc", "expected a length of 2, got 3", "len_eq" },
+      { s.string { starts_with = "/" }, "a", 'expected a text that begins with /, got "a"', "starts_with" },
+      { s.string { not_match = "%d" }, "a1", 'expected a text that does not match %d, got "a1"', "not_match" },
+      { s.string { match_none = { { pattern = "//", err = "no empty segments" } } }, "a//b", "no empty segments",
+        "match_none" },
+      { s.string { match_all = { { pattern = "^a" }, { pattern = "z$" } } }, "ab", 'is not allowed: "ab"',
+        "match_all" },
+      { s.string { match_any = { patterns = { "^a", "^b" }, err = "a or b" } }, "c", "a or b", "match_any" },
+      { s.string { uuid = true }, "12", 'expected a UUID, got "12"', "uuid" },
+      { s.list { elements = s.string {}, contains = "x" }, "[a]", 'expected a list with "x"', "contains" },
+      { s.list { elements = s.string {}, len_eq = 2 }, "[a]", "expected a length of 2, got 1", "len_eq" },
+      { s.list { elements = s.string {}, len_max = 0 }, "[a]", "expected at most 0 elements, got 1", "len_max" },
+      { s.integer { between = { 1, 2 } }, "3", "expected an integer between 1 and 2, got 3", "between" },
+      { s.integer { min = 1, max = 2 }, "3", "expected an integer between 1 and 2, got 3", "max" },
+      { s.integer { gt = 0 }, "0", "expected an integer above 0, got 0", "gt" },
+      { s.duration { min = "1s" }, "1ms", "expected a duration of at least 1s, got 1ms", "min" },
+      { s.string { len_max = 1 }, "ab", 'expected a text of at most 1 bytes, got "ab"', "len_max" },
+      { s.string { secret = true, not_match = "^weak" }, "weakling", "expected another value", "not_match" },
+      { s.string { secret = true, one_of = { "a" } }, "hidden", "expected a, got another", "one_of" },
+    }
+    for _, case in ipairs(cases) do
+      local compiled = s.compile(s.record { fields = { { ["a/b"] = s.record { fields = { { f = case[1] } } } } } })
+      local doc = assert(document.parse("a/b: { f: " .. case[2] .. " }\n", "f.yaml"))
+      local got, problems = s.read(compiled, doc, os.getenv)
+      assert.is_nil(got, case[4])
+      assert.same({ { file = "f.yaml", line = 1, path = "a/b.f", pointer = "/a~1b/f", message = case[3],
+        rule = case[4] } }, problems)
+    end
+    assert.equal("0b5c2bd5-3f3b-4b6a-9d7e-0a1b2c3d4e5f", value(s.string { uuid = true },
+      "0b5c2bd5-3f3b-4b6a-9d7e-0a1b2c3d4e5f"))
+    assert.equal("(a|b)+", value(s.string { is_regex = true }, '"(a|b)+"'))
+    assert.is_truthy(message(s.string { is_regex = true }, '"(a"'):find "parenthesis")
+  end)
+end)
+
+describe("checks between fields", function()
+  local function judge(checks, text, fields)
+    return read({ fields = fields or { { a = s.string {} }, { b = s.string {} }, { c = s.integer { default = 5 } },
+      { r = s.record { fields = { { x = s.string {} }, { y = s.string {} } } } } }, entity_checks = checks }, text)
+  end
+
+  local b_with_tls = { if_field = "a", if_match = { eq = "tls" }, then_field = "b", then_match = { required = true } }
+  local cases = {
+    { { mutually_required = { "a", "b" } }, "{ a: x }", "1 b: required: a, b go together" },
+    { { mutually_required = { "a", "c" } }, "{ a: x }" },
+    { { distinct = { "a", "b" } }, "{ a: x, b: x }", "1 b: expected another value than that of a" },
+    { { distinct = { "a", "b" } }, "{ a: x, b: y }" },
+    { { at_least_one_of = { "a", "r.x" } }, "{ r: { y: 1 } }", "1 : one of a or r.x is required" },
+    { { at_least_one_of = { "a", "r.x" } }, "{ r: { x: 1 } }" },
+    { { at_least_one_of = { "a", "c" } }, "{}" }, -- c has a default
+    { { mutually_exclusive = { "a", "r.x" } }, "a: x\nr:\n  x: y", "3 r.x: cannot be given together with a" },
+    { { conditional = b_with_tls }, "{ a: tls }", "1 b: required: a value, as a is tls" },
+    { { conditional = b_with_tls }, "{ a: tcp }" },
+    { { conditional = { if_field = "c", if_match = { gt = 3 }, then_field = "a", then_match = { one_of = { "x" } },
+      then_err = "with that c, a is x" } }, "{ a: y }", "1 a: with that c, a is x" },
+    { { conditional_at_least_one_of = { if_field = "a", if_match = { ne = "none" },
+      then_at_least_one_of = { "b", "r.x" } } },
+      "{ a: x }", "1 : one of b or r.x is required, as a is x" },
+    { { custom_entity_check = { field_sources = { "a" }, fn = function() return nil, "never" end } }, "{ a: x }",
+      "1 : never" },
+    { { custom_entity_check = { field_sources = { "c" }, fn = function() return nil, "never" end } }, "{ c: x }",
+      '1 c: expected an integer, got "x"' }, -- a wrong source is said once
+  }
+  for i, case in ipairs(cases) do
+    it(next(case[1]) .. " " .. i, function()
+      local got, lines = judge({ case[1] }, case[2] .. "\n")
+      if case[3] then assert.same({ case[3] }, lines) else assert.is_table(got) end
+    end)
+  end
+
+  it("are refused when nobody knows them", function()
+    local ok, err = pcall(judge, { { no_such = { "a" } } }, "{}\n")
+    assert.is_false(ok)
+    assert.equal("unknown entity check no_such", err)
+  end)
+end)
+
+describe("records", function()
+  it("take shorthands, which do not replace what is said", function()
+    local definition = { fields = { { status = s.integer {} }, { wait = s.duration {} } }, shorthand_fields = {
+      { wait_s = { type = "integer", deprecated = "use wait", func = function(n) return { wait = n .. "s" } end } } } }
+    assert.equal(3000, read(definition, "wait_s: 3\n").wait)
+    assert.equal(1000, read(definition, "wait_s: 3\nwait: 1s\n").wait)
+    local _, lines = read(definition, "wait_s: x\n")
+    assert.same({ '1 wait_s: expected an integer, got "x"' }, lines)
+  end)
+
+  it("note the use of what is deprecated", function()
+    local reader = require "veloflux.model.reader"
+    local compiled = s.compile(s.record { fields = { { old = s.string { deprecated = "use new" } } } })
+    local where = reader.new(os.getenv)
+    where:open(assert(document.parse("\nold: x\n", "f.yaml")), "/")
+    assert.equal("x", compiled.read(where, 0).old)
+    assert.same({ { file = "f.yaml", line = 2, path = "old", pointer = "/old", message = "is deprecated: use new" } },
+      where.warnings)
+  end)
+
+  it("are written complete for those who use them", function()
+    local compiled = s.compile(s.record { fields = {
+      a = s.duration { default = "2s" }, b = s.size { off = true },
+      c = s.list { elements = s.network {}, default = {} }, d = s.address {}, e = s.map { values = s.integer {} }, f = s.record { default = {}, fields = {
+        { g = s.boolean { default = true } }, { h = s.string {} } } }, i = s.string { secret = true },
+      j = s.shape { scalar = s.string {}, list = s.list { elements = s.string {} } } } })
+    local function write(text)
+      local doc = assert(document.parse(text, "f.yaml"))
+      return s.write(compiled, assert(s.read(compiled, doc, function() return "env" end)))
+    end
+    assert.equal('{"a":2000,"c":[],"f":{"g":true}}', write "{}\n")
+    local written = '{"a":1,"b":false,"c":["10.0.0.0/8"],"d":{"host":"x.internal","port":80,"text":"x.internal:80"},'
+      .. '"e":{"k":1,"l":2},"f":{"g":false,"h":"${x}"},"i":"env","j":["v"]}'
+    assert.equal(written, write("{ a: 1ms, b: off, c: [10.0.0.0/8], d: 'x.internal:80', e: { l: 2, k: 1 }, "
+      .. "f: { g: false, h: '$${x}' }, i: '${S}', j: [v] }\n"))
+  end)
+
+  it("of several kinds are told apart by a field", function()
+    local kinds = {}
+    for _, name in ipairs { "circle", "square" } do
+      kinds[name] = s.compile(s.record { fields = { { kind = s.string {} }, { [name == "circle" and "r" or "side"] =
+        s.integer { required = true } } } })
+    end
+    local general = s.record { fields = { { kind = s.string { required = true } } } }
+    local field = s.list { elements = s.variant { tag = "kind", general = general, choose = function(_, text)
+      return kinds[text], ("unknown kind %q"):format(text)
+    end } }
+    local got, compiled = read({ { f = field } }, "f: [ { kind: circle, r: 2 }, { side: 3, kind: square } ]\n")
+    assert.equal(2, got.f[1].r)
+    assert.equal(3, got.f[2].side)
+    assert.equal('{"f":[{"kind":"circle","r":2},{"kind":"square","side":3}]}', s.encode(compiled, got))
+    local _, lines = read({ { f = field } }, "f:\n- { kind: cube }\n- { r: 1 }\n- { kind: circle }\n- x\n")
+    assert.same({ '2 f[0].kind: unknown kind "cube"', "3 f[1].r: unknown key, expected one of kind",
+      "3 f[1].kind: required: a text", "4 f[2].r: required: an integer", '5 f[3]: expected a map, got "x"' }, lines)
+  end)
+end)

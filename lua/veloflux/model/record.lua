@@ -1,0 +1,254 @@
+--- Records: maps with fields of their own types, checks between them, and defaults behind.
+-- A compiled type as model/schema.lua describes it, and {fields, by_name}.
+local ffi = require "ffi"
+local document = require "veloflux.model.document"
+local entity_checks = require "veloflux.model.entity_checks"
+local json = require "veloflux.model.json"
+local suggest = require "veloflux.model.suggest"
+
+local put = json.put
+local band, ffi_string = require("bit").band, ffi.string
+local MAP, NULL = document.MAP, document.NULL
+local FAILED = entity_checks.FAILED
+
+local M = {}
+
+local last_stamp = 0 -- each reading of a record has its own, so `seen` needs no emptying
+
+--- The key under which a record keeps how its secrets were written: field -> text.
+M.RAW = {}
+local RAW = M.RAW
+
+--- Returns the value that a default, given as the conf file would say it, stands for.
+function M.value_from(compiled, default)
+  if compiled.from_default then return compiled.from_default(default) end
+  if type(default) ~= "string" then return default end
+  local value = compiled.parse(default, { dir = "/" })
+  return value == nil and default or value
+end
+local value_from = M.value_from
+
+--- The names of a map of fields by their `order`, those without one behind, and name.
+local function ordered_names(fields)
+  local names, place = {}, {}
+  for name, field in pairs(fields) do
+    names[#names + 1], place[name] = name, field.order or math.huge
+  end
+  table.sort(names, function(a, b)
+    if place[a] ~= place[b] then return place[a] < place[b] end
+    return a < b
+  end)
+  return names
+end
+
+--- Returns the fields as a list of {name, compiled}, in the order of the definition, or as ordered_names
+-- says when the definition is a plain map.
+local function compile_fields(fields, compile)
+  local list = {}
+  if fields[1] then
+    for _, single in ipairs(fields) do
+      local name, attr = next(single)
+      list[#list + 1] = { name, compile(attr) }
+    end
+  else
+    for _, name in ipairs(ordered_names(fields)) do list[#list + 1] = { name, compile(fields[name]) } end
+  end
+  return list
+end
+
+local function note_unknown(where, at, name, names)
+  local nearest = suggest.nearest(name, names)
+  if nearest then
+    where:fail(at, "unknown key, did you mean %s?", nearest)
+  else
+    where:fail(at, "unknown key, expected one of %s", suggest.either(names))
+  end
+end
+
+local function note_duplicate(where, index, at, name)
+  local _, first = document.find(where.document, index, name)
+  where:fail(at, "duplicate key, first on line %d", where.nodes[first].line)
+end
+
+--- Notes that the record at `index`, or the field of it at a path such as "redis.host", breaks a rule.
+function M.note_at_field(where, index, rule, message, field)
+  if type(field) ~= "string" then return where:break_rule(rule, index, "%s", message) end
+  local at, depth = index, where.depth
+  for step in field:gmatch "[^.]+" do
+    at = at and document.find(where.document, at, step)
+    index = at or index
+    where.depth = where.depth + 1
+    where.path[where.depth] = step
+  end
+  where:break_rule(rule, index, "%s", message)
+  where.depth = depth
+end
+local note_at_field = M.note_at_field
+
+local function mark_failed(record, name)
+  local failed = rawget(record, FAILED) or {}
+  failed[name], record[FAILED] = true, failed
+end
+
+local function run_checks(where, index, record, checks)
+  for i = 1, #checks do
+    local ok, message, field = checks[i][2](record)
+    if not ok then note_at_field(where, index, checks[i][1], message or "is not allowed", field) end
+  end
+  if rawget(record, FAILED) then record[FAILED] = nil end
+end
+
+local function encode_record(record, out, fields)
+  put(out, "{")
+  local raw, is_first = rawget(record, RAW), true
+  for i = 1, #fields do
+    local name, field = fields[i][1], fields[i][2]
+    local value = rawget(record, name)
+    if value ~= nil and value ~= field.default then
+      put(out, is_first and fields[i][3] or fields[i][4])
+      is_first = false
+      field.encode(value, out, raw and raw[name])
+    end
+  end
+  put(out, "}")
+end
+
+local function write_record(record, out, fields)
+  put(out, "{")
+  local is_first = true
+  for i = 1, #fields do
+    local value = record[fields[i][1]]
+    if value ~= nil then
+      put(out, is_first and fields[i][3] or fields[i][4])
+      is_first = false
+      fields[i][2].write(value, out)
+    end
+  end
+  put(out, "}")
+end
+
+--- Returns the functions `encode` and `write` of a record.
+local function encoders_of(list)
+  local fields = {}
+  for i, pair in ipairs(list) do
+    local key = json.quote(pair[1]) .. ":"
+    fields[i] = { pair[1], pair[2], key, "," .. key }
+  end
+  table.sort(fields, function(a, b) return a[1] < b[1] end)
+  return function(record, out) encode_record(record, out, fields) end,
+    function(record, out) write_record(record, out, fields) end
+end
+
+--- Shorthands: fields in which something may be written that other fields mean, {name = {type, func,
+-- ...}}: func(value) returns a map of those fields, as the conf file would say them.
+local function compile_shorthands(attr, compile)
+  local by_name = {}
+  for _, single in ipairs(attr.shorthand_fields or {}) do
+    local name, definition = next(single)
+    by_name[name] = { compiled = compile(definition), expand = definition.func, attr = definition }
+  end
+  return by_name
+end
+
+local function deprecation_of(attr)
+  if attr.deprecated then
+    return "is deprecated" .. (type(attr.deprecated) == "string" and ": " .. attr.deprecated or "")
+  end
+end
+
+--- Makes the type; see model/schema.lua.
+function M.record(attr, compile)
+  local list = compile_fields(attr.fields, compile)
+  local by_name, names, required, defaults = {}, {}, {}, {}
+  for _, pair in ipairs(list) do
+    local name, field = pair[1], pair[2]
+    by_name[name], defaults[name] = field, field.default
+    if field.attr.type ~= "unavailable" then names[#names + 1] = name end
+    if field.attr.required then required[#required + 1] = name end
+  end
+  local encode, write = encoders_of(list)
+  local compiled = { encode = encode, write = write, fields = list, by_name = by_name,
+    expected = attr.expects or "a map" }
+  local metatable = { __index = defaults, names = names, compiled = compiled }
+  local shorthands = compile_shorthands(attr, compile)
+  local checks, seen = entity_checks.compile(attr), {}
+  local is_located = attr.located
+
+  --- Reads a shorthand; what it means does not replace what is said.
+  local function read_shorthand(where, value_at, record, shorthand)
+    local value = shorthand.compiled.read(where, value_at)
+    if value == nil then return end
+    local warning = deprecation_of(shorthand.attr)
+    if warning then where:warn(value_at, "%s", warning) end
+    for name, meant in pairs(shorthand.expand(value) or {}) do
+      local field = by_name[name]
+      if field and rawget(record, name) == nil then record[name] = value_from(field, meant) end
+    end
+  end
+
+  local function read_field(where, index, at, value_at, record, name, stamp)
+    local field = by_name[name] or shorthands[name]
+    if not field then return note_unknown(where, at, name, names) end
+    if seen[name] == stamp then return note_duplicate(where, index, at, name) end
+    seen[name] = stamp
+    if band(where.nodes[value_at].flags, NULL) ~= 0 then return end
+    if field.expand then return read_shorthand(where, value_at, record, field) end
+    if field.attr.deprecated then where:warn(at, "%s", deprecation_of(field.attr)) end
+    local value, raw = field.read(where, value_at)
+    record[name] = value
+    if value == nil and field.attr.type ~= "unavailable" then mark_failed(record, name) end
+    if raw then
+      local kept = rawget(record, RAW) or {}
+      kept[name], record[RAW] = raw, kept
+    end
+  end
+
+  local function note_missing(where, index, stamp, record)
+    for i = 1, #required do
+      local name = required[i]
+      if rawget(record, name) == nil and
+        (seen[name] ~= stamp or where:is_null(document.find(where.document, index, name))) then
+        note_at_field(where, index, "required", ("required: %s"):format(by_name[name].expected or "a value"), name)
+      end
+    end
+  end
+
+  local function read(where, index)
+    local nodes, texts = where.nodes, where.texts
+    local node = nodes[index]
+    if node.kind ~= MAP then
+      return where:fail(index, "expected %s, got %s", attr.expects or "a map", where:describe(index))
+    end
+    local record = setmetatable({}, metatable)
+    if is_located then record._file, record._line, record._node = where.file, node.line, index end
+    local depth, path = where.depth + 1, where.path
+    last_stamp = last_stamp + 1
+    local stamp = last_stamp
+    where.depth = depth
+    local at = node.first
+    while at ~= 0 do
+      local key = nodes[at]
+      local value_at = key.next
+      local name = ffi_string(texts + key.text, key.len)
+      path[depth] = name
+      read_field(where, index, at, value_at, record, name, stamp)
+      at = nodes[value_at].next
+    end
+    where.depth = depth - 1
+    if #required > 0 then note_missing(where, index, stamp, record) end
+    if #checks > 0 then run_checks(where, index, record, checks) end
+    return record
+  end
+
+  local empty = setmetatable({}, metatable)
+  local function from_default(default)
+    if next(default) == nil then return empty end
+    local record = setmetatable({}, metatable)
+    for name, value in pairs(default) do record[name] = value_from(by_name[name], value) end
+    return record
+  end
+  compiled.read, compiled.from_default = read, from_default
+  return compiled
+end
+
+return M
