@@ -40,15 +40,25 @@ static int write_all(int fd, const char *data, size_t size)
     return 0;
 }
 
+int vf_shm_seal(int fd)
+{
+    enum { ALL = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL };
+    return fcntl(fd, F_ADD_SEALS, ALL) < 0 ? -errno : 0;
+}
+
+int vf_shm_fix_size(int fd)
+{
+    return fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0 ? -errno : 0;
+}
+
 int vf_shm_create_sealed(const char *name, const void *data, size_t size)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
     int rc = write_all(fd, data, size);
-    if (rc == 0 &&
-        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
-        rc = -errno;
+    if (rc == 0)
+        rc = vf_shm_seal(fd);
     if (rc < 0) {
         close(fd);
         return rc;
@@ -56,24 +66,31 @@ int vf_shm_create_sealed(const char *name, const void *data, size_t size)
     return fd;
 }
 
-void *vf_shm_map(int fd, int writable, size_t *size)
+static void *map_all(int fd, int prot, size_t *size)
 {
     struct stat info;
     if (fstat(fd, &info) < 0)
         return NULL;
-    if (!writable) {
-        int seals = fcntl(fd, F_GET_SEALS);
-        if (seals < 0 || !(seals & F_SEAL_WRITE)) {
-            errno = EPERM;
-            return NULL;
-        }
-    }
-    int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
     void *map = mmap(NULL, (size_t)info.st_size, prot, MAP_SHARED | MAP_NORESERVE, fd, 0);
     if (map == MAP_FAILED)
         return NULL;
     *size = (size_t)info.st_size;
     return map;
+}
+
+void *vf_shm_map(int fd, int writable, size_t *size)
+{
+    int seals = writable ? F_SEAL_WRITE : fcntl(fd, F_GET_SEALS);
+    if (seals >= 0 && (seals & F_SEAL_WRITE))
+        return map_all(fd, writable ? PROT_READ | PROT_WRITE : PROT_READ, size);
+    if (fcntl(fd, F_GETFD) >= 0)
+        errno = EPERM;
+    return NULL;
+}
+
+void *vf_shm_map_shared(int fd, size_t *size)
+{
+    return map_all(fd, PROT_READ, size);
 }
 
 void vf_shm_unmap(void *map, size_t size)

@@ -18,6 +18,17 @@ int vf_shm_create_sealed(const char *name, const void *data, size_t size);
  * writing, so that what was validated cannot change afterwards. */
 void *vf_shm_map(int fd, int writable, size_t *size);
 
+/* Maps `fd` entirely for reading what somebody else writes. The caller makes sure that it cannot
+ * shrink. As vf_shm_map otherwise. */
+void *vf_shm_map_shared(int fd, size_t *size);
+
+/* Seals a memfd that nobody has mapped for writing against any further change. Returns 0 or
+ * -errno. */
+int vf_shm_seal(int fd);
+
+/* Fixes the size of a memfd that is written to. Returns 0 or -errno. */
+int vf_shm_fix_size(int fd);
+
 void vf_shm_unmap(void *map, size_t size);
 
 #endif
