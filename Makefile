@@ -34,7 +34,8 @@ all: $(out)/veloflux $(out)/libveloflux.so
 # --- What there is ----------------------------------------------------------------------------
 
 sources := $(sort $(shell find src -name '*.c'))
-lua_files := $(sort $(shell find lua plugins -type f 2>/dev/null)) src/snapshot/layout.h
+lua_files := $(sort $(shell find lua plugins -type f -not -path 'plugins/*/spec/*' 2>/dev/null)) \
+	src/snapshot/layout.h
 fuzzers := $(patsubst spec/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard spec/fuzz/*_fuzz.c)))
 
 objects = $(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(sources)) $(BUILD)/obj/$(1)/gen/embedded_lua.o

@@ -28,7 +28,15 @@ function value_of(compiled)
   if attr.type == "shape" then return shape_value(compiled) end
   if compiled.element then return "list of: " .. value_of(compiled.element) end
   if attr.type == "unavailable" then return "not available in this version" end
-  return (attr.expects or compiled.expected):gsub(" or a map$", ""):gsub("^true, false$", "true or false")
+  local text = (attr.expects or compiled.expected):gsub(" or a map$", ""):gsub("^true, false$", "true or false")
+  return attr.unit and ("%s (%s)"):format(text, attr.unit) or text
+end
+
+local function description_of(attr)
+  local text = attr.description or ""
+  if not attr.deprecated then return text end
+  local note = type(attr.deprecated) == "string" and "Deprecated: " .. attr.deprecated .. "." or "Deprecated."
+  return text ~= "" and note .. " " .. text or note
 end
 
 local function default_text(attr)
@@ -59,7 +67,7 @@ local function write_table(compiled, out)
     local name, field = pair[1], pair[2]
     if not field.attr.hidden then
       out(("| `%s` | %s | %s | %s |"):format(name, escape(value_of(field)), escape(default_text(field.attr)),
-        escape(field.attr.description or "")))
+        escape(description_of(field.attr))))
     end
   end
 end

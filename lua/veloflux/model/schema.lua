@@ -24,6 +24,8 @@
 --   custom_validator  function(value) -> true, or nil, message and (of a record) the field
 --   secret            never shown; may be written {file:/path}. referenceable: may be written so
 --   unit              what a number counts
+--   err               what a message says instead of all that
+--   holder            a table whose field `compiled` becomes the compiled type: for validators that need it
 --   deprecated        true or a text: its use is noted among the warnings
 --
 -- `compile` makes a type of it:
@@ -177,8 +179,9 @@ local function compile_scalar(attr)
     if words and words[text] then return text end
     local value, problem, rule = parse(text, where)
     if value == nil then
+      problem = attr.err or problem
       local got = attr.secret and "another" or reader.quote(text)
-      if attr.secret then problem = nil end
+      if attr.secret then problem = attr.err end
       return where:break_rule(rule or "type", index, "%s", problem or ("expected %s, got %s"):format(expected, got))
     end
     if extra then value = ask(where, index, extra, value) end
@@ -211,6 +214,7 @@ function M.compile(attr)
   local make = READERS[attr.type]
   local compiled = make and make(attr, M.compile) or not make and compile_scalar(attr)
   compiled.attr = attr
+  if attr.holder then attr.holder.compiled = compiled end
   compiled.default = default_of(compiled, attr)
   return compiled
 end

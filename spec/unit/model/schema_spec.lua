@@ -298,8 +298,9 @@ describe("records", function()
   it("are written complete for those who use them", function()
     local compiled = s.compile(s.record { fields = {
       a = s.duration { default = "2s" }, b = s.size { off = true },
-      c = s.list { elements = s.network {}, default = {} }, d = s.address {}, e = s.map { values = s.integer {} }, f = s.record { default = {}, fields = {
-        { g = s.boolean { default = true } }, { h = s.string {} } } }, i = s.string { secret = true },
+      c = s.list { elements = s.network {}, default = {} }, d = s.address {}, e = s.map { values = s.integer {} },
+      f = s.record { default = {}, fields = { { g = s.boolean { default = true } }, { h = s.string {} } } },
+      i = s.string { secret = true },
       j = s.shape { scalar = s.string {}, list = s.list { elements = s.string {} } } } })
     local function write(text)
       local doc = assert(document.parse(text, "f.yaml"))

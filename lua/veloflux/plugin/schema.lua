@@ -1,0 +1,400 @@
+--- The schema of a plugin's configuration, as its author wrote it, becomes a type of model/schema.lua.
+--
+-- schema.lua returns a map from field to attributes (plugin/attributes.lua), or Kong's wrapped form:
+--   { name = "x", fields = { { consumer = typedefs.no_consumer }, { config = { type = "record", fields = ... } } } }
+-- Fields come in the order of their `order`, then name. As in Kong, a text is not empty unless
+-- `len_min = 0` or its default is empty, and a required record whose fields all have defaults is there
+-- without being said.
+local attributes = require "veloflux.plugin.attributes"
+local cjson = require "cjson"
+local document = require "veloflux.model.document"
+local entity_checks = require "veloflux.model.entity_checks"
+local expand = require "veloflux.model.expand"
+local json = require "veloflux.model.json"
+local schema = require "veloflux.model.schema"
+
+local M = {}
+
+local MAX_DEPTH, MAX_FIELDS = 16, 1000
+local IS_LIST = { array = true, set = true }
+
+local Maker = {}
+Maker.__index = Maker
+
+function Maker:note(path, message)
+  self.problems[#self.problems + 1] = { path = path, message = message }
+end
+
+-- What the author's functions are asked -------------------------------------------------------------
+
+--- Kong's validators may answer with a table of messages.
+local function text_of(message)
+  if type(message) == "table" then
+    local _, first = next(message)
+    return text_of(first)
+  end
+  return message ~= nil and tostring(message) or nil
+end
+
+--- Calls a function of the plugin's; what it raises is a message like any other.
+local function guarded(name, call)
+  return function(...)
+    local ok, result, message, field = pcall(call, ...)
+    if not ok then return nil, ("%s raised an error: %s"):format(name, text_of(result) or "nil") end
+    if result then return true end
+    return nil, text_of(message) or "is not allowed", field
+  end
+end
+
+--- Returns a value as those see it who use it: plain tables, complete.
+-- @param compiled its type
+function M.plain(compiled, value)
+  if type(value) ~= "table" then return value end
+  return cjson.decode(schema.write(compiled, value))
+end
+
+-- Fields --------------------------------------------------------------------------------------------
+
+local function sorted(map)
+  local names = {}
+  for name in pairs(map) do names[#names + 1] = name end
+  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+  return names
+end
+
+--- Returns fields given as a map or as Kong's list as a map.
+function Maker:map_of(fields, path)
+  if fields[1] == nil then return fields end
+  local map = {}
+  for i, single in ipairs(fields) do
+    local name, attr = nil, nil
+    if type(single) == "table" then name, attr = next(single) end
+    if type(name) ~= "string" or next(single, name) ~= nil then
+      self:note(path, ("expected a list of { name = {...} }, its entry %d is another"):format(i))
+    elseif map[name] then
+      self:note(path .. "." .. name, "is defined twice")
+    else
+      map[name] = attr
+    end
+  end
+  return map
+end
+
+--- Turns a default, which is as the conf file would say it, into JSON.
+local function put_default(attr, value, out)
+  if type(value) ~= "table" then
+    json.put(out, type(value) == "string" and json.quote(expand.escape(value)) or json.scalar(value))
+  elseif IS_LIST[attr.type] then
+    for i, element in ipairs(value) do
+      json.put(out, i == 1 and "[" or ",")
+      put_default(attr.elements, element, out)
+    end
+    json.put(out, #value == 0 and "[]" or "]")
+  else
+    local is_first = true
+    json.put(out, "{")
+    for _, name in ipairs(sorted(value)) do
+      local inner = attr.type == "map" and attr.values or attr.by_name and attr.by_name[name] or {}
+      json.put(out, (is_first and "" or ",") .. json.quote(tostring(name)) .. ":")
+      put_default(inner, value[name], out)
+      is_first = false
+    end
+    json.put(out, "}")
+  end
+end
+
+local function nothing() return nil end
+
+local function without_default(attr)
+  local bare = {}
+  for name, value in pairs(attr) do bare[name] = value end
+  bare.default = nil
+  return bare
+end
+
+--- A default is a value like any other: it is read and judged.
+function Maker:check_default(attr, path)
+  if attr.default == nil then return end
+  local kind = type(attr.default)
+  if kind == "function" or kind == "userdata" or kind == "thread" or kind == "cdata" then
+    return self:note(path .. ".default", ("expected a value, got a %s"):format(kind))
+  elseif attr.type == "string" and kind ~= "string" then
+    return self:note(path .. ".default", ("expected a text, got a %s"):format(kind))
+  end
+  local out = json.writer()
+  put_default(attr, attr.default, out)
+  local doc, problem = document.parse(table.concat(out), "default")
+  if not doc then return self:note(path .. ".default", problem.message) end
+  local ok, value, problems = pcall(schema.read, schema.compile(without_default(attr)), doc, nothing)
+  if not ok then return self:note(path .. ".default", tostring(value)) end
+  for _, bad in ipairs(problems) do
+    self:note(path .. ".default" .. (bad.path ~= "" and "." .. bad.path or ""), bad.message)
+  end
+end
+
+
+--- Wraps what the author says about a value so that it sees plain tables.
+local function wrap_validator(own, attr)
+  if not attr.custom_validator then return end
+  local judge = guarded("custom_validator", attr.custom_validator)
+  own.holder = {}
+  own.custom_validator = function(value) return judge(M.plain(own.holder.compiled, value)) end
+end
+
+local function wrap_check(name, argument)
+  if name ~= "custom_entity_check" or type(argument.fn) ~= "function" then return argument end
+  local judge = guarded("custom_entity_check", argument.fn)
+  return { field_sources = argument.field_sources, fn = function(record)
+    return judge(M.plain(getmetatable(record).compiled, record))
+  end }
+end
+
+--- Collects the names of fields that a check speaks of.
+local function fields_of_check(argument)
+  local names = {}
+  local function add(list)
+    for _, name in ipairs(type(list) == "table" and list or {}) do names[#names + 1] = name end
+  end
+  add(argument)
+  add(argument.field_sources)
+  add(argument.then_at_least_one_of)
+  add(argument.else_then_at_least_one_of)
+  add { argument.if_field }
+  if argument.if_field then add { argument.then_field } end
+  return names
+end
+
+local function has_field(own, path)
+  for step in tostring(path):gmatch "[^.]+" do
+    own = own and own.by_name and own.by_name[step]
+    if not own then return false end
+  end
+  return true
+end
+
+function Maker:check_names(own, argument, path)
+  for _, name in ipairs(fields_of_check(argument)) do
+    if not has_field(own, name) then self:note(path, ("there is no field %s"):format(tostring(name))) end
+  end
+end
+
+function Maker:entity_checks(own, checks, path)
+  own.entity_checks = {}
+  for _, single in ipairs(checks or {}) do
+    local name, argument = nil, nil
+    if type(single) == "table" then name, argument = next(single) end
+    if type(name) ~= "string" or not entity_checks.is_known(name) then
+      self:note(path, ("unknown entity check %s"):format(tostring(name)))
+    elseif type(argument) ~= "table" then
+      self:note(path .. "." .. name, "expected a table")
+    else
+      self:check_names(own, argument, path .. "." .. name)
+      table.insert(own.entity_checks, { [name] = wrap_check(name, argument) })
+    end
+  end
+end
+
+function Maker:shorthands(own, list, path, depth)
+  if not list then return end
+  own.shorthand_fields = {}
+  for name, definition in pairs(self:map_of(list, path)) do
+    local expand_value, rest = nil, {}
+    for key, value in pairs(type(definition) == "table" and definition or {}) do
+      if key == "func" then expand_value = value elseif key ~= "translate_backwards" then rest[key] = value end
+    end
+    local compiled = self:field(rest, path .. "." .. name, depth + 1)
+    if type(expand_value) ~= "function" then
+      self:note(path .. "." .. name .. ".func", "expected a function")
+    elseif compiled then
+      compiled.func = function(value)
+        local ok, meant = pcall(expand_value, value)
+        return ok and type(meant) == "table" and meant or nil
+      end
+      table.insert(own.shorthand_fields, { [name] = compiled })
+    end
+  end
+end
+
+--- A required record that can be made of defaults is.
+local function can_default(own)
+  for _, pair in ipairs(own.fields) do
+    local _, field = next(pair)
+    if field.required and field.default == nil then return false end
+  end
+  return true
+end
+
+--- Gives a required record the default {} if that is good; if not, it has to be said.
+function Maker:default_record(own, path)
+  if own.type ~= "record" or not own.required or own.default ~= nil or not can_default(own) then return end
+  local found = #self.problems
+  own.default = {}
+  self:check_default(own, path)
+  for i = #self.problems, found + 1, -1 do
+    self.problems[i], own.default = nil, nil
+  end
+end
+
+function Maker:record(own, attr, path, depth)
+  local map = self:map_of(type(attr.fields) == "table" and attr.fields or {}, path)
+  own.fields, own.by_name = {}, {}
+  for _, name in ipairs(sorted(map)) do
+    self.n_fields = self.n_fields + 1
+    if type(name) ~= "string" then
+      self:note(path, ("expected names of fields, got %s"):format(tostring(name)))
+    elseif self.n_fields <= MAX_FIELDS then
+      own.by_name[name] = self:field(map[name], (path ~= "" and path .. "." or "") .. name, depth + 1)
+    end
+  end
+  local names = sorted(own.by_name)
+  table.sort(names, function(a, b)
+    local first, second = own.by_name[a].order or math.huge, own.by_name[b].order or math.huge
+    if first ~= second then return first < second end
+    return a < b
+  end)
+  for _, name in ipairs(names) do table.insert(own.fields, { [name] = own.by_name[name] }) end
+  self:entity_checks(own, attr.entity_checks, (path ~= "" and path .. "." or "") .. "entity_checks")
+  self:shorthands(own, attr.shorthand_fields, path, depth)
+end
+
+function Maker:list(own, attr, path, depth)
+  if type(attr.elements) ~= "table" then return self:note(path .. ".elements", "required: what the elements are") end
+  own.elements = self:field(attr.elements, path .. ".elements", depth + 1) or { type = "string" }
+end
+
+function Maker:map(own, attr, path, depth)
+  if type(attr.values) ~= "table" then return self:note(path .. ".values", "required: what the values are") end
+  own.values = self:field(attr.values, path .. ".values", depth + 1) or { type = "string" }
+  own.keys = self:field(attr.keys or { type = "string" }, path .. ".keys", depth + 1) or { type = "string" }
+end
+
+--- Bounds must be bounds of that type, the lower one first.
+function Maker:check_bounds(own, path)
+  if not (own.between or own.gt or own.min or own.max) then return end
+  local parse = schema.compile({ type = own.type }).parse
+  local function number(name, bound)
+    local value = type(bound) == "number" and bound or type(bound) == "string" and parse(bound) or nil
+    if value == nil then self:note(path .. "." .. name, "is no bound of this type") end
+    return value
+  end
+  local low, high = own.gt and number("gt", own.gt) or own.min and number("min", own.min), own.max
+  if own.between then
+    low, high = number("between", own.between[1]), number("between", own.between[2])
+  else
+    high = high and number("max", high)
+  end
+  if low and high and low > high then self:note(path, "its lower bound is above the upper one") end
+end
+
+local CONTAINERS = { array = Maker.list, set = Maker.list, map = Maker.map, record = Maker.record }
+
+--- Makes a definition of model/schema.lua of what the author wrote; nil when its type is not known.
+function Maker:field(attr, path, depth)
+  if type(attr) ~= "table" then return self:note(path, "expected the attributes of a field") end
+  if depth > MAX_DEPTH then return self:note(path, "is nested too deeply") end
+  local found = #self.problems
+  if not attributes.check(attr, function(name, message) self:note(path .. "." .. name, message) end) then return end
+  local is_sound = #self.problems == found
+  local own = {}
+  for name, value in pairs(attr) do own[name] = value end
+  own.secret = attr.secret or attr.encrypted or nil
+  if own.merge and depth > 1 then self:note(path .. ".merge", "goes with the fields of the configuration itself") end
+  if own.type == "string" and own.len_min == nil and own.default ~= "" then own.len_min = 1 end
+  if type(attr.deprecation) == "table" then own.deprecated = text_of(attr.deprecation.message) or true end
+  if CONTAINERS[own.type] then CONTAINERS[own.type](self, own, attr, path, depth) end
+  if not is_sound then
+    own.custom_validator, own.default = nil, nil
+    return own
+  end
+  wrap_validator(own, attr)
+  self:check_bounds(own, path)
+  if #self.problems == found then
+    self:check_default(own, path)
+    self:default_record(own, path)
+  end
+  if own.default ~= nil then own.required = nil end -- it is always there
+  return own
+end
+
+-- The whole -----------------------------------------------------------------------------------------
+
+--- In Kong's form, checks beside `config` call its fields config.NAME.
+local function strip_config(value)
+  if type(value) == "string" then return (value:gsub("^config%.", "")) end
+  if type(value) ~= "table" then return value end
+  local own = {}
+  for key, inner in pairs(value) do own[key] = key == "fn" and inner or strip_config(inner) end
+  return own
+end
+
+--- Returns the attributes of the configuration, and where plugins of this kind may not stand.
+function Maker:unwrap(raw)
+  local is_wrapped = type(raw.fields) == "table" and (raw.fields[1] ~= nil or type(raw.fields.type) ~= "string")
+  if not is_wrapped then return { type = "record", fields = raw }, {} end
+  local refuses, config = {}, nil
+  for name, attr in pairs(self:map_of(raw.fields, "fields")) do
+    if name == "config" then
+      config = attr
+    elseif type(attr) == "table" and attr.refuses then
+      refuses[attr.refuses] = true
+    end
+  end
+  if type(config) ~= "table" then
+    self:note("fields", "required: config, which is a record")
+    return { type = "record", fields = {} }, refuses
+  end
+  local checks = {}
+  for _, check in ipairs(type(config.entity_checks) == "table" and config.entity_checks or {}) do
+    checks[#checks + 1] = check
+  end
+  for _, check in ipairs(type(raw.entity_checks) == "table" and raw.entity_checks or {}) do
+    checks[#checks + 1] = strip_config(check)
+  end
+  return { type = "record", fields = config.fields, entity_checks = checks, custom_validator = config.custom_validator,
+    shorthand_fields = config.shorthand_fields }, refuses
+end
+
+--- Says what has to be given, for messages: "a map with limit and window".
+local function expected_of(own)
+  local names = {}
+  for _, pair in ipairs(own.fields) do
+    local name, field = next(pair)
+    if field.required and field.default == nil then names[#names + 1] = name end
+  end
+  if #names == 0 then return nil end
+  local last = table.remove(names)
+  return "a map with " .. (#names > 0 and table.concat(names, ", ") .. " and " or "") .. last
+end
+
+local function merges_of(own)
+  local merge = {}
+  for name, field in pairs(own.by_name) do merge[name] = field.merge end
+  return merge
+end
+
+--- Makes the type of a configuration.
+-- @param raw what schema.lua returned
+-- @return a table, or nil and a list of problems {path, message}:
+--   config      definition of a record for model/schema.lua: of `config` in an instance
+--   compiled    the same, compiled
+--   needs       what has to be given, as a text, or nil: without it an instance needs no config
+--   merge       field -> "deep" or "append"
+--   refuses     set of scopes where instances may not stand: consumer, route, service
+function M.make(raw)
+  local maker = setmetatable({ problems = {}, n_fields = 0 }, Maker)
+  if type(raw) ~= "table" then
+    return nil, { { path = "", message = ("expected a table of fields, got a %s"):format(type(raw)) } }
+  end
+  local attr, refuses = maker:unwrap(raw)
+  local own = maker:field(attr, "", 0)
+  if maker.n_fields > MAX_FIELDS then maker:note("", ("has more than %d fields"):format(MAX_FIELDS)) end
+  if #maker.problems > 0 then return nil, maker.problems end
+  own.expects = expected_of(own)
+  own.needs = own.expects
+  if not own.needs then own.default = {} end
+  local ok, compiled = pcall(schema.compile, own)
+  if not ok then return nil, { { path = "", message = tostring(compiled) } } end
+  return { config = own, compiled = compiled, needs = own.needs, merge = merges_of(own), refuses = refuses }
+end
+
+return M
