@@ -14,6 +14,7 @@ static const struct error_row rows[] = {
     {VF_ENOADDRESS, "VF_ENOADDRESS", "the name has no address"},
     {VF_ENOCOOKIE, "VF_ENOCOOKIE", "no valid sticky cookie"},
     {VF_EMALFORMED, "VF_EMALFORMED", "malformed message"},
+    {VF_ETOOLARGE, "VF_ETOOLARGE", "larger than allowed"},
 };
 
 static const struct error_row *row_of(int code)

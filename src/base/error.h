@@ -7,7 +7,8 @@ enum vf_error {
     VF_ENOBACKEND = -20000, /* no backend of the pool may get this exchange now */
     VF_ENOADDRESS = -20001, /* the name has no address (yet) */
     VF_ENOCOOKIE = -20002,  /* no sticky cookie that still counts */
-    VF_EMALFORMED = -20003  /* what the peer sent breaks its protocol */
+    VF_EMALFORMED = -20003, /* what the peer sent breaks its protocol */
+    VF_ETOOLARGE = -20004   /* what the peer sent is larger than allowed */
 };
 
 /* Returns the name of a code, "VF_ENOBACKEND" or libuv's "ECONNREFUSED". Static memory. */

@@ -330,11 +330,8 @@ int vf_stream_open(struct vf_stream *stream, struct vf_net *net,
     return rc;
 }
 
-ssize_t vf_stream_read(struct vf_stream *stream, char *buffer, size_t len)
+ssize_t vf_stream_recv(struct vf_stream *stream, char *buffer, size_t len)
 {
-    vf_net_flush(stream->net);
-    if (stream->io.fd < 0) /* a write failed and the owner closed */
-        return UV_ECANCELED;
     ssize_t n = recv(stream->io.fd, buffer, len, 0);
     if (n < 0) {
         n = uv_translate_sys_error(errno);
@@ -345,6 +342,14 @@ ssize_t vf_stream_read(struct vf_stream *stream, char *buffer, size_t len)
         stream->readable = false;
     }
     return n;
+}
+
+ssize_t vf_stream_read(struct vf_stream *stream, char *buffer, size_t len)
+{
+    vf_net_flush(stream->net);
+    if (stream->io.fd < 0) /* a write failed and the owner closed */
+        return UV_ECANCELED;
+    return vf_stream_recv(stream, buffer, len);
 }
 
 void vf_stream_yield(struct vf_stream *stream)

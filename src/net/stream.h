@@ -100,6 +100,10 @@ int vf_stream_open(struct vf_stream *stream, struct vf_net *net,
  * all streams first: their slices may point into the buffer that is filled again. */
 ssize_t vf_stream_read(struct vf_stream *stream, char *buffer, size_t len);
 
+/* The same into memory of the caller's own, to which no queued slice points: nothing is flushed, so
+ * no callback is called. */
+ssize_t vf_stream_recv(struct vf_stream *stream, char *buffer, size_t len);
+
 /* Asks for another on_readable although input is left (fairness between streams). */
 void vf_stream_yield(struct vf_stream *stream);
 

@@ -1,0 +1,570 @@
+#define _GNU_SOURCE
+#include "net/socket.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "net/udp.h"
+
+enum { FIRST_ROOM = 4096 };
+
+struct vf_socket {
+    struct vf_stream stream; /* first member */
+    struct vf_sockets *owner;
+    struct vf_socket *next, *prev;
+    struct vf_op reading, writing;
+    struct vf_dial dial;
+    char *input; /* begin..end is what was read and not taken; NULL while empty */
+    size_t begin, end, room, max_input;
+    enum vf_socket_want want;
+    size_t n;            /* bytes wanted, or in the input when MORE were */
+    size_t scanned;      /* input bytes in which the delimiter does not begin */
+    size_t found, skip;  /* of a finished receive: bytes to hand over, and to drop behind them */
+    uint64_t connect_ms; /* time limit, while the name is looked up */
+    int read_end;        /* 0, UV_EOF or why nothing more can be read */
+    int write_end;       /* 0 or why nothing more can be sent */
+    uint16_t delimiter_len;
+    char delimiter[VF_SOCKET_UNTIL_BYTES];
+    bool until_input; /* of the send under way */
+    bool may_retry;
+    bool parked;
+};
+
+static struct vf_socket *of_stream(struct vf_stream *stream)
+{
+    return (struct vf_socket *)stream;
+}
+
+/* Input */
+
+static size_t input_len(const struct vf_socket *socket)
+{
+    return socket->end - socket->begin;
+}
+
+static void drop_input(struct vf_socket *socket)
+{
+    socket->owner->net->buffered_bytes -= socket->room;
+    free(socket->input);
+    socket->input = NULL;
+    socket->begin = socket->end = socket->room = 0;
+}
+
+static bool make_room(struct vf_socket *socket, size_t more)
+{
+    size_t used = input_len(socket);
+    if (socket->end + more <= socket->room)
+        return true;
+    if (used + more <= socket->room) {
+        memmove(socket->input, socket->input + socket->begin, used);
+    } else {
+        size_t room = socket->room < FIRST_ROOM ? FIRST_ROOM : socket->room;
+        while (room < used + more)
+            room *= 2;
+        char *input = malloc(room);
+        if (input == NULL)
+            return false;
+        if (used > 0)
+            memcpy(input, socket->input + socket->begin, used);
+        free(socket->input);
+        socket->owner->net->buffered_bytes += room - socket->room;
+        socket->input = input;
+        socket->room = room;
+    }
+    socket->begin = 0;
+    socket->end = used;
+    return true;
+}
+
+static bool find_delimiter(struct vf_socket *socket)
+{
+    const char *at = socket->input + socket->begin;
+    size_t len = input_len(socket);
+    if (len < socket->delimiter_len)
+        return false;
+    const char *hit = memmem(at + socket->scanned, len - socket->scanned, socket->delimiter,
+                             socket->delimiter_len);
+    if (hit == NULL) {
+        socket->scanned = len - socket->delimiter_len + 1;
+        return false;
+    }
+    socket->found = (size_t)(hit - at);
+    socket->skip = socket->delimiter_len;
+    return true;
+}
+
+/* Returns true, with what to hand over, when the input has what is wanted. */
+static bool is_enough(struct vf_socket *socket)
+{
+    size_t len = input_len(socket);
+    socket->found = socket->skip = 0;
+    switch (socket->want) {
+    case VF_SOCKET_ANY:
+        socket->found = len < socket->n ? len : socket->n;
+        return len > 0;
+    case VF_SOCKET_BYTES:
+        socket->found = socket->n;
+        return len >= socket->n;
+    case VF_SOCKET_UNTIL:
+        return find_delimiter(socket);
+    case VF_SOCKET_ALL:
+        socket->found = len;
+        return socket->read_end == UV_EOF;
+    default:
+        return len > socket->n;
+    }
+}
+
+/* Reads once. Returns false when the kernel has nothing (more). */
+static bool read_once(struct vf_socket *socket)
+{
+    size_t most = vf_net_read_size(socket->owner->net);
+    size_t left = socket->max_input - input_len(socket);
+    most = most < VF_SOCKET_SCRATCH_BYTES ? most : VF_SOCKET_SCRATCH_BYTES;
+    ssize_t n = vf_stream_recv(&socket->stream, socket->owner->scratch, most < left ? most : left);
+    if (n == UV_EAGAIN)
+        return false;
+    if (n <= 0) {
+        socket->read_end = n == 0 ? UV_EOF : (int)n;
+        return true;
+    }
+    if (!make_room(socket, (size_t)n)) {
+        socket->read_end = UV_ENOMEM;
+        return true;
+    }
+    memcpy(socket->input + socket->end, socket->owner->scratch, (size_t)n);
+    socket->end += (size_t)n;
+    return true;
+}
+
+/* Reads until there is enough. Returns the result of the receive, or VF_PENDING. */
+static int pump(struct vf_socket *socket)
+{
+    while (!is_enough(socket)) {
+        socket->found = input_len(socket); /* should it fail now, or later by the time limit */
+        if (socket->read_end != 0)
+            return socket->read_end;
+        if (input_len(socket) >= socket->max_input)
+            return VF_ETOOLARGE;
+        if (!socket->stream.readable || !read_once(socket)) {
+            if (input_len(socket) == 0)
+                drop_input(socket);
+            return VF_PENDING;
+        }
+    }
+    return 0;
+}
+
+/* Events */
+
+static void on_connected(struct vf_stream *stream)
+{
+    vf_op_end(&of_stream(stream)->writing, 0);
+}
+
+static void on_readable(struct vf_stream *stream)
+{
+    struct vf_socket *socket = of_stream(stream);
+    if (socket->parked) {
+        vf_socket_close(socket);
+        return;
+    }
+    if (socket->reading.pending) {
+        int rc = pump(socket);
+        if (rc != VF_PENDING)
+            vf_op_end(&socket->reading, rc);
+    }
+    if (socket->until_input)
+        vf_op_end(&socket->writing, 0);
+}
+
+static void on_drained(struct vf_stream *stream)
+{
+    vf_op_end(&of_stream(stream)->writing, 0);
+}
+
+/* What the peer said before is still there to be received. */
+static void on_failed(struct vf_stream *stream, int error)
+{
+    struct vf_socket *socket = of_stream(stream);
+    socket->write_end = error;
+    if (stream->connecting)
+        socket->may_retry = vf_dial_failed(&socket->dial);
+    vf_op_end(&socket->writing, error);
+}
+
+static const struct vf_stream_events events = {.on_connected = on_connected,
+                                               .on_readable = on_readable,
+                                               .on_drained = on_drained,
+                                               .on_failed = on_failed};
+
+static void on_reading_expired(struct vf_op *op)
+{
+    struct vf_socket *socket =
+        (struct vf_socket *)((char *)op - offsetof(struct vf_socket, reading));
+    if (socket->parked)
+        vf_socket_close(socket);
+}
+
+static void on_writing_expired(struct vf_op *op)
+{
+    struct vf_socket *socket =
+        (struct vf_socket *)((char *)op - offsetof(struct vf_socket, writing));
+    if (socket->stream.connecting)
+        socket->may_retry = vf_dial_failed(&socket->dial);
+}
+
+/* All of them */
+
+static void on_reap(struct vf_timer *timer)
+{
+    struct vf_sockets *sockets =
+        (struct vf_sockets *)((char *)timer - offsetof(struct vf_sockets, reaper));
+    while (sockets->dead != NULL) {
+        struct vf_socket *socket = sockets->dead;
+        sockets->dead = socket->next;
+        free(socket);
+    }
+}
+
+int vf_sockets_new(struct vf_net *net, struct vf_resolver *resolver, uint32_t max_sockets,
+                   struct vf_sockets **out)
+{
+    struct vf_sockets *sockets = calloc(1, sizeof(*sockets));
+    if (sockets == NULL)
+        return UV_ENOMEM;
+    sockets->net = net;
+    sockets->max_sockets = max_sockets;
+    sockets->reaper.on_fire = on_reap;
+    sockets->scratch = malloc(VF_SOCKET_SCRATCH_BYTES);
+    if (sockets->scratch == NULL || vf_dials_new(resolver, &sockets->dials) < 0) {
+        free(sockets->scratch);
+        free(sockets);
+        return UV_ENOMEM;
+    }
+    *out = sockets;
+    return 0;
+}
+
+void vf_sockets_free(struct vf_sockets *sockets)
+{
+    if (sockets == NULL)
+        return;
+    while (sockets->list != NULL) {
+        struct vf_socket *socket = sockets->list;
+        vf_socket_close(socket);
+        sockets->list = socket->next;
+        socket->owner = NULL;
+    }
+    vf_udps_close(sockets);
+    vf_reactor_timer_stop(sockets->net->reactor, &sockets->reaper);
+    on_reap(&sockets->reaper);
+    vf_dials_free(sockets->dials);
+    free(sockets->scratch);
+    free(sockets);
+}
+
+struct vf_socket *vf_socket_new(struct vf_sockets *sockets)
+{
+    if (sockets->n_sockets >= sockets->max_sockets)
+        return NULL;
+    struct vf_socket *socket = calloc(1, sizeof(*socket));
+    if (socket == NULL)
+        return NULL;
+    socket->owner = sockets;
+    socket->stream.io.fd = -1;
+    socket->max_input = VF_SOCKET_INPUT_BYTES;
+    vf_op_init(&socket->reading, sockets->net->reactor);
+    vf_op_init(&socket->writing, sockets->net->reactor);
+    socket->reading.on_expire = on_reading_expired;
+    socket->writing.on_expire = on_writing_expired;
+    socket->next = sockets->list;
+    if (socket->next != NULL)
+        socket->next->prev = socket;
+    sockets->list = socket;
+    sockets->n_sockets++;
+    return socket;
+}
+
+void vf_socket_close(struct vf_socket *socket)
+{
+    if (socket->owner == NULL)
+        return;
+    socket->parked = false;
+    if (socket->stream.io.fd >= 0)
+        vf_stream_close(&socket->stream, false);
+    socket->read_end = socket->write_end = UV_ENOTCONN;
+    vf_dial_end(&socket->dial);
+    drop_input(socket);
+    vf_op_end(&socket->reading, UV_ECANCELED);
+    vf_op_end(&socket->writing, UV_ECANCELED);
+}
+
+/* The memory may be on the stack of the event that ended it: it goes a little later. */
+void vf_socket_free(struct vf_socket *socket)
+{
+    if (socket == NULL)
+        return;
+    struct vf_sockets *sockets = socket->owner;
+    if (sockets == NULL) {
+        free(socket);
+        return;
+    }
+    vf_socket_close(socket);
+    if (socket->prev != NULL)
+        socket->prev->next = socket->next;
+    else
+        sockets->list = socket->next;
+    if (socket->next != NULL)
+        socket->next->prev = socket->prev;
+    sockets->n_sockets--;
+    socket->next = sockets->dead;
+    sockets->dead = socket;
+    vf_reactor_timer(sockets->net->reactor, &sockets->reaper, 0);
+}
+
+struct vf_op *vf_socket_reading(struct vf_socket *socket)
+{
+    return &socket->reading;
+}
+
+struct vf_op *vf_socket_writing(struct vf_socket *socket)
+{
+    return &socket->writing;
+}
+
+void vf_socket_set_max_input(struct vf_socket *socket, size_t bytes)
+{
+    socket->max_input = bytes;
+}
+
+const char *vf_socket_why(const struct vf_socket *socket, int rc)
+{
+    if (rc == VF_ENOADDRESS && socket->dial.error != NULL)
+        return socket->dial.error;
+    return vf_error_text(rc);
+}
+
+bool vf_socket_may_retry(const struct vf_socket *socket)
+{
+    return socket->may_retry;
+}
+
+bool vf_socket_is_open(const struct vf_socket *socket)
+{
+    return socket->stream.io.fd >= 0 && !socket->stream.connecting;
+}
+
+/* Connecting */
+
+static int open_descriptor(int family)
+{
+    return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+static int connect_to(struct vf_socket *socket, const struct sockaddr_storage *address,
+                      socklen_t len)
+{
+    int family = address->ss_family, on = 1, rc;
+    int fd = open_descriptor(family);
+    if (fd < 0)
+        return uv_translate_sys_error(errno);
+    if (family != AF_UNIX)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (connect(fd, (const struct sockaddr *)address, len) < 0 && errno != EINPROGRESS)
+        rc = uv_translate_sys_error(errno);
+    else
+        rc = vf_stream_open(&socket->stream, socket->owner->net, &events, fd);
+    if (rc < 0) {
+        close(fd);
+        socket->may_retry = vf_dial_failed(&socket->dial);
+        return rc;
+    }
+    socket->stream.connecting = true; /* also when it stands: the event is under way */
+    socket->read_end = socket->write_end = 0;
+    return VF_PENDING;
+}
+
+static void on_resolved(struct vf_dial *dial)
+{
+    struct vf_socket *socket =
+        (struct vf_socket *)((char *)dial - offsetof(struct vf_socket, dial));
+    struct sockaddr_storage address;
+    socklen_t len;
+    int rc = vf_dial_take(dial, &address, &len);
+    if (rc == 0)
+        rc = connect_to(socket, &address, len);
+    if (rc != VF_PENDING)
+        vf_op_end(&socket->writing, rc);
+}
+
+int vf_socket_connect(struct vf_socket *socket, const char *host, size_t len, int port,
+                      uint64_t timeout_ms)
+{
+    struct sockaddr_storage address;
+    socklen_t address_len;
+    int rc;
+    if (socket->owner == NULL)
+        return UV_ECANCELED;
+    if (socket->writing.pending || socket->stream.io.fd >= 0)
+        return UV_EBUSY;
+    socket->may_retry = false;
+    if (port < 0) {
+        rc = vf_unix_address(host, len, &address, &address_len);
+        if (rc == 0)
+            rc = connect_to(socket, &address, address_len);
+    } else {
+        socket->dial.on_resolved = on_resolved;
+        rc = vf_dial_start(&socket->dial, socket->owner->dials, vf_str_make(host, len),
+                           (uint16_t)port, &address, &address_len);
+        if (rc == 0)
+            rc = connect_to(socket, &address, address_len);
+    }
+    return rc == VF_PENDING ? vf_op_begin(&socket->writing, timeout_ms) : rc;
+}
+
+/* Receiving */
+
+int vf_socket_receive(struct vf_socket *socket, enum vf_socket_want want, const char *delimiter,
+                      size_t n, uint64_t timeout_ms)
+{
+    if (socket->reading.pending)
+        return UV_EBUSY;
+    if (!vf_socket_is_open(socket))
+        return UV_ENOTCONN;
+    socket->want = want;
+    socket->n = want == VF_SOCKET_MORE ? input_len(socket) : n;
+    socket->scanned = socket->found = socket->skip = 0;
+    if (want == VF_SOCKET_UNTIL) {
+        if (n == 0 || n > VF_SOCKET_UNTIL_BYTES)
+            return UV_EINVAL;
+        socket->delimiter_len = (uint16_t)n;
+        memcpy(socket->delimiter, delimiter, n);
+    } else if (want == VF_SOCKET_BYTES && n > socket->max_input) {
+        return VF_ETOOLARGE;
+    }
+    int rc = pump(socket);
+    return rc == VF_PENDING ? vf_op_begin(&socket->reading, timeout_ms) : rc;
+}
+
+struct vf_str vf_socket_input(const struct vf_socket *socket)
+{
+    return vf_str_make(socket->input + socket->begin, input_len(socket));
+}
+
+void vf_socket_consume(struct vf_socket *socket, size_t n)
+{
+    socket->begin += n;
+}
+
+void vf_socket_take(struct vf_socket *socket, struct vf_str *out)
+{
+    size_t len = input_len(socket);
+    if (socket->found > len) /* cut short: what there is */
+        socket->found = len;
+    *out = vf_str_make(socket->input + socket->begin, socket->found);
+    vf_socket_consume(socket, socket->found + socket->skip);
+    socket->found = socket->skip = 0;
+}
+
+bool vf_socket_at_end(const struct vf_socket *socket)
+{
+    return socket->read_end != 0;
+}
+
+/* Sending */
+
+void vf_socket_add(struct vf_socket *socket, const char *data, size_t len)
+{
+    if (socket->write_end == 0)
+        vf_stream_add(&socket->stream, vf_str_make(data, len));
+}
+
+size_t vf_socket_unsent(const struct vf_socket *socket)
+{
+    return vf_stream_pending(&socket->stream);
+}
+
+int vf_socket_send(struct vf_socket *socket, uint64_t timeout_ms, bool until_input)
+{
+    if (!vf_socket_is_open(socket))
+        return UV_ENOTCONN;
+    vf_stream_flush(&socket->stream);
+    if (socket->write_end != 0)
+        return socket->write_end;
+    if (vf_socket_unsent(socket) == 0)
+        return 0;
+    if (socket->writing.pending)
+        return UV_EBUSY;
+    socket->until_input = until_input;
+    if (until_input && (socket->stream.readable || input_len(socket) > 0))
+        return 0;
+    return vf_op_begin(&socket->writing, timeout_ms);
+}
+
+int vf_socket_shutdown(struct vf_socket *socket)
+{
+    if (!vf_socket_is_open(socket))
+        return UV_ENOTCONN;
+    vf_stream_shutdown(&socket->stream);
+    socket->write_end = UV_EPIPE;
+    return 0;
+}
+
+/* Keeping */
+
+/* True when the kernel has neither bytes nor an end of file for us. */
+static bool is_silent(struct vf_socket *socket)
+{
+    char byte;
+    return !socket->stream.readable || vf_stream_recv(&socket->stream, &byte, 1) == UV_EAGAIN;
+}
+
+int vf_socket_park(struct vf_socket *socket, uint64_t idle_ms)
+{
+    if (!vf_socket_is_open(socket) || socket->reading.pending || socket->writing.pending ||
+        socket->read_end != 0 || socket->write_end != 0 || input_len(socket) > 0 ||
+        vf_socket_unsent(socket) > 0 || socket->stream.hung_up || !is_silent(socket)) {
+        vf_socket_close(socket);
+        return UV_EINVAL;
+    }
+    drop_input(socket);
+    socket->parked = true;
+    vf_op_begin(&socket->reading, idle_ms);
+    return 0;
+}
+
+bool vf_socket_unpark(struct vf_socket *socket)
+{
+    if (!socket->parked)
+        return false;
+    socket->parked = false;
+    vf_op_cancel(&socket->reading);
+    return true;
+}
+
+int vf_socket_name(const struct vf_socket *socket, bool peer, char *out)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t len = sizeof(address);
+    int fd = socket->stream.io.fd;
+    int rc = peer ? getpeername(fd, (struct sockaddr *)&address, &len)
+                  : getsockname(fd, (struct sockaddr *)&address, &len);
+    if (rc < 0)
+        return uv_translate_sys_error(errno);
+    if (address.ss_family == AF_UNIX) {
+        memcpy(out, "unix", 5);
+        return 0;
+    }
+    const struct sockaddr_in *ipv4 = (const struct sockaddr_in *)&address;
+    const struct sockaddr_in6 *ipv6 = (const struct sockaddr_in6 *)&address;
+    bool is_ipv4 = address.ss_family == AF_INET;
+    rc = is_ipv4 ? uv_ip4_name(ipv4, out, INET6_ADDRSTRLEN)
+                 : uv_ip6_name(ipv6, out, INET6_ADDRSTRLEN);
+    return rc < 0 ? rc : ntohs(is_ipv4 ? ipv4->sin_port : ipv6->sin6_port);
+}
