@@ -17,10 +17,10 @@ unset MAKEFLAGS MFLAGS MAKEOVERRIDES CFLAGS LDFLAGS # the caller's are not the l
 # --- What is needed: the one list -------------------------------------------------------------
 
 PACKAGES_build="build-essential pkg-config ca-certificates
-    libuv1-dev libpcre2-dev libssl-dev libyaml-dev libc-ares-dev libargon2-dev lua-cjson-dev"
-PACKAGES_test="lua-busted lua-luv lua-cjson lua-check clang clang-format libclang-rt-dev curl procps"
+    libuv1-dev libpcre2-dev libssl-dev libyaml-dev libc-ares-dev libargon2-dev libhiredis-dev lua-cjson-dev"
+PACKAGES_test="lua-busted lua-luv lua-cjson lua-check clang clang-format libclang-rt-dev curl procps redis-server"
 PACKAGES_bench="nginx-light haproxy wrk procps"
-SERVICES="nginx haproxy" # come with the packages above and must not start because of us
+SERVICES="nginx haproxy redis-server" # come with the packages above and must not start because of us
 
 LIBRARIES="luajit mbedtls llhttp"
 LLHTTP_MIN=9.4.2 # older ones accept framing that two parsers read differently
@@ -88,7 +88,7 @@ restore_policy() {
 install_packages() {
     local service fresh=""
     for service in $SERVICES; do
-        [ -e "/usr/sbin/$service" ] || fresh+="$service "
+        [ -e "/usr/sbin/$service" ] || [ -e "/usr/bin/$service" ] || fresh+="$service "
     done
     as_root apt-get update -qq || die "apt-get update failed: see the lines above"
     trap restore_policy EXIT # invoke-rc.d asks this file before it acts on a service; 101 forbids
