@@ -1,0 +1,146 @@
+--- The network modules of the plugin API without a worker: C sockets on a loop of their own, tasks as coroutines of
+-- the spec. What they wait for is real; only who resumes them is not src/lua/task.c.
+local ffi = require "ffi"
+local library = require "support.library"
+local cloop = require "unit.net.cloop"
+
+jit.off() -- an operation may end inside an FFI call (close), and calls back: not possible from a compiled trace
+
+ffi.cdef [[
+struct vf_reactor;
+struct vf_net;
+struct vf_resolver;
+struct vf_task;
+struct vf_resolver_options { const char *servers; uint64_t *failures; uint32_t floor_ms, ceiling_ms, default_ms; };
+int vf_reactor_new(uv_loop_t *, void (*after_event)(void *), void *owner, struct vf_reactor **out);
+void vf_reactor_free(struct vf_reactor *);
+int vf_net_init(struct vf_net *, struct vf_reactor *, uint64_t max_buffered_bytes);
+void vf_net_deinit(struct vf_net *);
+void vf_net_flush(struct vf_net *);
+int vf_resolver_new(uv_loop_t *, const struct vf_resolver_options *, struct vf_resolver **);
+void vf_resolver_free(struct vf_resolver *);
+]]
+
+package.preload["veloflux.runtime.task"] = function() return { run = {} } end
+local network = require "veloflux.runtime.network"
+ffi.cdef [[
+int vf_sockets_new(struct vf_net *net, struct vf_resolver *resolver, uint32_t max_sockets, struct vf_sockets **out);
+void vf_sockets_free(struct vf_sockets *sockets);
+void vf_op_on_done(struct vf_op *op, void (*on_done)(void *owner, int rc), void *owner);
+struct vf_op *vf_op_new(struct vf_reactor *reactor);
+void vf_socket_free(struct vf_socket *socket);
+void vf_udp_free(struct vf_udp *udp);
+]]
+
+local M = {}
+
+local current -- the harness in use
+local waiting = {} -- number -> { co, rc }
+local n_waits = 0
+local on_done = ffi.cast("void (*)(void *, int)", function(owner, rc)
+  local key = tonumber(ffi.cast("uintptr_t", owner))
+  local entry = waiting[key]
+  waiting[key] = nil
+  entry.rc = rc
+  current.ready[#current.ready + 1] = entry
+end)
+
+function network.await(op)
+  n_waits = n_waits + 1
+  local entry = { co = coroutine.running(), op = op }
+  waiting[n_waits] = entry
+  library.vf_op_on_done(op, on_done, ffi.cast("void *", ffi.cast("uintptr_t", n_waits)))
+  coroutine.yield()
+  return entry.rc
+end
+
+function network.sockets() return current.sockets end
+function network.plugin_name() return "spec" end
+function network.check() end
+function network.signal() return ffi.gc(library.vf_op_new(current.reactor), library.vf_op_free) end
+
+local held = setmetatable({}, { __mode = "k" })
+local function hold(object, free)
+  local entry = { object = object, free = free }
+  held[entry] = true
+  current.n_held = current.n_held + 1
+  return entry
+end
+function network.hold_socket(socket) return hold(socket, library.vf_socket_free) end
+function network.hold_udp(udp) return hold(udp, library.vf_udp_free) end
+function network.free(entry)
+  current.n_held = current.n_held - 1
+  entry.free(entry.object)
+end
+function network.own() end
+function network.disown() end
+
+local Harness = {}
+Harness.__index = Harness
+
+--- Makes the C side. `options`: max_sockets, max_buffered, servers (of the resolver).
+function M.new(options)
+  options = options or {}
+  local self = setmetatable({ loop = cloop.new(), ready = {}, n_held = 0 }, Harness)
+  local out = ffi.new "struct vf_reactor *[1]"
+  self.memory = ffi.new("uint64_t[?]", 128)
+  self.net = ffi.cast("struct vf_net *", self.memory)
+  local flush = ffi.cast("void (*)(void *)", library.vf_net_flush)
+  assert(library.vf_reactor_new(self.loop.raw, flush, self.net, out) == 0)
+  self.reactor = out[0]
+  assert(library.vf_net_init(self.net, self.reactor, options.max_buffered or 2 ^ 26) == 0)
+  local resolver, resolver_options = ffi.new "struct vf_resolver *[1]", ffi.new "struct vf_resolver_options"
+  resolver_options.servers = options.servers
+  assert(library.vf_resolver_new(self.loop.raw, resolver_options, resolver) == 0)
+  self.resolver = resolver[0]
+  local sockets = ffi.new "struct vf_sockets *[1]"
+  assert(library.vf_sockets_new(self.net, self.resolver, options.max_sockets or 4096, sockets) == 0)
+  self.sockets = sockets[0]
+  current = self
+  return self
+end
+
+local function resume(co, ...)
+  local ok, err = coroutine.resume(co, ...)
+  if not ok then error(debug.traceback(co, tostring(err)), 0) end
+end
+
+local function run_ready(self)
+  while #self.ready > 0 do resume(table.remove(self.ready, 1).co) end
+end
+
+--- Starts `fn` as a task; it runs until it waits.
+function Harness:spawn(fn, ...)
+  local co = coroutine.create(fn)
+  resume(co, ...)
+  return co
+end
+
+--- Runs tasks until `done()`.
+function Harness:drive(done, what)
+  self.loop:drive(function()
+    run_ready(self)
+    return done()
+  end, what)
+end
+
+--- Runs `fn` as a task to its end and returns what it returned.
+function Harness:run(fn, ...)
+  local results
+  self:spawn(function(...) results = { n = select("#", ...), fn(...) } end, ...)
+  self:drive(function() return results end, "the task")
+  return unpack(results)
+end
+
+--- Lets time pass in a task, while the other side goes on.
+function M.sleep(ms) network.wait_signal(network.signal(), ms) end
+
+function Harness:close()
+  library.vf_sockets_free(self.sockets)
+  library.vf_resolver_free(self.resolver)
+  library.vf_net_deinit(self.net)
+  library.vf_reactor_free(self.reactor)
+  self.loop:close()
+end
+
+return M
