@@ -36,8 +36,8 @@ void vf_op_end(struct vf_op *op, int rc);
 /* Makes it idle without telling anybody. */
 void vf_op_cancel(struct vf_op *op);
 
-/* Says who waits for a pending operation: on_done(owner, rc) is called when it ends, with 0, UV_E* or
- * VF_E*. */
+/* Says who waits for a pending operation: on_done(owner, rc) is called when it ends, with 0, UV_E*
+ * or VF_E*. */
 void vf_op_on_done(struct vf_op *op, void (*on_done)(void *owner, int rc), void *owner);
 
 /* An operation of its own, on the heap: time that passes (it ends with UV_ETIMEDOUT), or a signal

@@ -46,8 +46,8 @@ struct vf_socket;
 int vf_sockets_new(struct vf_net *net, struct vf_resolver *resolver, uint32_t max_sockets,
                    struct vf_sockets **out);
 
-/* Closes all sockets that are left and frees what they share. Whoever owns one may still free it, and
- * only that. */
+/* Closes all sockets that are left and frees what they share. Whoever owns one may still free it,
+ * and only that. */
 void vf_sockets_free(struct vf_sockets *sockets);
 
 /* Makes an unconnected socket, owned by the caller. NULL: out of memory or too many. */
@@ -117,8 +117,8 @@ size_t vf_socket_unsent(const struct vf_socket *socket);
 /* Sends end of file behind the output: no more is sent, but received. */
 int vf_socket_shutdown(struct vf_socket *socket);
 
-/* Keeps it idle, for `idle_ms` at most. Returns 0; or closes it and returns UV_EINVAL when it is not
- * fit for reuse: something was received, is unsent or waits. */
+/* Keeps it idle, for `idle_ms` at most. Returns 0; or closes it and returns UV_EINVAL when it is
+ * not fit for reuse: something was received, is unsent or waits. */
 int vf_socket_park(struct vf_socket *socket, uint64_t idle_ms);
 
 /* Wakes an idle one. Returns false when it has closed meanwhile. */
