@@ -32,6 +32,8 @@ enum vf_link_type {
     VF_LINK_ABANDON = 7,  /* args: version, which was prepared */
     VF_LINK_REOPEN = 8,   /* open log files anew */
     VF_LINK_USAGE = 9,    /* fds: the file of usage counters */
+    VF_LINK_TABLE = 10,   /* args: enum vf_table_kind, sequence; fds: generation, delta (writable
+                             for control). From here on lookups are answered from it */
 
     /* any child to the supervisor */
     VF_LINK_PREPARED = 32,   /* args: version. The supervisor to control: write it down, COMMIT */
@@ -40,12 +42,14 @@ enum vf_link_type {
     VF_LINK_UNLISTENED = 35, /* args: socket id */
 
     /* control and supervisor */
-    VF_LINK_RELOAD = 64,   /* supervisor: read the conf file again. args: number of the request */
-    VF_LINK_OFFER = 65,    /* control. args: version; fds: snapshot. Answer: PREPARED or REFUSED */
-    VF_LINK_COMMIT = 66,   /* control. args: version. Answer: LIVE */
-    VF_LINK_LIVE = 67,     /* supervisor. args: version, workers that do not run it yet */
-    VF_LINK_RELOADING = 68 /* control. args: 1 a reload has begun, 0 it has ended; newest request
-                              that had come when it began */
+    VF_LINK_RELOAD = 64,    /* supervisor: read the conf file again. args: number of the request */
+    VF_LINK_OFFER = 65,     /* control. args: version; fds: snapshot. Answer: PREPARED or REFUSED */
+    VF_LINK_COMMIT = 66,    /* control. args: version. Answer: LIVE */
+    VF_LINK_LIVE = 67,      /* supervisor. args: version, workers that do not run it yet */
+    VF_LINK_RELOADING = 68, /* control. args: 1 a reload has begun, 0 it has ended; newest request
+                                that had come when it began */
+    VF_LINK_OFFER_TABLE = 69 /* control. args and fds of TABLE, which the supervisor sends to all
+                                before it handles what control says next */
 };
 
 /* What control does first. */

@@ -17,6 +17,7 @@
 #include "lua/state.h"
 #include "snapshot/follower.h"
 #include "snapshot/snapshot.h"
+#include "snapshot/table_stage.h"
 
 enum {
     SOCKETS = 256,
@@ -85,6 +86,30 @@ void vf_control_offer(uint64_t version, int fd)
     vf_link_message_fd(&message, fd);
     vf_follower_send(&control.follower, &message);
     close(fd);
+}
+
+void vf_control_offer_table(uint32_t kind, uint64_t sequence, int generation_fd, int delta_fd)
+{
+    struct vf_link_message message;
+    vf_link_message_init(&message, VF_LINK_OFFER_TABLE);
+    message.args[0] = kind;
+    message.args[1] = sequence;
+    vf_link_message_fd(&message, generation_fd);
+    vf_link_message_fd(&message, delta_fd);
+    vf_follower_send(&control.follower, &message);
+}
+
+int vf_control_publish_stage(struct vf_stage *stage)
+{
+    return vf_stage_publish(stage, vf_control_offer_table);
+}
+
+int vf_control_change_table(uint32_t kind, const char *key, size_t key_len, const char *value,
+                            size_t value_len)
+{
+    struct vf_str text = vf_str_make(value, value_len);
+    return vf_table_change(kind, vf_str_make(key, key_len), value != NULL ? &text : NULL,
+                           vf_control_offer_table);
 }
 
 void vf_control_commit(uint64_t version)

@@ -6,7 +6,10 @@
 #ifndef VF_CONTROL_CONTROL_H
 #define VF_CONTROL_CONTROL_H
 
+#include <stddef.h>
 #include <stdint.h>
+
+struct vf_stage;
 
 /* Runs control until the supervisor ends it. Returns the exit code; 1 when the conf file has
  * problems at a fresh start. */
@@ -35,6 +38,16 @@ void vf_control_set_config(int is_ok, const char *message);
 /* Gives up root for good: sets the ids and no_new_privs. Does nothing for who is not root. Returns
  * 0 or -errno. */
 int vf_control_drop(uint32_t uid, uint32_t gid);
+
+/* Hands a new table to the workers, through the supervisor: before what is committed next. A
+ * vf_table_offer. */
+void vf_control_offer_table(uint32_t kind, uint64_t sequence, int generation_fd, int delta_fd);
+
+/* vf_stage_publish and vf_table_change (snapshot/table_stage.h) that offer to the workers; `value`
+ * NULL deletes. */
+int vf_control_publish_stage(struct vf_stage *stage);
+int vf_control_change_table(uint32_t kind, const char *key, size_t key_len, const char *value,
+                            size_t value_len);
 
 /* Raises the event "changed" when the file or folder changes. Returns 0 or UV_E*. */
 int vf_control_watch(const char *path);

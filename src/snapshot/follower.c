@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "snapshot/snapshot.h"
+#include "snapshot/table_set.h"
 
 enum { HEARTBEAT_MS = 250, START_WAIT_MS = 10000, SEND_WAIT_MS = 1000, OLD_ROOM = 4 };
 
@@ -220,6 +221,22 @@ static void use_usage(struct vf_follower *follower, struct vf_link_message *mess
         handlers->on_message(handlers->owner, message);
 }
 
+/* Without its table a process would answer from what is not true any more: better a new process.
+ * One of another layout comes from the next binary, whose own processes can read it; we drain. */
+static void use_table(const struct vf_link_message *message)
+{
+    int rc = message->n_fds == 2
+                 ? vf_table_adopt((uint32_t)message->args[0], message->fds[0], message->fds[1])
+                 : UV_EPROTO;
+    if (rc == 0)
+        return;
+    vf_log_error(NULL, "table.failed", "table=%llu sequence=%llu err=%s",
+                 (unsigned long long)message->args[0], (unsigned long long)message->args[1],
+                 uv_err_name(rc));
+    if (rc != UV_EPROTO)
+        _exit(1);
+}
+
 static void handle(struct vf_follower *follower, struct vf_link_message *message)
 {
     switch ((enum vf_link_type)message->type) {
@@ -232,6 +249,9 @@ static void handle(struct vf_follower *follower, struct vf_link_message *message
     case VF_LINK_ABANDON:
         vf_snapshot_release(&follower->prepared);
         show_snapshots(follower);
+        break;
+    case VF_LINK_TABLE:
+        use_table(message);
         break;
     case VF_LINK_USAGE:
         use_usage(follower, message);

@@ -241,14 +241,14 @@ int vf_table_each(struct vf_table *table, vf_table_visit visit, void *owner)
 
 /* --- Figures ---------------------------------------------------------------------------------- */
 
-static uint64_t published_of(const struct vf_table *table)
+uint64_t vf_table_changes(const struct vf_table *table)
 {
-    return atomic_load_explicit(&table->delta->published, memory_order_acquire);
+    return atomic_load_explicit(&table->delta->published, memory_order_acquire) >> 32;
 }
 
 uint64_t vf_table_sequence(const struct vf_table *table)
 {
-    return table->header->sequence + (published_of(table) >> 32);
+    return table->header->sequence + vf_table_changes(table);
 }
 
 uint32_t vf_table_kind(const struct vf_table *table)

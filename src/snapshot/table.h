@@ -43,6 +43,9 @@ int vf_table_each(struct vf_table *table, vf_table_visit visit, void *owner);
 /* Returns the sequence number of what a lookup would see now: it grows with every change. */
 uint64_t vf_table_sequence(const struct vf_table *table);
 
+/* Returns how many changes the delta has now. */
+uint64_t vf_table_changes(const struct vf_table *table);
+
 /* Returns enum vf_table_kind. */
 uint32_t vf_table_kind(const struct vf_table *table);
 

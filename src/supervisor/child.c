@@ -153,6 +153,7 @@ int vf_child_spawn(struct vf_supervisor *super, enum vf_process_kind kind, uint3
     super->children = child;
     send_start(super, child);
     vf_child_share_usage(super, child);
+    vf_shelf_give(super, child);
     *out = child;
     return 0;
 

@@ -4,6 +4,7 @@
  *   child.c       one child process: start it, talk to it, reap it
  *   crew.c        who should run: posts, replacements, and who serves which listening socket
  *   publish.c     a configuration on its way: offered, bound, prepared, committed, published
+ *   shelf.c       tables that are kept for the children
  *   upgrade.c     the next binary: probe, handover table, execution in place
  *
  * Other code includes supervisor/supervisor.h only. */
@@ -19,6 +20,7 @@
 #include "base/link.h"
 #include "base/timer.h"
 #include "snapshot/state.h"
+#include "snapshot/table_layout.h"
 #include "snapshot/usage_file.h"
 #include "supervisor/datadir.h"
 #include "supervisor/ports.h"
@@ -96,6 +98,18 @@ struct vf_upgrade {
     struct vf_timer deadline;
 };
 
+/* A table, for present and future children; see snapshot/table_layout.h. */
+enum {
+    VF_KEPT_GENERATION = 0,
+    VF_KEPT_DELTA,
+    VF_KEPT_READER /* the delta, read only */,
+    VF_KEPT_FDS
+};
+struct vf_kept_table {
+    uint64_t sequence;
+    int fds[VF_KEPT_FDS]; /* owned; -1: there is none */
+};
+
 /* BOOTING -> RUNNING -> STOPPING -> DONE;  BOOTING -> DONE when the start fails */
 enum vf_supervisor_phase {
     VF_SUPER_BOOTING = 0,
@@ -131,6 +145,7 @@ struct vf_supervisor {
     uint32_t generation;
     uint64_t last_incarnation;
 
+    struct vf_kept_table shelf[VF_TABLES];
     struct vf_datadir datadir;
     struct vf_usage_file usage; /* in the data directory */
     char pid_file[PATH_MAX];    /* written; empty: none */
@@ -241,6 +256,26 @@ void vf_publish_commit(struct vf_supervisor *super, uint64_t version);
 
 /* Applies what the supervisor itself takes from the published snapshot: log, pid file, workers. */
 void vf_publish_apply_settings(struct vf_supervisor *super);
+
+/* --- shelf.c --- */
+
+void vf_shelf_init(struct vf_supervisor *super);
+void vf_shelf_close(struct vf_supervisor *super);
+
+/* Closes the descriptors of one table. */
+void vf_shelf_drop(struct vf_kept_table *kept);
+
+/* Gives a new child all tables, before anything that may need them. */
+void vf_shelf_give(const struct vf_supervisor *super, struct vf_child *child);
+
+/* The control `from` offers the table in `message`: it is kept instead of its predecessor and given
+ * to all others. A control that offers what cannot be read is killed. */
+void vf_shelf_offer(struct vf_supervisor *super, struct vf_child *from,
+                    struct vf_link_message *message);
+
+/* After an upgrade: drops what this binary cannot read. Returns false when there was such a table:
+ * control has to make it anew. */
+bool vf_shelf_check(struct vf_supervisor *super);
 
 /* --- upgrade.c --- */
 

@@ -348,7 +348,9 @@ static void on_reloading(struct vf_supervisor *super, bool has_begun, uint64_t n
 /* Only the control that holds the post may change anything. */
 static void on_control_message(struct vf_supervisor *super, struct vf_link_message *message)
 {
-    if (message->type == VF_LINK_OFFER)
+    if (message->type == VF_LINK_OFFER_TABLE)
+        vf_shelf_offer(super, super->control.child, message);
+    else if (message->type == VF_LINK_OFFER)
         vf_publish_offer(super, message);
     else if (message->type == VF_LINK_COMMIT)
         vf_publish_commit(super, message->args[0]);

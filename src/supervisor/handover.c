@@ -35,6 +35,17 @@ static void write_house(FILE *out, const struct vf_supervisor *super)
     write_text(out, "pid_file", super->pid_file);
 }
 
+static void write_shelf(FILE *out, const struct vf_supervisor *super)
+{
+    for (uint32_t kind = 0; kind < VF_TABLES; kind++) {
+        const struct vf_kept_table *kept = &super->shelf[kind];
+        if (kept->fds[VF_KEPT_GENERATION] >= 0)
+            fprintf(out, "table %" PRIu32 " %" PRIu64 " %d %d %d\n", kind, kept->sequence,
+                    kept->fds[VF_KEPT_GENERATION], kept->fds[VF_KEPT_DELTA],
+                    kept->fds[VF_KEPT_READER]);
+    }
+}
+
 static void write_port(FILE *out, const struct vf_port *port)
 {
     char hex[IP_HEX_BYTES];
@@ -66,6 +77,7 @@ int vf_handover_write(const struct vf_supervisor *super)
     if (rc == 0) {
         fprintf(out, "veloflux-handover %d\n", FORMAT);
         write_house(out, super);
+        write_shelf(out, super);
         for (size_t i = 0; i < VF_PORTS_MAX; i++)
             if (super->ports.all[i].state != VF_PORT_FREE)
                 write_port(out, &super->ports.all[i]);
@@ -187,6 +199,22 @@ static bool read_held(struct vf_supervisor *super, const char *fields)
     return child != NULL && vf_child_hold(child, socket_id, is_released != 0);
 }
 
+/* A place that this binary does not have stays empty: control makes none for it. */
+static bool read_table(struct vf_supervisor *super, const char *fields)
+{
+    struct vf_kept_table kept;
+    uint32_t kind;
+    if (sscanf(fields, "%" SCNu32 " %" SCNu64 " %d %d %d", &kind, &kept.sequence,
+               &kept.fds[VF_KEPT_GENERATION], &kept.fds[VF_KEPT_DELTA],
+               &kept.fds[VF_KEPT_READER]) != 5)
+        return false;
+    if (kind < VF_TABLES)
+        super->shelf[kind] = kept;
+    else
+        vf_shelf_drop(&kept);
+    return true;
+}
+
 static bool read_number(const char *fields, int *out)
 {
     return sscanf(fields, "%d", out) == 1;
@@ -233,6 +261,8 @@ static bool read_belongings(struct vf_supervisor *super, const char *key, const 
         return read_path(fields, super->datadir.path);
     if (strcmp(key, "pid_file") == 0)
         return read_path(fields, super->pid_file);
+    if (strcmp(key, "table") == 0)
+        return read_table(super, fields);
     if (strcmp(key, "port") == 0)
         return read_port(super, fields);
     if (strcmp(key, "socket") == 0)
@@ -292,6 +322,9 @@ void vf_handover_inherit(const struct vf_supervisor *super, int inherit)
     inherit_one(super->datadir.lock_fd, inherit);
     inherit_one(super->usage.fd, inherit);
     inherit_one(super->options.conf_fd, inherit);
+    for (uint32_t kind = 0; kind < VF_TABLES; kind++)
+        for (int i = 0; i < VF_KEPT_FDS; i++)
+            inherit_one(super->shelf[kind].fds[i], inherit);
     for (size_t i = 0; i < VF_PORTS_MAX; i++)
         for (uint32_t slot = 0; slot < super->ports.all[i].n_sockets; slot++)
             inherit_one(super->ports.all[i].fds[slot], inherit);

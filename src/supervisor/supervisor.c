@@ -306,6 +306,7 @@ static int init(struct vf_supervisor *super)
     super->control_mode = VF_LINK_FRESH;
     vf_crew_init(super);
     vf_publish_init(super);
+    vf_shelf_init(super);
     vf_upgrade_init(super);
     raise_descriptor_limit();
     int rc = open_own_image(super);
@@ -339,6 +340,7 @@ static void deinit(struct vf_supervisor *super)
     vf_datadir_close(&super->datadir);
     if (super->options.private_dir != NULL)
         vf_datadir_remove(super->options.private_dir);
+    vf_shelf_close(super);
     vf_snapshot_release(&super->publish.snapshot);
     vf_snapshot_release(&super->snapshot);
 }

@@ -218,10 +218,13 @@ static int map_state(struct vf_supervisor *super)
     return 0;
 }
 
-/* A snapshot of another layout is of no use: control compiles the model again. */
-static void map_snapshot(struct vf_supervisor *super)
+/* A snapshot of another layout is of no use, and none is without the tables that it needs: control
+ * compiles the model again. */
+static void map_snapshot(struct vf_supervisor *super, bool has_tables)
 {
-    int rc = super->snapshot_fd >= 0 ? vf_snapshot_open(super->snapshot_fd, &super->snapshot) : -1;
+    int rc = super->snapshot_fd >= 0 && has_tables
+                 ? vf_snapshot_open(super->snapshot_fd, &super->snapshot)
+                 : -1;
     super->control_mode = VF_LINK_RESUME;
     if (rc == 0) {
         vf_publish_apply_settings(super);
@@ -255,7 +258,7 @@ int vf_upgrade_take_over(struct vf_supervisor *super, int fd)
     if ((rc = map_state(super)) < 0)
         return rc;
     adopt_usage(super);
-    map_snapshot(super);
+    map_snapshot(super, vf_shelf_check(super));
     return 0;
 }
 

@@ -7,6 +7,7 @@
 local ffi = require "ffi"
 local conf = require "veloflux.conf"
 local compiler = require "veloflux.compiler"
+local tables = require "veloflux.compiler.tables"
 local explain = require "veloflux.explain"
 local last_model = require "veloflux.last_model"
 local model_kinds = require "veloflux.model"
@@ -21,6 +22,7 @@ uint64_t vf_control_published(void);
 void vf_control_set_config(int is_ok, const char *message);
 int vf_control_drop(uint32_t uid, uint32_t gid);
 int vf_control_watch(const char *path);
+int close(int fd);
 void vf_control_log(const char *level, const char *event, uint64_t version, const char *message);
 ]]
 local C = ffi.C
@@ -33,6 +35,7 @@ local pending -- the transaction under way: {model, version, compiled, diff, eve
 local callbacks = {} -- of the reload under way
 local later -- callbacks of the reload after it; nil: none was asked for
 local watched = {} -- set of paths
+local tables_need_repair = false -- when what is published comes: the tables have come before it
 
 local function log(level, event, message, version) C.vf_control_log(level, event, version or 0, message) end
 
@@ -100,6 +103,11 @@ local function reject(problems)
   finish { ok = false, problems = problems, lines = lines, version = current and current.version }
 end
 
+--- What the tables have to know of a model.
+local function stage_tables(model)
+  return tables.stage(model, { credential_type = function(type) return model.credential_types[type] end })
+end
+
 --- Compiles `model` and offers it. Returns true, or nil and problems.
 -- @param event logged when it is live, or nil
 local function offer(model, version, event)
@@ -107,7 +115,13 @@ local function offer(model, version, event)
   if not compiled then return nil, { problem } end
   local fd, message = compiler.memfd(compiled)
   if not fd then return nil, { { file = context.conf, path = "", message = message } } end
-  pending = { model = model, version = version, compiled = compiled, event = event,
+  local staged
+  staged, message = stage_tables(model)
+  if not staged then
+    C.close(fd)
+    return nil, { { file = context.conf, path = "consumers", message = message } }
+  end
+  pending = { model = model, version = version, compiled = compiled, tables = staged, event = event,
     diff = model_kinds.diff(current and current.model, model) }
   C.vf_control_offer(version, fd)
   return true
@@ -160,11 +174,18 @@ local function drop_privileges(model)
   if rc ~= 0 then error(("cannot become user %s (error %d)"):format(model.node.user, -rc), 0) end
 end
 
---- All processes have prepared the offer: write it down, the point of no return.
+--- All processes have prepared the offer: write it down, the point of no return. The tables change just
+-- before that: they reach each process ahead of the version that needs them.
 function events.prepared(version)
   if not pending or pending.version ~= version then return end
   drop_privileges(pending.model)
-  local ok, message = last_model.save(pending.model, version)
+  local ok, message = tables.publish(pending.tables)
+  if not ok then
+    reject { { file = context.conf, path = "consumers", message = message } }
+    return
+  end
+  pending.tables = nil
+  ok, message = last_model.save(pending.model, version)
   if not ok then log("error", "last_model.failed", message) end
   C.vf_control_commit(version)
 end
@@ -174,9 +195,20 @@ function events.refused(version, why)
   reject { { file = context.conf, path = "", message = why } }
 end
 
+--- A predecessor that was killed may have changed a table and not come to say the rest.
+local function repair_tables()
+  tables_need_repair = false
+  local staged, message = stage_tables(current.model)
+  local ok = staged
+  if staged then ok, message = tables.publish(staged) end
+  if not ok then log("error", "tables.failed", message) end
+end
+
 function events.published(version)
   if pending and pending.version == version then
     current = { model = pending.model, version = version }
+  elseif tables_need_repair and current then
+    repair_tables()
   end
 end
 
@@ -243,6 +275,7 @@ local function start_again()
   watch(model.files)
   local is_ahead = version > published
   if not is_ahead then current = { model = model, version = published } end
+  tables_need_repair = not is_ahead and context.mode ~= "recompile"
   if is_ahead or context.mode == "recompile" then
     local ok, refused = offer(model, is_ahead and version or published + 1, "resume.done")
     if not ok then reject(refused) end

@@ -112,9 +112,9 @@ describe("a delta", function()
 
   it("follows random changes as a plain table does", function()
     math.randomseed(20240601)
-    local model, builder = {}, nil
+    local model = {}
     for i = 1, 300 do model["k" .. i] = "v" .. i end
-    builder = tables.builder(model)
+    local builder = tables.builder(model)
     for round = 1, 5 do
       local generation, delta = tables.finish(builder, 1, round)
       local table = assert(tables.open(generation, delta))

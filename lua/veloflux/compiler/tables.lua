@@ -1,0 +1,199 @@
+--- The tables of consumers and credentials (snapshot/table_layout.h): what is large or changes fast, and
+-- so is no part of the snapshot.
+--
+--   consumers     "c" NUL tenant NUL name -> {"name","tenant","custom_id","groups",["chain"]}
+--   credentials   type NUL tenant NUL id  -> {"consumer", the fields of the credential but its id}
+--
+-- The id of a credential is the field that its type names, as it is or, when the type says `hashed`, its
+-- SHA-256 (32 bytes): an API key stands in no memory but its owner's. A password becomes what
+-- docs/decisions/0010-credentials.md describes. Texts are canonical (keys in byte order), so that equal
+-- entities are equal bytes and a reload publishes what has changed.
+local ffi = require "ffi"
+local crypto = require "veloflux.pdk.crypto"
+local json = require "veloflux.model.json"
+local keys = require "veloflux.keys"
+
+ffi.cdef [[
+struct vf_tableb;
+struct vf_tableb *vf_tableb_new(void);
+void vf_tableb_free(struct vf_tableb *builder);
+int vf_tableb_add(struct vf_tableb *builder, const char *key, size_t key_len, const char *value, size_t value_len);
+uint64_t vf_tableb_count(const struct vf_tableb *builder);
+
+struct vf_stage {
+  uint32_t kind, way;
+  uint64_t stamp, sequence, puts, deletes;
+  const struct vf_tableb *builder;
+  int fds[2];
+};
+int vf_stage_init(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *builder);
+void vf_stage_deinit(struct vf_stage *stage);
+int vf_control_publish_stage(struct vf_stage *stage);
+int vf_control_change_table(uint32_t kind, const char *key, size_t key_len, const char *value, size_t value_len);
+]]
+local C = ffi.C
+
+local M = {}
+
+--- The kinds of tables (enum vf_table_kind).
+M.KINDS = { consumers = 0, credentials = 1 }
+
+local E2BIG = -7
+local SALT_BYTES = 16
+
+-- Entries -------------------------------------------------------------------------------------------
+
+local encode
+
+local function encode_list(list)
+  local pieces = {}
+  for i, value in ipairs(list) do pieces[i] = encode(value) end
+  return "[" .. table.concat(pieces, ",") .. "]"
+end
+
+local function encode_map(map)
+  local names, pieces = {}, {}
+  for name in pairs(map) do names[#names + 1] = name end
+  table.sort(names)
+  for i, name in ipairs(names) do pieces[i] = json.quote(name) .. ":" .. encode(map[name]) end
+  return "{" .. table.concat(pieces, ",") .. "}"
+end
+
+--- Returns the canonical text of a plain value; an empty table is a map.
+function encode(value)
+  if type(value) == "string" then return json.quote(value) end
+  if type(value) ~= "table" then return json.scalar(value) end
+  return #value > 0 and encode_list(value) or encode_map(value)
+end
+
+--- What the table holds of a password: itself when it is a hash already ("$argon2id$..."), else an HMAC
+-- under a salt that comes from the master key and the credential, so that it is the same at each load.
+local function protect(password, salt_key, id)
+  if password:find "^%$%w+%$" then return password end
+  local salt = crypto.hmac("sha256", salt_key, id):sub(1, SALT_BYTES)
+  local hash = crypto.hmac("sha256", salt, password)
+  return ("$hmac-sha256$%s$%s"):format(crypto.hex_encode(salt), crypto.hex_encode(hash))
+end
+
+--- Returns the key of a consumer.
+function M.consumer_key(tenant, name) return "c\0" .. tenant .. "\0" .. name end
+
+--- Returns the key of a credential.
+-- @param hashed whether the type says so
+function M.credential_key(type, tenant, id, hashed)
+  return type .. "\0" .. tenant .. "\0" .. (hashed and crypto.hash("sha256", id) or id)
+end
+
+--- Returns key and value of a consumer.
+-- @param chain hexadecimal hash of the chain of its own plugins, or nil
+function M.consumer_entry(consumer, chain)
+  local fields = { '"groups":' .. encode_list(consumer.groups or {}), '"name":' .. json.quote(consumer.name),
+    '"tenant":' .. json.quote(consumer.tenant) }
+  if consumer.custom_id then table.insert(fields, 1, '"custom_id":' .. json.quote(consumer.custom_id)) end
+  if chain then table.insert(fields, 1, '"chain":' .. json.quote(chain)) end
+  return M.consumer_key(consumer.tenant, consumer.name), "{" .. table.concat(fields, ",") .. "}"
+end
+
+--- Returns key and value of a credential.
+-- @param credential plain table: type and its fields
+-- @param kind what entities.lua of its plugin says: {id, hashed, password = name of a field or nil}
+-- @param salt_key of M.salt_key
+function M.credential_entry(consumer, credential, kind, salt_key)
+  local id = credential[kind.id]
+  local key = M.credential_key(credential.type, consumer.tenant, id, kind.hashed)
+  local record = {}
+  for name, value in pairs(credential) do
+    if name ~= "type" and name ~= kind.id then record[name] = value end
+  end
+  record.consumer = consumer.name
+  local password = kind.password and record[kind.password]
+  if password then record[kind.password] = protect(password, salt_key, key) end
+  return key, encode(record)
+end
+
+--- Returns the key that salts come from, or nil and a message.
+function M.salt_key(node)
+  local master, problem = keys.master(node)
+  if not master then return nil, problem end
+  return keys.derive(master, "veloflux password salt")
+end
+
+-- Stages --------------------------------------------------------------------------------------------
+
+local function new_builder()
+  local builder = C.vf_tableb_new()
+  if builder == nil then error("out of memory", 0) end
+  return ffi.gc(builder, C.vf_tableb_free)
+end
+
+local function add(builder, key, value)
+  local rc = C.vf_tableb_add(builder, key, #key, value, #value)
+  if rc == E2BIG then error(("the entry of %s is too large"):format((key:gsub("%z", "/"))), 0) end
+  if rc ~= 0 then error("out of memory", 0) end
+end
+
+local function fill(builders, model, options)
+  local chain_of, plain = options.chain_of, options.plain
+  local salt_key
+  for _, consumer in ipairs(model.consumers) do
+    add(builders.consumers, M.consumer_entry(consumer, chain_of and chain_of(consumer)))
+    for _, credential in ipairs(consumer.credentials or {}) do
+      if not salt_key then
+        local problem
+        salt_key, problem = M.salt_key(model.node)
+        if not salt_key then error(problem, 0) end
+      end
+      local kind = options.credential_type(credential.type)
+      add(builders.credentials,
+        M.credential_entry(consumer, plain and plain(credential) or credential, kind, salt_key))
+    end
+  end
+end
+
+local function stage(kind, builder)
+  local staged = ffi.gc(ffi.new "struct vf_stage", C.vf_stage_deinit)
+  staged.fds[0], staged.fds[1] = -1, -1
+  local rc = C.vf_stage_init(staged, kind, builder)
+  if rc ~= 0 then error(("tables: error %d"):format(-rc), 0) end
+  return { stage = staged, builder = builder }
+end
+
+--- Prepares what makes the tables say what a model does.
+-- @param model with consumers (nil: none)
+-- @param options table: credential_type(type) -> {id, hashed, password}; chain_of(consumer) -> hash in
+-- hexadecimal or nil; plain(credential) -> plain table. The last two may be nil
+-- @return the stages for M.publish; or nil and a message
+function M.stage(model, options)
+  local builders = { consumers = new_builder(), credentials = new_builder() }
+  local ok, message = pcall(function()
+    if model.consumers then fill(builders, model, options) end
+    local staged = {}
+    for name, kind in pairs(M.KINDS) do staged[name] = stage(kind, builders[name]) end
+    return staged
+  end)
+  if ok then return message end
+  return nil, message
+end
+
+--- Makes it so. Consumers go first: a credential never names one that is not there.
+-- @return true, or nil and a message; then some may have changed
+function M.publish(staged)
+  for _, name in ipairs { "consumers", "credentials" } do
+    local rc = C.vf_control_publish_stage(staged[name].stage)
+    if rc ~= 0 then return nil, ("the table of %s: error %d"):format(name, -rc) end
+  end
+  return true
+end
+
+--- Puts one entry, or deletes it when `value` is nil. All workers find the change with their next lookup.
+-- @param kind a key of M.KINDS
+-- @return true, or nil and a message
+function M.put(kind, key, value)
+  local rc = C.vf_control_change_table(M.KINDS[kind], key, #key, value, value and #value or 0)
+  if rc ~= 0 then return nil, ("the table of %s: error %d"):format(kind, -rc) end
+  return true
+end
+
+function M.delete(kind, key) return M.put(kind, key, nil) end
+
+return M

@@ -1,0 +1,169 @@
+--- What compiler/tables.lua makes of consumers, and what runtime/consumers.lua finds of it.
+local ffi = require "ffi"
+require "support.library"
+local tables = require "veloflux.compiler.tables"
+local consumers = require "veloflux.runtime.consumers"
+local tempdir = require "support.tempdir"
+local loop = require "support.loop"
+
+ffi.cdef [[
+typedef void (*vf_table_offer)(uint32_t kind, uint64_t sequence, int generation_fd, int delta_fd);
+int vf_stage_publish(struct vf_stage *stage, vf_table_offer offer);
+int vf_table_change(uint32_t kind, struct vf_table_text key, const struct vf_table_text *value, vf_table_offer offer);
+void vf_table_set_close(void);
+]]
+local C = ffi.C
+
+local NOTHING, DELTA, GENERATION = 0, 1, 2
+local TYPES = {
+  ["key-auth"] = { id = "key", hashed = true },
+  ["basic-auth"] = { id = "username", hashed = false, password = "password" },
+}
+
+local offered = {}
+local offer = ffi.cast("vf_table_offer", function(kind, sequence)
+  offered[#offered + 1] = { kind, tonumber(sequence) }
+end)
+
+local function sha256(text)
+  return (tables.credential_key("", "", text, true):sub(3))
+end
+
+local function model_of(list)
+  return { consumers = list, node = { master_key = ("k"):rep(32) } }
+end
+
+local function stage(model)
+  return assert(tables.stage(model, { credential_type = function(name) return TYPES[name] end,
+    chain_of = function(consumer) return consumer.chain end }))
+end
+
+-- Publishes a model. Returns how each table was changed.
+local function publish(list)
+  local staged = stage(model_of(list))
+  local ways = {}
+  for _, name in ipairs { "consumers", "credentials" } do
+    ways[#ways + 1] = staged[name].stage.way
+    assert(C.vf_stage_publish(staged[name].stage, offer) == 0)
+  end
+  return ways
+end
+
+local function change(kind, key, value)
+  local text = value and ffi.new("struct vf_table_text", value, #value)
+  return C.vf_table_change(kind, ffi.new("struct vf_table_text", key, #key), text, offer)
+end
+
+local function ana()
+  return { name = "ana", tenant = "default", custom_id = "7", groups = { "gold" }, chain = "0f",
+    credentials = { { type = "key-auth", key = "secret" },
+      { type = "basic-auth", username = "ana", password = "pass", tags = { "a", "b" } } } }
+end
+
+describe("the tables of consumers", function()
+  before_each(function()
+    C.vf_table_set_close()
+    offered = {}
+  end)
+
+  it("are not there without consumers", function()
+    assert.same({ NOTHING, NOTHING }, publish(nil))
+    assert.same({ NOTHING, NOTHING }, publish {})
+    assert.is_nil(consumers.find_consumer("default", "ana"))
+    assert.same({}, offered)
+  end)
+
+  it("answer who somebody is", function()
+    assert.same({ GENERATION, GENERATION }, publish { ana(), { name = "ben", tenant = "acme" } })
+    assert.same({ { 0, 1 }, { 1, 1 } }, offered)
+    local consumer, credential = consumers.identify("key-auth", "default", sha256 "secret")
+    assert.same({ name = "ana", tenant = "default", custom_id = "7", groups = { "gold" }, chain = "0f" }, consumer)
+    assert.same({ consumer = "ana" }, credential)
+    assert.same({ name = "ben", tenant = "acme", groups = {} }, consumers.find_consumer("acme", "ben"))
+    assert.is_nil(consumers.find_consumer("default", "ben"))
+    assert.is_nil(consumers.identify("key-auth", "acme", sha256 "secret"))
+    assert.is_nil(consumers.identify("key-auth", "default", "secret"))
+    local basic = consumers.find_credential("basic-auth", "default", "ana")
+    assert.same({ "a", "b" }, basic.tags)
+    assert.matches("^%$hmac%-sha256%$%x+%$%x+$", basic.password)
+  end)
+
+  it("do not change when the consumers do not", function()
+    publish { ana() }
+    assert.same({ NOTHING, NOTHING }, publish { ana() })
+    assert.equal(2, #offered)
+  end)
+
+  it("change by little when little changes, and what was kept is not believed any more", function()
+    publish { ana() }
+    assert.is_table(consumers.identify("key-auth", "default", sha256 "secret"))
+    local changed = ana()
+    changed.groups = { "silver" }
+    table.remove(changed.credentials, 1)
+    assert.same({ DELTA, DELTA }, publish { changed })
+    assert.is_nil(consumers.identify("key-auth", "default", sha256 "secret"))
+    assert.same({ "silver" }, consumers.find_consumer("default", "ana").groups)
+    assert.equal(2, #offered)
+    assert.same({ DELTA, DELTA }, publish {})
+    assert.is_nil(consumers.find_consumer("default", "ana"))
+  end)
+
+  it("are compared again when something was changed meanwhile", function()
+    publish { ana() }
+    local staged = stage(model_of { ana() }).consumers.stage
+    assert.equal(NOTHING, staged.way)
+    assert.equal(0, change(0, tables.consumer_key("default", "zoe"), '{"name":"zoe"}'))
+    assert.equal("zoe", consumers.find_consumer("default", "zoe").name)
+    assert.equal(0, C.vf_stage_publish(staged, offer))
+    assert.is_nil(consumers.find_consumer("default", "zoe"))
+  end)
+
+  it("get a new generation when the delta is half full, with nothing lost", function()
+    assert.equal(0, change(1, "nobody", nil)) -- no table yet: nothing to delete
+    assert.equal(0, change(1, "first", '"1"'))
+    assert.same({ { 1, 1 } }, offered)
+    local value = '"' .. ("v"):rep(100000) .. '"'
+    for i = 1, 30 do assert.equal(0, change(1, "k\0t\0" .. i, value)) end
+    assert.equal(0, change(1, "first", nil))
+    assert.same({ { 1, 1 }, { 1, 22 } }, offered)
+    for i = 1, 30 do assert.equal(100000, #consumers.find_credential("k", "t", tostring(i))) end
+    assert.equal(0, C.vf_table_find(1, "first", 5, ffi.new "struct vf_table_text"))
+  end)
+
+  it("keep no more decoded entries than they may", function()
+    local kept, list = consumers.KEPT, {}
+    consumers.KEPT = 8
+    for i = 1, 50 do list[i] = { name = "c" .. i, tenant = "default" } end
+    publish(list)
+    for _ = 1, 2 do
+      for i = 1, 50 do assert.equal("c" .. i, consumers.find_consumer("default", "c" .. i).name) end
+    end
+    local same = consumers.find_consumer("default", "c50")
+    assert.equal(same, consumers.find_consumer("default", "c50"))
+    consumers.KEPT = kept
+  end)
+
+  it("name what is too large", function()
+    local big = ana()
+    big.credentials[2].tags = { ("x"):rep(1024 * 1024) }
+    local staged, message = tables.stage(model_of { big }, { credential_type = function(name) return TYPES[name] end })
+    assert.is_nil(staged)
+    assert.equal("the entry of basic-auth/default/ana is too large", message)
+  end)
+
+  it("salt passwords with the master key, each of its own", loop.spec(function()
+    local function password_of(node, username, password)
+      local key = tables.salt_key(node)
+      local consumer = { name = "ana", tenant = "default" }
+      local _, value = tables.credential_entry(consumer,
+        { type = "basic-auth", username = username, password = password }, TYPES["basic-auth"], key)
+      return value:match '"password":"([^"]+)"'
+    end
+    local node = { data_dir = tempdir.new() }
+    local hash = password_of(node, "ana", "same")
+    assert.equal(hash, password_of(node, "ana", "same"))
+    assert.not_equal(hash, password_of(node, "ben", "same"))
+    assert.not_equal(hash, password_of({ data_dir = tempdir.new() }, "ana", "same"))
+    assert.equal("$argon2id$v=19$x", password_of(node, "ana", "$argon2id$v=19$x"))
+  end))
+end)
