@@ -29,7 +29,8 @@ struct vf_stage {
 int vf_stage_init(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *builder);
 
 /* Makes it so: readers see all of it from here on, or as soon as the offer has reached them. What
- * was changed since the comparison is compared again. Returns 0, or UV_E* and nothing is changed. */
+ * was changed since the comparison is compared again. Returns 0, or UV_E* and nothing has
+ * changed. */
 int vf_stage_publish(struct vf_stage *stage, vf_table_offer offer);
 
 /* Gives back what it holds; published or not. */

@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local bit = require "bit"
 local prometheus = require "veloflux.admin.prometheus"
+local table_metrics = require "veloflux.admin.table_metrics"
 local totals = require "veloflux.admin.totals"
 
 ffi.cdef "long sysconf(int name);"
@@ -385,6 +386,7 @@ function M.text(version)
   local exposition = prometheus.new()
   add_node(exposition, version)
   add_processes(exposition)
+  table_metrics.add(exposition)
   if totals.has_snapshot() then
     local counts, max = totals.numbers(), M.MAX_SERIES
     local routes, pools, backends, tenants = counts.routes, counts.pools, counts.backends, counts.tenants

@@ -26,7 +26,9 @@ local text = ffi.new "struct vf_table_text"
 local Cache = {}
 Cache.__index = Cache
 
-local function new_cache(kind) return setmetatable({ kind = kind, stamp = 0ULL, newer = {}, older = {}, n = 0 }, Cache) end
+local function new_cache(kind)
+  return setmetatable({ kind = kind, stamp = 0ULL, newer = {}, older = {}, n = 0 }, Cache)
+end
 
 --- Looks an entry up in the table itself.
 -- @return the decoded table, or nil

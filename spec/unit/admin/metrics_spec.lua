@@ -4,6 +4,7 @@ local exposition = require "unit.admin.exposition"
 local fixture = require "unit.snapshot.fixture"
 local loop = require "support.loop"
 local tempdir = require "support.tempdir"
+local table_fixture = require "unit.snapshot.table_fixture"
 local usage_fixture = require "unit.snapshot.usage_fixture"
 local lib = require "support.library"
 
@@ -17,6 +18,7 @@ for line in io.lines "src/snapshot/state.h" do
   if line:match "^}" then skipping = false end
 end
 ffi.cdef(table.concat(kept, "\n"))
+ffi.cdef "int vf_table_adopt(uint32_t kind, int generation_fd, int delta_fd);"
 ffi.cdef "int munmap(void *, size_t);\nint close(int);\nint getpid(void);"
 
 local totals = require "veloflux.admin.totals"
@@ -213,6 +215,9 @@ describe("metrics", function()
       if name then documented[name] = kind .. ": " .. help end
     end
     local other = snapshot_with_plugin()
+    local generation, delta = table_fixture.finish(table_fixture.builder { key = "value" }, 0, 1)
+    assert.equal(0, lib.vf_table_adopt(0, generation, delta))
+    table_fixture.close(generation, delta)
     totals.open(state, other)
     for name, family in pairs(parsed()) do found[name] = found[name] or family end
     for name, family in pairs(found) do assert.equal(family.kind .. ": " .. family.help, documented[name], name) end

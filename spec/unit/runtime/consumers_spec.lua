@@ -167,3 +167,26 @@ describe("the tables of consumers", function()
     assert.equal("$argon2id$v=19$x", password_of(node, "ana", "$argon2id$v=19$x"))
   end))
 end)
+
+describe("the metrics of tables", function()
+  it("say how large they are and how much has changed", function()
+    local prometheus = require "veloflux.admin.prometheus"
+    local parse = require "unit.admin.exposition"
+    local function figures()
+      local exposition = prometheus.new()
+      require("veloflux.admin.table_metrics").add(exposition)
+      local written = exposition:text()
+      local found = written ~= "" and parse.parse(written) or {}
+      return function(name) return parse.value(found, "veloflux_table_" .. name, { table = "consumers" }) end
+    end
+    C.vf_table_set_close()
+    assert.is_nil(figures() "entries")
+    publish { ana(), { name = "ben", tenant = "default" } }
+    local of = figures()
+    assert.same({ 2, 1, 0 }, { of "entries", of "sequence", of "delta_bytes" })
+    publish { ana() }
+    of = figures()
+    assert.same({ 1, 2, 24 }, { of "entries", of "sequence", of "delta_bytes" })
+    assert.is_true(of "bytes" > 100 and of "delta_room_bytes" > 4000000)
+  end)
+end)

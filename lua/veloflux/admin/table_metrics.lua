@@ -1,0 +1,40 @@
+--- What /metrics says of the tables (snapshot/table.h), as this process has them mapped.
+local ffi = require "ffi"
+local prometheus = require "veloflux.admin.prometheus"
+
+ffi.cdef [[
+struct vf_table_stats {
+  uint64_t sequence, entries, bytes, delta_bytes, delta_room, delta_overlay;
+};
+int vf_table_figures(uint32_t kind, struct vf_table_stats *out);
+]]
+local C = ffi.C
+
+local M = {}
+
+local NAMES = { [0] = "consumers", "credentials" } -- enum vf_table_kind
+
+-- Each: field of struct vf_table_stats, name of the metric behind its prefix, help.
+local FIGURES = {
+  { "entries", "entries", "Entries that a lookup finds." },
+  { "sequence", "sequence", "Grows with every change of a table." },
+  { "bytes", "bytes", "Memory of a table that all processes share, without its delta." },
+  { "delta_bytes", "delta_bytes", "Changes since the table was made anew; at half of the room it is made anew." },
+  { "delta_room", "delta_room_bytes", "Room for changes." },
+}
+
+local stats = ffi.new "struct vf_table_stats"
+
+--- Adds the families to an exposition of admin/prometheus.lua. A table that is not there has no series.
+function M.add(exposition)
+  local families = {}
+  for i, row in ipairs(FIGURES) do families[i] = exposition:family("veloflux_table_" .. row[2], "gauge", row[3]) end
+  for kind = 0, #NAMES do
+    if C.vf_table_figures(kind, stats) == 1 then
+      local labels = prometheus.labels { "table", NAMES[kind] }
+      for i, row in ipairs(FIGURES) do families[i]:add(labels, tonumber(stats[row[1]])) end
+    end
+  end
+end
+
+return M
