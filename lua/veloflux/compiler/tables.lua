@@ -143,9 +143,8 @@ local function fill(builders, model, options)
         salt_key, problem = M.salt_key(model.node)
         if not salt_key then error(problem, 0) end
       end
-      local kind = options.credential_type(credential.type)
-      add(builders.credentials,
-        M.credential_entry(consumer, plain and plain(credential) or credential, kind, salt_key))
+      local value = plain and plain(credential) or credential
+      add(builders.credentials, M.credential_entry(consumer, value, options.kind_of(credential), salt_key))
     end
   end
 end
@@ -160,7 +159,7 @@ end
 
 --- Prepares what makes the tables say what a model does.
 -- @param model with consumers (nil: none)
--- @param options table: credential_type(type) -> {id, hashed, password}; chain_of(consumer) -> hash in
+-- @param options table: kind_of(credential) -> {id, hashed, password}; chain_of(consumer) -> hash in
 -- hexadecimal or nil; plain(credential) -> plain table. The last two may be nil
 -- @return the stages for M.publish; or nil and a message
 function M.stage(model, options)

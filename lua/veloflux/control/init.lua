@@ -12,6 +12,7 @@ local explain = require "veloflux.explain"
 local last_model = require "veloflux.last_model"
 local model_kinds = require "veloflux.model"
 local files = require "veloflux.conf.files"
+local plugin_schema = require "veloflux.plugin.schema"
 local account_of = require("veloflux.conf.node_check").account
 
 ffi.cdef [[
@@ -103,10 +104,12 @@ local function reject(problems)
   finish { ok = false, problems = problems, lines = lines, version = current and current.version }
 end
 
---- What the tables have to know of a model.
-local function stage_tables(model)
-  return tables.stage(model, { credential_type = function(type) return model.credential_types[type] end })
-end
+--- What the plugin of a credential says of its type.
+local function kind_of(credential) return getmetatable(credential).plugin.credential end
+
+local function plain(credential) return plugin_schema.plain(kind_of(credential).record, credential) end
+
+local function stage_tables(model) return tables.stage(model, { kind_of = kind_of, plain = plain }) end
 
 --- Compiles `model` and offers it. Returns true, or nil and problems.
 -- @param event logged when it is live, or nil

@@ -186,9 +186,9 @@ function Plugin:read_schema()
   self.merge, self.refuses = made.merge, made.refuses
 end
 
-local CREDENTIAL_KEYS = { fields = "table", id = "string", hashed = "boolean" }
+local CREDENTIAL_KEYS = { fields = "table", id = "string", hashed = "boolean", password = "string" }
 
---- entities.lua: { credential = { fields = {...}, id = "key", hashed = true } }
+--- entities.lua: { credential = { fields = {...}, id = "key", hashed = true, password = "field" } }
 function Plugin:read_entities()
   if not self.sources.entities then return end
   local entities = self:table_of "entities"
@@ -203,7 +203,7 @@ function Plugin:read_entities()
   for name, value in pairs(raw) do
     if type(value) ~= CREDENTIAL_KEYS[name] then
       self:note("entities", ("credential.%s: %s"):format(tostring(name), CREDENTIAL_KEYS[name]
-        and ("expected a %s"):format(CREDENTIAL_KEYS[name]) or "unknown key, expected fields, id or hashed"))
+        and ("expected a %s"):format(CREDENTIAL_KEYS[name]) or "unknown key, expected fields, id, hashed or password"))
     end
   end
   if #self.problems > 0 then return end
@@ -215,7 +215,12 @@ function Plugin:read_entities()
   elseif made.config.by_name.type then
     return self:note("entities", "credential.fields.type: the name is taken")
   end
-  self.credential = { config = made.config, compiled = made.compiled, id = raw.id, hashed = raw.hashed or false }
+  local password = raw.password and made.config.by_name[raw.password]
+  if raw.password and (not password or password.type ~= "string" or raw.password == raw.id) then
+    return self:note("entities", "credential.password: expected the name of another field that is a text")
+  end
+  self.credential = { config = made.config, compiled = made.compiled, id = raw.id, hashed = raw.hashed or false,
+    password = raw.password }
 end
 
 --- Lists the files that a worker needs, the handler first.

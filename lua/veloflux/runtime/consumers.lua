@@ -30,11 +30,19 @@ local function new_cache(kind)
   return setmetatable({ kind = kind, stamp = 0ULL, newer = {}, older = {}, n = 0 }, Cache)
 end
 
+local function complete(entry)
+  if entry.name then entry.id, entry.username = entry.name, entry.name end
+  return entry
+end
+
 --- Looks an entry up in the table itself.
 -- @return the decoded table, or nil
 local function read(kind, key)
   local rc = C.vf_table_find(kind, key, #key, text)
-  if rc == 1 then return cjson.decode(ffi.string(text.data, text.len)) end
+  if rc == 1 then
+    local entry = cjson.decode(ffi.string(text.data, text.len))
+    return kind == CONSUMERS and complete(entry) or entry
+  end
   if rc ~= 0 then error(("a table cannot be read: error %d"):format(-rc), 0) end
   return nil
 end
@@ -65,7 +73,8 @@ local consumers, credentials = new_cache(CONSUMERS), new_cache(CREDENTIALS)
 --- Finds a consumer by name.
 ---@param tenant string
 ---@param name string
----@return table? consumer {name, tenant, custom_id, groups, chain}, not to be written to
+---@return table? consumer {id, username, name, tenant, custom_id, groups, chain}, not to be written to;
+-- `id` and `username` are the name, for handlers that know them from elsewhere
 function M.find_consumer(tenant, name)
   return consumers:find("c\0" .. tenant .. "\0" .. name)
 end

@@ -161,7 +161,15 @@ describe("the loader of plugins", function()
     local _, lines = load_files { entities = "return { credential = { fields = {}, id = 'key' } }" }
     assert.same({ "entities.lua:-: credential.id: expected the name of a required field that is a text" }, lines)
     _, lines = load_files { entities = "return { credential = { field = {} } }" }
-    assert.same({ "entities.lua:-: credential.field: unknown key, expected fields, id or hashed" }, lines)
+    assert.same({ "entities.lua:-: credential.field: unknown key, expected fields, id, hashed or password" }, lines)
+    local with_password = [[return { credential = { fields = { name = { type = "string", required = true },
+      pass = { type = "string" } }, id = "name", password = "%s" } }]]
+    plugin = load_files { entities = with_password:format "pass" }
+    assert.equal("pass", plugin.credential.password)
+    for _, wrong in ipairs { "name", "other" } do
+      _, lines = load_files { entities = with_password:format(wrong) }
+      assert.same({ "entities.lua:-: credential.password: expected the name of another field that is a text" }, lines)
+    end
     _, lines = load_files { entities = "return { credentials = {} }" }
     assert.same({ "entities.lua:-: unknown key credentials, expected credential" }, lines)
   end)

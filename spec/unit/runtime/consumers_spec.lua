@@ -20,6 +20,8 @@ local TYPES = {
   ["basic-auth"] = { id = "username", hashed = false, password = "password" },
 }
 
+local function kind_of(credential) return TYPES[credential.type] end
+
 local offered = {}
 local offer = ffi.cast("vf_table_offer", function(kind, sequence)
   offered[#offered + 1] = { kind, tonumber(sequence) }
@@ -34,7 +36,7 @@ local function model_of(list)
 end
 
 local function stage(model)
-  return assert(tables.stage(model, { credential_type = function(name) return TYPES[name] end,
+  return assert(tables.stage(model, { kind_of = kind_of,
     chain_of = function(consumer) return consumer.chain end }))
 end
 
@@ -77,9 +79,10 @@ describe("the tables of consumers", function()
     assert.same({ GENERATION, GENERATION }, publish { ana(), { name = "ben", tenant = "acme" } })
     assert.same({ { 0, 1 }, { 1, 1 } }, offered)
     local consumer, credential = consumers.identify("key-auth", "default", sha256 "secret")
-    assert.same({ name = "ana", tenant = "default", custom_id = "7", groups = { "gold" }, chain = "0f" }, consumer)
+    assert.same({ id = "ana", username = "ana", name = "ana", tenant = "default", custom_id = "7",
+      groups = { "gold" }, chain = "0f" }, consumer)
     assert.same({ consumer = "ana" }, credential)
-    assert.same({ name = "ben", tenant = "acme", groups = {} }, consumers.find_consumer("acme", "ben"))
+    assert.same({ id = "ben", username = "ben", name = "ben", tenant = "acme", groups = {} }, consumers.find_consumer("acme", "ben"))
     assert.is_nil(consumers.find_consumer("default", "ben"))
     assert.is_nil(consumers.identify("key-auth", "acme", sha256 "secret"))
     assert.is_nil(consumers.identify("key-auth", "default", "secret"))
@@ -146,7 +149,7 @@ describe("the tables of consumers", function()
   it("name what is too large", function()
     local big = ana()
     big.credentials[2].tags = { ("x"):rep(1024 * 1024) }
-    local staged, message = tables.stage(model_of { big }, { credential_type = function(name) return TYPES[name] end })
+    local staged, message = tables.stage(model_of { big }, { kind_of = kind_of })
     assert.is_nil(staged)
     assert.equal("the entry of basic-auth/default/ana is too large", message)
   end)
