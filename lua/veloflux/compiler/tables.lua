@@ -66,10 +66,18 @@ function encode(value)
   return #value > 0 and encode_list(value) or encode_map(value)
 end
 
+-- Hashes that people have from elsewhere: taken for a password they would be one that nobody knows.
+local FOREIGN = { ["1"] = true, ["2a"] = true, ["2b"] = true, ["2y"] = true, ["5"] = true, ["6"] = true, y = true,
+  apr1 = true, argon2i = true, argon2d = true, scrypt = true, pbkdf2 = true, ["pbkdf2-sha256"] = true }
+
 --- What the table holds of a password: itself when it is a hash already ("$argon2id$..."), else an HMAC
 -- under a salt that comes from the master key and the credential, so that it is the same at each load.
 local function protect(password, salt_key, id)
-  if password:find "^%$%w+%$" then return password end
+  local form = password:match "^%$([%w-]+)%$"
+  if form == "argon2id" then return password end
+  if FOREIGN[form] then
+    error(("the password of %s is a hash of the kind %s: only argon2id is known"):format((id:gsub("%z", "/")), form), 0)
+  end
   local salt = crypto.hmac("sha256", salt_key, id):sub(1, SALT_BYTES)
   local hash = crypto.hmac("sha256", salt, password)
   return ("$hmac-sha256$%s$%s"):format(crypto.hex_encode(salt), crypto.hex_encode(hash))
