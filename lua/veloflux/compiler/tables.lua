@@ -8,6 +8,7 @@
 -- SHA-256 (32 bytes): an API key stands in no memory but its owner's. A password becomes what
 -- docs/decisions/0010-credentials.md describes. Texts are canonical (keys in byte order), so that equal
 -- entities are equal bytes and a reload publishes what has changed.
+local bit = require "bit"
 local ffi = require "ffi"
 local crypto = require "veloflux.pdk.crypto"
 local json = require "veloflux.model.json"
@@ -82,6 +83,9 @@ local function protect(password, salt_key, id)
   local hash = crypto.hmac("sha256", salt, password)
   return ("$hmac-sha256$%s$%s"):format(crypto.hex_encode(salt), crypto.hex_encode(hash))
 end
+
+--- Returns the hash of a chain (uint64_t) as 16 hexadecimal digits.
+function M.chain_key(hash) return bit.tohex(hash) end
 
 --- Returns the key of a consumer.
 function M.consumer_key(tenant, name) return "c\0" .. tenant .. "\0" .. name end

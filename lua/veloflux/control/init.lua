@@ -109,7 +109,13 @@ local function kind_of(credential) return getmetatable(credential).plugin.creden
 
 local function plain(credential) return plugin_schema.plain(kind_of(credential).record, credential) end
 
-local function stage_tables(model) return tables.stage(model, { kind_of = kind_of, plain = plain }) end
+--- Prepares the tables for a model.
+-- @param compiled the same, compiled: it knows the chains of the consumers
+local function stage_tables(model, compiled)
+  local chains = compiled.consumer_chains or {}
+  local function chain_of(consumer) return chains[consumer] and tables.chain_key(chains[consumer].hash) end
+  return tables.stage(model, { kind_of = kind_of, plain = plain, chain_of = chain_of })
+end
 
 --- Compiles `model` and offers it. Returns true, or nil and problems.
 -- @param event logged when it is live, or nil
@@ -119,7 +125,7 @@ local function offer(model, version, event)
   local fd, message = compiler.memfd(compiled)
   if not fd then return nil, { { file = context.conf, path = "", message = message } } end
   local staged
-  staged, message = stage_tables(model)
+  staged, message = stage_tables(model, compiled)
   if not staged then
     C.close(fd)
     return nil, { { file = context.conf, path = "consumers", message = message } }
@@ -201,7 +207,9 @@ end
 --- A predecessor that was killed may have changed a table and not come to say the rest.
 local function repair_tables()
   tables_need_repair = false
-  local staged, message = stage_tables(current.model)
+  local compiled, problem = compiler.compile(current.model, { version = current.version })
+  if not compiled then return log("error", "tables.failed", conf.format(problem)) end
+  local staged, message = stage_tables(current.model, compiled)
   local ok = staged
   if staged then ok, message = tables.publish(staged) end
   if not ok then log("error", "tables.failed", message) end

@@ -91,6 +91,10 @@ describe("the tables of consumers", function()
     assert.matches("^%$hmac%-sha256%$%x+%$%x+$", basic.password)
   end)
 
+  it("name a chain as the worker does", function()
+    assert.equal("00000001fffffffe", tables.chain_key(0x1fffffffeULL))
+  end)
+
   it("do not change when the consumers do not", function()
     publish { ana() }
     assert.same({ NOTHING, NOTHING }, publish { ana() })
