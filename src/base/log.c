@@ -10,7 +10,6 @@
 
 /* Stands between two pairs while a line is put together: the spaces of a format string become this,
  * so that spaces inside values are told apart from those between pairs. */
-#define PAIR_END '\x1f'
 
 enum { LINE_BYTES = 4096 };
 
@@ -99,7 +98,7 @@ static void put_field(struct line *line, const char *key, size_t key_len, const 
 static void put_pairs(struct line *line, const char *pairs)
 {
     while (*pairs != '\0') {
-        const char *end = strchr(pairs, PAIR_END);
+        const char *end = strchr(pairs, VF_LOG_PAIR_END);
         size_t len = end != NULL ? (size_t)(end - pairs) : strlen(pairs);
         const char *equals = memchr(pairs, '=', len);
         size_t key_len = equals != NULL ? (size_t)(equals - pairs) : 0;
@@ -115,7 +114,7 @@ static void mark_pairs(char *out, size_t size, const char *format)
 {
     size_t i = 0;
     for (; format[i] != '\0' && i + 1 < size; i++)
-        out[i] = format[i] == ' ' ? PAIR_END : format[i];
+        out[i] = format[i] == ' ' ? VF_LOG_PAIR_END : format[i];
     out[i] = '\0';
 }
 
@@ -153,6 +152,24 @@ static void write_line(const struct line *line)
     (void)written; /* nowhere left to complain */
 }
 
+static void end_line(struct line *line)
+{
+    if (as_json)
+        line->text[line->len++] = '}';
+    line->text[line->len++] = '\n';
+    write_line(line);
+}
+
+void vf_log_pairs(enum vf_log_level level, const char *event, const char *pairs)
+{
+    struct line line = {.len = 0};
+    if (!vf_log_enabled(level))
+        return;
+    put_head(&line, level, event);
+    put_pairs(&line, pairs);
+    end_line(&line);
+}
+
 void vf_log_write(const struct vf_log *log, enum vf_log_level level, const char *event,
                   const char *format, ...)
 {
@@ -172,8 +189,5 @@ void vf_log_write(const struct vf_log *log, enum vf_log_level level, const char 
         put_pairs(&line, context);
     }
     put_pairs(&line, pairs);
-    if (as_json)
-        line.text[line.len++] = '}';
-    line.text[line.len++] = '\n';
-    write_line(&line);
+    end_line(&line);
 }

@@ -28,6 +28,11 @@ bool vf_log_enabled(enum vf_log_level level);
 void vf_log_write(const struct vf_log *log, enum vf_log_level level, const char *event,
                   const char *format, ...) __attribute__((format(printf, 4, 5)));
 
+/* Writes one line whose fields are made already: "key=value" pairs that are each followed, but
+ * the last, by the byte VF_LOG_PAIR_END. For Lua through FFI. */
+enum { VF_LOG_PAIR_END = 0x1f };
+void vf_log_pairs(enum vf_log_level level, const char *event, const char *pairs);
+
 #define vf_log_at(log, level, ...)                                                                 \
     do {                                                                                           \
         if (vf_log_enabled(level))                                                                 \

@@ -112,13 +112,13 @@ void vf_account_leave_backend(struct vf_exchange *ex)
 void vf_account_fault(struct vf_exchange *ex, const struct vf_fault *fault, const char *side)
 {
     struct vf_str id = ex->request_id;
+    struct vf_str backend = ex->backend != NULL ? vf_exchange_backend_text(ex) : VF_STR("-");
     vf_log_info(
         &ex->proxy->log, "message.refused",
         "side=%s code=%s rule=%s section=%s offset=%zu client=%s request_id=%.*s backend=%.*s",
         side, fault->code, fault->rule, fault->section, fault->offset,
         ex->client != NULL ? vf_downstream_peer_text(ex->client).data : "-", (int)id.len, id.data,
-        ex->backend != NULL ? (int)ex->backend->address_text.len : 1,
-        ex->backend != NULL ? vf_snap_str(ex->snapshot, ex->backend->address_text).data : "-");
+        (int)backend.len, backend.data);
 }
 
 static struct vf_str field_value(struct vf_exchange *ex, struct vf_str name)
@@ -157,8 +157,9 @@ static void write_access_log(struct vf_exchange *ex, uint32_t status, uint64_t u
     }
     if (ex->pool != NULL)
         record.pool = vf_snap_str(snapshot, ex->pool->name);
+    record.consumer = ex->consumer;
     if (ex->backend != NULL)
-        record.backend = vf_snap_str(snapshot, ex->backend->address_text);
+        record.backend = vf_exchange_backend_text(ex);
     vf_access_log_write(ex->proxy->access_log, &record);
 }
 

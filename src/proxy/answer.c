@@ -58,6 +58,7 @@ void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str c
     if (content_type.len > 0 &&
         vf_fields_find(&ex->response.fields, VF_STR("Content-Type")) == NULL)
         vf_fields_add(&ex->response.fields, &ex->arena, VF_STR("Content-Type"), content_type);
+    vf_phases_add_early_fields(ex);
     if (ex->header_filtered || vf_phases_run(ex, VF_PHASE_HEADER_FILTER) == VF_VERDICT_GO)
         vf_exchange_head_is_ready(ex);
 }

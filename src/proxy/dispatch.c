@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "http/cookie.h"
 #include "http/method.h"
 #include "proxy/account.h"
@@ -14,6 +15,9 @@
 #include "proxy/phases.h"
 #include "proxy/sticky.h"
 #include "proxy/upstream.h"
+#include "snapshot/address.h"
+
+enum { TARGET_SEED = 7 /* keeps plugins' targets apart from backends */ };
 
 /* Choosing a backend */
 
@@ -92,8 +96,21 @@ static bool pick_by_cookie(struct vf_exchange *ex)
     return false;
 }
 
+/* A plugin has named the backend: it is tried once, unless the plugin names one again. */
+static int pick_target(struct vf_exchange *ex)
+{
+    if (!ex->target_is_new)
+        return VF_ENOBACKEND;
+    ex->target_is_new = false;
+    ex->set_cookie = false;
+    ex->tried[ex->n_tried++] = VF_SNAP_NONE;
+    return 0;
+}
+
 static int pick(struct vf_exchange *ex)
 {
+    if (ex->has_target)
+        return pick_target(ex);
     struct vf_balance_key key = {.hash_key = hash_key(ex), .family = ex->client_address.family};
     memcpy(key.ip, ex->client_address.ip, sizeof(key.ip));
     if (!pick_by_cookie(ex)) {
@@ -106,6 +123,28 @@ static int pick(struct vf_exchange *ex)
     }
     ex->backend = vf_snap_backend(ex->snapshot, ex->backend_index);
     ex->tried[ex->n_tried++] = ex->backend_index;
+    return 0;
+}
+
+int vf_dispatch_set_target(struct vf_exchange *ex, struct vf_str host, uint16_t port)
+{
+    struct vf_snap_backend *backend = vf_arena_zalloc(&ex->arena, sizeof(*backend));
+    char *text = vf_arena_alloc(&ex->arena, host.len + 8);
+    if (backend == NULL || text == NULL)
+        return UV_ENOMEM;
+    memcpy(text, host.data, host.len);
+    text[host.len] = ':';
+    size_t len = host.len + 1 + vf_u64_format(port, text + host.len + 1);
+    backend->id = vf_hash(text, len, TARGET_SEED);
+    backend->slot = VF_STATE_TARGET_SLOT;
+    vf_address_parse_ip(host, &backend->address);
+    backend->address.port = port;
+    backend->health = VF_SNAP_NONE;
+    ex->backend = backend;
+    ex->backend_index = VF_SNAP_NONE;
+    ex->has_target = ex->target_is_new = true;
+    ex->target_host = vf_str_make(text, host.len);
+    ex->target_text = vf_str_make(text, len);
     return 0;
 }
 
@@ -124,7 +163,11 @@ static void note_connect_failure(struct vf_exchange *ex)
     struct vf_state_backend *counts = &ex->proxy->block->backends[ex->backend->slot];
     uint64_t now_ns = vf_proxy_now_ns(ex->proxy);
     vf_count_add(&counts->connect_failures, 1);
-    if (has_other_address(ex))
+    if (has_other_address(ex)) {
+        ex->target_is_new = ex->has_target;
+        return;
+    }
+    if (ex->has_target)
         return;
     vf_balance_failed(ex->proxy->balancers, ex->snapshot, ex->backend_index, now_ns);
     vf_passive_connect_failed(ex->proxy->state, ex->snapshot, ex->pool_index, ex->backend_index,
@@ -210,7 +253,7 @@ static bool try_backend(struct vf_exchange *ex)
 void vf_dispatch(struct vf_exchange *ex)
 {
     do {
-        if (ex->n_tried >= VF_TRIES) {
+        if (ex->n_tried >= ex->max_tries) {
             answer_unavailable(ex);
             return;
         }
@@ -236,7 +279,7 @@ static bool try_again(struct vf_exchange *ex)
     bool complete_copy =
         ex->bytes_in == 0 || ex->has_new_body || (ex->replayable && ex->replay.len == ex->bytes_in);
     if (!ex->on_reused || ex->retried || !complete_copy ||
-        !vf_method_is_idempotent((int)ex->request.method))
+        !vf_method_is_idempotent((int)ex->sent_method))
         return false;
     ex->retried = true;
     if (vf_upstream_open(ex, true) < 0)
@@ -266,8 +309,9 @@ static void count_failure(struct vf_exchange *ex, enum vf_upstream_failure failu
         vf_count_add(&ex->proxy->block->totals.malformed_responses, 1);
         vf_account_fault(ex, fault, "backend");
     }
-    vf_balance_failed(ex->proxy->balancers, ex->snapshot, ex->backend_index,
-                      vf_proxy_now_ns(ex->proxy));
+    if (!ex->has_target)
+        vf_balance_failed(ex->proxy->balancers, ex->snapshot, ex->backend_index,
+                          vf_proxy_now_ns(ex->proxy));
 }
 
 static const char *failure_reason(enum vf_upstream_failure failure)

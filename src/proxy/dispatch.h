@@ -10,7 +10,12 @@
  * 503 or 504 when there is none. */
 void vf_dispatch(struct vf_exchange *ex);
 
-/* The same once the balancer phase for the first try is through, and outside of the client's events. */
+/* The same once the balancer phase for the first try is through, and outside of the client's
+ * events. */
 void vf_dispatch_to_chosen(struct vf_exchange *ex);
+
+/* Sends the request to `host` (an IP address or a name) instead of a backend of the pool. Returns
+ * 0 or UV_ENOMEM. */
+int vf_dispatch_set_target(struct vf_exchange *ex, struct vf_str host, uint16_t port);
 
 #endif

@@ -35,7 +35,8 @@ static bool persists(const struct vf_exchange *ex)
            (ex->request_state == VF_FLOW_DONE || takes_the_rest(ex));
 }
 
-/* Nobody knows yet what a body filter leaves of the content; nor what it would have left after HEAD. */
+/* Nobody knows yet what a body filter leaves of the content; nor what it would have left after
+ * HEAD. */
 static bool changes_length(const struct vf_exchange *ex)
 {
     return ex->filters_body ||

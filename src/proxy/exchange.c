@@ -40,6 +40,7 @@ struct vf_exchange *vf_exchange_new(struct vf_proxy *proxy, struct vf_downstream
     ex->policy = vf_snap_policy(ex->snapshot, listener->policy);
     ex->start_ns = vf_proxy_now_ns(proxy);
     ex->waits = VF_PHASES;
+    ex->max_tries = VF_TRIES;
     vf_arena_init(&ex->arena);
     vf_count_add(&proxy->block->process.exchanges, 1);
     return ex;
@@ -140,7 +141,7 @@ static void keep_for_replay(struct vf_exchange *ex, struct vf_str slice)
 {
     if (ex->bytes_in == slice.len) /* the first piece */
         ex->replayable =
-            ex->on_reused && !ex->retried && vf_method_is_idempotent((int)ex->request.method) &&
+            ex->on_reused && !ex->retried && vf_method_is_idempotent((int)ex->sent_method) &&
             ex->request.framing == VF_FRAMING_LENGTH && ex->request.content_length <= REPLAY_BYTES;
     if (!ex->replayable)
         return;
@@ -282,7 +283,8 @@ void vf_exchange_on_upstream_drained(struct vf_exchange *ex)
 
 void vf_exchange_on_connected(struct vf_exchange *ex)
 {
-    vf_passive_ok(ex->proxy->state, ex->snapshot, ex->backend_index);
+    if (!ex->has_target)
+        vf_passive_ok(ex->proxy->state, ex->snapshot, ex->backend_index);
     vf_client_resume(ex); /* its content waited for the connection */
 }
 
@@ -332,18 +334,40 @@ static void send_head(struct vf_exchange *ex)
         vf_client_resume(ex); /* what the client sent ahead */
 }
 
-void vf_exchange_on_response(struct vf_exchange *ex)
+static void observe_backend(struct vf_exchange *ex)
 {
-    ex->upstream_status = ex->response.status;
-    if (ex->response.status == 101 && !begin_tunnel(ex))
+    if (ex->has_target)
         return;
     if (ex->first_byte_ns > ex->sent_ns && ex->sent_ns != 0)
         vf_balance_observe(ex->proxy->balancers, ex->snapshot, ex->backend_index,
                            (ex->first_byte_ns - ex->sent_ns) / 1000, ex->first_byte_ns);
     vf_passive_ok(ex->proxy->state, ex->snapshot, ex->backend_index);
+}
+
+void vf_exchange_on_response(struct vf_exchange *ex)
+{
+    ex->upstream_status = ex->response.status;
+    if (ex->response.status == 101 && !begin_tunnel(ex))
+        return;
+    observe_backend(ex);
+    ex->n_upstream_fields = ex->response.fields.count;
     vf_forward_response(ex);
+    vf_phases_add_early_fields(ex);
     if (vf_phases_run(ex, VF_PHASE_HEADER_FILTER) == VF_VERDICT_GO)
         send_head(ex);
+}
+
+struct vf_str vf_exchange_backend_text(const struct vf_exchange *ex)
+{
+    return ex->has_target ? ex->target_text : vf_snap_str(ex->snapshot, ex->backend->address_text);
+}
+
+void vf_exchange_fail(struct vf_exchange *ex, const char *reason)
+{
+    ex->reason = reason;
+    ex->response_state = VF_FLOW_FAILED;
+    vf_upstream_abandon(ex);
+    vf_client_abort(ex);
 }
 
 void vf_exchange_head_is_ready(struct vf_exchange *ex)

@@ -112,10 +112,19 @@ struct vf_exchange {
     struct vf_str chunk;           /* what the body filter works on, and its result */
     struct vf_str local_body;      /* of an answer of our own */
     struct vf_held_body *held;     /* answer content that waits for the filter; NULL: none */
+    struct vf_str consumer;        /* who asks, for the access log; may be empty */
+    uint32_t max_tries;            /* backends; VF_TRIES unless a plugin has set less */
+    bool has_target;               /* `backend` is a plugin's, of no pool */
+    bool target_is_new;            /* it was not tried yet */
+    struct vf_str target_host;     /* its host, and "host:port" */
+    struct vf_str target_text;
+    struct vf_fields early_fields; /* for the answer, set by phases before there is one */
+    uint32_t n_upstream_fields;    /* of response.fields that came from the backend */
     uint64_t collect_max;          /* bytes that request_body may have */
     struct vf_str new_path;   /* a plugin's, for the backend; data NULL: as chosen by the route */
     struct vf_str new_query;  /* likewise */
     struct vf_str new_method; /* likewise */
+    uint32_t sent_method;     /* http/method.h; what the backend is asked for */
 
     uint64_t start_ns, connect_ns, connected_ns, sent_ns, first_byte_ns;
     uint64_t discarded_bytes;     /* content that came after a complete answer */
@@ -166,6 +175,12 @@ void vf_exchange_problem(struct vf_exchange *ex, uint32_t status, const char *re
  * that lives as long as the exchange; may be NULL. */
 void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str content_type,
                         struct vf_str body, const struct vf_fields *fields);
+
+/* The address of ex->backend as the configuration, or a plugin, has it. */
+struct vf_str vf_exchange_backend_text(const struct vf_exchange *ex);
+
+/* The answer, whose head has left, cannot be completed: the client notices. Frees the exchange. */
+void vf_exchange_fail(struct vf_exchange *ex, const char *reason);
 
 /* The header filter is through: sends the head, and what there is of the content. */
 void vf_exchange_head_is_ready(struct vf_exchange *ex);

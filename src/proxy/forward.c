@@ -1,6 +1,5 @@
 #include "proxy/forward.h"
 
-#include <arpa/inet.h>
 #include <uv.h>
 
 #include "base/clock.h"
@@ -9,6 +8,7 @@
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/sticky.h"
+#include "snapshot/address.h"
 #include "snapshot/router.h"
 
 enum { REQUEST_ID_BYTES = 32, MAX_REQUEST_ID_BYTES = 128 };
@@ -42,23 +42,13 @@ static struct vf_str make_request_id(struct vf_exchange *ex)
 
 static bool parse_ip(struct vf_str text, struct vf_snap_address *out)
 {
-    char copy[64];
     if (text.len > 2 && text.data[0] == '[') { /* "[v6]" or "[v6]:port", as Forwarded has it */
         const char *end = memchr(text.data, ']', text.len);
         if (end == NULL)
             return false;
         text = vf_str_make(text.data + 1, (size_t)(end - text.data - 1));
     }
-    if (text.len == 0 || text.len >= sizeof(copy))
-        return false;
-    memcpy(copy, text.data, text.len);
-    copy[text.len] = '\0';
-    memset(out, 0, sizeof(*out));
-    out->family = VF_FAMILY_IPV4;
-    if (inet_pton(AF_INET, copy, out->ip) == 1)
-        return true;
-    out->family = VF_FAMILY_IPV6;
-    return inet_pton(AF_INET6, copy, out->ip) == 1;
+    return vf_address_parse_ip(text, out);
 }
 
 /* The last address of X-Forwarded-For that no trusted proxy of ours added. */

@@ -83,6 +83,20 @@ void vf_phases_collect_now(struct vf_exchange *ex)
 
 /* The answer */
 
+void vf_phases_add_early_fields(struct vf_exchange *ex)
+{
+    struct vf_fields *early = &ex->early_fields, *fields = &ex->response.fields;
+    uint32_t n_before = fields->count;
+    for (uint32_t i = 0; i < early->count; i++) {
+        if (early->list[i].dropped)
+            continue;
+        for (uint32_t at = 0; at < n_before; at++)
+            if (vf_str_ieq(fields->list[at].name, early->list[i].name))
+                fields->list[at].dropped = true;
+        vf_fields_add(fields, &ex->arena, early->list[i].name, early->list[i].value);
+    }
+}
+
 bool vf_phases_hold_answer(const struct vf_exchange *ex)
 {
     return ex->waits == VF_PHASE_HEADER_FILTER || ex->waits == VF_PHASE_BODY_FILTER;
@@ -155,15 +169,8 @@ void vf_phases_deinit(struct vf_exchange *ex)
     ex->held = NULL;
 }
 
-static void fail_answer(struct vf_exchange *ex)
-{
-    ex->reason = "out_of_memory";
-    vf_upstream_abandon(ex);
-    vf_client_abort(ex);
-}
-
-/* What the filter made of the piece leaves at once: its memory is the filter's. Returns false when the
- * exchange ended. */
+/* What the filter made of the piece leaves at once: its memory is the filter's. Returns false
+ * when the exchange ended. */
 static bool send_chunk(struct vf_exchange *ex)
 {
     if (ex->chunk.len == 0 || ex->client == NULL)
@@ -183,8 +190,7 @@ static bool filter_chunk(struct vf_exchange *ex)
         return send_chunk(ex);
     bool is_borrowed = verdict == VF_VERDICT_WAIT && ex->chunk.data == borrowed;
     if (is_borrowed && ex->chunk.len > 0 && !keep_piece(ex)) {
-        vf_phases_cancel(ex, "out of memory");
-        fail_answer(ex);
+        vf_exchange_fail(ex, "out_of_memory");
     }
     return false;
 }
@@ -198,8 +204,7 @@ void vf_phases_filter(struct vf_exchange *ex, struct vf_str slice, bool is_last)
 {
     if (ex->waits == VF_PHASE_BODY_FILTER) {
         if (!keep_rest(ex, slice, is_last)) {
-            vf_phases_cancel(ex, "out of memory");
-            fail_answer(ex);
+            vf_exchange_fail(ex, "out_of_memory");
         }
         return;
     }

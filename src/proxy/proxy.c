@@ -80,6 +80,8 @@ struct vf_h1_limits vf_proxy_head_limits(const struct vf_snapshot *snapshot,
 static void after_event(void *owner)
 {
     struct vf_proxy *proxy = owner;
+    if (proxy->phases.after_event != NULL)
+        proxy->phases.after_event(proxy->phases.owner);
     vf_count *shown = &proxy->block->process.buffered_bytes;
     vf_net_flush(&proxy->net);
     if (vf_count_get(shown) != proxy->net.buffered_bytes)

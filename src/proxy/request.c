@@ -292,6 +292,7 @@ static void judge_upgrade(struct vf_exchange *ex)
 void vf_exchange_on_request(struct vf_exchange *ex)
 {
     struct vf_route_match match;
+    ex->sent_method = ex->request.method;
     vf_forward_identify(ex);
     if (!read_target(ex))
         return;

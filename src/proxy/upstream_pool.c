@@ -42,8 +42,9 @@ static struct vf_peer *find_peer(struct vf_upstreams *upstreams, uint64_t id)
     return peer;
 }
 
-static struct vf_peer *add_peer(struct vf_upstreams *upstreams, struct vf_snapshot *snapshot,
-                                const struct vf_snap_backend *backend)
+/* `host` is the backend's, for the resolver. */
+static struct vf_peer *add_peer(struct vf_upstreams *upstreams,
+                                const struct vf_snap_backend *backend, struct vf_str host)
 {
     struct vf_peer *peer = find_peer(upstreams, backend->id);
     if (peer != NULL) {
@@ -55,15 +56,21 @@ static struct vf_peer *add_peer(struct vf_upstreams *upstreams, struct vf_snapsh
     peer->id = backend->id;
     peer->slot = backend->slot;
     if (backend->address.family == VF_FAMILY_NONE &&
-        vf_resolver_watch(upstreams->proxy->resolver, vf_snap_str(snapshot, backend->host),
-                          backend->address.port, NULL, NULL, &peer->name) < 0)
-        vf_log_warn(&upstreams->proxy->log, "backend.not_watched", "backend=%.*s",
-                    (int)backend->address_text.len,
-                    vf_snap_str(snapshot, backend->address_text).data);
+        vf_resolver_watch(upstreams->proxy->resolver, host, backend->address.port, NULL, NULL,
+                          &peer->name) < 0)
+        vf_log_warn(&upstreams->proxy->log, "backend.not_watched", "backend=%.*s", (int)host.len,
+                    host.data);
     struct vf_peer **bucket = bucket_of(upstreams, backend->id);
     peer->next = *bucket;
     *bucket = peer;
     return peer;
+}
+
+static struct vf_peer *peer_of(struct vf_upstreams *upstreams, const struct vf_exchange *ex)
+{
+    return add_peer(upstreams, ex->backend,
+                    ex->has_target ? ex->target_host
+                                   : vf_snap_str(ex->snapshot, ex->backend->host));
 }
 
 struct vf_state_backend *vf_upstream_counters(struct vf_upstream *up)
@@ -209,7 +216,7 @@ static int start_connection(struct vf_exchange *ex, struct vf_peer *peer, uint32
 
 bool vf_upstream_has_other_address(struct vf_exchange *ex)
 {
-    struct vf_peer *peer = add_peer(ex->proxy->upstreams, ex->snapshot, ex->backend);
+    struct vf_peer *peer = peer_of(ex->proxy->upstreams, ex);
     return peer != NULL && peer->name != NULL && vf_name_has_other(peer->name);
 }
 
@@ -268,7 +275,7 @@ static int open_new(struct vf_exchange *ex, struct vf_upstreams *upstreams, stru
 int vf_upstream_open(struct vf_exchange *ex, bool fresh)
 {
     struct vf_upstreams *upstreams = ex->proxy->upstreams;
-    struct vf_peer *peer = add_peer(upstreams, ex->snapshot, ex->backend);
+    struct vf_peer *peer = peer_of(upstreams, ex);
     if (peer == NULL)
         return UV_ENOMEM;
     struct vf_upstream *up = fresh || ex->pool->proxy_protocol != 0 ? NULL : peer->idle;
@@ -334,7 +341,8 @@ void vf_upstreams_publish(struct vf_upstreams *upstreams, struct vf_snapshot *sn
     vf_upstreams_reap(upstreams);
     upstreams->publication++;
     for (uint32_t i = 0; i < n; i++) {
-        struct vf_peer *peer = add_peer(upstreams, snapshot, vf_snap_backend(snapshot, i));
+        const struct vf_snap_backend *backend = vf_snap_backend(snapshot, i);
+        struct vf_peer *peer = add_peer(upstreams, backend, vf_snap_str(snapshot, backend->host));
         if (peer != NULL)
             peer->seen = upstreams->publication;
     }

@@ -1,5 +1,7 @@
 #include "snapshot/address.h"
 
+#include <arpa/inet.h>
+
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <string.h>
@@ -60,4 +62,19 @@ struct vf_snap_address vf_address_from_socket(const struct sockaddr_storage *fro
     else if (from->ss_family == AF_INET6)
         from_ipv6(from, &address);
     return address;
+}
+
+bool vf_address_parse_ip(struct vf_str text, struct vf_snap_address *out)
+{
+    char copy[INET6_ADDRSTRLEN];
+    memset(out, 0, sizeof(*out));
+    if (text.len == 0 || text.len >= sizeof(copy))
+        return false;
+    memcpy(copy, text.data, text.len);
+    copy[text.len] = '\0';
+    if (inet_pton(AF_INET, copy, out->ip) == 1)
+        out->family = VF_FAMILY_IPV4;
+    else if (inet_pton(AF_INET6, copy, out->ip) == 1)
+        out->family = VF_FAMILY_IPV6;
+    return out->family != VF_FAMILY_NONE;
 }

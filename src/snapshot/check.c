@@ -103,7 +103,7 @@ static const struct rule rules[] = {
 
     FIELD(PLUGINS, plugin, name, LINE, 0),
     FIELD(PLUGINS, plugin, slot, BELOW, VF_STATE_PLUGINS),
-    FIELD(PLUGINS, plugin, phases, BELOW, 1 << VF_PHASES),
+    FIELD(PLUGINS, plugin, phases, BELOW, 1 << VF_PHASE_TIMER),
     FIELD(PLUGINS, plugin, files, LIST, VF_SNAP_PLUGIN_FILES),
 
     FIELD(PLUGIN_FILES, plugin_file, name, LINE, 0),
@@ -119,7 +119,7 @@ static const struct rule rules[] = {
     FIELD(INSTANCES, instance, meta, TEXT, 0),
     FIELD(INSTANCES, instance, source, LINE, 0),
 
-    FIELD(CHAINS, chain, phases, BELOW, 1 << VF_PHASES),
+    FIELD(CHAINS, chain, phases, BELOW, 1 << VF_PHASE_TIMER),
     FIELD(CHAINS, chain, kind, BELOW, VF_CHAIN_CONSUMER + 1),
     FIELD(CHAINS, chain, members, LIST, VF_SNAP_MEMBERS),
 

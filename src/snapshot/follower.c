@@ -158,9 +158,11 @@ static void prepare(struct vf_follower *follower, struct vf_link_message *messag
         refuse(follower, message->args[0], rc == UV_EINVAL ? vf_snapshot_fault() : uv_strerror(rc));
         return;
     }
+    follower->fault[0] = '\0';
     if (handlers->on_prepare != NULL &&
         (rc = handlers->on_prepare(handlers->owner, snapshot)) < 0) {
-        refuse(follower, message->args[0], uv_strerror(rc));
+        refuse(follower, message->args[0],
+               follower->fault[0] != '\0' ? follower->fault : uv_strerror(rc));
         vf_snapshot_release(&snapshot);
         return;
     }

@@ -22,7 +22,8 @@ struct vf_snapshot;
 
 struct vf_follower_handlers {
     void *owner; /* passed back as the first argument */
-    /* Could `snapshot` be served? Returns 0, or UV_E* and nothing has changed. May be NULL: yes. */
+    /* Could `snapshot` be served? Returns 0, or UV_E* and nothing has changed (follower->fault
+     * may say more). May be NULL: yes. */
     int (*on_prepare)(void *owner, struct vf_snapshot *snapshot);
     /* `snapshot`, prepared before, is the configuration from here on. May be NULL. */
     void (*on_publish)(void *owner, struct vf_snapshot *snapshot);
@@ -48,6 +49,7 @@ struct vf_follower {
 
     /* private */
     int link;
+    char fault[512]; /* filled in by on_prepare where its error has more to say */
     bool is_closing;
     uv_poll_t poll;
     uv_timer_t heartbeat;

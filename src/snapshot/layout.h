@@ -266,6 +266,7 @@ enum vf_phase {
     VF_PHASE_HEADER_FILTER,
     VF_PHASE_BODY_FILTER,
     VF_PHASE_LOG,
+    VF_PHASE_TIMER, /* no function of the handler's: what it started in the background */
     VF_PHASES
 };
 

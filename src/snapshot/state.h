@@ -22,10 +22,11 @@ enum {
     VF_STATE_LISTENERS = 64,
     VF_STATE_POOLS = 4096,
     VF_STATE_BACKENDS = 16384,
+    VF_STATE_TARGET_SLOT = 16383, /* of backends that plugins name: no entity has it */
     VF_STATE_ROUTES = 131072,
     VF_STATE_TENANTS = 4096,
     VF_STATE_PLUGINS = 256,
-    VF_STATE_PHASES = 9,        /* VF_PHASES of snapshot/layout.h */
+    VF_STATE_PHASES = 10,       /* VF_PHASES of snapshot/layout.h */
     VF_STATE_BUCKETS = 14,      /* of a latency histogram */
     VF_STATE_FINE_BUCKETS = 14, /* of the time that a plugin's handler takes */
     VF_STATE_STATUS_CELLS = 64, /* (method, status) pairs counted per pool; the last: all others */
@@ -212,6 +213,9 @@ struct vf_state {
     struct vf_state_slot listener_slots[VF_STATE_LISTENERS];
     struct vf_state_slot tenant_slots[VF_STATE_TENANTS];
     struct vf_state_slot plugin_slots[VF_STATE_PLUGINS];
+    /* Monotonic time until which a plugin is left out, because a process hung in it; by the
+     * supervisor. */
+    _Atomic uint64_t plugin_tripped_ns[VF_STATE_PLUGINS];
     struct vf_state_slot backend_slots[VF_STATE_BACKENDS];
     struct vf_state_slot pool_slots[VF_STATE_POOLS];
     struct vf_state_slot route_slots[VF_STATE_ROUTES];

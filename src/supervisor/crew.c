@@ -416,6 +416,23 @@ static void lose_reload(struct vf_supervisor *super)
     vf_supervisor_reloading(super, false);
 }
 
+/* A process that hung or crashed within a plugin would do so again: its replacement leaves the
+ * plugin out for a while. A kill from outside says nothing about the plugin. */
+static void trip_plugin(struct vf_supervisor *super, const struct vf_child *child, int status)
+{
+    uint32_t owner = super->state->blocks[child->block].process.phase_owner;
+    bool is_fault =
+        child->killed_for != NULL ||
+        (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL && WTERMSIG(status) != SIGTERM);
+    if (owner == 0 || owner > VF_STATE_PLUGINS || !is_fault || super->snapshot == NULL)
+        return;
+    uint64_t pause_ms = vf_snap_settings(super->snapshot)->plugin_limits.trip_pause_ms;
+    super->state->plugin_tripped_ns[owner - 1] = vf_clock_ns() + pause_ms * 1000000;
+    vf_log_error(NULL, "plugin.tripped", "plugin_slot=%u reason=%s pause_ms=%llu", owner - 1,
+                 child->killed_for != NULL ? child->killed_for : "crash",
+                 (unsigned long long)pause_ms);
+}
+
 static void replace(struct vf_supervisor *super, struct vf_post *post, const struct vf_child *child)
 {
     post->child = NULL;
@@ -446,8 +463,10 @@ void vf_crew_ended(struct vf_supervisor *super, struct vf_child *child, int stat
         log_ended(child, status, is_expected);
     if (!is_expected)
         super->state->restarts[child->kind]++;
-    if (child->block >= 0)
+    if (child->block >= 0) {
+        trip_plugin(super, child, status);
         vf_state_end_lease(super->state, child->block);
+    }
     if (held_post && child->kind == VF_PROCESS_CONTROL)
         lose_reload(super);
     if (held_post)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "lua/plugins.h"
 #include "proxy/proxy.h"
 #include "snapshot/follower.h"
 #include "snapshot/snapshot.h"
@@ -27,6 +28,7 @@ struct worker {
     uv_loop_t loop;
     struct vf_follower follower;
     struct vf_proxy *proxy;
+    struct vf_plugins *plugins;
     struct held sockets[SOCKETS];
     size_t n_sockets;
     bool is_published;
@@ -90,8 +92,11 @@ static void on_unlisten(struct worker *worker, const struct vf_link_message *mes
 static void on_drained(void *owner)
 {
     struct worker *worker = owner;
+    vf_plugins_stop(worker->plugins);
     vf_proxy_free(worker->proxy);
+    vf_plugins_free(worker->plugins);
     worker->proxy = NULL;
+    worker->plugins = NULL;
     vf_follower_close(&worker->follower, NULL);
 }
 
@@ -120,12 +125,30 @@ static void on_usage(struct worker *worker)
         vf_proxy_meter(worker->proxy, &worker->follower.usage);
 }
 
+/* Lua begins with the first snapshot that has plugins. */
+static int prepare_plugins(struct worker *worker, struct vf_snapshot *snapshot)
+{
+    struct vf_follower *follower = &worker->follower;
+    if (worker->plugins == NULL && vf_snap_count(snapshot, VF_SNAP_PLUGINS) == 0)
+        return 0;
+    if (worker->plugins == NULL) {
+        int rc = vf_plugins_new(&worker->loop, worker->proxy, follower->state, follower->block,
+                                &worker->plugins);
+        if (rc < 0)
+            return rc;
+    }
+    return vf_plugins_prepare(worker->plugins, snapshot, follower->fault, sizeof(follower->fault));
+}
+
 static int on_prepare(void *owner, struct vf_snapshot *snapshot)
 {
     struct worker *worker = owner;
     if (worker->usage_rc < 0)
         return worker->usage_rc;
-    return worker->proxy != NULL ? vf_proxy_prepare(worker->proxy, snapshot) : 0;
+    if (worker->proxy == NULL)
+        return 0;
+    int rc = vf_proxy_prepare(worker->proxy, snapshot);
+    return rc < 0 ? rc : prepare_plugins(worker, snapshot);
 }
 
 static void on_publish(void *owner, struct vf_snapshot *snapshot)
@@ -133,6 +156,8 @@ static void on_publish(void *owner, struct vf_snapshot *snapshot)
     struct worker *worker = owner;
     if (worker->proxy == NULL)
         return;
+    if (worker->plugins != NULL)
+        vf_plugins_publish(worker->plugins, snapshot);
     vf_proxy_publish(worker->proxy, snapshot);
     worker->is_published = true;
     for (size_t i = worker->n_sockets; i-- > 0;)

@@ -93,7 +93,7 @@ struct vf_totals_plugin_phase {
 };
 struct vf_totals_plugin {
   struct vf_totals_str name;
-  struct vf_totals_plugin_phase phases[9];
+  struct vf_totals_plugin_phase phases[10];
   uint64_t trips;
   uint32_t has_phases;
   uint32_t reserved;

@@ -33,7 +33,7 @@ local M = { C = C, NONE = C.VF_SNAP_NONE, OFF = 0xffffffffffffffffULL }
 -- entities of each it holds.
 M.SLOTS = {
   pools = { kind = 0, room = 4096 },
-  backends = { kind = 1, room = 16384 },
+  backends = { kind = 1, room = 16383 },
   routes = { kind = 2, room = 131072 },
   tenants = { kind = 3, room = 4096 },
   listeners = { kind = 4, room = 64 },

@@ -1,0 +1,150 @@
+--- Who asks: addresses, and the consumer once a plugin has authenticated it.
+local phase = require "veloflux.runtime.phase"
+local task = require "veloflux.runtime.task"
+local view = require "veloflux.runtime.view"
+
+local wrong = phase.wrong
+
+---@class pdk.client
+---@field tls pdk.client.tls
+local M = {}
+
+local ANY = phase.set("request", "certificate")
+local IDENTIFY = phase.set("before")
+local KNOWN = phase.set("request")
+
+local function check(set, name)
+  if not set[task.run.phase] then wrong(set, "client." .. name) end
+end
+
+--- Returns the address of the peer that is connected to us.
+---@return string
+function M.get_ip()
+  if not ANY[task.run.phase] then wrong(ANY, "client.get_ip") end
+  return view.text(view.request().peer_ip)
+end
+
+--- Returns the client's address, believing X-Forwarded-For of trusted proxies.
+---@return string
+function M.get_forwarded_ip()
+  if not ANY[task.run.phase] then wrong(ANY, "client.get_forwarded_ip") end
+  return view.text(view.request().client_ip)
+end
+
+--- Returns the port of the peer that is connected to us.
+---@return integer
+function M.get_port()
+  check(ANY, "get_port")
+  return tonumber(view.request().peer_port)
+end
+
+--- As get_port, believing X-Forwarded-Port of trusted proxies.
+---@return integer
+function M.get_forwarded_port()
+  check(ANY, "get_forwarded_port")
+  local port = view.request().is_trusted ~= 0 and tonumber(view.field(view.REQUEST, "x-forwarded-port"))
+  return port or M.get_port()
+end
+
+--- Returns the credential that the request was authenticated with, or nil.
+---@return table|nil
+function M.get_credential()
+  check(KNOWN, "get_credential")
+  return view.values().credential
+end
+
+--- Returns the consumer that the request was authenticated as, or nil.
+---@return table|nil
+function M.get_consumer()
+  check(KNOWN, "get_consumer")
+  return view.values().consumer
+end
+
+--- Returns "http" or "https", believing X-Forwarded-Proto of a trusted proxy when asked to.
+---@param allow_terminated boolean|nil
+---@return string|nil
+function M.get_protocol(allow_terminated)
+  check(KNOWN, "get_protocol")
+  local request = view.request()
+  if request.is_tls ~= 0 then return "https" end
+  if allow_terminated and request.is_trusted ~= 0 then
+    local value = view.field(view.REQUEST, "x-forwarded-proto")
+    if value and value:lower() == "https" then return "https" end
+  end
+  return "http"
+end
+
+--- Returns the consumer of the route's tenant called `id`: {id, username, name, custom_id, groups, tenant}.
+---@param id string
+---@return table|nil consumer, string|nil err
+function M.load_consumer(id)
+  check(KNOWN, "load_consumer")
+  if type(id) ~= "string" or id == "" then error("client.load_consumer: expected the name of a consumer", 2) end
+  return require("veloflux.runtime.consumers").find_consumer(M.tenant(), id)
+end
+
+--- Returns the name of the tenant whose route answers; "default" where there is none.
+---@return string
+function M.tenant()
+  local name = view.text(view.response().route_tenant)
+  return name ~= nil and name ~= "" and name or "default"
+end
+
+--- Notes who asks: consumer-scoped plugin configurations take part from here on, the access log names the
+-- consumer. One of the two may be nil.
+---@param consumer table|nil
+---@param credential table|nil
+function M.authenticate(consumer, credential)
+  check(IDENTIFY, "authenticate")
+  if consumer ~= nil and type(consumer) ~= "table" then error("client.authenticate: expected a consumer", 2) end
+  if credential ~= nil and type(credential) ~= "table" then error("client.authenticate: expected a credential", 2) end
+  if not consumer and not credential then
+    error("client.authenticate: either credential or consumer must be provided", 2)
+  end
+  local values = view.values()
+  values.consumer, values.credential = consumer, credential
+  view.set_consumer(consumer and consumer.name or "")
+  local chain = consumer and consumer.chain
+  if chain and require("veloflux.runtime.identity").has_chain(chain) then
+    values.consumer_chain = chain
+    task.run.identified = 1
+  end
+end
+
+--- TLS of the client's connection. Listeners have no TLS in this version: as on any plain connection,
+-- there is no certificate.
+---@class pdk.client.tls
+M.tls = {}
+
+--- Asks for a client certificate during the handshake.
+---@return true|nil ok, string|nil err
+function M.tls.request_client_certificate()
+  if not ANY[task.run.phase] then wrong(ANY, "client.tls.request_client_certificate") end
+  return nil, "not a TLS connection"
+end
+
+--- Forbids that the session is resumed.
+---@return true|nil ok, string|nil err
+function M.tls.disable_session_reuse()
+  if not ANY[task.run.phase] then wrong(ANY, "client.tls.disable_session_reuse") end
+  return nil, "not a TLS connection"
+end
+
+--- Returns the client's certificate chain in PEM, nil when it has sent none.
+---@return string|nil pem, string|nil err
+function M.tls.get_full_client_certificate_chain()
+  if not ANY[task.run.phase] then wrong(ANY, "client.tls.get_full_client_certificate_chain") end
+  return nil, "not a TLS connection"
+end
+
+--- Overrides what is known of the client certificate's check: "SUCCESS", "NONE" or "FAILED:reason".
+---@param value string
+function M.tls.set_client_verify(value)
+  if not ANY[task.run.phase] then wrong(ANY, "client.tls.set_client_verify") end
+  if type(value) ~= "string" or not (value == "SUCCESS" or value == "NONE" or value:find "^FAILED:") then
+    error('client.tls.set_client_verify: expected "SUCCESS", "NONE" or "FAILED:reason"', 2)
+  end
+  view.values().client_verify = value
+end
+
+return M

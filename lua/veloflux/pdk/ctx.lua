@@ -1,0 +1,28 @@
+--- Values that live as long as the exchange: `shared` for all its plugins, `plugin` for the instance that
+-- runs. Outside of an exchange (timers) they live as long as the task.
+local task = require "veloflux.runtime.task"
+local view = require "veloflux.runtime.view"
+
+---@class pdk.ctx
+---@field shared table seen by all plugins of the exchange
+---@field plugin table the running instance's own
+local M = {}
+
+local function own(values)
+  local instance = tonumber(task.run.instance)
+  local found = values.plugins[instance]
+  if not found then
+    found = {}
+    values.plugins[instance] = found
+  end
+  return found
+end
+
+return setmetatable(M, {
+  __index = function(_, name)
+    if name == "shared" then return view.values().shared end
+    if name == "plugin" then return own(view.values()) end
+    return nil
+  end,
+  __newindex = function() error("pdk.ctx: write to pdk.ctx.shared or pdk.ctx.plugin", 2) end,
+})

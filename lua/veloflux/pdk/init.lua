@@ -1,0 +1,30 @@
+--- The plugin API. Each group is a module of its own, loaded on first use: pdk.request is
+-- veloflux.pdk.request. Names and semantics of the groups that Kong has, too, are Kong's.
+---@class pdk
+---@field request pdk.request
+---@field service pdk.service
+---@field response pdk.response
+---@field client pdk.client
+---@field ctx pdk.ctx
+---@field log pdk.log
+---@field router pdk.router
+---@field ip pdk.ip
+---@field node pdk.node
+---@field plugin pdk.plugin
+---@field table pdk.table
+---@field tracing pdk.tracing
+local GROUPS = { "request", "service", "response", "client", "ctx", "log", "cache", "router", "ip", "node", "plugin",
+  "table", "vault", "tracing", "http", "socket", "redis", "timer", "shared", "queue", "crypto", "json", "re",
+  "template", "metrics", "ratelimit", "model", "encoding" }
+
+local known = {}
+for _, name in ipairs(GROUPS) do known[name] = true end
+
+return setmetatable({ version = "1.0.0", version_num = 1000000 }, {
+  __index = function(pdk, name)
+    if not known[name] then return nil end
+    local group = require("veloflux.pdk." .. name)
+    rawset(pdk, name, group)
+    return group
+  end,
+})

@@ -1,0 +1,63 @@
+--- This node and this process.
+local ffi = require "ffi"
+local task = require "veloflux.runtime.task"
+
+ffi.cdef [[
+int gethostname(char *name, size_t len);
+struct vf_memory_view { uint64_t lua_bytes, lua_limit; uint32_t worker; int64_t pid; };
+void vf_guard_memory(const struct vf_run *run, struct vf_memory_view *out);
+]]
+local C = ffi.C
+
+---@class pdk.node
+local M = {}
+
+local MAX_NAME = 256
+local id, hostname
+
+--- Returns the name of the machine.
+---@return string
+function M.get_hostname()
+  if not hostname then
+    local name = ffi.new("char[?]", MAX_NAME)
+    hostname = C.gethostname(name, MAX_NAME - 1) == 0 and ffi.string(name) or "localhost"
+  end
+  return hostname
+end
+
+--- Returns an id of this node that stays the same: a UUID made of the machine's name and its id.
+---@return string
+function M.get_id()
+  if not id then
+    local file = io.open "/etc/machine-id"
+    local machine = file and file:read "*l" or ""
+    if file then file:close() end
+    local digest = require("veloflux.pdk.crypto").hash("sha256", machine .. "\0" .. M.get_hostname())
+    local hex = require("veloflux.pdk.encoding").hex_encode(digest)
+    id = ("%s-%s-8%s-8%s-%s"):format(hex:sub(1, 8), hex:sub(9, 12), hex:sub(13, 15), hex:sub(16, 18), hex:sub(19, 30))
+  end
+  return id
+end
+
+local UNITS = { b = 1, k = 1024, m = 1024 ^ 2, g = 1024 ^ 3 }
+
+--- Returns what the Lua state of this process uses: {workers_lua_vms = {{pid, http_allocated_gc, limit}},
+-- lua_shared_dicts = {}}.
+---@param unit "b"|"k"|"m"|"g"|nil bytes by default; others as text: "1.25 MiB"
+---@param scale integer|nil digits behind the point (2)
+---@return table
+function M.get_memory_stats(unit, scale)
+  local by = UNITS[unit or "b"]
+  if not by then error('node.get_memory_stats: expected "b", "k", "m" or "g"', 2) end
+  local found = ffi.new "struct vf_memory_view"
+  C.vf_guard_memory(task.run, found)
+  local function shown(bytes)
+    local number = tonumber(bytes)
+    if by == 1 then return number end
+    return ("%." .. (scale or 2) .. "f %siB"):format(number / by, unit:upper())
+  end
+  return { workers_lua_vms = { { pid = tonumber(found.pid), http_allocated_gc = shown(found.lua_bytes),
+    limit = shown(found.lua_limit) } }, lua_shared_dicts = {} }
+end
+
+return M

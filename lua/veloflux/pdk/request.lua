@@ -1,0 +1,275 @@
+--- The request as the client sent it, and as plugins before have changed its header fields.
+local phase = require "veloflux.runtime.phase"
+local task = require "veloflux.runtime.task"
+local view = require "veloflux.runtime.view"
+local query = require "veloflux.runtime.query"
+
+local run_of, wrong = task, phase.wrong
+local text = view.text
+
+---@class pdk.request
+local M = {}
+
+local ANY = phase.set("request")
+local BODY = phase.set("before_upstream")
+local MAX_FIELDS, MAX_ARGUMENTS, MOST = 100, 100, 1000
+
+local function check(name)
+  if not ANY[run_of.run.phase] then wrong(ANY, "request." .. name) end
+end
+
+local function check_name(value, what, level)
+  if type(value) ~= "string" then
+    error(("%s: expected a string, got %s"):format(what, type(value)), level + 1)
+  end
+end
+
+local function check_max(max, default, what)
+  if max == nil then return default end
+  if type(max) ~= "number" or max < 1 or max > MOST then
+    error(("%s: expected a number between 1 and %d"):format(what, MOST), 3)
+  end
+  return max
+end
+
+local function without_port(host)
+  if not host or host == "" then return host or "" end
+  local bracketed = host:match "^(%[[^%]]*%])"
+  return (bracketed or host:match "^[^:]*"):lower()
+end
+
+local function first_of(list) return list and list:match "^%s*([^,]-)%s*$" or list and list:match "^%s*([^,]-)%s*," end
+
+--- Returns the value of a field that only a trusted proxy may set, nil when it is absent or not believed.
+local function trusted_field(name)
+  if view.request().is_trusted == 0 then return nil end
+  return first_of(view.field(view.REQUEST, name))
+end
+
+--- Returns "http" or "https": what the client speaks with us.
+---@return string
+function M.get_scheme()
+  check "get_scheme"
+  return view.request().is_tls ~= 0 and "https" or "http"
+end
+
+--- Returns the host that was asked for, in lower case, without port.
+---@return string
+function M.get_host()
+  check "get_host"
+  return without_port(text(view.request().host))
+end
+
+--- Returns the port of the listener.
+---@return integer
+function M.get_port()
+  check "get_port"
+  return tonumber(view.request().listener_port)
+end
+
+--- As get_scheme, believing X-Forwarded-Proto of trusted proxies.
+---@return string
+function M.get_forwarded_scheme()
+  check "get_forwarded_scheme"
+  local value = trusted_field "x-forwarded-proto"
+  return value and value:lower() or M.get_scheme()
+end
+
+--- As get_host, believing X-Forwarded-Host of trusted proxies.
+---@return string
+function M.get_forwarded_host()
+  check "get_forwarded_host"
+  local value = trusted_field "x-forwarded-host"
+  return value and without_port(value) or M.get_host()
+end
+
+--- As get_port, believing X-Forwarded-Port (or the port in X-Forwarded-Host) of trusted proxies.
+---@return integer
+function M.get_forwarded_port()
+  check "get_forwarded_port"
+  local port = tonumber(trusted_field "x-forwarded-port")
+  if port then return port end
+  local host = trusted_field "x-forwarded-host"
+  return host and tonumber(host:match ":(%d+)$") or M.get_port()
+end
+
+--- Returns the path, believing X-Forwarded-Path of trusted proxies.
+---@return string
+function M.get_forwarded_path()
+  check "get_forwarded_path"
+  local value = trusted_field "x-forwarded-path"
+  if value then return (value:match "^[^?]*") end
+  return M.get_raw_path()
+end
+
+--- Returns the prefix of X-Forwarded-Prefix of a trusted proxy, or the one that the route strips, or nil.
+---@return string|nil
+function M.get_forwarded_prefix()
+  check "get_forwarded_prefix"
+  local value = trusted_field "x-forwarded-prefix"
+  if value then return (value:match "^[^?]*") end
+  local route = require("veloflux.pdk.router").get_route()
+  return route and route.strip_path and route.paths and route.paths[1] or nil
+end
+
+--- Returns 1.0, 1.1 or 2.
+---@return number
+function M.get_http_version()
+  check "get_http_version"
+  return view.request().version_minor == 0 and 1.0 or 1.1
+end
+
+--- Returns the method, in upper case as it was sent.
+---@return string
+function M.get_method()
+  if not ANY[run_of.run.phase] then wrong(ANY, "request.get_method") end
+  return text(view.request().method)
+end
+
+--- Returns the normalised path: unreserved escapes decoded, dot segments removed.
+---@return string
+function M.get_path()
+  if not ANY[run_of.run.phase] then wrong(ANY, "request.get_path") end
+  return text(view.request().path) or "/"
+end
+
+--- Returns the path as it was sent, without query.
+---@return string
+function M.get_raw_path()
+  check "get_raw_path"
+  return text(view.request().raw_path) or "/"
+end
+
+--- Returns the path as it was sent, with its query.
+---@return string
+function M.get_path_with_query()
+  check "get_path_with_query"
+  local request = view.request()
+  local raw = text(request.query)
+  local path = text(request.raw_path) or "/"
+  return raw and raw ~= "" and path .. "?" .. raw or path
+end
+
+--- Returns the query without the question mark; "" when there is none.
+---@return string
+function M.get_raw_query()
+  check "get_raw_query"
+  return text(view.request().query) or ""
+end
+
+--- Returns the first argument called `name`, decoded: a string; true when it has no value; nil when it is
+-- absent.
+---@param name string
+---@return string|true|nil
+function M.get_query_arg(name)
+  check "get_query_arg"
+  check_name(name, "request.get_query_arg", 2)
+  return query.first(text(view.request().query), name)
+end
+
+--- Returns all arguments, decoded: strings, true for those without a value, lists for repeated ones.
+---@param max_args integer|nil at most so many (100; up to 1000)
+---@return table, string|nil err "truncated" when there are more
+function M.get_query(max_args)
+  check "get_query"
+  return query.decode(text(view.request().query), check_max(max_args, MAX_ARGUMENTS, "request.get_query"))
+end
+
+--- Returns the first header field called `name`: any case, `_` is taken for `-`. nil when it is absent.
+---@param name string
+---@return string|nil
+function M.get_header(name)
+  if not ANY[run_of.run.phase] then wrong(ANY, "request.get_header") end
+  if type(name) ~= "string" then check_name(name, "request.get_header", 2) end
+  return view.field(view.REQUEST, name)
+end
+
+local header_lookup = { __index = function(headers, name)
+  return type(name) == "string" and rawget(headers, (name:lower():gsub("_", "-"))) or nil
+end }
+
+--- Returns all header fields by lower-case name (any case may be asked for); lists for repeated ones.
+---@param max_headers integer|nil at most so many (100; up to 1000)
+---@return table, string|nil err "truncated" when there are more
+function M.get_headers(max_headers)
+  check "get_headers"
+  local fields, err = view.fields(view.REQUEST, check_max(max_headers, MAX_FIELDS, "request.get_headers"))
+  return setmetatable(fields, header_lookup), err
+end
+
+--- Returns the whole content; waits until it has come. It is forwarded all the same.
+---@return string|nil body nil when it is larger than `plugin_limits.body` allows
+---@return string|nil err
+function M.get_raw_body()
+  if not BODY[run_of.run.phase] then
+    local values = view.values()
+    if values.raw_body then return values.raw_body end
+    wrong(BODY, "request.get_raw_body")
+  end
+  local body = view.request_body()
+  if not body then return nil, "the request body is larger than plugins may have" end
+  view.values().raw_body = body
+  return body
+end
+
+local function decode_json(body)
+  local value, err = require("veloflux.pdk.json").decode(body)
+  if type(value) ~= "table" then return nil, err or "invalid json body" end
+  return value
+end
+
+--- Returns the content decoded as its Content-Type (or `mimetype`) says: application/json, form fields
+-- (application/x-www-form-urlencoded) or the parts of multipart/form-data.
+---@param mimetype string|nil
+---@param max_args integer|nil of form fields, see get_query
+---@return table|nil body, string|nil err, string|nil mimetype
+function M.get_body(mimetype, max_args)
+  local content_type = mimetype or view.field(view.REQUEST, "content-type")
+  local max = check_max(max_args, MAX_ARGUMENTS, "request.get_body")
+  if not content_type then return nil, "missing content type" end
+  local kind = content_type:match("^%s*([^;%s]+)"):lower()
+  local body, err = M.get_raw_body()
+  if not body then return nil, err, kind end
+  if kind == "application/x-www-form-urlencoded" then return query.decode(body, max), nil, kind end
+  if kind == "multipart/form-data" then
+    local parts, problem = query.multipart(body, content_type)
+    return parts, problem, kind
+  end
+  if kind ~= "application/json" and not kind:find "%+json$" then
+    return nil, ("unsupported content type '%s'"):format(kind), kind
+  end
+  local value, problem = decode_json(body)
+  return value, problem, kind
+end
+
+--- Returns when the request began, in milliseconds since the epoch.
+---@return integer
+function M.get_start_time()
+  check "get_start_time"
+  return tonumber(view.request().start_wall_ms)
+end
+
+--- Returns what the route's pattern has captured: {unnamed = {...}, named = {...}}.
+---@return table
+function M.get_uri_captures()
+  check "get_uri_captures"
+  local unnamed, named = {}, {}
+  local route = require("veloflux.pdk.router").get_route()
+  local names = route and query.group_names(route.path_regex or "") or {}
+  unnamed[0] = view.capture(0)
+  for i = 1, 9 do
+    local value = view.capture(i)
+    unnamed[i] = value
+    if value and names[i] then named[names[i]] = value end
+  end
+  return { unnamed = unnamed, named = named }
+end
+
+--- Returns the request's id, which the access log and the backend know, too.
+---@return string
+function M.get_id()
+  check "get_id"
+  return text(view.request().request_id)
+end
+
+return M

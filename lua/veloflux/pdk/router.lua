@@ -1,0 +1,72 @@
+--- The route that was found, and what it forwards to.
+local bit = require "bit"
+local ffi = require "ffi"
+local phase = require "veloflux.runtime.phase"
+local task = require "veloflux.runtime.task"
+local view = require "veloflux.runtime.view"
+local C = ffi.C
+
+---@class pdk.router
+local M = {}
+
+local ANY = phase.set("request")
+local found = ffi.new "struct vf_route_view"
+local host = ffi.new "struct vf_str"
+
+--- Routes as plugins see them, by id: they do not change while a snapshot is held, so they are made once.
+local known = setmetatable({}, { __mode = "v" })
+
+local function hosts()
+  local list = {}
+  for i = 0, 1000 do
+    if C.vf_view_route_host(task.run.ex, i, host) == 0 then break end
+    local name = view.text(host)
+    if name ~= "*" then list[#list + 1] = name end
+  end
+  return list[1] and list or nil
+end
+
+local METHODS = { "DELETE", "GET", "HEAD", "POST", "PUT", nil, "OPTIONS", nil, [29] = "PATCH" }
+
+local function methods()
+  local list = {}
+  for number = 0, 35 do
+    local name = METHODS[number + 1]
+    if name and bit.band(bit.rshift(found.methods, number), 1) ~= 0 then list[#list + 1] = name end
+  end
+  return list[1] and list or nil
+end
+
+local function make_route()
+  local name, path = view.text(found.name), view.text(found.path)
+  local is_regex = found.path_kind == 1
+  return { id = name, name = name, tenant = view.text(found.tenant), hosts = hosts(), methods = methods(),
+    paths = not is_regex and { path == "" and "/" or path } or nil, path_regex = is_regex and path or nil,
+    strip_path = found.strip_prefix ~= 0, service = found.pool.len > 0 and { id = view.text(found.pool) } or nil }
+end
+
+--- Returns the route: {id, name, tenant, hosts, methods, paths, path_regex, strip_path, service}; nil when
+-- no route was found. The table is shared: do not change it.
+---@return table|nil
+function M.get_route()
+  if not ANY[task.run.phase] then phase.wrong(ANY, "router.get_route") end
+  if C.vf_view_route(task.run.ex, found) == 0 then return nil end
+  local key = view.text(found.tenant) .. "/" .. view.text(found.name)
+  local route = known[key]
+  if not route or route.paths and route.paths[1] ~= (view.text(found.path) == "" and "/" or view.text(found.path)) then
+    route = make_route()
+    known[key] = route
+  end
+  return route
+end
+
+--- Returns the pool that the route forwards to: {id, name, host, protocol}; nil when it forwards to none.
+---@return table|nil
+function M.get_service()
+  if not ANY[task.run.phase] then phase.wrong(ANY, "router.get_service") end
+  if C.vf_view_route(task.run.ex, found) == 0 or found.pool.len == 0 then return nil end
+  local name = view.text(found.pool)
+  return { id = name, name = name, host = name, protocol = "http" }
+end
+
+return M

@@ -1,0 +1,185 @@
+--- The request as the backend gets it.
+local phase = require "veloflux.runtime.phase"
+local task = require "veloflux.runtime.task"
+local view = require "veloflux.runtime.view"
+local query = require "veloflux.runtime.query"
+local C = require("ffi").C
+
+---@class pdk.service.request
+local M = {}
+
+local BEFORE = phase.set("before_upstream")
+
+local function check(name)
+  if not BEFORE[task.run.phase] then phase.wrong(BEFORE, "service.request." .. name) end
+end
+
+local function check_text(value, name)
+  if type(value) ~= "string" then
+    error(("service.request.%s: expected a string, got %s"):format(name, type(value)), 3)
+  end
+end
+
+local function done(rc, name, value)
+  if rc ~= 0 then error(("service.request.%s: %q %s"):format(name, value, view.problem(rc)), 3) end
+end
+
+local function to_text(value, name)
+  local kind = type(value)
+  if kind == "string" then return value end
+  if kind == "number" or kind == "boolean" then return tostring(value) end
+  error(("service.request.%s: expected a string, number or boolean, got %s"):format(name, kind), 3)
+end
+
+--- Sets the scheme. Backends are spoken to in plain HTTP in this version.
+---@param scheme "http"|"https"
+function M.set_scheme(scheme)
+  check "set_scheme"
+  if scheme ~= "http" and scheme ~= "https" then error("service.request.set_scheme: expected http or https", 2) end
+  if scheme == "https" then
+    error("service.request.set_scheme: connections to backends have no TLS in this version", 2)
+  end
+end
+
+--- Keeps TLS out of the connection to the backend, which has none in this version.
+function M.disable_tls() check "disable_tls" return true end
+
+local function escape_path(path)
+  return (path:gsub("[^%w%-._~!$&'()*+,;=:@/%%]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
+--- Sets the path, without query. What cannot stand in a path is escaped; `%` stays as it is.
+---@param path string begins with /
+function M.set_path(path)
+  check "set_path"
+  check_text(path, "set_path")
+  if path:byte(1) ~= 47 then error("service.request.set_path: expected a path that begins with /", 2) end
+  local escaped = escape_path(path)
+  done(C.vf_view_set_path(task.run.ex, escaped, #escaped), "set_path", path)
+end
+
+--- Sets the query, encoded already, without the question mark; "" removes it.
+---@param text string
+function M.set_raw_query(text)
+  check "set_raw_query"
+  check_text(text, "set_raw_query")
+  done(C.vf_view_set_query(task.run.ex, text, #text), "set_raw_query", text)
+  view.values().new_query = text
+end
+
+--- Sets the query from a table: strings, true for arguments without value, lists. Names are in byte order.
+---@param args table<string, string|boolean|string[]>
+function M.set_query(args)
+  check "set_query"
+  if type(args) ~= "table" then error("service.request.set_query: expected a table", 2) end
+  local text, problem = query.encode(args)
+  if not text then error("service.request.set_query: " .. problem, 2) end
+  M.set_raw_query(text)
+end
+
+--- Removes all arguments called `name` from the query; the others stay as they are written.
+---@param name string
+function M.clear_query_arg(name)
+  check "clear_query_arg"
+  check_text(name, "clear_query_arg")
+  local text, kept = view.values().new_query or view.text(view.request().query), {}
+  for pair in (text or ""):gmatch "[^&]+" do
+    if query.unescape(pair:match "^[^=]*") ~= name then kept[#kept + 1] = pair end
+  end
+  if text then M.set_raw_query(table.concat(kept, "&")) end
+end
+
+--- Sets the method. HEAD cannot become another method, nor another one HEAD.
+---@param method string
+function M.set_method(method)
+  check "set_method"
+  check_text(method, "set_method")
+  if C.vf_view_set_method(task.run.ex, method, #method) ~= 0 then
+    error(("service.request.set_method: %q cannot be the method of this request"):format(method), 2)
+  end
+end
+
+--- Sets a field, in place of all of that name. Framing and connection fields are the proxy's.
+---@param name string
+---@param value string|number|boolean|string[]
+function M.set_header(name, value)
+  if not BEFORE[task.run.phase] then phase.wrong(BEFORE, "service.request.set_header") end
+  if type(name) ~= "string" then check_text(name, "set_header") end
+  if type(value) == "table" then
+    M.clear_header(name)
+    return M.add_header(name, value)
+  end
+  view.edit(view.REQUEST, view.SET, name, type(value) == "string" and value or to_text(value, "set_header"), 2)
+end
+
+--- Adds a field beside those of the same name.
+---@param name string
+---@param value string|number|boolean|string[]
+function M.add_header(name, value)
+  check "add_header"
+  check_text(name, "add_header")
+  for _, single in ipairs(type(value) == "table" and value or { value }) do
+    view.edit(view.REQUEST, view.ADD, name, to_text(single, "add_header"), 2)
+  end
+end
+
+--- Removes all fields of a name.
+---@param name string
+function M.clear_header(name)
+  check "clear_header"
+  check_text(name, "clear_header")
+  view.edit(view.REQUEST, view.CLEAR, name, "", 2)
+end
+
+--- Sets several fields, as set_header does each.
+---@param headers table<string, string|number|boolean|string[]>
+function M.set_headers(headers)
+  check "set_headers"
+  if type(headers) ~= "table" then error("service.request.set_headers: expected a table", 2) end
+  for name, value in pairs(headers) do M.set_header(name, value) end
+end
+
+--- Sets the content. What the client sends is read first, and dropped.
+---@param body string
+function M.set_raw_body(body)
+  check "set_raw_body"
+  check_text(body, "set_raw_body")
+  if view.request_body() == nil then
+    error("service.request.set_raw_body: the request body is larger than plugins may have", 2)
+  end
+  done(C.vf_view_set_request_body(task.run.ex, body, #body), "set_raw_body", "the body")
+  view.values().raw_body = body
+end
+
+local ENCODERS = {
+  ["application/json"] = function(args) return require("veloflux.pdk.json").encode(args) end,
+  ["application/x-www-form-urlencoded"] = query.encode,
+}
+
+--- Sets the content from a table, encoded as `mimetype` (or the request's Content-Type) says:
+-- application/json or application/x-www-form-urlencoded. Sets Content-Type.
+---@param args table
+---@param mimetype string|nil
+---@return true|nil ok, string|nil err
+function M.set_body(args, mimetype)
+  check "set_body"
+  if type(args) ~= "table" then error("service.request.set_body: expected a table", 2) end
+  local content_type = mimetype or view.field(view.REQUEST, "content-type")
+  local kind = content_type and content_type:match "^%s*([^;%s]+)"
+  local encode = kind and ENCODERS[kind:lower()]
+  if not encode then return nil, ("content type %s is not supported"):format(tostring(content_type)) end
+  local body, problem = encode(args)
+  if not body then return nil, problem end
+  M.set_raw_body(body)
+  M.set_header("Content-Type", kind:lower())
+  return true
+end
+
+--- Asks for the backend's answer as a whole: service.response.get_raw_body is available then. Answers
+-- are collected by response.get_raw_body in body_filter; this call only checks that it may be asked for.
+function M.enable_buffering()
+  check "enable_buffering"
+  view.values().buffering = true
+end
+
+return M

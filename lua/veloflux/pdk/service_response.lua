@@ -1,0 +1,77 @@
+--- The backend's answer as it came, whatever plugins have made of it.
+local phase = require "veloflux.runtime.phase"
+local task = require "veloflux.runtime.task"
+local view = require "veloflux.runtime.view"
+
+---@class pdk.service.response
+local M = {}
+
+local READ = phase.set("after")
+local MAX_FIELDS, MOST = 100, 1000
+
+local function check(name)
+  if not READ[task.run.phase] then phase.wrong(READ, "service.response." .. name) end
+end
+
+--- Returns the status code of the backend's answer, nil when no backend has answered.
+---@return integer|nil
+function M.get_status()
+  check "get_status"
+  local status = tonumber(view.response().upstream_status)
+  return status ~= 0 and status or nil
+end
+
+local function has_answer() return view.response().upstream_status ~= 0 and view.response().is_local == 0 end
+
+--- Returns the first field called `name` (any case, `_` is taken for `-`), or nil.
+---@param name string
+---@return string|nil
+function M.get_header(name)
+  check "get_header"
+  if type(name) ~= "string" then error("service.response.get_header: expected a string", 2) end
+  return has_answer() and view.field(view.UPSTREAM, name) or nil
+end
+
+--- Returns the fields by lower-case name; lists for repeated ones.
+---@param max_headers integer|nil at most so many (100; up to 1000)
+---@return table, string|nil err "truncated" when there are more
+function M.get_headers(max_headers)
+  check "get_headers"
+  local max = max_headers or MAX_FIELDS
+  if type(max) ~= "number" or max < 1 or max > MOST then
+    error(("service.response.get_headers: expected a number between 1 and %d"):format(MOST), 2)
+  end
+  if not has_answer() then return {} end
+  local fields, err = view.fields(view.UPSTREAM, max)
+  return setmetatable(fields, { __index = function(headers, name)
+    return type(name) == "string" and rawget(headers, (name:lower():gsub("_", "-"))) or nil
+  end }), err
+end
+
+--- Returns the content of the backend's answer, once body_filter has seen all of it; nil before.
+---@return string|nil body, string|nil err
+function M.get_raw_body()
+  check "get_raw_body"
+  if phase.NAME[tonumber(task.run.phase)] == "body_filter" then
+    return require("veloflux.pdk.response").get_raw_body()
+  end
+  local kept = view.values().response_body
+  return kept and kept.whole or nil
+end
+
+--- Returns the content decoded as its Content-Type says (application/json or form fields).
+---@param mimetype string|nil
+---@return table|nil body, string|nil err
+function M.get_body(mimetype)
+  check "get_body"
+  local body, err = M.get_raw_body()
+  if not body then return nil, err end
+  local kind = (mimetype or M.get_header "content-type" or ""):match "^%s*([^;%s]*)":lower()
+  if kind == "application/x-www-form-urlencoded" then
+    return require("veloflux.runtime.query").decode(body, MOST)
+  end
+  if kind ~= "application/json" then return nil, ("unsupported content type '%s'"):format(kind) end
+  return require("veloflux.pdk.json").decode(body)
+end
+
+return M

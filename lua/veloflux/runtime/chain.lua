@@ -1,0 +1,209 @@
+--- Chains: plugin instances in the order in which they run, made into one function for each phase.
+-- The functions are generated, so that each call of a handler is a place of its own in the code: LuaJIT
+-- compiles a chain as it would code written by hand. What surrounds a call is src/lua/guard.c.
+local ffi = require "ffi"
+local bit = require "bit"
+local cjson = require "cjson"
+local layout = require "veloflux.compiler.layout"
+local task = require "veloflux.runtime.task"
+local code = require "veloflux.runtime.code"
+local snapshot = require "veloflux.runtime.snapshot"
+local report = require "veloflux.runtime.report"
+local view = require "veloflux.runtime.view"
+
+ffi.cdef [[
+struct vf_guard {
+  uint32_t slot;
+  uint32_t number;
+  uint32_t n_errors;
+  uint32_t reserved;
+  uint64_t window_ns;
+  uint64_t tripped_until_ns;
+};
+int vf_guard_enter(struct vf_run *run, struct vf_guard *guard);
+void vf_guard_leave(struct vf_run *run, struct vf_guard *guard);
+int vf_guard_error(struct vf_run *run, struct vf_guard *guard);
+]]
+local C = layout.C
+
+local M = {}
+
+--- The functions of a handler by enum vf_phase.
+M.PHASES = { [C.VF_PHASE_INIT_WORKER] = "init_worker", [C.VF_PHASE_CONFIGURE] = "configure",
+  [C.VF_PHASE_CERTIFICATE] = "certificate", [C.VF_PHASE_REWRITE] = "rewrite", [C.VF_PHASE_ACCESS] = "access",
+  [C.VF_PHASE_BALANCER] = "balancer", [C.VF_PHASE_HEADER_FILTER] = "header_filter",
+  [C.VF_PHASE_BODY_FILTER] = "body_filter", [C.VF_PHASE_LOG] = "log", [C.VF_PHASE_TIMER] = "timer" }
+
+local FIRST_EXCHANGE_PHASE = C.VF_PHASE_CERTIFICATE
+
+--- All instances that this process has, by hash; and by number, for whoever asks which one runs.
+local instances, by_number, n_instances = {}, setmetatable({}, { __mode = "v" }), 0
+
+local function new_instance(header, record, hash)
+  local plugin = code.at(header, record.plugin)
+  local guard = ffi.new "struct vf_guard"
+  n_instances = n_instances + 1
+  guard.slot, guard.number = plugin.slot, n_instances
+  local instance = { plugin = plugin, name = plugin.name, as = snapshot.text(header, record.as), hash = hash,
+    config = cjson.decode(snapshot.text(header, record.config)),
+    meta = cjson.decode(snapshot.text(header, record.meta)),
+    priority = record.priority, continues = record.on_error == C.VF_ON_ERROR_CONTINUE,
+    source = snapshot.text(header, record.source), guard = guard, number = n_instances }
+  by_number[n_instances] = instance
+  return instance
+end
+
+--- Returns the instance at an index of the snapshot.
+function M.instance(header, index)
+  local record = snapshot.section(header, C.VF_SNAP_INSTANCES) + index
+  local hash = snapshot.key(record.hash)
+  local instance = instances[hash]
+  if not instance then
+    instance = new_instance(header, record, hash)
+    instances[hash] = instance
+  end
+  return instance
+end
+
+--- Returns the instance that runs now, or nil in core code.
+function M.current()
+  return by_number[task.run.instance]
+end
+
+--- A snapshot is published: instances that it does not have are forgotten, others follow their plugin's slot.
+function M.publish(header)
+  local records, count = snapshot.section(header, C.VF_SNAP_INSTANCES)
+  local kept = {}
+  for i = 0, count - 1 do
+    local hash = snapshot.key(records[i].hash)
+    local instance = instances[hash]
+    if instance then
+      instance.guard.slot = instance.plugin.slot
+      kept[hash] = instance
+    end
+  end
+  instances = kept
+end
+
+-- Calls of handlers -------------------------------------------------------------------------------
+
+local function traceback(message)
+  return debug.traceback(type(message) == "string" and message or "an error that is not a text: " ..
+    tostring(message), 2)
+end
+
+--- A handler has raised. Returns true when the chain goes on; leaves the task when the request has failed.
+local function failed(instance, message)
+  local run = task.run
+  if run.cancelled ~= 0 then return false end
+  local tripped = C.vf_guard_error(run, instance.guard) ~= 0
+  report.handler_failed(instance, M.PHASES[run.phase], message)
+  if tripped then report.tripped(instance) end
+  if instance.continues or run.phase == C.VF_PHASE_LOG then return true end
+  task.exit() -- without an answer of its own: 500
+end
+
+--- Calls one function of a plugin for an instance, outside of an exchange's chain.
+-- @return true when it returned
+function M.call(instance, fn, ...)
+  local run = task.run
+  if C.vf_guard_enter(run, instance.guard) == 0 then return false end
+  local ok, message = xpcall(fn, traceback, ...)
+  C.vf_guard_leave(run, instance.guard)
+  if ok or run.cancelled ~= 0 then return ok end
+  local tripped = C.vf_guard_error(run, instance.guard) ~= 0
+  report.handler_failed(instance, M.PHASES[run.phase], message)
+  if tripped then report.tripped(instance) end
+  return false
+end
+
+-- Generated code ----------------------------------------------------------------------------------
+
+local HEAD = [[
+local C, run, xpcall, traceback, failed, identified, members, rest = ...
+local enter, leave = C.vf_guard_enter, C.vf_guard_leave
+]]
+
+local MEMBER = [[
+local instance_N, handler_N, fn_N, config_N, guard_N = members[N], members[N].plugin.handler,
+  members[N].plugin.handler.PHASE, members[N].config, members[N].guard
+]]
+
+local CALL = [[
+  if enter(run, guard_N) ~= 0 then
+    local ok, message = xpcall(fn_N, traceback, handler_N, config_N)
+    leave(run, guard_N)
+    if not ok and not failed(instance_N, message) then return end
+    if run.cancelled ~= 0 then return end
+]]
+
+local IDENTIFIED = [[
+    if run.identified ~= 0 then return identified(instance_N) end
+]]
+
+local MEMBERS_PER_FUNCTION = 8 -- a function has room for 60 upvalues
+
+--- Writes the code that calls `members`, all of which have the phase, and then what comes behind them.
+local function source_of(members, phase)
+  local locals, calls = {}, {}
+  for i = 1, #members do
+    local values = { N = tostring(i), PHASE = M.PHASES[phase] }
+    local function fill(text) return (text:gsub("%f[%u]%u+%f[%U]", values)) end
+    local identifies = phase == C.VF_PHASE_REWRITE or phase == C.VF_PHASE_ACCESS
+    locals[#locals + 1] = fill(MEMBER)
+    calls[#calls + 1] = fill(CALL) .. (identifies and fill(IDENTIFIED) or "") .. "  end\n"
+  end
+  return HEAD .. table.concat(locals) .. "return function()\n" .. table.concat(calls) ..
+    "  if rest then return rest() end\nend\n"
+end
+
+local function compile_from(members, first, phase, identified)
+  local group = {}
+  for i = first, math.min(first + MEMBERS_PER_FUNCTION - 1, #members) do group[#group + 1] = members[i] end
+  if #group == 0 then return nil end
+  local rest = compile_from(members, first + #group, phase, identified)
+  local chunk = assert(loadstring(source_of(group, phase), "=veloflux.runtime.chain(" .. M.PHASES[phase] .. ")"))
+  return chunk(C, task.run, xpcall, traceback, failed, identified, group, rest)
+end
+
+--- Makes the function of one phase for a list of instances, or nil when none of them has the phase.
+-- @param identified function(instance): goes on with the chain once a consumer is known
+function M.compile(members, phase, identified)
+  local with_phase = {}
+  for _, member in ipairs(members) do
+    if member.plugin.handler[M.PHASES[phase]] then with_phase[#with_phase + 1] = member end
+  end
+  return compile_from(with_phase, 1, phase, identified)
+end
+
+--- The balancer phase: before another try a plugin's callback may name another target
+-- (pdk.service.set_target_retry_callback).
+local function with_retry(fn)
+  return function()
+    local values = task.values[task.run.context]
+    local retry = values and values.retry
+    if retry and view.response().tries > 0 then M.call(retry.instance, retry.callback) end
+    if fn then fn() end
+  end
+end
+M.with_retry = with_retry
+
+--- Builds a route's chain: a table from enum vf_phase to functions.
+function M.build(header, index)
+  local record = snapshot.section(header, C.VF_SNAP_CHAINS) + index
+  local indexes = snapshot.section(header, C.VF_SNAP_MEMBERS)
+  local members, functions = {}, {}
+  for i = 0, record.members.count - 1 do
+    members[i + 1] = M.instance(header, indexes[record.members.first + i])
+  end
+  local identity = require "veloflux.runtime.identity"
+  for phase in pairs(M.PHASES) do
+    if phase >= FIRST_EXCHANGE_PHASE and bit.band(record.phases, bit.lshift(1, phase)) ~= 0 then
+      functions[phase] = M.compile(members, phase, identity.switch(members, phase))
+    end
+  end
+  functions[C.VF_PHASE_BALANCER] = with_retry(functions[C.VF_PHASE_BALANCER])
+  return functions
+end
+
+return M

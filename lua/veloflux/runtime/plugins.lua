@@ -1,0 +1,71 @@
+--- What src/lua/plugins.c calls: code is prepared, a snapshot is published, a chain is built.
+local layout = require "veloflux.compiler.layout"
+local task = require "veloflux.runtime.task"
+local code = require "veloflux.runtime.code"
+local chain = require "veloflux.runtime.chain"
+local identity = require "veloflux.runtime.identity"
+local snapshot = require "veloflux.runtime.snapshot"
+local view = require "veloflux.runtime.view"
+
+local C = layout.C
+
+local M = {}
+
+--- Loads the code that a snapshot needs.
+-- @return nil, or a message that refuses the snapshot
+function M.prepare(pointer)
+  return code.prepare(snapshot.open(pointer))
+end
+
+local function configs_of(header, plugin)
+  local _, count = snapshot.section(header, C.VF_SNAP_INSTANCES)
+  local configs, first = {}, nil
+  for i = 0, count - 1 do
+    local instance = chain.instance(header, i)
+    if instance.plugin == plugin then
+      configs[#configs + 1] = instance.config
+      first = first or instance
+    end
+  end
+  return configs, first
+end
+
+--- Runs init_worker of plugins that are new here, then configure of all.
+local function start(list)
+  for _, entry in ipairs(list) do
+    local handler = entry.plugin.handler
+    if entry.plugin.is_new and handler.init_worker and entry.instance then
+      task.run.phase = C.VF_PHASE_INIT_WORKER
+      chain.call(entry.instance, handler.init_worker, handler)
+    end
+    entry.plugin.is_new = false
+    if handler.configure and entry.instance then
+      task.run.phase = C.VF_PHASE_CONFIGURE
+      chain.call(entry.instance, handler.configure, handler, entry.configs)
+    end
+  end
+end
+
+--- Uses a prepared snapshot from here on.
+function M.publish(pointer)
+  local header = snapshot.open(pointer)
+  local list = {}
+  local plugins = code.publish(header)
+  chain.publish(header)
+  identity.publish(header)
+  for _, plugin in ipairs(plugins) do
+    local configs, instance = configs_of(header, plugin)
+    list[#list + 1] = { plugin = plugin, configs = configs, instance = instance }
+  end
+  if #list > 0 then task.spawn(start, list) end
+end
+
+--- Builds the chain at `index` of the published snapshot: a table of functions by enum vf_phase.
+function M.build(pointer, index)
+  return chain.build(snapshot.open(pointer), index)
+end
+
+M.dispatch = identity.dispatch
+M.check_layout = view.check_layout
+
+return M

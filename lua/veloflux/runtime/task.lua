@@ -1,0 +1,107 @@
+--- Tasks as Lua sees them: waiting, and starting others. The C side is src/lua/task.c.
+local ffi = require "ffi"
+
+ffi.cdef [[
+struct vf_task;
+struct vf_exchange;
+struct vf_run {
+  struct vf_task *task;
+  struct vf_exchange *ex;
+  uint32_t context;
+  uint32_t phase;
+  uint32_t plugin;
+  uint32_t instance;
+  uint64_t entered_ns;
+  uint64_t spent_ns;
+  uint64_t waited;
+  uint32_t cut;
+  uint32_t cancelled;
+  uint32_t has_values;
+  uint32_t identified;
+};
+int vf_task_was_woken(struct vf_task *task);
+int vf_task_spawn(struct vf_run *run, double key);
+]]
+local C = ffi.C
+local running, yield = coroutine.running, coroutine.yield
+
+local M = {}
+
+--- What a task yields (enum vf_task_outcome).
+local WAITS, EXITS = 1, 2
+
+--- What the tasks keep (pdk.ctx), by context number; C drops a task's entry with the task.
+M.values = {}
+
+local coroutines = {} -- context number -> coroutine
+local spawned = {} -- key -> {function, argument}
+local n_spawned = 0
+
+--- What is known of the task that runs (struct vf_run of src/lua/task.h); set once, by `init`.
+M.run = nil
+
+--- Called by C once.
+function M.init(run) M.run = ffi.cast("struct vf_run *", run) end
+
+--- What every coroutine runs: one function after the other, each given by C.
+-- @param fn function(argument); nothing else is left on the stack between two of them
+function M.driver(fn, argument)
+  while true do
+    coroutines[M.run.context] = running()
+    fn(argument)
+    fn, argument = yield()
+  end
+end
+
+--- Yields until what the binding has registered wakes the task. Raises why when the task is ended
+-- meanwhile ("client gone"), and when it cannot wait here.
+function M.wait()
+  local run = M.run
+  if run.cancelled ~= 0 then error("this task has been ended: nothing more can be waited for", 0) end
+  if running() ~= coroutines[run.context] then
+    error("waiting inside a coroutine of the plugin's own is not possible", 3)
+  end
+  if C.vf_task_was_woken(run.task) ~= 0 then return end
+  local why = yield(WAITS)
+  if why then error(why, 0) end
+end
+
+--- Says whether the code that runs now may wait.
+function M.can_wait()
+  local run = M.run
+  return run ~= nil and run.task ~= nil and run.cancelled == 0 and running() == coroutines[run.context]
+end
+
+--- Leaves the function that C started, for good: nothing after this call runs, not even behind a pcall.
+function M.exit()
+  if running() ~= coroutines[M.run.context] then
+    error("not possible inside a coroutine of the plugin's own", 3)
+  end
+  yield(EXITS)
+end
+
+--- Starts `fn(argument)` as a task of its own, soon. What it raises is logged and counted for the plugin
+-- that runs now.
+-- @return true, or nil and a message
+function M.spawn(fn, argument)
+  local key = n_spawned + 1
+  n_spawned, spawned[key] = key, { fn, argument }
+  if C.vf_task_spawn(M.run, key) == 0 then return true end
+  spawned[key] = nil
+  return nil, "out of memory"
+end
+
+--- What becomes of an error of a spawned task: function(message with traceback), set by runtime/chain.lua.
+function M.on_error(message) io.stderr:write(message, "\n") end
+
+local function traceback(message) return debug.traceback(tostring(message), 2) end
+
+--- Called by C in the new task.
+function M.run_spawned(key)
+  local entry = spawned[key]
+  spawned[key] = nil
+  local ok, message = xpcall(entry[1], traceback, entry[2])
+  if not ok and M.run.cancelled == 0 then M.on_error(message) end
+end
+
+return M

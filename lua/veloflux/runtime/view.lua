@@ -1,0 +1,193 @@
+--- An exchange as the plugin API sees it: the functions of src/lua/view.h, and what calls to them share.
+-- Everything here works on the exchange of the task that runs.
+local ffi = require "ffi"
+local task = require "veloflux.runtime.task"
+require "veloflux.str"
+
+ffi.cdef [[
+struct vf_request_view {
+  uint32_t size;
+  uint32_t version_minor;
+  struct vf_str method, target;
+  struct vf_str path;
+  struct vf_str raw_path;
+  struct vf_str query;
+  struct vf_str host;
+  struct vf_str request_id;
+  struct vf_str client_ip;
+  struct vf_str peer_ip;
+  uint32_t peer_port, listener_port;
+  uint32_t is_trusted;
+  uint32_t is_tls;
+  uint64_t start_wall_ms;
+  uint64_t content_length;
+};
+void vf_view_request(struct vf_exchange *ex, struct vf_request_view *out);
+int vf_view_field(struct vf_exchange *ex, int side, const char *name, size_t len, uint32_t nth, struct vf_str *value);
+uint32_t vf_view_field_at(struct vf_exchange *ex, int side, uint32_t index, struct vf_str *name, struct vf_str *value);
+int vf_view_edit_field(struct vf_exchange *ex, int side, int edit, const char *name, size_t name_len,
+                       const char *value, size_t value_len);
+int vf_view_capture(struct vf_exchange *ex, uint32_t nth, struct vf_str *out);
+int vf_view_set_path(struct vf_exchange *ex, const char *data, size_t len);
+int vf_view_set_query(struct vf_exchange *ex, const char *data, size_t len);
+int vf_view_set_method(struct vf_exchange *ex, const char *data, size_t len);
+int vf_view_set_request_body(struct vf_exchange *ex, const char *data, size_t len);
+int vf_view_set_pool(struct vf_exchange *ex, const char *name, size_t len);
+int vf_view_set_timeouts(struct vf_exchange *ex, uint64_t connect_ms, uint64_t send_ms, uint64_t response_ms);
+int vf_view_collect_body(struct vf_exchange *ex);
+int vf_view_request_body(struct vf_exchange *ex, struct vf_str *out);
+struct vf_response_view {
+  uint32_t size;
+  uint32_t status;
+  uint32_t upstream_status;
+  uint32_t is_local;
+  uint32_t is_plugins;
+  uint32_t head_sent;
+  uint64_t bytes_in, bytes_out;
+  uint64_t start_ns, connect_ns, connected_ns, sent_ns, first_byte_ns, now_ns;
+  struct vf_str reason;
+  struct vf_str route, route_tenant, pool, backend, listener;
+  uint32_t tries;
+};
+void vf_view_response(struct vf_exchange *ex, struct vf_response_view *out);
+int vf_view_set_status(struct vf_exchange *ex, uint32_t status);
+void vf_view_chunk(struct vf_exchange *ex, struct vf_str *out, uint32_t *is_last);
+void vf_view_set_chunk(struct vf_exchange *ex, const char *data, size_t len);
+int vf_view_answer(struct vf_exchange *ex, uint32_t status, const char *body, size_t len);
+int vf_view_answer_field(struct vf_exchange *ex, const char *name, size_t name_len, const char *value,
+                         size_t value_len);
+int vf_view_set_reason(struct vf_exchange *ex, const char *code, size_t len);
+void vf_view_set_consumer(struct vf_exchange *ex, const char *name, size_t len);
+uint64_t vf_view_body_limit(const struct vf_exchange *ex);
+int vf_view_is_trusted(const struct vf_exchange *ex, const char *ip, size_t len);
+int vf_view_set_target(struct vf_exchange *ex, const char *host, size_t len, uint32_t port);
+void vf_view_want_balancer(struct vf_exchange *ex);
+void vf_view_set_tries(struct vf_exchange *ex, uint32_t tries);
+struct vf_route_view {
+  uint32_t size;
+  uint32_t path_kind;
+  struct vf_str name, tenant, path, pool;
+  uint64_t id, pool_id;
+  uint32_t strip_prefix, action;
+  uint64_t methods;
+};
+int vf_view_route(struct vf_exchange *ex, struct vf_route_view *out);
+int vf_view_route_host(struct vf_exchange *ex, uint32_t nth, struct vf_str *out);
+void vf_log_pairs(int level, const char *event, const char *pairs);
+]]
+local C, ffi_string = ffi.C, ffi.string
+
+local M = {}
+
+M.REQUEST, M.RESPONSE, M.UPSTREAM = 0, 1, 2 -- enum vf_view_side
+M.CLEAR, M.SET, M.ADD = 0, 1, 2 -- enum vf_view_edit
+
+local name_out, value_out = ffi.new "struct vf_str", ffi.new "struct vf_str"
+local request_out, response_out = ffi.new "struct vf_request_view", ffi.new "struct vf_response_view"
+local last_out = ffi.new "uint32_t[1]"
+
+--- Returns the request of the exchange as a struct that the next call fills anew.
+function M.request()
+  C.vf_view_request(task.run.ex, request_out)
+  return request_out
+end
+
+--- Likewise for the answer and what is known of the exchange as a whole.
+function M.response()
+  C.vf_view_response(task.run.ex, response_out)
+  return response_out
+end
+
+local function check(view) assert(view.size == 0 or view.size == ffi.sizeof(view), "another layout of a view") end
+function M.check_layout() check(M.request()) check(M.response()) end
+
+--- Returns a text of a view as a string, nil when there is none.
+function M.text(str)
+  if str.data == nil then return nil end
+  return ffi_string(str.data, str.len)
+end
+
+--- Returns the value of the first field called `name`, or nil.
+function M.field(side, name)
+  if C.vf_view_field(task.run.ex, side, name, #name, 0, value_out) == 0 then return nil end
+  return ffi_string(value_out.data, value_out.len)
+end
+
+local function add(fields, name, value)
+  local seen = fields[name]
+  if seen == nil then
+    fields[name] = value
+  elseif type(seen) == "table" then
+    seen[#seen + 1] = value
+  else
+    fields[name] = { seen, value }
+  end
+end
+
+--- Returns all fields as a table of lower-case names; repeated ones are lists. At most `max` fields.
+-- @return table, and "truncated" when there are more
+function M.fields(side, max)
+  local fields, count, index = {}, 0, 0
+  while true do
+    index = C.vf_view_field_at(task.run.ex, side, index, name_out, value_out)
+    if index == 0 then return fields end
+    count = count + 1
+    if count > max then return fields, "truncated" end
+    add(fields, ffi_string(name_out.data, name_out.len):lower(), ffi_string(value_out.data, value_out.len))
+  end
+end
+
+local PROBLEMS = {
+  [-1] = "is not a valid name of a header field", [-2] = "has characters that are not allowed there",
+  [-3] = "is written by the proxy itself", [-4] = "has been sent already", [-5] = "out of memory",
+  [-6] = "is not known",
+}
+
+--- Returns what a negative result of a C function means.
+function M.problem(rc) return PROBLEMS[rc] or "cannot be done" end
+
+--- Edits a field. Framing and connection fields are the proxy's: such a call changes nothing.
+-- @param level of the caller for errors
+function M.edit(side, how, name, value, level)
+  local rc = C.vf_view_edit_field(task.run.ex, side, how, name, #name, value, #value)
+  if rc ~= 0 and rc ~= -3 then error(("header %q %s"):format(name, M.problem(rc)), level + 1) end
+end
+
+--- Returns the piece that a body filter works on, and whether it is the last.
+function M.chunk()
+  C.vf_view_chunk(task.run.ex, value_out, last_out)
+  return ffi_string(value_out.data, value_out.len), last_out[0] ~= 0
+end
+
+--- Returns a capture of the route's pattern, or nil.
+function M.capture(nth)
+  if C.vf_view_capture(task.run.ex, nth, value_out) == 0 then return nil end
+  return ffi_string(value_out.data, value_out.len)
+end
+
+--- Waits for the request's content.
+-- @return string, or nil when it is larger than plugins may have
+function M.request_body()
+  if C.vf_view_collect_body(task.run.ex) == 0 then task.wait() end
+  if C.vf_view_request_body(task.run.ex, value_out) == 0 then return nil end
+  return ffi_string(value_out.data, value_out.len)
+end
+
+--- Notes the consumer's name for the access log.
+function M.set_consumer(name) C.vf_view_set_consumer(task.run.ex, name, #name) end
+
+--- Returns how many bytes of content plugins may keep of one exchange.
+function M.body_limit() return tonumber(C.vf_view_body_limit(task.run.ex)) end
+
+--- Returns the values that live as long as the exchange (or the task): {shared, plugins, ...}.
+function M.values()
+  local run = task.run
+  local values = task.values[run.context]
+  if not values then
+    values = { shared = {}, plugins = {} }
+    task.values[run.context], run.has_values = values, 1
+  end
+  return values
+end
+
+return M

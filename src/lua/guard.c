@@ -1,0 +1,247 @@
+#define _GNU_SOURCE
+#include "lua/guard.h"
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <lua.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "snapshot/state.h"
+
+enum {
+    TICKS_PER_LIMIT = 4, /* how often a handler is looked at in the time that it may take */
+    MIN_TICK_US = 1000,
+    COLLECT_PAUSE_NS = 1000000000,
+    CORE_RESERVE = 2 /* core code may use so many times the limit: it must not fail */
+};
+
+static struct vf_guards *ticking; /* whom the signal is for */
+
+static struct vf_guards *guards_of(struct vf_run *run)
+{
+    return ((struct vf_tasks *)run)->guards;
+}
+
+/* Time */
+
+static bool is_core(const char *source)
+{
+    return strncmp(source, "=veloflux.", 10) == 0 || strncmp(source, "=[C]", 4) == 0;
+}
+
+/* Raises in the plugin's code; its way through ours has to end where it began. */
+static void on_hook(lua_State *lua, lua_Debug *where)
+{
+    struct vf_guards *guards = ticking;
+    if (guards == NULL || !guards->tasks->run.cut || lua_getinfo(lua, "S", where) == 0 ||
+        is_core(where->source))
+        return;
+    luaL_error(lua, "cut off: it ran for longer than %d ms without waiting",
+               (int)(guards->limits.cpu_us / 1000));
+}
+
+static void on_tick(int signal)
+{
+    struct vf_guards *guards = ticking;
+    (void)signal;
+    if (guards == NULL)
+        return;
+    struct vf_run *run = &guards->tasks->run;
+    uint64_t entered_ns = run->entered_ns;
+    if (entered_ns == 0 || run->cut || guards->limits.cpu_us == UINT64_MAX ||
+        vf_clock_ns() - entered_ns + run->spent_ns < guards->limits.cpu_us * 1000)
+        return;
+    run->cut = 1;
+    lua_sethook(guards->tasks->lua, on_hook, LUA_MASKCOUNT, 1);
+}
+
+static void end_cut(struct vf_guards *guards)
+{
+    struct vf_run *run = &guards->tasks->run;
+    if (!run->cut)
+        return;
+    run->cut = 0;
+    lua_sethook(guards->tasks->lua, NULL, 0, 0);
+}
+
+static void set_tick(struct vf_guards *guards)
+{
+    uint64_t us = guards->limits.cpu_us;
+    struct itimerspec every = {0};
+    if (!guards->has_timer)
+        return;
+    if (us != UINT64_MAX) {
+        us = us / TICKS_PER_LIMIT > MIN_TICK_US ? us / TICKS_PER_LIMIT : MIN_TICK_US;
+        every.it_interval.tv_sec = (time_t)(us / 1000000);
+        every.it_interval.tv_nsec = (long)(us % 1000000 * 1000);
+        every.it_value = every.it_interval;
+    }
+    timer_settime(guards->timer, 0, &every, NULL);
+}
+
+static int start_timer(struct vf_guards *guards)
+{
+    struct sigaction action = {.sa_handler = on_tick, .sa_flags = SA_RESTART};
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN};
+    event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+    if (sigaction(SIGRTMIN, &action, NULL) < 0 ||
+        timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &guards->timer) < 0)
+        return uv_translate_sys_error(errno);
+    guards->has_timer = true;
+    return 0;
+}
+
+/* Memory */
+
+static void *allocate(void *ud, void *block, size_t old_size, size_t new_size)
+{
+    struct vf_guards *guards = ud;
+    size_t used = guards->used_bytes - old_size + new_size, limit = guards->limits.memory_bytes;
+    if (new_size > old_size && limit != UINT64_MAX && used > limit &&
+        (guards->tasks->run.plugin != 0 || used / CORE_RESERVE > limit))
+        return NULL;
+    void *result = guards->allocate(guards->allocate_ud, block, old_size, new_size);
+    if (result != NULL || new_size == 0)
+        guards->used_bytes = used;
+    return result;
+}
+
+void vf_guards_tidy(struct vf_guards *guards)
+{
+    uint64_t limit = guards->limits.memory_bytes, now_ns;
+    if (limit == UINT64_MAX || guards->used_bytes < limit / 4 * 3)
+        return;
+    now_ns = vf_clock_ns();
+    if (now_ns - guards->collected_ns < COLLECT_PAUSE_NS && guards->used_bytes < limit)
+        return;
+    guards->collected_ns = now_ns;
+    lua_gc(guards->tasks->lua, LUA_GCCOLLECT, 0);
+}
+
+/* Life */
+
+/* The task that ran steps back: its handler does not run for now. */
+static void on_switch(struct vf_tasks *tasks)
+{
+    struct vf_guards *guards = tasks->guards;
+    struct vf_run *run = &tasks->run;
+    if (run->entered_ns == 0)
+        return;
+    run->spent_ns += vf_clock_ns() - run->entered_ns;
+    run->entered_ns = 0;
+    guards->block->process.phase_owner = 0;
+    end_cut(guards);
+}
+
+int vf_guards_init(struct vf_guards *guards, struct vf_tasks *tasks, struct vf_state *state,
+                   struct vf_state_block *block)
+{
+    memset(guards, 0, sizeof(*guards));
+    guards->tasks = tasks;
+    guards->state = state;
+    guards->block = block;
+    guards->limits = (struct vf_snap_plugin_limits){UINT64_MAX, UINT64_MAX, UINT64_MAX,
+                                                    UINT64_MAX, UINT64_MAX, 0};
+    tasks->guards = guards;
+    tasks->on_switch = on_switch;
+    guards->used_bytes = (size_t)lua_gc(tasks->lua, LUA_GCCOUNT, 0) * 1024 +
+                         (size_t)lua_gc(tasks->lua, LUA_GCCOUNTB, 0);
+    guards->allocate = lua_getallocf(tasks->lua, &guards->allocate_ud);
+    lua_setallocf(tasks->lua, allocate, guards);
+    ticking = guards;
+    return start_timer(guards);
+}
+
+void vf_guards_deinit(struct vf_guards *guards)
+{
+    if (guards->tasks == NULL)
+        return;
+    if (guards->has_timer)
+        timer_delete(guards->timer);
+    guards->has_timer = false;
+    ticking = NULL;
+    lua_setallocf(guards->tasks->lua, guards->allocate, guards->allocate_ud);
+    guards->tasks->guards = NULL;
+    guards->tasks->on_switch = NULL;
+}
+
+void vf_guards_limit(struct vf_guards *guards, const struct vf_snap_plugin_limits *limits)
+{
+    guards->limits = *limits;
+    set_tick(guards);
+}
+
+/* Calls of handlers */
+
+static struct vf_state_plugin *counters_of(struct vf_run *run, const struct vf_guard *guard)
+{
+    return &guards_of(run)->block->plugins[guard->slot];
+}
+
+int vf_guard_enter(struct vf_run *run, struct vf_guard *guard)
+{
+    struct vf_guards *guards = guards_of(run);
+    struct vf_state_plugin_phase *counts = &counters_of(run, guard)->phases[run->phase];
+    uint64_t now_ns = vf_clock_ns();
+    if (guard->tripped_until_ns > now_ns ||
+        atomic_load_explicit(&guards->state->plugin_tripped_ns[guard->slot], memory_order_relaxed) >
+            now_ns) {
+        vf_count_add(&counts->skipped, 1);
+        return 0;
+    }
+    vf_count_add(&counts->calls, 1);
+    run->plugin = guard->slot + 1;
+    run->instance = guard->number;
+    run->waited = 0;
+    run->spent_ns = 0;
+    run->entered_ns = now_ns;
+    atomic_store_explicit(&guards->block->process.phase_owner, run->plugin, memory_order_relaxed);
+    return 1;
+}
+
+void vf_guard_leave(struct vf_run *run, struct vf_guard *guard)
+{
+    struct vf_guards *guards = guards_of(run);
+    struct vf_state_plugin_phase *counts = &counters_of(run, guard)->phases[run->phase];
+    uint64_t spent_ns = run->spent_ns + (vf_clock_ns() - run->entered_ns);
+    run->entered_ns = 0;
+    run->plugin = run->instance = 0;
+    atomic_store_explicit(&guards->block->process.phase_owner, 0, memory_order_relaxed);
+    end_cut(guards);
+    vf_state_observe_handler(counts, spent_ns);
+    if (run->waited > 0)
+        vf_count_add(&counts->yields, run->waited);
+}
+
+int vf_guard_error(struct vf_run *run, struct vf_guard *guard)
+{
+    struct vf_guards *guards = guards_of(run);
+    struct vf_state_plugin *counts = counters_of(run, guard);
+    const struct vf_snap_plugin_limits *limits = &guards->limits;
+    uint64_t now_ns = vf_clock_ns();
+    vf_count_add(&counts->phases[run->phase].errors, 1);
+    if (limits->trip_errors == UINT64_MAX)
+        return 0;
+    if (guard->n_errors == 0 || now_ns - guard->window_ns > limits->trip_window_ms * 1000000) {
+        guard->window_ns = now_ns;
+        guard->n_errors = 0;
+    }
+    if (++guard->n_errors < limits->trip_errors)
+        return 0;
+    guard->n_errors = 0;
+    guard->tripped_until_ns = now_ns + limits->trip_pause_ms * 1000000;
+    vf_count_add(&counts->trips, 1);
+    return 1;
+}
+
+void vf_guard_memory(struct vf_run *run, struct vf_memory_view *out)
+{
+    const struct vf_guards *guards = guards_of(run);
+    *out = (struct vf_memory_view){.lua_bytes = guards->used_bytes,
+                                   .lua_limit = guards->limits.memory_bytes,
+                                   .worker = guards->block->worker,
+                                   .pid = getpid()};
+}

@@ -1,0 +1,75 @@
+/* lua/guard.h - what a plugin's handler may use, and what becomes of one that errs: its running
+ * time is measured and bounded, the memory of the Lua state is bounded, errors are counted, and
+ * an instance that errs too often is tripped: left out for a while.
+ *
+ * Time is bounded by a timer on the thread's processor time, whose signal costs nothing while Lua
+ * is idle: when the same handler has run for longer than it may, a count hook is set, which
+ * raises in every instruction of the plugin's own code (a pcall of the plugin's is of no use)
+ * until the handler is left. Compiled loops look for hooks because LuaJIT is built with
+ * LUAJIT_ENABLE_CHECKHOOK; see docs/decisions. What does not return from one C call is the
+ * heartbeat's business: the process's block says which plugin runs (phase_owner). */
+#ifndef VF_LUA_GUARD_H
+#define VF_LUA_GUARD_H
+
+#include <signal.h>
+#include <stddef.h>
+#include <time.h>
+
+#include "lua/task.h"
+#include "snapshot/layout.h"
+
+struct vf_state;
+struct vf_state_block;
+
+/* One instance of a plugin in this process; in Lua's memory. Mirrored by runtime/chain.lua. */
+struct vf_guard {
+    uint32_t slot;     /* of the plugin, in the state area */
+    uint32_t number;   /* of the instance in this process, from 1 */
+    uint32_t n_errors; /* in the window that began at window_ns */
+    uint32_t reserved;
+    uint64_t window_ns;
+    uint64_t tripped_until_ns; /* left out until then; 0: not tripped */
+};
+
+/* The bounds of one Lua state. Embedded by its owner. */
+struct vf_guards {
+    struct vf_tasks *tasks;
+    struct vf_state *state;
+    struct vf_state_block *block;
+    struct vf_snap_plugin_limits limits;
+    timer_t timer;
+    bool has_timer;
+    void *(*allocate)(void *ud, void *block, size_t old_size, size_t new_size); /* LuaJIT's own */
+    void *allocate_ud;
+    size_t used_bytes;
+    uint64_t collected_ns; /* when the whole heap was collected because of its size */
+};
+
+/* Bounds `tasks` and its Lua state. One per process: the signal of the timer finds it. Returns 0 or
+ * UV_E*. */
+int vf_guards_init(struct vf_guards *guards, struct vf_tasks *tasks, struct vf_state *state,
+                   struct vf_state_block *block);
+void vf_guards_deinit(struct vf_guards *guards);
+
+/* Uses other limits from here on. */
+void vf_guards_limit(struct vf_guards *guards, const struct vf_snap_plugin_limits *limits);
+
+/* Collects garbage when the heap comes near its limit. Called where Lua is not running. */
+void vf_guards_tidy(struct vf_guards *guards);
+
+/* Through FFI, around each call of a handler. enter returns 0 when the instance is left out. */
+int vf_guard_enter(struct vf_run *run, struct vf_guard *guard);
+void vf_guard_leave(struct vf_run *run, struct vf_guard *guard);
+
+/* The handler just left has raised. Returns 1 when that trips the instance. */
+int vf_guard_error(struct vf_run *run, struct vf_guard *guard);
+
+/* What the Lua state uses, through FFI. */
+struct vf_memory_view {
+    uint64_t lua_bytes, lua_limit; /* limit: UINT64_MAX is off */
+    uint32_t worker;
+    int64_t pid;
+};
+void vf_guard_memory(struct vf_run *run, struct vf_memory_view *out);
+
+#endif

@@ -1,0 +1,392 @@
+#include "lua/task.h"
+
+#include <assert.h>
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "proxy/proxy.h"
+#include "snapshot/layout.h"
+
+enum { SPARE_TASKS = 1024, RUNS_PER_TURN = 1024 };
+
+struct vf_task {
+    struct vf_tasks *tasks;
+    struct vf_task *next, *prev; /* among the busy ones, or next in the free list */
+    struct vf_task *next_ready;
+    struct lua_State *co;
+    int co_ref; /* keeps the coroutine */
+    enum vf_task_state state;
+    struct vf_run run; /* what tasks->run is while it runs */
+    vf_task_callback on_outcome;
+    void *owner;
+    void *op;
+    void (*on_cancel)(void *op);
+    double spawn_key;
+    bool is_fresh;     /* the coroutine has not run the driver yet */
+    bool was_woken;    /* before it yielded */
+    bool is_spawned;   /* gives itself back at its end */
+    bool starts_ready; /* READY without having run: begins with the driver */
+};
+
+/* Life */
+
+static int load_driver(struct vf_tasks *tasks)
+{
+    lua_State *lua = tasks->lua;
+    lua_getglobal(lua, "require");
+    lua_pushliteral(lua, "veloflux.runtime.task");
+    if (lua_pcall(lua, 1, 1, 0) != 0) {
+        vf_log_error(NULL, "lua.failed", "error=%s", lua_tostring(lua, -1));
+        lua_pop(lua, 1);
+        return UV_EIO;
+    }
+    lua_getfield(lua, -1, "init");
+    lua_pushlightuserdata(lua, &tasks->run);
+    lua_call(lua, 1, 0);
+    lua_getfield(lua, -1, "driver");
+    tasks->driver = luaL_ref(lua, LUA_REGISTRYINDEX);
+    lua_getfield(lua, -1, "run_spawned");
+    tasks->run_spawned = luaL_ref(lua, LUA_REGISTRYINDEX);
+    lua_getfield(lua, -1, "values");
+    tasks->values = luaL_ref(lua, LUA_REGISTRYINDEX);
+    lua_pop(lua, 1);
+    return 0;
+}
+
+int vf_tasks_init(struct vf_tasks *tasks, struct lua_State *lua, uv_loop_t *loop)
+{
+    memset(tasks, 0, sizeof(*tasks));
+    tasks->lua = lua;
+    tasks->loop = loop;
+    tasks->ready_end = &tasks->ready;
+    int rc = load_driver(tasks);
+    if (rc < 0)
+        return rc;
+    if ((tasks->idle = malloc(sizeof(*tasks->idle))) == NULL)
+        return UV_ENOMEM;
+    uv_idle_init(loop, tasks->idle);
+    tasks->idle->data = tasks;
+    return 0;
+}
+
+static void free_task(struct vf_task *task)
+{
+    luaL_unref(task->tasks->lua, LUA_REGISTRYINDEX, task->co_ref);
+    free(task);
+}
+
+static void on_idle_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+void vf_tasks_stop(struct vf_tasks *tasks)
+{
+    tasks->is_closing = true;
+    struct vf_task *task = tasks->all;
+    while (task != NULL) {
+        struct vf_task *next = task->next;
+        bool was_busy = task->state != VF_TASK_IDLE;
+        vf_task_cancel(task, "shutting down");
+        if (was_busy && task->is_spawned)
+            vf_task_give(task);
+        else if (was_busy)
+            task->on_outcome(task, VF_TASK_CANCELLED, task->owner);
+        task = next;
+    }
+}
+
+void vf_tasks_deinit(struct vf_tasks *tasks)
+{
+    while (tasks->free != NULL) {
+        struct vf_task *next = tasks->free->next;
+        free_task(tasks->free);
+        tasks->free = next;
+    }
+    if (tasks->idle != NULL)
+        uv_close((uv_handle_t *)tasks->idle, on_idle_closed);
+    tasks->idle = NULL;
+}
+
+static struct vf_task *make_task(struct vf_tasks *tasks)
+{
+    struct vf_task *task = calloc(1, sizeof(*task));
+    if (task == NULL)
+        return NULL;
+    task->tasks = tasks;
+    task->co = lua_newthread(tasks->lua);
+    task->co_ref = luaL_ref(tasks->lua, LUA_REGISTRYINDEX);
+    task->is_fresh = true;
+    task->run.context = ++tasks->n_contexts;
+    return task;
+}
+
+struct vf_task *vf_task_take(struct vf_tasks *tasks, struct vf_exchange *ex,
+                             vf_task_callback on_outcome, void *owner)
+{
+    struct vf_task *task = tasks->free;
+    if (task != NULL) {
+        tasks->free = task->next;
+        tasks->n_free--;
+    } else if ((task = make_task(tasks)) == NULL) {
+        return NULL;
+    }
+    uint32_t context = task->run.context;
+    task->run = (struct vf_run){.task = task, .ex = ex, .context = context};
+    task->on_outcome = on_outcome;
+    task->owner = owner;
+    task->is_spawned = false;
+    task->prev = NULL;
+    task->next = tasks->all;
+    if (task->next != NULL)
+        task->next->prev = task;
+    tasks->all = task;
+    tasks->n_tasks++;
+    return task;
+}
+
+static void drop_values(struct vf_task *task)
+{
+    lua_State *lua = task->tasks->lua;
+    if (!task->run.has_values)
+        return;
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, task->tasks->values);
+    lua_pushnil(lua);
+    lua_rawseti(lua, -2, (int)task->run.context);
+    lua_pop(lua, 1);
+    task->run.has_values = 0;
+}
+
+void vf_task_give(struct vf_task *task)
+{
+    struct vf_tasks *tasks = task->tasks;
+    assert(task->state == VF_TASK_IDLE);
+    drop_values(task);
+    if (task->prev != NULL)
+        task->prev->next = task->next;
+    else
+        tasks->all = task->next;
+    if (task->next != NULL)
+        task->next->prev = task->prev;
+    tasks->n_tasks--;
+    task->op = NULL;
+    task->run.ex = NULL;
+    if (tasks->n_free >= SPARE_TASKS) {
+        free_task(task);
+        return;
+    }
+    task->next = tasks->free;
+    tasks->free = task;
+    tasks->n_free++;
+}
+
+/* Running */
+
+/* The function under way is left for good. */
+static void reset(struct vf_task *task)
+{
+    lua_resetthread(task->tasks->lua, task->co);
+    task->is_fresh = true;
+}
+
+/* Resumes the coroutine with the values on its stack. */
+static enum vf_task_outcome step(struct vf_task *task, int n_values)
+{
+    struct vf_tasks *tasks = task->tasks;
+    struct vf_run outer = tasks->run; /* a task may be cancelled while another one runs */
+    task->state = VF_TASK_RUNNING;
+    tasks->run = task->run;
+    if (tasks->run.instance != 0)
+        tasks->run.entered_ns = vf_clock_ns();
+    int rc = lua_resume(task->co, n_values);
+    enum vf_task_outcome outcome = VF_TASK_FAILED;
+    if (rc == LUA_YIELD)
+        outcome = (enum vf_task_outcome)lua_tointeger(task->co, -1);
+    if (tasks->on_switch != NULL)
+        tasks->on_switch(tasks);
+    task->run = tasks->run;
+    tasks->run = outer;
+    if (rc == LUA_YIELD) {
+        lua_settop(task->co, 0);
+    } else {
+        const char *text = lua_tostring(task->co, -1);
+        snprintf(tasks->message, sizeof(tasks->message), "%s", text != NULL ? text : "no message");
+    }
+    if (outcome == VF_TASK_WAITS && !task->run.cancelled) {
+        task->run.waited++;
+        task->state = VF_TASK_WAITING;
+        return outcome;
+    }
+    if (outcome != VF_TASK_DONE)
+        reset(task);
+    task->state = VF_TASK_IDLE;
+    task->op = NULL;
+    return outcome;
+}
+
+enum vf_task_outcome vf_task_run(struct vf_task *task, int ref, double argument, uint32_t phase)
+{
+    assert(task->state == VF_TASK_IDLE);
+    int n_values = 2;
+    task->run.phase = phase;
+    task->run.cancelled = 0;
+    task->was_woken = false;
+    if (task->is_fresh) {
+        lua_rawgeti(task->co, LUA_REGISTRYINDEX, task->tasks->driver);
+        task->is_fresh = false;
+    }
+    lua_rawgeti(task->co, LUA_REGISTRYINDEX, ref);
+    lua_pushnumber(task->co, argument);
+    return step(task, n_values);
+}
+
+/* A task that runs from the loop has come to an end of its stretch. */
+static void report(struct vf_task *task, enum vf_task_outcome outcome)
+{
+    if (outcome == VF_TASK_WAITS)
+        return;
+    if (task->is_spawned) {
+        if (outcome == VF_TASK_FAILED)
+            vf_log_error(NULL, "task.failed", "error=%s", task->tasks->message);
+        vf_task_give(task);
+    } else {
+        task->on_outcome(task, outcome, task->owner);
+    }
+}
+
+static void begin_spawned(struct vf_task *task)
+{
+    task->starts_ready = false;
+    task->state = VF_TASK_IDLE;
+    report(task, vf_task_run(task, task->tasks->run_spawned, task->spawn_key, VF_PHASE_TIMER));
+}
+
+void vf_tasks_run_ready(struct vf_tasks *tasks)
+{
+    for (int i = 0; i < RUNS_PER_TURN && tasks->ready != NULL; i++) {
+        struct vf_task *task = tasks->ready;
+        tasks->ready = task->next_ready;
+        if (tasks->ready == NULL)
+            tasks->ready_end = &tasks->ready;
+        if (task->starts_ready)
+            begin_spawned(task);
+        else
+            report(task, step(task, 0));
+    }
+    if (tasks->ready == NULL && !tasks->is_closing)
+        uv_idle_stop(tasks->idle);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    struct vf_tasks *tasks = idle->data;
+    vf_tasks_run_ready(tasks);
+    if (tasks->proxy != NULL)
+        vf_proxy_flush(tasks->proxy);
+}
+
+static void make_ready(struct vf_task *task)
+{
+    struct vf_tasks *tasks = task->tasks;
+    task->state = VF_TASK_READY;
+    task->next_ready = NULL;
+    *tasks->ready_end = task;
+    tasks->ready_end = &task->next_ready;
+    if (!tasks->is_closing)
+        uv_idle_start(tasks->idle, on_idle); /* in case that no event follows */
+}
+
+static void forget_ready(struct vf_task *task)
+{
+    struct vf_task **at = &task->tasks->ready;
+    while (*at != task)
+        at = &(*at)->next_ready;
+    *at = task->next_ready;
+    if (*at == NULL)
+        task->tasks->ready_end = at;
+}
+
+void vf_task_cancel(struct vf_task *task, const char *why)
+{
+    void *op = task->op;
+    if (task->state == VF_TASK_IDLE || task->state == VF_TASK_RUNNING)
+        return;
+    bool has_begun = !task->starts_ready;
+    if (task->state == VF_TASK_READY)
+        forget_ready(task);
+    task->starts_ready = false;
+    task->op = NULL;
+    if (task->state == VF_TASK_WAITING && op != NULL)
+        task->on_cancel(op);
+    task->state = VF_TASK_IDLE;
+    if (!has_begun)
+        return;
+    task->run.cancelled = 1;
+    lua_pushstring(task->co, why);
+    step(task, 1);
+    task->run.cancelled = 0;
+}
+
+enum vf_task_state vf_task_state(const struct vf_task *task)
+{
+    return task->state;
+}
+
+struct vf_exchange *vf_task_exchange(const struct vf_task *task)
+{
+    return task->run.ex;
+}
+
+void *vf_task_owner(const struct vf_task *task)
+{
+    return task->owner;
+}
+
+struct vf_tasks *vf_task_tasks(const struct vf_task *task)
+{
+    return task->tasks;
+}
+
+/* For bindings */
+
+void vf_task_wait_for(struct vf_task *task, void *op, void (*on_cancel)(void *op))
+{
+    task->op = op;
+    task->on_cancel = on_cancel;
+    task->was_woken = false;
+}
+
+void vf_task_wake(struct vf_task *task)
+{
+    task->op = NULL;
+    if (task->state == VF_TASK_RUNNING)
+        task->was_woken = true;
+    else if (task->state == VF_TASK_WAITING)
+        make_ready(task);
+}
+
+int vf_task_was_woken(struct vf_task *task)
+{
+    int was_woken = task->was_woken;
+    task->was_woken = false;
+    return was_woken;
+}
+
+int vf_task_spawn(struct vf_run *run, double key)
+{
+    struct vf_tasks *tasks = (struct vf_tasks *)run;
+    struct vf_task *task = vf_task_take(tasks, NULL, NULL, NULL);
+    if (task == NULL)
+        return UV_ENOMEM;
+    task->run.phase = VF_PHASE_TIMER;
+    task->spawn_key = key;
+    task->is_spawned = true;
+    task->starts_ready = true;
+    make_ready(task);
+    return 0;
+}
