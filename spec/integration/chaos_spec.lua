@@ -255,9 +255,9 @@ describe("1,000 tunnels over 1,000 reloads", function()
     local origin = origins.start(echo)
     local server = servers.start { conf = conf_for(origin) }
     local tunnels = {}
-    for i = 1, 1000 do tunnels[i] = open_tunnel(server.ports.http) end
     local most = 0
     for i = 1, 1000 do
+      tunnels[i] = open_tunnel(server.ports.http) -- each begins with a version of its own
       local another = { name = "n" .. i, pool = "web", path = "/n" }
       reload(server, conf_for(origin, { routes = { { name = "all", pool = "web" }, another } }))
       if i % 50 == 0 then

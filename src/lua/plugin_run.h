@@ -30,6 +30,7 @@ struct vf_plugin_run {
     struct vf_exchange *ex;
     struct vf_chain *chain;
     struct vf_task *task;
+    uint64_t body_limit; /* bytes of content that plugins may keep */
     /* the answer that a plugin gives (pdk.response.exit), in the exchange's arena */
     bool has_answer;
     bool answered;

@@ -192,6 +192,7 @@ static void attach(void *owner, struct vf_exchange *ex, uint32_t index)
         return;
     run->plugins = plugins;
     run->ex = ex;
+    run->body_limit = vf_snap_settings(ex->snapshot)->plugin_limits.body_bytes;
     ex->plugins = run;
     if ((run->chain = chain_at(plugins, index)) == NULL)
         return;

@@ -11,6 +11,7 @@
 #include "proxy/dispatch.h"
 #include "proxy/downstream.h"
 #include "proxy/exchange.h"
+#include "proxy/labels.h"
 #include "proxy/phases.h"
 #include "snapshot/router.h"
 
@@ -232,9 +233,9 @@ int vf_view_set_request_body(struct vf_exchange *ex, const char *data, size_t le
 int vf_view_set_pool(struct vf_exchange *ex, const char *name, size_t len)
 {
     const struct vf_snapshot *snapshot = ex->snapshot;
-    uint32_t n = vf_snap_count(snapshot, VF_SNAP_POOLS), tenant = ex->route->tenant;
-    if (ex->upstream != NULL)
+    if (ex->upstream != NULL || snapshot == NULL)
         return VF_VIEW_TOO_LATE;
+    uint32_t n = vf_snap_count(snapshot, VF_SNAP_POOLS), tenant = ex->route->tenant;
     for (uint32_t i = 0; i < n; i++) {
         const struct vf_snap_pool *pool = vf_snap_pool(snapshot, i);
         if (pool->tenant != tenant ||
@@ -270,7 +271,7 @@ int vf_view_set_timeouts(struct vf_exchange *ex, uint64_t connect_ms, uint64_t s
 
 int vf_view_collect_body(struct vf_exchange *ex)
 {
-    return vf_phases_collect(ex, vf_snap_settings(ex->snapshot)->plugin_limits.body_bytes);
+    return vf_phases_collect(ex, ex->plugins->body_limit);
 }
 
 int vf_view_request_body(struct vf_exchange *ex, struct vf_str *out)
@@ -283,13 +284,10 @@ int vf_view_request_body(struct vf_exchange *ex, struct vf_str *out)
 
 /* The answer */
 
-static struct vf_str text_of(const struct vf_exchange *ex, struct vf_snap_text text)
-{
-    return vf_snap_str(ex->snapshot, text);
-}
-
 void vf_view_response(struct vf_exchange *ex, struct vf_response_view *out)
 {
+    struct vf_labels labels;
+    vf_labels(ex, &labels);
     *out = (struct vf_response_view){
         .size = sizeof(*out),
         .status = ex->response.status,
@@ -306,17 +304,13 @@ void vf_view_response(struct vf_exchange *ex, struct vf_response_view *out)
         .first_byte_ns = ex->first_byte_ns,
         .now_ns = vf_proxy_now_ns(ex->proxy),
         .reason = ex->reason != NULL ? vf_str_from(ex->reason) : vf_str_make("", 0),
-        .listener = text_of(ex, ex->listener->name),
+        .listener = labels.listener,
+        .route = labels.route,
+        .route_tenant = labels.tenant,
+        .pool = labels.pool,
+        .backend = labels.backend,
         .tries = ex->n_tried + ex->retried,
     };
-    if (ex->route != NULL) {
-        out->route = text_of(ex, ex->route->name);
-        out->route_tenant = text_of(ex, vf_snap_tenant(ex->snapshot, ex->route->tenant)->name);
-    }
-    if (ex->pool != NULL)
-        out->pool = text_of(ex, ex->pool->name);
-    if (ex->backend != NULL)
-        out->backend = vf_exchange_backend_text(ex);
 }
 
 int vf_view_set_status(struct vf_exchange *ex, uint32_t status)
@@ -391,7 +385,7 @@ void vf_view_set_consumer(struct vf_exchange *ex, const char *name, size_t len)
 
 uint64_t vf_view_body_limit(const struct vf_exchange *ex)
 {
-    return vf_snap_settings(ex->snapshot)->plugin_limits.body_bytes;
+    return ex->plugins->body_limit;
 }
 
 int vf_view_is_trusted(const struct vf_exchange *ex, const char *ip, size_t len)
@@ -399,7 +393,7 @@ int vf_view_is_trusted(const struct vf_exchange *ex, const char *ip, size_t len)
     uint8_t bytes[16];
     int family = vf_ip_parse(ip, len, bytes);
     return family != VF_FAMILY_NONE &&
-           vf_snapshot_is_trusted(ex->snapshot, (uint32_t)family, bytes);
+           vf_snapshot_is_trusted(ex->proxy->snapshot, (uint32_t)family, bytes);
 }
 
 int vf_view_set_target(struct vf_exchange *ex, const char *host, size_t len, uint32_t port)
@@ -426,15 +420,17 @@ void vf_view_set_tries(struct vf_exchange *ex, uint32_t tries)
 int vf_view_route(struct vf_exchange *ex, struct vf_route_view *out)
 {
     const struct vf_snap_route *route = ex->route;
+    struct vf_labels labels;
     if (route == NULL)
         return 0;
+    vf_labels(ex, &labels);
     *out = (struct vf_route_view){
         .size = sizeof(*out),
         .path_kind = route->path_kind,
-        .name = text_of(ex, route->name),
-        .tenant = text_of(ex, vf_snap_tenant(ex->snapshot, route->tenant)->name),
-        .path = text_of(ex, route->path),
-        .pool = ex->pool != NULL ? text_of(ex, ex->pool->name) : vf_str_make("", 0),
+        .name = labels.route,
+        .tenant = labels.tenant,
+        .path = ex->snapshot != NULL ? vf_snap_str(ex->snapshot, route->path) : vf_str_make("", 0),
+        .pool = labels.pool,
         .id = route->id,
         .pool_id = ex->pool != NULL ? ex->pool->id : 0,
         .strip_prefix = route->strip_prefix,
@@ -446,8 +442,10 @@ int vf_view_route(struct vf_exchange *ex, struct vf_route_view *out)
 
 int vf_view_route_host(struct vf_exchange *ex, uint32_t nth, struct vf_str *out)
 {
-    if (ex->route == NULL || nth >= ex->route->bindings.count)
+    const struct vf_snapshot *snapshot = ex->snapshot;
+    if (ex->route == NULL || snapshot == NULL || nth >= ex->route->bindings.count)
         return 0;
-    *out = text_of(ex, vf_snap_binding(ex->snapshot, ex->route->bindings.first + nth)->host);
+    uint32_t index = ex->route->bindings.first + nth;
+    *out = vf_snap_str(snapshot, vf_snap_binding(snapshot, index)->host);
     return 1;
 }

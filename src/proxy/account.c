@@ -6,6 +6,7 @@
 #include "proxy/access_log.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
+#include "proxy/labels.h"
 
 static uint64_t us_between(uint64_t from_ns, uint64_t to_ns)
 {
@@ -112,7 +113,9 @@ void vf_account_leave_backend(struct vf_exchange *ex)
 void vf_account_fault(struct vf_exchange *ex, const struct vf_fault *fault, const char *side)
 {
     struct vf_str id = ex->request_id;
-    struct vf_str backend = ex->backend != NULL ? vf_exchange_backend_text(ex) : VF_STR("-");
+    struct vf_labels labels;
+    vf_labels(ex, &labels);
+    struct vf_str backend = labels.backend.len > 0 ? labels.backend : VF_STR("-");
     vf_log_info(
         &ex->proxy->log, "message.refused",
         "side=%s code=%s rule=%s section=%s offset=%zu client=%s request_id=%.*s backend=%.*s",
@@ -129,11 +132,17 @@ static struct vf_str field_value(struct vf_exchange *ex, struct vf_str name)
 
 static void write_access_log(struct vf_exchange *ex, uint32_t status, uint64_t us)
 {
-    const struct vf_snapshot *snapshot = ex->snapshot;
+    struct vf_labels labels;
+    vf_labels(ex, &labels);
     struct vf_access_record record = {
         .wall_ms = vf_clock_wall_ms(),
         .request_id = ex->request_id,
-        .listener = vf_snap_str(snapshot, ex->listener->name),
+        .listener = labels.listener,
+        .route = labels.route,
+        .tenant = labels.tenant,
+        .pool = labels.pool,
+        .backend = labels.backend,
+        .consumer = ex->consumer,
         .client = ex->client_ip,
         .method = ex->request.method_name,
         .host = ex->host,
@@ -151,16 +160,14 @@ static void write_access_log(struct vf_exchange *ex, uint32_t status, uint64_t u
         .referer = field_value(ex, VF_STR("referer")),
         .user_agent = field_value(ex, VF_STR("user-agent")),
     };
-    if (ex->route != NULL) {
-        record.route = vf_snap_str(snapshot, ex->route->name);
-        record.tenant = vf_snap_str(snapshot, vf_snap_tenant(snapshot, ex->route->tenant)->name);
-    }
-    if (ex->pool != NULL)
-        record.pool = vf_snap_str(snapshot, ex->pool->name);
-    record.consumer = ex->consumer;
-    if (ex->backend != NULL)
-        record.backend = vf_exchange_backend_text(ex);
     vf_access_log_write(ex->proxy->access_log, &record);
+}
+
+/* A tunnel, which pins no snapshot, may outlive its route: the slot is another's then. */
+static bool owns_slot(const struct vf_exchange *ex, enum vf_entity_kind kind, uint32_t slot,
+                      uint64_t id)
+{
+    return ex->snapshot != NULL || vf_state_slot_id(ex->proxy->state, kind, slot) == id;
 }
 
 void vf_account_exchange(struct vf_exchange *ex)
@@ -172,11 +179,12 @@ void vf_account_exchange(struct vf_exchange *ex)
         return;            /* the admin address is not traffic */
     vf_account_answer(ex); /* of those that got none */
     count_totals(ex, status);
-    if (ex->route != NULL)
+    if (ex->route != NULL && owns_slot(ex, VF_ENTITY_ROUTE, ex->route->slot, ex->route->id))
         count_route(ex, status, us);
-    if (ex->pool != NULL)
+    if (ex->pool != NULL && owns_slot(ex, VF_ENTITY_POOL, ex->pool->slot, ex->pool->id))
         count_pool(ex, status, us);
-    if (ex->upstream_status != 0)
+    if (ex->upstream_status != 0 &&
+        owns_slot(ex, VF_ENTITY_BACKEND, ex->backend->slot, ex->backend->id))
         count_backend(ex, us);
     if (status >= 500 && ex->is_local)
         vf_state_add_error(proxy->block, status, ex->reason != NULL ? ex->reason : "",

@@ -309,7 +309,7 @@ static void count_failure(struct vf_exchange *ex, enum vf_upstream_failure failu
         vf_count_add(&ex->proxy->block->totals.malformed_responses, 1);
         vf_account_fault(ex, fault, "backend");
     }
-    if (!ex->has_target)
+    if (!ex->has_target && ex->snapshot != NULL) /* else a tunnel: no sign of what comes */
         vf_balance_failed(ex->proxy->balancers, ex->snapshot, ex->backend_index,
                           vf_proxy_now_ns(ex->proxy));
 }

@@ -10,6 +10,7 @@
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/forward.h"
+#include "proxy/labels.h"
 #include "proxy/passive.h"
 #include "proxy/phases.h"
 #include "proxy/request.h"
@@ -330,8 +331,10 @@ static void send_head(struct vf_exchange *ex)
 {
     ex->filters_body = wants_body_filter(ex);
     vf_client_send_head(ex);
-    if (ex->is_tunnel)
-        vf_client_resume(ex); /* what the client sent ahead */
+    if (!ex->is_tunnel)
+        return;
+    vf_labels_unpin(ex);
+    vf_client_resume(ex); /* what the client sent ahead */
 }
 
 static void observe_backend(struct vf_exchange *ex)
@@ -355,11 +358,6 @@ void vf_exchange_on_response(struct vf_exchange *ex)
     vf_phases_add_early_fields(ex);
     if (vf_phases_run(ex, VF_PHASE_HEADER_FILTER) == VF_VERDICT_GO)
         send_head(ex);
-}
-
-struct vf_str vf_exchange_backend_text(const struct vf_exchange *ex)
-{
-    return ex->has_target ? ex->target_text : vf_snap_str(ex->snapshot, ex->backend->address_text);
 }
 
 void vf_exchange_fail(struct vf_exchange *ex, const char *reason)

@@ -19,6 +19,7 @@
 
 struct vf_downstream;
 struct vf_held_body;
+struct vf_labels;
 struct vf_plugin_run;
 struct vf_proxy;
 struct vf_route_match;
@@ -44,7 +45,8 @@ struct vf_exchange {
     struct vf_proxy *proxy;
     struct vf_downstream *client; /* NULL once it has gone */
     struct vf_upstream *upstream; /* the connection in use, or NULL */
-    struct vf_snapshot *snapshot; /* pinned */
+    struct vf_snapshot *snapshot; /* pinned; NULL: a tunnel stands, see proxy/labels.h */
+    struct vf_labels *labels;     /* then; in the arena */
     struct vf_arena arena;
     const struct vf_snap_listener *listener;
     const struct vf_snap_route *route; /* NULL: none, or not chosen yet */
@@ -175,9 +177,6 @@ void vf_exchange_problem(struct vf_exchange *ex, uint32_t status, const char *re
  * that lives as long as the exchange; may be NULL. */
 void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str content_type,
                         struct vf_str body, const struct vf_fields *fields);
-
-/* The address of ex->backend as the configuration, or a plugin, has it. */
-struct vf_str vf_exchange_backend_text(const struct vf_exchange *ex);
 
 /* The answer, whose head has left, cannot be completed: the client notices. Frees the exchange. */
 void vf_exchange_fail(struct vf_exchange *ex, const char *reason);

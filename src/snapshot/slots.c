@@ -273,3 +273,10 @@ void vf_state_slot_sweep(struct vf_state *state, enum vf_entity_kind kind, const
             index->state = NULL;
     }
 }
+
+uint64_t vf_state_slot_id(struct vf_state *state, enum vf_entity_kind kind, uint32_t slot)
+{
+    uint32_t capacity;
+    const struct vf_state_slot *slots = slots_of(state, kind, &capacity);
+    return slot < capacity ? slots[slot].id : 0;
+}

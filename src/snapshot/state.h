@@ -247,6 +247,9 @@ void vf_state_end_lease(struct vf_state *state, int block);
 uint32_t vf_state_slot_take(struct vf_state *state, enum vf_entity_kind kind, uint64_t id,
                             uint64_t version, uint64_t oldest_pinned);
 
+/* Returns the id of the entity that has the slot now, or had it last; 0: none yet. */
+uint64_t vf_state_slot_id(struct vf_state *state, enum vf_entity_kind kind, uint32_t slot);
+
 /* Marks every living slot of `kind` whose entity is not in the `n_ids` sorted ids as dead since
  * `version`. Called by control after a publication. */
 void vf_state_slot_sweep(struct vf_state *state, enum vf_entity_kind kind, const uint64_t *ids,

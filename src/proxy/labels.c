@@ -1,0 +1,62 @@
+#include "proxy/labels.h"
+
+#include "proxy/exchange.h"
+#include "snapshot/snapshot.h"
+
+void vf_labels(const struct vf_exchange *ex, struct vf_labels *out)
+{
+    const struct vf_snapshot *snapshot = ex->snapshot;
+    if (ex->labels != NULL) {
+        *out = *ex->labels;
+        return;
+    }
+    *out = (struct vf_labels){.listener = vf_snap_str(snapshot, ex->listener->name)};
+    if (ex->route != NULL) {
+        out->route = vf_snap_str(snapshot, ex->route->name);
+        out->tenant = vf_snap_str(snapshot, vf_snap_tenant(snapshot, ex->route->tenant)->name);
+    }
+    if (ex->pool != NULL)
+        out->pool = vf_snap_str(snapshot, ex->pool->name);
+    if (ex->backend != NULL)
+        out->backend =
+            ex->has_target ? ex->target_text : vf_snap_str(snapshot, ex->backend->address_text);
+}
+
+static bool copy_text(struct vf_exchange *ex, struct vf_str *text)
+{
+    text->data = vf_arena_strndup(&ex->arena, text->data != NULL ? text->data : "", text->len);
+    return text->data != NULL;
+}
+
+static const void *copy_record(struct vf_exchange *ex, const void *record, size_t bytes)
+{
+    void *copy = vf_arena_alloc(&ex->arena, bytes);
+    if (copy != NULL)
+        memcpy(copy, record, bytes);
+    return copy;
+}
+
+void vf_labels_unpin(struct vf_exchange *ex)
+{
+    struct vf_labels *labels = vf_arena_alloc(&ex->arena, sizeof(*labels));
+    if (labels == NULL)
+        return;
+    vf_labels(ex, labels);
+    const struct vf_snap_listener *listener = copy_record(ex, ex->listener, sizeof(*ex->listener));
+    const struct vf_snap_route *route = copy_record(ex, ex->route, sizeof(*ex->route));
+    const struct vf_snap_pool *pool = copy_record(ex, ex->pool, sizeof(*ex->pool));
+    const struct vf_snap_backend *backend = copy_record(ex, ex->backend, sizeof(*ex->backend));
+    const struct vf_snap_policy *policy = copy_record(ex, ex->policy, sizeof(*ex->policy));
+    if (!copy_text(ex, &labels->listener) || !copy_text(ex, &labels->route) ||
+        !copy_text(ex, &labels->tenant) || !copy_text(ex, &labels->pool) ||
+        !copy_text(ex, &labels->backend) || listener == NULL || route == NULL || pool == NULL ||
+        backend == NULL || policy == NULL)
+        return;
+    ex->listener = listener;
+    ex->route = route;
+    ex->pool = pool;
+    ex->backend = backend;
+    ex->policy = policy;
+    ex->labels = labels;
+    vf_snapshot_release(&ex->snapshot);
+}
