@@ -3,6 +3,7 @@
 --
 --   consumers     "c" NUL tenant NUL name -> {"name","tenant","custom_id","groups",["chain"]}
 --   credentials   type NUL tenant NUL id  -> {"consumer", the fields of the credential but its id}
+--                 NUL type                -> {"hashed", ["password"]}, what the type says of itself
 --
 -- The id of a credential is the field that its type names, as it is or, when the type says `hashed`, its
 -- SHA-256 (32 bytes): an API key stands in no memory but its owner's. A password becomes what
@@ -123,6 +124,11 @@ function M.credential_entry(consumer, credential, kind, salt_key)
   return key, encode(record)
 end
 
+--- Returns key and value of what workers have to know of a type of credentials.
+function M.type_entry(type, kind)
+  return "\0" .. type, encode { hashed = kind.hashed or false, password = kind.password }
+end
+
 --- Returns the key that salts come from, or nil and a message.
 function M.salt_key(node)
   local master, problem = keys.master(node)
@@ -147,6 +153,7 @@ end
 local function fill(builders, model, options)
   local chain_of, plain = options.chain_of, options.plain
   local salt_key
+  local types = {}
   for _, consumer in ipairs(model.consumers) do
     add(builders.consumers, M.consumer_entry(consumer, chain_of and chain_of(consumer)))
     for _, credential in ipairs(consumer.credentials or {}) do
@@ -155,8 +162,12 @@ local function fill(builders, model, options)
         salt_key, problem = M.salt_key(model.node)
         if not salt_key then error(problem, 0) end
       end
-      local value = plain and plain(credential) or credential
-      add(builders.credentials, M.credential_entry(consumer, value, options.kind_of(credential), salt_key))
+      local value, kind = plain and plain(credential) or credential, options.kind_of(credential)
+      add(builders.credentials, M.credential_entry(consumer, value, kind, salt_key))
+      if not types[credential.type] then
+        types[credential.type] = true
+        add(builders.credentials, M.type_entry(credential.type, kind))
+      end
     end
   end
 end

@@ -83,6 +83,43 @@ function M.load_consumer(id)
   return require("veloflux.runtime.consumers").find_consumer(M.tenant(), id)
 end
 
+local function check_credential(name, kind, id)
+  if not KNOWN[task.run.phase] then wrong(KNOWN, "client." .. name) end
+  if type(kind) ~= "string" then error("client." .. name .. ": expected the type of a credential", 3) end
+  if type(id) ~= "string" then error("client." .. name .. ": expected what identifies a credential", 3) end
+end
+
+--- Returns the credential of the route's tenant that `id` identifies, and the consumer that it belongs to.
+-- `id` is the field that the type `kind` names in its entities.lua, as the client says it; asks no other process.
+---@param kind string "key-auth"
+---@param id string
+---@return table|nil credential {consumer, ...its other fields}, not to be written to
+---@return table|nil consumer as load_consumer's
+function M.load_credential(kind, id)
+  check_credential("load_credential", kind, id)
+  local consumer, credential = require("veloflux.runtime.consumers").identify(kind, M.tenant(), id)
+  return credential, consumer
+end
+
+--- As load_credential, for types whose entities.lua names a password: the credential is returned when the
+-- password is right. Waits the first time when the conf has the password as an Argon2id hash.
+---@param kind string "basic-auth"
+---@param id string
+---@param password string
+---@return table|nil credential nil: unknown, or another password
+---@return table|nil consumer
+---@return string|nil err it cannot be said now: too many are compared at this moment
+function M.verify_password(kind, id, password)
+  check_credential("verify_password", kind, id)
+  if type(password) ~= "string" then error("client.verify_password: expected a password", 2) end
+  local consumer, credential, says = require("veloflux.runtime.consumers").identify(kind, M.tenant(), id)
+  local stored = credential and says.password and credential[says.password]
+  if not stored then return nil end
+  local is_right, err = require("veloflux.runtime.passwords").verify(stored, password)
+  if not is_right then return nil, nil, err end
+  return credential, consumer
+end
+
 --- Returns the name of the tenant whose route answers; "default" where there is none.
 ---@return string
 function M.tenant()

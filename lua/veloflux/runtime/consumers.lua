@@ -13,6 +13,7 @@ int vf_table_find(uint32_t kind, const char *key, size_t key_len, struct vf_tabl
 uint64_t vf_table_stamp(uint32_t kind);
 ]]
 local C = ffi.C
+local hash = require("veloflux.pdk.crypto").hash
 
 local M = {}
 
@@ -82,20 +83,25 @@ end
 --- Finds a credential by what identifies it.
 ---@param type string as in the conf: "key-auth"
 ---@param tenant string
----@param id string as the table has it: when the type says `hashed`, its SHA-256 (32 bytes)
+---@param id string the field that the type names, as the client says it
 ---@return table? credential {consumer, ...its other fields}, not to be written to
+---@return table? kind {hashed, password}: what the type says of itself; nil: there is no such credential at all
 function M.find_credential(type, tenant, id)
-  return credentials:find(type .. "\0" .. tenant .. "\0" .. id)
+  local kind = credentials:find("\0" .. type)
+  if not kind then return nil end
+  if kind.hashed then id = hash("sha256", id) end
+  return credentials:find(type .. "\0" .. tenant .. "\0" .. id), kind
 end
 
 --- Finds the consumer that a credential belongs to.
 ---@return table? consumer
 ---@return table? credential
+---@return table? kind as above
 function M.identify(type, tenant, id)
-  local credential = M.find_credential(type, tenant, id)
+  local credential, kind = M.find_credential(type, tenant, id)
   local consumer = credential and M.find_consumer(tenant, credential.consumer)
-  if not consumer then return nil end
-  return consumer, credential
+  if not consumer then return nil, nil, kind end
+  return consumer, credential, kind
 end
 
 return M

@@ -47,9 +47,8 @@ function M.text(header, text)
   return ffi.string(base_of(header) + text.offset, text.len)
 end
 
---- Returns a hash as a string that serves as a key.
-function M.key(hash)
-  return bit.tohex(bit.rshift(hash, 32)) .. bit.tohex(bit.band(hash, 0xffffffffULL))
-end
+--- Returns a hash as a string that serves as a key: 16 hexadecimal digits, as the table of consumers has
+-- those of their chains (compiler/tables.lua).
+function M.key(hash) return bit.tohex(hash) end
 
 return M

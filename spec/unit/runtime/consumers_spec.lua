@@ -27,10 +27,6 @@ local offer = ffi.cast("vf_table_offer", function(kind, sequence)
   offered[#offered + 1] = { kind, tonumber(sequence) }
 end)
 
-local function sha256(text)
-  return (tables.credential_key("", "", text, true):sub(3))
-end
-
 local function model_of(list)
   return { consumers = list, node = { master_key = ("k"):rep(32) } }
 end
@@ -78,14 +74,17 @@ describe("the tables of consumers", function()
   it("answer who somebody is", function()
     assert.same({ GENERATION, GENERATION }, publish { ana(), { name = "ben", tenant = "acme" } })
     assert.same({ { 0, 1 }, { 1, 1 } }, offered)
-    local consumer, credential = consumers.identify("key-auth", "default", sha256 "secret")
+    local consumer, credential = consumers.identify("key-auth", "default", "secret")
     assert.same({ id = "ana", username = "ana", name = "ana", tenant = "default", custom_id = "7",
       groups = { "gold" }, chain = "0f" }, consumer)
     assert.same({ consumer = "ana" }, credential)
-    assert.same({ id = "ben", username = "ben", name = "ben", tenant = "acme", groups = {} }, consumers.find_consumer("acme", "ben"))
+    assert.same({ id = "ben", username = "ben", name = "ben", tenant = "acme", groups = {} },
+      consumers.find_consumer("acme", "ben"))
     assert.is_nil(consumers.find_consumer("default", "ben"))
-    assert.is_nil(consumers.identify("key-auth", "acme", sha256 "secret"))
-    assert.is_nil(consumers.identify("key-auth", "default", "secret"))
+    assert.is_nil(consumers.identify("key-auth", "acme", "secret"))
+    assert.is_nil(consumers.identify("jwt", "default", "secret")) -- a type without any
+    local _, kind = consumers.find_credential("basic-auth", "default", "nobody")
+    assert.same({ hashed = false, password = "password" }, kind)
     local basic = consumers.find_credential("basic-auth", "default", "ana")
     assert.same({ "a", "b" }, basic.tags)
     assert.matches("^%$hmac%-sha256%$%x+%$%x+$", basic.password)
@@ -103,12 +102,12 @@ describe("the tables of consumers", function()
 
   it("change by little when little changes, and what was kept is not believed any more", function()
     publish { ana() }
-    assert.is_table(consumers.identify("key-auth", "default", sha256 "secret"))
+    assert.is_table(consumers.identify("key-auth", "default", "secret"))
     local changed = ana()
     changed.groups = { "silver" }
     table.remove(changed.credentials, 1)
     assert.same({ DELTA, DELTA }, publish { changed })
-    assert.is_nil(consumers.identify("key-auth", "default", sha256 "secret"))
+    assert.is_nil(consumers.identify("key-auth", "default", "secret"))
     assert.same({ "silver" }, consumers.find_consumer("default", "ana").groups)
     assert.equal(2, #offered)
     assert.same({ DELTA, DELTA }, publish {})
@@ -133,6 +132,7 @@ describe("the tables of consumers", function()
     for i = 1, 30 do assert.equal(0, change(1, "k\0t\0" .. i, value)) end
     assert.equal(0, change(1, "first", nil))
     assert.same({ { 1, 1 }, { 1, 22 } }, offered)
+    assert.equal(0, change(1, tables.type_entry("k", {})))
     for i = 1, 30 do assert.equal(100000, #consumers.find_credential("k", "t", tostring(i))) end
     assert.equal(0, C.vf_table_find(1, "first", 5, ffi.new "struct vf_table_text"))
   end)
@@ -199,5 +199,23 @@ describe("the metrics of tables", function()
     of = figures()
     assert.same({ 1, 2, 24 }, { of "entries", of "sequence", of "delta_bytes" })
     assert.is_true(of "bytes" > 100 and of "delta_room_bytes" > 4000000)
+  end)
+end)
+
+describe("passwords", function()
+  local passwords = require "veloflux.runtime.passwords"
+
+  it("are compared with what the table has of them", function()
+    local _, value = tables.credential_entry({ name = "ana", tenant = "default" },
+      { type = "basic-auth", username = "ana", password = "right" }, TYPES["basic-auth"], ("s"):rep(32))
+    local stored = value:match '"password":"([^"]+)"'
+    assert.is_true(passwords.verify(stored, "right"))
+    for _, wrong in ipairs { "", "Right", "right ", stored } do assert.is_false(passwords.verify(stored, wrong)) end
+  end)
+
+  it("of an unknown kind are never right", function()
+    for _, stored in ipairs { "", "right", "$2y$10$x", "$hmac-sha256$zz$" } do
+      assert.same({ nil, "the hash is of an unknown kind" }, { passwords.verify(stored, stored) })
+    end
   end)
 end)
