@@ -1,0 +1,153 @@
+/* What counts in a dictionary: numbers, integers, sliding windows. Plain sums are one store of 64
+ * bits, so a kill finds the old or the new one. */
+#include "snapshot/dict_core.h"
+
+static int begin_number(const struct vf_dict_key *key, uint32_t type, uint64_t ttl_ns,
+                        uint64_t now_ns, bool evicts, struct vf_shard_entry **out)
+{
+    struct vf_shard *shard = key->shard;
+    uint32_t need = vf_shard_chunks_for(sizeof(struct vf_shard_entry), key->len), n_evicted = 0;
+    vf_shard_sweep(shard, 1, 2, now_ns);
+    if (!vf_shard_make_room(shard, need, 0, evicts, now_ns, &n_evicted))
+        return vf_dict_refuse(shard);
+    uint32_t chain = vf_shard_take(shard, need);
+    *out = vf_dict_begin_entry(key, chain, type, vf_dict_expiry(ttl_ns, now_ns));
+    return VF_DICT_OK;
+}
+
+/* --- Numbers and integers --- */
+
+static int incr(const struct vf_dict_key *key, double by, const double *init, uint64_t ttl_ns,
+                uint64_t now_ns, double *out)
+{
+    uint32_t at = vf_dict_use(key, now_ns);
+    struct vf_shard_entry *entry = at != 0 ? vf_shard_entry_at(key->shard, at) : NULL;
+    if (entry == NULL && init == NULL)
+        return VF_DICT_ABSENT;
+    if (entry != NULL && entry->type != VF_DICT_NUMBER)
+        return VF_DICT_TYPE;
+    double sum = (entry != NULL ? entry->number : *init) + by;
+    int rc = VF_DICT_OK;
+    if (entry == NULL)
+        rc = begin_number(key, VF_DICT_NUMBER, ttl_ns, now_ns, true, &entry);
+    if (rc == VF_DICT_OK)
+        *out = entry->number = sum;
+    return rc;
+}
+
+int vf_dict_incr(struct vf_dict *dict, const char *key, size_t key_len, double by,
+                 const double *init, uint64_t init_ttl_ns, uint64_t now_ns, double *out)
+{
+    struct vf_dict_key place;
+    int rc = vf_dict_enter(dict, key, key_len, &place);
+    if (rc != VF_DICT_OK)
+        return rc;
+    rc = incr(&place, by, init, init_ttl_ns, now_ns, out);
+    vf_shard_unlock(place.shard);
+    return rc;
+}
+
+static int count(const struct vf_dict_key *key, int64_t by, const int64_t *init, uint64_t ttl_ns,
+                 uint64_t now_ns, int64_t *out)
+{
+    uint32_t at = vf_dict_use(key, now_ns);
+    struct vf_shard_entry *entry = at != 0 ? vf_shard_entry_at(key->shard, at) : NULL;
+    int64_t sum;
+    if (entry == NULL && init == NULL)
+        return VF_DICT_ABSENT;
+    if (entry != NULL && entry->type != VF_DICT_INTEGER)
+        return VF_DICT_TYPE;
+    if (__builtin_add_overflow(entry != NULL ? entry->integer : *init, by, &sum))
+        return VF_DICT_OVERFLOW;
+    int rc = VF_DICT_OK;
+    if (entry == NULL)
+        rc = begin_number(key, VF_DICT_INTEGER, ttl_ns, now_ns, true, &entry);
+    if (rc == VF_DICT_OK)
+        *out = entry->integer = sum;
+    return rc;
+}
+
+int vf_dict_count(struct vf_dict *dict, const char *key, size_t key_len, int64_t by,
+                  const int64_t *init, uint64_t init_ttl_ns, uint64_t now_ns, int64_t *out)
+{
+    struct vf_dict_key place;
+    int rc = vf_dict_enter(dict, key, key_len, &place);
+    if (rc != VF_DICT_OK)
+        return rc;
+    rc = count(&place, by, init, init_ttl_ns, now_ns, out);
+    vf_shard_unlock(place.shard);
+    return rc;
+}
+
+/* --- Sliding windows --- */
+
+/* Brings the counts up to window `index`, a running number of which 32 bits tell the last ones
+ * apart: what is older has expired. Returns false when the entry is ahead: the clock of who wrote
+ * it is. */
+static bool turn_to(struct vf_shard *shard, struct vf_shard_entry *entry, uint32_t index)
+{
+    uint32_t gone = index - entry->flags;
+    if (gone == 0 || gone > INT32_MAX)
+        return gone == 0;
+    vf_shard_put(shard, &entry->window.previous, gone == 1 ? entry->window.current : 0);
+    vf_shard_put(shard, &entry->window.current, 0);
+    vf_shard_put(shard, &entry->flags, index);
+    return true;
+}
+
+struct window { /* where in which window a call comes */
+    uint64_t length_ns, elapsed_ns;
+    uint32_t index;
+};
+
+static int charge(const struct vf_dict_key *key, struct vf_shard_entry *entry,
+                  const struct window *window, uint32_t cost, uint64_t now_ns)
+{
+    if (entry == NULL) {
+        int rc = begin_number(key, VF_SHARD_WINDOW, 0, now_ns, false, &entry);
+        if (rc != VF_DICT_OK)
+            return rc;
+        vf_shard_put(key->shard, &entry->flags, window->index);
+    }
+    vf_shard_put(key->shard, &entry->window.current, entry->window.current + cost);
+    entry->expires_ns = vf_dict_expiry(2 * window->length_ns - window->elapsed_ns, now_ns);
+    return VF_DICT_OK;
+}
+
+static int slide(const struct vf_dict_key *key, uint64_t limit, struct window *window,
+                 uint64_t cost, uint64_t now_ns, struct vf_dict_window *out)
+{
+    uint32_t at = vf_dict_use(key, now_ns), current = 0;
+    struct vf_shard_entry *entry = at != 0 ? vf_shard_entry_at(key->shard, at) : NULL;
+    *out = (struct vf_dict_window){0};
+    if (entry != NULL && entry->type != VF_SHARD_WINDOW)
+        return VF_DICT_TYPE;
+    if (entry != NULL) {
+        if (!turn_to(key->shard, entry, window->index))
+            window->elapsed_ns = 0;
+        double weight = 1 - (double)window->elapsed_ns / (double)window->length_ns;
+        current = entry->window.current;
+        out->used = current + entry->window.previous * weight;
+    }
+    out->reset_ns = window->length_ns - window->elapsed_ns;
+    out->admitted = out->used + (double)cost <= (double)limit && cost <= UINT32_MAX - current;
+    if (!out->admitted || cost == 0)
+        return VF_DICT_OK;
+    out->used += (double)cost;
+    return charge(key, entry, window, (uint32_t)cost, now_ns);
+}
+
+int vf_dict_slide(struct vf_dict *dict, const char *key, size_t key_len, uint64_t limit,
+                  uint64_t window_ns, uint64_t cost, uint64_t now_ns, struct vf_dict_window *out)
+{
+    struct vf_dict_key place;
+    if (window_ns == 0 || window_ns > UINT64_MAX / 4)
+        return VF_DICT_TOO_LARGE;
+    struct window window = {window_ns, now_ns % window_ns, (uint32_t)(now_ns / window_ns)};
+    int rc = vf_dict_enter(dict, key, key_len, &place);
+    if (rc != VF_DICT_OK)
+        return rc;
+    rc = slide(&place, limit, &window, cost, now_ns, out);
+    vf_shard_unlock(place.shard);
+    return rc;
+}
