@@ -35,7 +35,7 @@ all: $(out)/veloflux $(out)/libveloflux.so
 
 sources := $(sort $(shell find src -name '*.c'))
 lua_files := $(sort $(shell find lua plugins -type f -not -path 'plugins/*/spec/*' 2>/dev/null)) \
-	src/snapshot/layout.h
+	src/snapshot/layout.h src/base/gcra.h src/snapshot/cells.h src/snapshot/dict.h
 fuzzers := $(patsubst spec/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard spec/fuzz/*_fuzz.c)))
 
 objects = $(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(sources)) $(BUILD)/obj/$(1)/gen/embedded_lua.o
@@ -153,8 +153,8 @@ run: deps $(out)/veloflux $(BUILD)/demo-backend
 test: deps $(out)/veloflux $(out)/libveloflux.so $(BUILD)/demo-backend
 	@CC="$(CC)" SAN="$(SAN)" VF_BINARY=$(out)/veloflux VF_LIBRARY=$(out)/libveloflux.so scripts/run-specs.sh $(SPECS)
 
-bench: deps $(out)/veloflux
-	@VF_BINARY=$(out)/veloflux spec/bench/run.sh
+bench: deps $(out)/veloflux $(out)/libveloflux.so
+	@VF_BINARY=$(out)/veloflux VF_LIBRARY=$(out)/libveloflux.so spec/bench/run.sh
 
 # --- Fuzzing ----------------------------------------------------------------------------------
 

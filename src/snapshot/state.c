@@ -1,11 +1,14 @@
 #include "snapshot/state.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/shm.h"
+#include "snapshot/cells.h"
+#include "snapshot/dict_core.h"
 
 static const uint64_t STATE_MAGIC = 0x31544154535846ULL; /* "FXSTAT1" */
 
@@ -37,6 +40,12 @@ uint64_t vf_state_layout_hash(void)
         offsetof(struct vf_state, backends),
         offsetof(struct vf_state, route_slots),
         offsetof(struct vf_state, blocks),
+        VF_STATE_CELLS,
+        VF_STATE_DICT_SPACE,
+        sizeof(pthread_mutex_t),
+        sizeof(struct vf_shard_entry),
+        sizeof(struct vf_shard_element),
+        sizeof(struct vf_dict),
         sizeof(struct vf_backend_state),
         offsetof(struct vf_backend_state, reason),
         offsetof(struct vf_backend_state, drain),
@@ -59,18 +68,61 @@ uint64_t vf_state_layout_hash(void)
     return vf_hash(shape, sizeof(shape), 0);
 }
 
+/* --- The area --- */
+
+static size_t pages(size_t bytes)
+{
+    return (bytes + 4095) / 4096 * 4096;
+}
+
+static size_t cells_at(void)
+{
+    return pages(sizeof(struct vf_state));
+}
+
+static size_t dicts_at(void)
+{
+    return cells_at() + pages(vf_cells_bytes(VF_STATE_CELLS));
+}
+
+static size_t area_bytes(void)
+{
+    return dicts_at() + VF_STATE_DICT_SPACE;
+}
+
+struct vf_cells *vf_state_cells(struct vf_state *state)
+{
+    return (struct vf_cells *)((char *)state + state->cells_at);
+}
+
+struct vf_dicts *vf_state_dicts(struct vf_state *state)
+{
+    return (struct vf_dicts *)((char *)state + state->dicts_at);
+}
+
+static void init_regions(struct vf_state *state)
+{
+    struct vf_dict *dict;
+    state->cells_at = cells_at();
+    state->dicts_at = dicts_at();
+    vf_cells_init(vf_state_cells(state), VF_STATE_CELLS, vf_clock_ns());
+    vf_dicts_init(vf_state_dicts(state), VF_STATE_DICT_SPACE);
+    vf_dicts_open(vf_state_dicts(state), VF_STATE_DICT, VF_STATE_DICT_BYTES, &dict);
+}
+
 int vf_state_create(struct vf_state **out)
 {
     void *map;
-    int fd = vf_shm_create("veloflux-state", sizeof(struct vf_state), &map);
+    int fd = vf_shm_create("veloflux-state", area_bytes(), &map);
     if (fd < 0)
         return fd;
     struct vf_state *state = map;
     state->layout_hash = vf_state_layout_hash();
-    state->size = sizeof(*state);
+    state->size = area_bytes();
     state->started_wall_ms = vf_clock_wall_ms();
     state->started_ns = vf_clock_ns();
     state->config_ok = 1;
+    init_regions(state);
     state->magic = STATE_MAGIC;
     *out = state;
     return fd;
@@ -82,7 +134,7 @@ struct vf_state *vf_state_map(int fd)
     struct vf_state *state = vf_shm_map(fd, 1, &size);
     if (state == NULL)
         return NULL;
-    if (size == sizeof(*state) && state->magic == STATE_MAGIC &&
+    if (size == area_bytes() && state->magic == STATE_MAGIC &&
         state->layout_hash == vf_state_layout_hash() && state->size == size)
         return state;
     vf_shm_unmap(state, size);

@@ -33,6 +33,13 @@ enum {
     VF_STATE_ERRORS = 32        /* recent errors kept per block */
 };
 
+/* Behind the blocks: a table of cells, and the space that dictionaries take their memory from, of
+ * which one called VF_STATE_DICT is there from the start. */
+#define VF_STATE_CELLS (1u << 20)
+#define VF_STATE_DICT_SPACE (1ull << 30)
+#define VF_STATE_DICT "default"
+#define VF_STATE_DICT_BYTES (16ull << 20)
+
 enum vf_entity_kind {
     VF_ENTITY_POOL = 0,
     VF_ENTITY_BACKEND,
@@ -48,6 +55,9 @@ extern const double vf_state_bucket_bounds[VF_STATE_BUCKETS - 1];
 
 /* The same for the handlers of plugins: from a microsecond to a second. */
 extern const double vf_state_fine_bounds[VF_STATE_FINE_BUCKETS - 1];
+
+struct vf_cells;
+struct vf_dicts;
 
 typedef _Atomic uint64_t vf_count; /* one writer, many readers */
 
@@ -219,6 +229,7 @@ struct vf_state {
     struct vf_state_slot backend_slots[VF_STATE_BACKENDS];
     struct vf_state_slot pool_slots[VF_STATE_POOLS];
     struct vf_state_slot route_slots[VF_STATE_ROUTES];
+    uint64_t cells_at, dicts_at; /* bytes from here, see vf_state_cells and vf_state_dicts */
     struct vf_state_block blocks[VF_STATE_BLOCKS];
 };
 
@@ -228,6 +239,12 @@ int vf_state_create(struct vf_state **out);
 /* Maps the area behind `fd` read-write. Returns NULL and sets errno when it is not of this layout
  * (EPROTO) or cannot be mapped. The mapping lives as long as the process. */
 struct vf_state *vf_state_map(int fd);
+
+/* Returns the rate-limit cells (snapshot/cells.h) and the shared dictionaries (snapshot/dict.h),
+ * which live behind the blocks. They survive every child, reloads, and upgrades that keep the
+ * layout. */
+struct vf_cells *vf_state_cells(struct vf_state *state);
+struct vf_dicts *vf_state_dicts(struct vf_state *state);
 
 /* Returns a hash of all sizes and offsets here: equal in builds that may share an area. */
 uint64_t vf_state_layout_hash(void);

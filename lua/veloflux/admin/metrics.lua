@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local bit = require "bit"
 local prometheus = require "veloflux.admin.prometheus"
+local shared_metrics = require "veloflux.admin.shared_metrics"
 local table_metrics = require "veloflux.admin.table_metrics"
 local totals = require "veloflux.admin.totals"
 
@@ -387,6 +388,7 @@ function M.text(version)
   add_node(exposition, version)
   add_processes(exposition)
   table_metrics.add(exposition)
+  shared_metrics.add(exposition, totals.state())
   if totals.has_snapshot() then
     local counts, max = totals.numbers(), M.MAX_SERIES
     local routes, pools, backends, tenants = counts.routes, counts.pools, counts.backends, counts.tenants

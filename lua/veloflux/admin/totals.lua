@@ -161,6 +161,9 @@ function M.open(state_pointer, snapshot_pointer, usage_pointer)
   snapshot = snapshot_pointer and ffi.cast("const struct vf_snapshot *", snapshot_pointer)
 end
 
+--- Returns the state area, a pointer to struct vf_state.
+function M.state() return state end
+
 --- Returns true when there is a snapshot: only then may entities be read.
 function M.has_snapshot() return snapshot ~= nil end
 

@@ -28,7 +28,6 @@ local status = require "veloflux.admin.status"
 
 usage_fixture.declare_usage()
 
-local SIZE = ffi.sizeof "struct vf_state" + ffi.sizeof "struct vf_state_block" * lib.VF_STATE_BLOCKS
 local WORKER, CONTROL = 0, 1
 
 local function with_state(body)
@@ -38,7 +37,7 @@ local function with_state(body)
     local function block(index) return ffi.cast("struct vf_state_block *", out[0] + 1) + index end
     local ok, err = xpcall(body, debug.traceback, out[0], block)
     totals.open(nil, nil)
-    ffi.C.munmap(out[0], SIZE)
+    ffi.C.munmap(out[0], out[0].size)
     ffi.C.close(fd)
     if not ok then error(err, 0) end
   end

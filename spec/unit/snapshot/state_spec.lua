@@ -19,7 +19,6 @@ int munmap(void *, size_t);
 int memfd_create(const char *, unsigned);
 ]]
 
-local SIZE = ffi.sizeof "struct vf_state" + ffi.sizeof "struct vf_state_block" * lib.VF_STATE_BLOCKS
 local FULL = 0xffffffff
 local WORKER, CONTROL, CHECKER = 0, 1, 2
 local POOL, BACKEND, ROUTE, LISTENER = 0, 1, 2, 4
@@ -36,7 +35,7 @@ local function with_state(body)
     local fd = lib.vf_state_create(out)
     assert.is_true(fd >= 0)
     local ok, err = xpcall(body, debug.traceback, out[0], fd)
-    ffi.C.munmap(out[0], SIZE)
+    ffi.C.munmap(out[0], out[0].size)
     ffi.C.close(fd)
     if not ok then error(err, 0) end
   end
@@ -54,8 +53,8 @@ describe("state area", function()
     assert.is_true(other ~= nil)
     state.published_version = 42
     assert.equal(42, tonumber(other.published_version))
-    assert.equal(SIZE, tonumber(other.size))
-    ffi.C.munmap(other, SIZE)
+    assert.equal(state.size, other.size)
+    ffi.C.munmap(other, other.size)
   end))
 
   it("of another layout is refused", with_state(function(state, fd)
@@ -204,7 +203,7 @@ describe("slots", function()
     local other = lib.vf_state_map(fd) -- another address: the tables of this process do not fit
     assert.equal(2, lib.vf_state_slot_take(other, POOL, 3, 3, 2))
     assert.equal(3, lib.vf_state_slot_take(other, POOL, 5, 3, 2))
-    ffi.C.munmap(other, SIZE)
+    ffi.C.munmap(other, other.size)
   end))
 
   it("are quick to find among 100,000", with_state(function(state)
