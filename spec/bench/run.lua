@@ -1,7 +1,7 @@
 --- Benchmarks VeloFlux, nginx and HAProxy in interleaved rounds and prints medians and ratios.
 -- Each proxy has one worker pinned to the first core; client and origin share the second. The figure
 -- of merit is CPU time of the proxy per request (user + system, from the scheduler's accounting).
--- Environment: ROUNDS (5), SECONDS (2) per measurement, ONLY="1k 64k" scenarios, VF_BINARY.
+-- Environment: ROUNDS (5), SECONDS (2) per measurement, ONLY="1k 64k" scenarios, VF_BINARY, VF_LIBRARY.
 local ROUNDS = tonumber(os.getenv "ROUNDS" or 5)
 local SECONDS = tonumber(os.getenv "SECONDS" or 2)
 local BINARY = os.getenv "VF_BINARY" or "build/veloflux"
@@ -90,9 +90,9 @@ end
 
 local configure = {}
 
-function configure.veloflux(routes, extra)
+function configure.veloflux(routes, extra, workers)
   local lines = {
-    "workers: 1", "data_dir: veloflux-data", "log: { level: warn, access: { path: off } }",
+    "workers: " .. (workers or 1), "data_dir: veloflux-data", "log: { level: warn, access: { path: off } }",
     ("listeners: [ { name: http, address: 127.0.0.1:%d } ]"):format(PORTS.veloflux),
     ("admin: { address: 127.0.0.1:%d, auth: { enabled: false } }"):format(PORTS.admin),
     "pools:", "  - { name: web, backends: [ { address: 127.0.0.1:" .. PORTS.origin .. " } ] }",
@@ -389,13 +389,64 @@ local function bench_reload()
   end
 end
 
-local origin = start(("taskset -c 1 %s origin %d"):format(TOOL, PORTS.origin), "origin")
-await(PORTS.origin)
+local origin
+local function start_origin(core)
+  if origin then stop(origin) end
+  origin = start(("taskset -c %d %s origin %d"):format(core, TOOL, PORTS.origin), "origin")
+  await(PORTS.origin)
+end
+
+local WORKERS_GOAL, WORKERS_CORES = 1.7, 4
+
+--- Starts VeloFlux with so many workers, each with a core, and measures requests/s; client and origin have cores of
+-- their own. Also returns how busy the origin was, from 0 to 1: near 1 it was the limit.
+local function throughput(workers)
+  configure.veloflux({}, nil, workers)
+  local pid = start(("taskset -c 0-%d %s run -c %s/veloflux.yaml"):format(workers - 1, BINARY, WORK), "veloflux")
+  await(PORTS.veloflux)
+  local before = cpu_ns(origin)
+  local text = shell(("taskset -c 2 wrk -t1 -c128 -d%d http://127.0.0.1:%d/1024"):format(SECONDS, PORTS.veloflux))
+  local busy = (cpu_ns(origin) - before) / (SECONDS * 1e9)
+  stop(pid)
+  return assert(tonumber(text:match "Requests/sec:%s*([%d.]+)"), text), busy
+end
+
+local function bench_workers()
+  if not wanted "workers" then return end
+  local cores = tonumber(shell("nproc"):match "%d+")
+  print "\ntwo workers against one, 1 KiB keep-alive, 128 connections"
+  if cores < WORKERS_CORES then
+    print(("  needs %d cores (two workers, client, origin); here are %d"):format(WORKERS_CORES, cores))
+    return
+  end
+  start_origin(3)
+  local one, two, ratios, busiest = {}, {}, {}, 0
+  for i = 1, ROUNDS do
+    local busy
+    one[i] = throughput(1)
+    two[i], busy = throughput(2)
+    ratios[i], busiest = two[i] / one[i], math.max(busiest, busy)
+  end
+  print(("  one %.0f requests/s, two %.0f, ratio %.2f (origin up to %.0f %% busy)"):format(median(one), median(two),
+    median(ratios), busiest * 100))
+  print(("  at least %.1f: %s"):format(WORKERS_GOAL, median(ratios) >= WORKERS_GOAL and "reached" or "MISSED"))
+end
+
+local function bench_shared()
+  if not wanted "shared" then return end
+  print ""
+  io.flush()
+  assert(os.execute "build/deps/bin/luajit spec/bench/shared.lua" == 0, "spec/bench/shared.lua failed")
+end
+
+start_origin(1)
 local ok, err = xpcall(function()
   bench_requests()
   bench_idle()
   bench_routes()
   bench_reload()
+  bench_workers()
+  bench_shared()
 end, debug.traceback)
 stop_all()
 stop(origin)
