@@ -21,7 +21,8 @@ int vf_resolver_new(uv_loop_t *, const struct vf_resolver_options *, struct vf_r
 void vf_resolver_free(struct vf_resolver *);
 ]]
 
-package.preload["veloflux.runtime.task"] = function() return { run = {} } end
+local task = { run = {} }
+package.preload["veloflux.runtime.task"] = function() return task end
 local network = require "veloflux.runtime.network"
 ffi.cdef [[
 int vf_sockets_new(struct vf_net *net, struct vf_resolver *resolver, uint32_t max_sockets, struct vf_sockets **out);
@@ -32,7 +33,23 @@ void vf_socket_free(struct vf_socket *socket);
 void vf_udp_free(struct vf_udp *udp);
 ]]
 
-local M = {}
+--- Whose code runs, as far as background work is concerned: the spec says so.
+local chain = { errors = {}, instance = { name = "spec", as = "spec", plugin = {} } }
+package.preload["veloflux.runtime.chain"] = function() return chain end
+function chain.current() return chain.instance end
+function chain.call(_, fn, ...)
+  local ok, err = xpcall(fn, function(message) return debug.traceback(tostring(message), 2) end, ...)
+  if not ok then chain.errors[#chain.errors + 1] = err end
+  return ok
+end
+
+--- What the runtime would log.
+local log = {}
+package.preload["veloflux.runtime.report"] = function()
+  return { WARN = 2, write = function(_, event, ...) log[#log + 1] = { event, ... } end }
+end
+
+local M = { chain = chain, log = log }
 
 local current -- the harness in use
 local waiting = {} -- number -> { co, rc }
@@ -105,8 +122,16 @@ local function resume(co, ...)
   if not ok then error(debug.traceback(co, tostring(err)), 0) end
 end
 
+function task.spawn(fn, argument)
+  current.ready[#current.ready + 1] = { co = coroutine.create(fn), argument = argument }
+  return true
+end
+
 local function run_ready(self)
-  while #self.ready > 0 do resume(table.remove(self.ready, 1).co) end
+  while #self.ready > 0 do
+    local entry = table.remove(self.ready, 1)
+    resume(entry.co, entry.argument)
+  end
 end
 
 --- Starts `fn` as a task; it runs until it waits.
