@@ -5,19 +5,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 #include "lua/guard.h"
 #include "lua/plugin_run.h"
 #include "lua/state.h"
 #include "lua/task.h"
+#include "net/socket.h"
 #include "proxy/core.h"
 #include "proxy/exchange.h"
 #include "proxy/phases.h"
 #include "snapshot/snapshot.h"
 #include "snapshot/state.h"
 
-enum { SPARE_RUNS = 1024, BUCKETS = 1024 };
+enum {
+    SPARE_RUNS = 1024,
+    BUCKETS = 1024,
+    LEAST_SOCKETS = 256, /* of plugins; more where there are descriptors */
+    SOCKET_SHARE = 4,    /* one in so many descriptors */
+    DRAIN_POLL_MS = 10
+};
 
 struct vf_plugins {
     struct vf_tasks tasks;
@@ -29,8 +37,13 @@ struct vf_plugins {
     struct vf_chain *chains[BUCKETS]; /* all that live, by hash */
     struct vf_plugin_run *spare;
     unsigned n_spare;
-    int prepare, publish, build,
-        dispatch; /* registry references of functions of runtime/plugins.lua */
+    /* registry references of functions of runtime/plugins.lua */
+    int prepare, publish, build, dispatch, drain, pending;
+    uint64_t left_open[VF_STATE_PLUGINS / 64]; /* bit of a slot: that was logged */
+    struct vf_timer drain_timer;
+    uint64_t drain_end_ms;
+    void (*on_shipped)(void *owner);
+    void *shipped_owner;
 };
 
 /* Calls into runtime/plugins.lua */
@@ -77,6 +90,8 @@ static int load_runtime(struct vf_plugins *plugins)
     plugins->publish = function_ref(lua, "publish");
     plugins->build = function_ref(lua, "build");
     plugins->dispatch = function_ref(lua, "dispatch");
+    plugins->drain = function_ref(lua, "drain");
+    plugins->pending = function_ref(lua, "pending");
     lua_settop(lua, 0);
     return 0;
 }
@@ -297,6 +312,78 @@ static void after_event(void *owner)
         vf_tasks_run_ready(&plugins->tasks);
 }
 
+/* The network */
+
+static void on_left_open(struct vf_tasks *tasks, uint32_t slot)
+{
+    struct vf_plugins *plugins = (struct vf_plugins *)tasks;
+    uint64_t bit = UINT64_C(1) << slot % 64;
+    if (slot >= VF_STATE_PLUGINS || (plugins->left_open[slot / 64] & bit) != 0)
+        return;
+    plugins->left_open[slot / 64] |= bit;
+    uint32_t n = vf_snap_count(plugins->snapshot, VF_SNAP_PLUGINS);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct vf_snap_plugin *plugin = vf_snap_plugin(plugins->snapshot, i);
+        struct vf_str name = vf_snap_str(plugins->snapshot, plugin->name);
+        if (plugin->slot == slot)
+            vf_log_warn(NULL, "socket.left_open", "plugin=%.*s", (int)name.len, name.data);
+    }
+}
+
+/* Clients come first: plugins have a share of the descriptors. */
+static uint32_t socket_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY)
+        return UINT16_MAX;
+    rlim_t share = limit.rlim_cur / SOCKET_SHARE;
+    return share < LEAST_SOCKETS ? LEAST_SOCKETS
+           : share > UINT16_MAX  ? UINT16_MAX
+                                 : (uint32_t)share;
+}
+
+/* Draining */
+
+static double pending_items(struct vf_plugins *plugins, bool is_last)
+{
+    if (!call(plugins, plugins->pending, NULL, is_last, 1)) {
+        vf_log_error(NULL, "plugins.drain_failed", "error=%s", lua_tostring(plugins->lua, -1));
+        lua_pop(plugins->lua, 1);
+        return 0;
+    }
+    double items = lua_tonumber(plugins->lua, -1);
+    lua_pop(plugins->lua, 1);
+    return items;
+}
+
+static void on_drain_timer(struct vf_timer *timer)
+{
+    struct vf_plugins *plugins =
+        (struct vf_plugins *)((char *)timer - offsetof(struct vf_plugins, drain_timer));
+    bool is_last = vf_reactor_now_ms(plugins->proxy->reactor) >= plugins->drain_end_ms;
+    if (pending_items(plugins, is_last) > 0 && !is_last)
+        vf_reactor_timer(plugins->proxy->reactor, timer, DRAIN_POLL_MS);
+    else
+        plugins->on_shipped(plugins->shipped_owner);
+}
+
+void vf_plugins_drain(struct vf_plugins *plugins)
+{
+    if (plugins == NULL || call(plugins, plugins->drain, NULL, 0, 0))
+        return;
+    vf_log_error(NULL, "plugins.drain_failed", "error=%s", lua_tostring(plugins->lua, -1));
+    lua_pop(plugins->lua, 1);
+}
+
+void vf_plugins_finish(struct vf_plugins *plugins, void (*on_shipped)(void *owner), void *owner)
+{
+    plugins->on_shipped = on_shipped;
+    plugins->shipped_owner = owner;
+    plugins->drain_timer.on_fire = on_drain_timer;
+    plugins->drain_end_ms = vf_reactor_now_ms(plugins->proxy->reactor) + VF_PLUGINS_DRAIN_MS;
+    vf_reactor_timer(plugins->proxy->reactor, &plugins->drain_timer, 0);
+}
+
 /* Life */
 
 int vf_plugins_new(uv_loop_t *loop, struct vf_proxy *proxy, struct vf_state *state, int block,
@@ -314,7 +401,10 @@ int vf_plugins_new(uv_loop_t *loop, struct vf_proxy *proxy, struct vf_state *sta
     if ((rc = vf_tasks_init(&plugins->tasks, plugins->lua, loop)) < 0)
         goto fail;
     plugins->tasks.proxy = proxy;
-    if ((rc = vf_guards_init(&plugins->guards, &plugins->tasks, state, &state->blocks[block])) <
+    plugins->tasks.on_left_open = on_left_open;
+    if ((rc = vf_sockets_new(&proxy->net, proxy->resolver, socket_limit(),
+                             &plugins->tasks.sockets)) < 0 ||
+        (rc = vf_guards_init(&plugins->guards, &plugins->tasks, state, &state->blocks[block])) <
             0 ||
         (rc = load_runtime(plugins)) < 0)
         goto fail;
@@ -332,6 +422,7 @@ int vf_plugins_new(uv_loop_t *loop, struct vf_proxy *proxy, struct vf_state *sta
 fail:
     vf_guards_deinit(&plugins->guards);
     lua_close(plugins->lua);
+    vf_sockets_free(plugins->tasks.sockets);
     free(plugins);
     return rc;
 }
@@ -387,8 +478,12 @@ void vf_plugins_publish(struct vf_plugins *plugins, struct vf_snapshot *snapshot
 
 void vf_plugins_stop(struct vf_plugins *plugins)
 {
-    if (plugins != NULL)
-        vf_tasks_stop(&plugins->tasks);
+    if (plugins == NULL)
+        return;
+    vf_tasks_stop(&plugins->tasks);
+    vf_reactor_timer_stop(plugins->proxy->reactor, &plugins->drain_timer);
+    vf_sockets_free(plugins->tasks.sockets); /* they stand on the proxy's loop */
+    plugins->tasks.sockets = NULL;
 }
 
 void vf_plugins_free(struct vf_plugins *plugins)

@@ -31,6 +31,15 @@ int vf_plugins_prepare(struct vf_plugins *plugins, const struct vf_snapshot *sna
 /* Uses `snapshot`, prepared before, for exchanges that begin from here on. */
 void vf_plugins_publish(struct vf_plugins *plugins, struct vf_snapshot *snapshot);
 
+/* The process drains: queues of plugins ship what they hold at once. */
+void vf_plugins_drain(struct vf_plugins *plugins);
+
+/* The last connection has gone: calls on_shipped(owner), later, once the queues are empty or
+ * VF_PLUGINS_DRAIN_MS have passed. What is lost then is logged. */
+void vf_plugins_finish(struct vf_plugins *plugins, void (*on_shipped)(void *owner), void *owner);
+
+enum { VF_PLUGINS_DRAIN_MS = 5000 };
+
 /* Ends everything that waits: exchanges in their log phase, timers, queues. The proxy still
  * stands. */
 void vf_plugins_stop(struct vf_plugins *plugins);

@@ -23,8 +23,9 @@ struct vf_redis_reader;
 struct vf_redis_reader *vf_redis_reader_new(uint64_t max_bytes);
 void vf_redis_reader_free(struct vf_redis_reader *reader);
 
-/* Reads one reply. Returns 0, VF_PENDING (call again when the socket's `reading` has ended, whatever
- * its result), VF_EMALFORMED (vf_redis_reader_rule), VF_ETOOLARGE, or the socket's code. */
+/* Reads one reply. Returns 0, VF_PENDING (call again when the socket's `reading` has ended,
+ * whatever its result), VF_EMALFORMED (see vf_redis_reader_rule), VF_ETOOLARGE, or the socket's
+ * code. */
 int vf_redis_reader_read(struct vf_redis_reader *reader, struct vf_socket *socket,
                          uint64_t timeout_ms);
 

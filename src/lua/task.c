@@ -26,11 +26,13 @@ struct vf_task {
     void *owner;
     void *op;
     void (*on_cancel)(void *op);
+    struct vf_task_thing *things;
     double spawn_key;
     bool is_fresh;     /* the coroutine has not run the driver yet */
     bool was_woken;    /* before it yielded */
     bool is_spawned;   /* gives itself back at its end */
     bool starts_ready; /* READY without having run: begins with the driver */
+    bool was_cut;      /* cancelled, or failed */
 };
 
 /* Life */
@@ -140,7 +142,7 @@ struct vf_task *vf_task_take(struct vf_tasks *tasks, struct vf_exchange *ex,
     task->run = (struct vf_run){.task = task, .ex = ex, .context = context};
     task->on_outcome = on_outcome;
     task->owner = owner;
-    task->is_spawned = false;
+    task->is_spawned = task->was_cut = false;
     task->prev = NULL;
     task->next = tasks->all;
     if (task->next != NULL)
@@ -162,10 +164,41 @@ static void drop_values(struct vf_task *task)
     task->run.has_values = 0;
 }
 
+void vf_task_own(struct vf_task *task, struct vf_task_thing *thing)
+{
+    thing->task = task;
+    thing->at = &task->things;
+    thing->next = task->things;
+    if (thing->next != NULL)
+        thing->next->at = &thing->next;
+    task->things = thing;
+}
+
+void vf_task_disown(struct vf_task_thing *thing)
+{
+    if (thing->at == NULL)
+        return;
+    *thing->at = thing->next;
+    if (thing->next != NULL)
+        thing->next->at = thing->at;
+    thing->at = NULL;
+    thing->task = NULL;
+}
+
+static void end_things(struct vf_task *task)
+{
+    while (task->things != NULL) {
+        struct vf_task_thing *thing = task->things;
+        vf_task_disown(thing);
+        thing->on_task_end(thing, task, task->was_cut);
+    }
+}
+
 void vf_task_give(struct vf_task *task)
 {
     struct vf_tasks *tasks = task->tasks;
     assert(task->state == VF_TASK_IDLE);
+    end_things(task);
     drop_values(task);
     if (task->prev != NULL)
         task->prev->next = task->next;
@@ -216,6 +249,7 @@ static enum vf_task_outcome step(struct vf_task *task, int n_values)
     } else {
         const char *text = lua_tostring(task->co, -1);
         snprintf(tasks->message, sizeof(tasks->message), "%s", text != NULL ? text : "no message");
+        task->was_cut = true;
     }
     if (outcome == VF_TASK_WAITS && !task->run.cancelled) {
         task->run.waited++;
@@ -316,6 +350,7 @@ void vf_task_cancel(struct vf_task *task, const char *why)
     void *op = task->op;
     if (task->state == VF_TASK_IDLE || task->state == VF_TASK_RUNNING)
         return;
+    task->was_cut = true;
     bool has_begun = !task->starts_ready;
     if (task->state == VF_TASK_READY)
         forget_ready(task);

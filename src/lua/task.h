@@ -18,7 +18,9 @@
 
 struct lua_State;
 struct vf_exchange;
+struct vf_guards;
 struct vf_proxy;
+struct vf_sockets;
 struct vf_task;
 
 enum vf_task_state { VF_TASK_IDLE = 0, VF_TASK_RUNNING, VF_TASK_WAITING, VF_TASK_READY };
@@ -65,9 +67,20 @@ struct vf_tasks {
     int run_spawned, values; /* likewise, of runtime/task.lua */
     uint32_t n_contexts, n_tasks, n_free;
     bool is_closing;
-    char message[512]; /* of the last failure */
+    char message[512];          /* of the last failure */
+    struct vf_sockets *sockets; /* what bindings of the network use: see lua/network.h */
+    /* A plugin, given by its state slot, has left a socket open; may be NULL. */
+    void (*on_left_open)(struct vf_tasks *tasks, uint32_t plugin);
     void (*on_switch)(
         struct vf_tasks *tasks); /* run.* is about to be used by another task; may be NULL */
+};
+
+/* Something that ends with a task, see vf_task_own. Embedded; on_task_end is set by its owner. */
+struct vf_task_thing {
+    struct vf_task_thing *next, **at; /* among those of the task; at is NULL: of none */
+    struct vf_task *task;
+    /* The task is given back; `was_cut`: it was cancelled, or failed. Not called in Lua. */
+    void (*on_task_end)(struct vf_task_thing *thing, struct vf_task *task, bool was_cut);
 };
 
 /* Called when a task that was WAITING has run on to `outcome`, not for the stretch that
@@ -119,6 +132,10 @@ void vf_task_wake(struct vf_task *task);
 
 /* Lua asks before it yields: 1 when what it would wait for has happened already. */
 int vf_task_was_woken(struct vf_task *task);
+
+/* Ties `thing` to the task until that is given back, or vf_task_disown. */
+void vf_task_own(struct vf_task *task, struct vf_task_thing *thing);
+void vf_task_disown(struct vf_task_thing *thing);
 
 /* Starts a new task in the background: runs the Lua function that runtime/task.lua keeps as number
  * `key`. The plugin that runs owns it. Returns 0 or UV_ENOMEM. */

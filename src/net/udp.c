@@ -118,6 +118,11 @@ void vf_udps_close(struct vf_sockets *sockets)
     }
 }
 
+bool vf_udp_is_open(const struct vf_udp *udp)
+{
+    return udp->io.fd >= 0;
+}
+
 struct vf_op *vf_udp_op(struct vf_udp *udp)
 {
     return &udp->op;

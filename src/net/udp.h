@@ -14,6 +14,8 @@ struct vf_udp;
  * memory or too many. */
 struct vf_udp *vf_udp_new(struct vf_sockets *sockets);
 
+bool vf_udp_is_open(const struct vf_udp *udp);
+
 /* Closes it: it has no peer, and what waits on it ends with UV_ECANCELED. */
 void vf_udp_close(struct vf_udp *udp);
 void vf_udp_free(struct vf_udp *udp);

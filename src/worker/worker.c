@@ -89,7 +89,8 @@ static void on_unlisten(struct worker *worker, const struct vf_link_message *mes
     vf_follower_tell(&worker->follower, VF_LINK_UNLISTENED, message->args[0]);
 }
 
-static void on_drained(void *owner)
+/* Nobody is served any more, and plugins have shipped what they held. */
+static void on_shipped(void *owner)
 {
     struct worker *worker = owner;
     vf_plugins_stop(worker->plugins);
@@ -98,6 +99,15 @@ static void on_drained(void *owner)
     worker->proxy = NULL;
     worker->plugins = NULL;
     vf_follower_close(&worker->follower, NULL);
+}
+
+static void on_drained(void *owner)
+{
+    struct worker *worker = owner;
+    if (worker->plugins != NULL)
+        vf_plugins_finish(worker->plugins, on_shipped, worker);
+    else
+        on_shipped(worker);
 }
 
 static void drain(struct worker *worker)
@@ -110,6 +120,7 @@ static void drain(struct worker *worker)
         if (!worker->sockets[i].is_open)
             close(worker->sockets[i].fd);
     worker->n_sockets = 0;
+    vf_plugins_drain(worker->plugins);
     if (worker->is_published)
         vf_proxy_drain(worker->proxy, on_drained, worker);
     else

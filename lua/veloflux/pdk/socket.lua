@@ -48,7 +48,7 @@ end
 ---@return string? code
 function M.tcp()
   network.check "socket.tcp"
-  local stream, err, code = streams.new()
+  local stream, err, code = streams.new(true)
   if not stream then return nil, err, code end
   return setmetatable({ stream = stream }, Tcp)
 end
@@ -209,7 +209,7 @@ function Tcp:shutdown() return self.stream:shutdown() end
 function Tcp:set_keepalive(idle_s, size)
   local idle_ms = network.milliseconds(idle_s, IDLE_S, "set_keepalive")
   if not self.stream:is_open() then return nil, "the socket is not connected", "closed" end
-  local fresh, err, code = streams.new()
+  local fresh, err, code = streams.new(true)
   local kept = pool.give(self.key, self.stream, idle_ms, size or POOL_SIZE)
   if fresh then self.stream = fresh end
   if not fresh then return nil, err, code end

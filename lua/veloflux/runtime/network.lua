@@ -14,11 +14,12 @@ struct vf_sockets *vf_network_sockets(struct vf_task *task);
 struct vf_wait { struct vf_task *task; struct vf_op *op; int rc; };
 uint64_t vf_clock_ns(void);
 void vf_network_wait(struct vf_wait *wait);
-struct vf_hold *vf_hold_socket(struct vf_task *task, struct vf_socket *socket);
-struct vf_hold *vf_hold_udp(struct vf_task *task, struct vf_udp *udp);
-void vf_hold_take(struct vf_hold *hold, struct vf_task *task);
+struct vf_hold *vf_hold_socket(struct vf_task *task, struct vf_socket *socket, bool is_plugins);
+struct vf_hold *vf_hold_udp(struct vf_task *task, struct vf_udp *udp, bool is_plugins);
+void vf_hold_take(struct vf_hold *hold, struct vf_task *task, bool is_plugins);
 void vf_hold_give(struct vf_hold *hold);
 void vf_hold_free(struct vf_hold *hold);
+void vf_hold_lost(struct vf_hold *hold);
 struct vf_op *vf_network_op(struct vf_task *task);
 int vf_op_begin(struct vf_op *op, uint64_t timeout_ms);
 void vf_op_end(struct vf_op *op, int rc);
@@ -26,6 +27,8 @@ void vf_op_free(struct vf_op *op);
 ]]
 local C = ffi.C
 local new_wait = ffi.typeof "struct vf_wait"
+
+local chain -- veloflux.runtime.chain, on first use: specs of the network do without
 
 local M = {}
 
@@ -62,23 +65,31 @@ end
 
 -- What Lua holds belongs to the task that took it: src/lua/hold.h closes it with the task.
 
-local function held(hold) return hold ~= nil and ffi.gc(hold, C.vf_hold_free) or nil end
+local function held(hold) return hold ~= nil and ffi.gc(hold, C.vf_hold_lost) or nil end
 
 --- Makes a socket the task's own. Returns the hold, or nil when out of memory.
-function M.hold_socket(socket) return held(C.vf_hold_socket(task.run.task, socket)) end
-function M.hold_udp(udp) return held(C.vf_hold_udp(task.run.task, udp)) end
+-- @param is_plugins true: the plugin has to close it, and the log says so when it does not
+function M.hold_socket(socket, is_plugins) return held(C.vf_hold_socket(task.run.task, socket, is_plugins)) end
+function M.hold_udp(udp, is_plugins) return held(C.vf_hold_udp(task.run.task, udp, is_plugins)) end
 
 --- Gives it up, to be kept for others; takes it for the task that runs.
 function M.disown(hold) C.vf_hold_give(hold) end
-function M.own(hold) C.vf_hold_take(hold, task.run.task) end
+function M.own(hold, is_plugins) C.vf_hold_take(hold, task.run.task, is_plugins) end
 
 --- Closes and frees it.
 function M.free(hold) C.vf_hold_free(ffi.gc(hold, nil)) end
 
+--- The name of the plugin that runs, "" for core code.
+function M.plugin_name()
+  chain = chain or require "veloflux.runtime.chain"
+  local instance = chain.current()
+  return instance and instance.name or ""
+end
+
 --- Makes a signal: a task waits for it, others (or time) end the wait.
 function M.signal()
   local op = C.vf_network_op(task.run.task)
-  if op == nil then error("out of memory", 0) end
+  if op == nil then error("out of memory, or the process ends", 0) end
   return ffi.gc(op, C.vf_op_free)
 end
 

@@ -1,6 +1,7 @@
 --- What src/lua/plugins.c calls: code is prepared, a snapshot is published, a chain is built.
 local layout = require "veloflux.compiler.layout"
 local task = require "veloflux.runtime.task"
+local background = require "veloflux.runtime.background"
 local code = require "veloflux.runtime.code"
 local chain = require "veloflux.runtime.chain"
 local identity = require "veloflux.runtime.identity"
@@ -53,6 +54,9 @@ function M.publish(pointer)
   local plugins = code.publish(header)
   chain.publish(header)
   identity.publish(header)
+  local live = {}
+  for _, plugin in ipairs(plugins) do live[plugin] = true end
+  background.retire(function(plugin) return live[plugin] end)
   for _, plugin in ipairs(plugins) do
     local configs, instance = configs_of(header, plugin)
     list[#list + 1] = { plugin = plugin, configs = configs, instance = instance }
@@ -63,6 +67,21 @@ end
 --- Builds the chain at `index` of the published snapshot: a table of functions by enum vf_phase.
 function M.build(pointer, index)
   return chain.build(snapshot.open(pointer), index)
+end
+
+--- The queues of plugins, once one of them has made some.
+local function queues() return package.loaded["veloflux.pdk.queue"] end
+
+--- The process drains.
+function M.drain()
+  if queues() then queues().drain() end
+end
+
+--- How many items queues still hold. `is_last` is 1 when the process does not wait for them any longer.
+function M.pending(_, is_last)
+  if not queues() then return 0 end
+  if is_last == 1 then queues().report_left() end
+  return queues().pending()
 end
 
 M.dispatch = identity.dispatch

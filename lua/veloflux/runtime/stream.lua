@@ -52,14 +52,17 @@ end
 M.failed = failed
 
 --- Makes an unconnected stream.
+-- @param is_plugins true: the plugin has to close it
 -- @return stream, or nil, message, code
-function M.new()
-  local socket = C.vf_socket_new(network.sockets())
+function M.new(is_plugins)
+  local sockets = network.sockets()
+  if sockets == nil then return nil, "the process ends", "cancelled" end
+  local socket = C.vf_socket_new(sockets)
   if socket == nil then return nil, "too many sockets are open", "too_many" end
-  local hold = network.hold_socket(socket)
+  local hold = network.hold_socket(socket, is_plugins or false)
   if not hold then return nil, "out of memory", "memory" end
   return setmetatable({
-    socket = socket, hold = hold, reused = 0,
+    socket = socket, hold = hold, reused = 0, is_plugins = is_plugins or false,
     connect_ms = CONNECT_S * 1000, send_ms = SEND_S * 1000, receive_ms = RECEIVE_S * 1000,
   }, Stream)
 end
@@ -81,7 +84,7 @@ M.await = await
 -- Takes the place of a connection that failed: the next address of the name wants a new one.
 local function renew(self)
   if self.socket then drop(self) end
-  local fresh, err, code = M.new()
+  local fresh, err, code = M.new(self.is_plugins)
   if not fresh then return nil, err, code end
   self.socket, self.hold = fresh.socket, fresh.hold
   if self.max_input then C.vf_socket_set_max_input(self.socket, self.max_input) end
@@ -215,7 +218,7 @@ function Stream:unpark()
     drop(self)
     return false
   end
-  network.own(self.hold)
+  network.own(self.hold, self.is_plugins)
   self.reused = self.reused + 1
   return true
 end

@@ -39,9 +39,11 @@ local function not_open() return nil, "the socket is closed", "closed" end
 --- Makes one without a peer, which belongs to the task that runs.
 -- @return udp, or nil, message, code
 function M.new()
-  local udp = C.vf_udp_new(network.sockets())
+  local sockets = network.sockets()
+  if sockets == nil then return nil, "the process ends", "cancelled" end
+  local udp = C.vf_udp_new(sockets)
   if udp == nil then return nil, "too many sockets are open", "too_many" end
-  local hold = network.hold_udp(udp)
+  local hold = network.hold_udp(udp, true)
   if not hold then return nil, "out of memory", "memory" end
   return setmetatable({ udp = udp, hold = hold, connect_ms = 3000, receive_ms = 60000 }, Udp)
 end
