@@ -65,13 +65,25 @@ function M.shadows(compiled)
   return list
 end
 
---- Returns a line for each route that can never answer: FILE:LINE: warning: ...
+local function plugins_of(route)
+  local names = {}
+  for i, instance in ipairs(rawget(route, "plugins") or {}) do names[i] = instance.name end
+  return #names > 0 and (", and its plugins never run: " .. table.concat(names, ", ")) or ""
+end
+
+--- Returns a line for each thing that is allowed but hardly meant, FILE:LINE: warning: ...: what the conf
+-- itself warns of, and routes that can never answer.
 function M.warnings(model, compiled)
   local lines = {}
-  for i, shadow in ipairs(M.shadows(compiled)) do
+  for i, warning in ipairs(model.warnings or {}) do
+    local path = warning.path ~= "" and warning.path .. ": " or ""
+    local place = warning.line and ("%s:%d"):format(warning.file, warning.line) or warning.file
+    lines[i] = ("%s: warning: %s%s"):format(place, path, warning.message)
+  end
+  for _, shadow in ipairs(M.shadows(compiled)) do
     local route, by = model.routes[shadow.route], model.routes[shadow.by]
-    lines[i] = ("%s:%d: warning: the route %s never answers: the route %s (%s:%d) matches first"):format(
-      route._file, route._line, route.name, by.name, by._file, by._line)
+    lines[#lines + 1] = ("%s:%d: warning: the route %s never answers%s: the route %s (%s:%d) matches first"):format(
+      route._file, route._line, route.name, plugins_of(route), by.name, by._file, by._line)
   end
   return lines
 end

@@ -7,6 +7,7 @@ local servers = require "support.server"
 local stream = require "support.stream"
 local tempdir = require "support.tempdir"
 local traffics = require "support.traffic"
+local uv = require "luv"
 
 local function conf_for(origin, changes)
   local conf = {
@@ -180,6 +181,22 @@ describe("run --watch", function()
     respond("two.yaml", "/two")
     server:wait_log "reload%.done.*version=3"
     assert.equal(204, clients.get(server.ports.http, "/two").status)
+    server:stop()
+  end))
+
+  it("follows the files of plugins, and keeps what runs when one is broken", loop.spec(function()
+    local folder = tempdir.new()
+    local function write(file, text) tempdir.write(("%s/paint/%s"):format(folder, file), text) end
+    assert(uv.fs_mkdir(folder .. "/paint", tonumber("755", 8)))
+    write("handler.lua", "return { PRIORITY = 1, log = function() end }\n")
+    local server = start({ plugin_path = { folder }, plugins = { { name = "paint" } } }, { "--watch" })
+    write("handler.lua", "return { PRIORITY = 2, log = function() end }\n")
+    server:wait_log "reload%.done.*version=2.*plugins: 1 changed"
+    write("handler.lua", "return {\n  PRIORITY = 3\n  log }\n")
+    server:wait_log "reload%.rejected.*paint/handler%.lua:3: "
+    write("schema.lua", "return {}\n")
+    write("handler.lua", "return { PRIORITY = 3, log = function() end }\n")
+    server:wait_log "reload%.done.*version=3.*plugins: 1 changed"
     server:stop()
   end))
 end)

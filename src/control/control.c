@@ -22,7 +22,7 @@
 enum {
     SOCKETS = 256,
     NAME_BYTES = 136, /* of a listener: the schema allows 128 */
-    WATCHES = 64,
+    WATCHES = 512,
     WATCH_INTERVAL_MS = 500
 };
 

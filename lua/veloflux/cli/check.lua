@@ -1,10 +1,12 @@
 --- veloflux check [-c FILE] [--explain METHOD URL [-H 'NAME: VALUE']...]
 -- Every problem of the conf file as FILE:LINE: path: message; warnings of routes that never answer.
--- With --explain: which route answers a request, which others match, and why they lose.
+-- With --explain: which route answers a request, the plugins that run and where their settings come from,
+-- which other routes match, and why they lose.
 local arguments = require "veloflux.cli.arguments"
 local conf = require "veloflux.conf"
 local compiler = require "veloflux.compiler"
 local explain = require "veloflux.explain"
+local resolve = require "veloflux.plugin.resolve"
 
 local M = {}
 
@@ -96,6 +98,19 @@ local function print_winner(route, rival, out)
   end
 end
 
+--- Prints the chain of a route (or of no route), and where each setting of it comes from.
+local function print_chain(items, out)
+  for i, item in ipairs(items or {}) do
+    local label = item.as ~= item.name and item.name .. " as " .. item.as or item.name
+    local more = item.on_error ~= "fail" and ", on_error " .. item.on_error or ""
+    out(("%s %d. %s (priority %d, %s %s%s): %s"):format(i == 1 and "plugins " or "        ", i, label, item.priority,
+      resolve.SCOPES[item.scope], item.source, more, table.concat(item.plugin.phases, " ")))
+    for _, setting in ipairs(resolve.origins(item)) do
+      out(("            %s: %s  (%s)"):format(setting.field, setting.value, setting.origin))
+    end
+  end
+end
+
 local function winner_of(answer)
   for _, rival in ipairs(answer.rivals) do
     if rival.verdict == "wins" then return rival end
@@ -106,8 +121,10 @@ local function print_answer(model, answer, out)
   local winner = winner_of(answer)
   if winner then
     print_winner(model.routes[winner.route], winner, out)
+    print_chain(model.routes[winner.route]._chain, out)
   else
     out(#answer.rivals == 0 and "route    none: 404" or "route    none of those that match the path: see below")
+    print_chain(model.rest_chain, out)
   end
   for _, rival in ipairs(answer.rivals) do
     local route = model.routes[rival.route]

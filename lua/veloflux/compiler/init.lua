@@ -4,6 +4,7 @@ local layout = require "veloflux.compiler.layout"
 local sink = require "veloflux.compiler.sink"
 local node = require "veloflux.compiler.node"
 local pools = require "veloflux.compiler.pools"
+local plugins = require "veloflux.compiler.plugins"
 local routes = require "veloflux.compiler.routes"
 local keys = require "veloflux.keys"
 
@@ -32,8 +33,9 @@ local function write(to, model, sticky_key)
   node.write_networks(to, model.node)
   local tenants = write_tenants(to, model)
   local indexes = pools.write(to, model, tenants)
-  routes.write(to, model, indexes, tenants)
-  to:expect("plugins", 0)
+  local chains = plugins.write(to, model, tenants)
+  routes.write(to, model, indexes, tenants, chains)
+  return chains
 end
 
 local function problem(model, path, message)
@@ -43,7 +45,9 @@ end
 local function check_counts(model)
   local n_backends = 0
   for _, pool in ipairs(model.pools) do n_backends = n_backends + #pool.backends end
-  local counts = { tenants = #model.tenants, pools = #model.pools, backends = n_backends, routes = #model.routes }
+  local _, n_plugins = plugins.used(model)
+  local counts = { plugins = n_plugins, tenants = #model.tenants, pools = #model.pools, backends = n_backends,
+    routes = #model.routes }
   for kind, count in pairs(counts) do
     local room = layout.SLOTS[kind].room
     if count > room then
@@ -68,7 +72,8 @@ end
 --                  numbered in order, no key is read or made: for check
 --   oldest_pinned  oldest version that a process has mapped (asked of the state area)
 -- @return {data, size, builder, summary, ...}: the snapshot in memory that lives as long as the table;
--- or nil and one problem, as conf.load's. `summary` counts tenants, pools, backends, routes, listeners.
+-- or nil and one problem, as conf.load's. `summary` counts tenants, pools, backends, routes, listeners and
+-- plugins; `consumer_chains` has {index, hash} of a chain for each consumer that has plugins.
 function M.compile(model, options)
   local version, state = options.version or 1, options.state
   local counts, fault = check_counts(model)
@@ -80,7 +85,7 @@ function M.compile(model, options)
     if not sticky_key then return nil, problem(model, "data_dir", message) end
   end
   local to = sink.new(version, state, oldest)
-  local ok, raised = pcall(write, to, model, sticky_key)
+  local ok, raised = pcall(write, to, model, sticky_key) -- the chains, or what was raised
   if not ok and type(raised) == "table" then -- a slot table is full
     return nil, problem(model, raised.kind,
       ("no room for more: %d at a time, counting those that a process still serves"):format(raised.room))
@@ -91,7 +96,7 @@ function M.compile(model, options)
   if not ok then return nil, problem(model, "", message) end
   counts.listeners = #model.node.listeners
   return { builder = to.builder, data = C.vf_snapb_data(to.builder), size = tonumber(C.vf_snapb_size(to.builder)),
-    version = version, ids = to.ids, counts = to.counts, summary = counts }
+    version = version, ids = to.ids, counts = to.counts, summary = counts, consumer_chains = raised.of_consumer }
 end
 
 --- Returns a sealed memfd with a compiled snapshot, owned by the caller; or nil and a message.

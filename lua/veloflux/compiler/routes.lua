@@ -107,7 +107,8 @@ end
 --- Writes all routes.
 -- @param pools pool record -> index
 -- @param tenants name -> {index, name, hosts, active}
-function M.write(to, model, pools, tenants)
+-- @param chains of compiler/plugins.lua
+function M.write(to, model, pools, tenants, chains)
   local routes = model.routes
   to:expect("routes", #routes)
   if #routes == 0 then return end
@@ -131,7 +132,7 @@ function M.write(to, model, pools, tenants)
       write_conditions(to, C.VF_CONDITION_QUERY, route.match.query, record.conditions)
     end
     write_action(to, route, record, pools)
-    record.chain = layout.NONE
+    record.chain = chains:of_route(route._chain)
     record.policy = traffic.overrides(to, route._pool, route, shared_policies)
     write_edits(to, route, record, shared_edits)
   end

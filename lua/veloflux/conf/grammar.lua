@@ -2,6 +2,7 @@
 -- entities only.
 local schema = require "veloflux.model.schema"
 local common = require "veloflux.model.kinds.common"
+local plugin = require "veloflux.model.kinds.plugin"
 
 local function entities()
   return {
@@ -12,8 +13,9 @@ local function entities()
     { routes = schema.list { default = {}, elements = require "veloflux.model.kinds.route",
       description = "Which requests go where." } },
     { certificates = schema.unavailable { description = "Certificates for TLS." } },
-    { consumers = schema.unavailable { description = "Who uses the routes." } },
-    { plugins = schema.unavailable { description = "Plugins for everything." } },
+    { consumers = schema.list { default = {}, elements = require "veloflux.model.kinds.consumer",
+      description = "Who uses the routes." } },
+    { plugins = plugin.list { has_tenant = true, description = "Plugins for everything, or for a tenant." } },
   }
 end
 

@@ -9,6 +9,8 @@ local grammar = require "veloflux.conf.grammar"
 local environment = require "veloflux.conf.environment"
 local node_check = require "veloflux.conf.node_check"
 local files = require "veloflux.conf.files"
+local plugin_loader = require "veloflux.plugin.loader"
+local resolve = require "veloflux.plugin.resolve"
 
 local M = {}
 
@@ -36,6 +38,7 @@ function Loader:read(compiled, text, name, dir)
     return nil
   end
   self.documents[name] = doc
+  if not self.reader.plugins then self:open_plugins(doc, dir) end
   self.reader:open(doc, dir)
   if self.reader:is_null(0) then return compiled.from_default {} end
   return compiled.read(self.reader, 0)
@@ -133,6 +136,19 @@ local function with_default_tenant(root, compiled)
   return tenants
 end
 
+--- Plugins are needed while entities are read, so where they are is read before the rest; whatever is
+-- wrong with that is said when its turn comes.
+function Loader:open_plugins(doc, dir)
+  local paths
+  local at = doc and document.find(doc, 0, "plugin_path")
+  if at then
+    local where = reader.new(self.env)
+    where:open(doc, dir)
+    paths = grammar.file.by_name.plugin_path.read(where, at)
+  end
+  self.reader.plugins = plugin_loader.new(paths or {})
+end
+
 --- Makes lists that may be appended to: defaults are shared.
 local function own_lists(root)
   for _, kind in ipairs(model.KINDS) do
@@ -142,11 +158,17 @@ end
 
 function Loader:check(root)
   local tenant_type = grammar.file.by_name.tenants.element
-  local result = { node = root, pools = root.pools, routes = root.routes,
-    tenants = with_default_tenant(root, tenant_type), source = self.main.name, files = self.files }
+  local result = { node = root, pools = root.pools, routes = root.routes, consumers = root.consumers,
+    plugins = root.plugins, tenants = with_default_tenant(root, tenant_type), source = self.main.name,
+    files = self.files, warnings = self.reader.warnings }
   root.tenants = result.tenants
+  local function places(...) return self:place(root, ...) end
   node_check.run(root, function(path, message) self:note_at(path, message) end)
-  check.run(result, function(...) return self:place(root, ...) end, self.problems)
+  check.run(result, places, self.problems)
+  append(self.problems, self.reader.plugins.problems)
+  append(self.reader.warnings, self.reader.plugins.warnings)
+  append(self.files, self.reader.plugins.read)
+  if #self.problems == 0 then resolve.run(result, places, self.problems) end
   return result
 end
 

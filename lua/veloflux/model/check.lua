@@ -1,6 +1,8 @@
 --- What cannot be seen in one entity alone: unique names, references, whose host it is.
 -- `places` says where an entity stands, so that a problem names the line of the very field; it is a
 -- function(kind, position, field) -> file, line, path.
+local entity_checks = require "veloflux.model.entity_checks"
+local plugin = require "veloflux.model.kinds.plugin"
 local suggest = require "veloflux.model.suggest"
 
 local M = {}
@@ -147,6 +149,80 @@ function Checker:pools()
   end
 end
 
+--- Notes a problem of an instance of a plugin in the list of an entity.
+function Checker:note_instance(kind, position, nth, instance, message, ...)
+  local _, _, path = self.places(kind, position, "plugins")
+  table.insert(self.problems, { file = instance._file, line = instance._line, message = message:format(...),
+    path = ("%s[%d].name"):format(path, nth - 1), plugin = instance.name })
+end
+
+local REFUSALS = { pools = "service", routes = "route", consumers = "consumer" }
+
+--- Some plugins say where they do not go.
+function Checker:scopes()
+  for kind, refusal in pairs(REFUSALS) do
+    for i, entity in ipairs(self.model[kind]) do
+      for nth, instance in ipairs(rawget(entity, "plugins") or {}) do
+        if plugin.plugin_of(instance).refuses[refusal] then
+          self:note_instance(kind, i, nth, instance, "the plugin %s is not for %s", instance.name, kind)
+        end
+      end
+    end
+  end
+end
+
+--- Instances of one scope are told apart by their names, wherever they stand.
+function Checker:plugins()
+  local taken = {}
+  local function take(owner, instance)
+    if entity_checks.has_failed(instance) then return nil end
+    local key = owner .. "/" .. plugin.label(instance)
+    local earlier = taken[key]
+    taken[key] = earlier or instance
+    return earlier
+  end
+  for _, tenant in ipairs(self.model.tenants) do
+    for _, instance in ipairs(tenant.name and tenant.plugins or {}) do take(tenant.name, instance) end
+  end
+  for i, instance in ipairs(self.model.plugins) do
+    local tenant = instance.tenant
+    if tenant and not self.by_tenant[tenant] then
+      self:unknown_reference("plugins", i, "tenant", "tenant", tenant, self.by_tenant)
+    end
+    local earlier = take(tenant or "", instance)
+    if earlier then
+      self:note("plugins", i, "name", "%s is already given, in %s:%d", plugin.label(instance), earlier._file,
+        earlier._line)
+    end
+  end
+end
+
+--- A credential leads to one consumer; so does what another system calls it.
+function Checker:credentials()
+  local taken = {}
+  local function take(key, i, field, what, consumer, line)
+    local earlier = taken[key]
+    if earlier then
+      local file, _, path = self.places("consumers", i, field)
+      table.insert(self.problems, { file = file, line = line, path = path,
+        message = ("%s is already that of %s, in %s:%d"):format(what, earlier.name, earlier._file, earlier._line) })
+    else
+      taken[key] = consumer
+    end
+  end
+  for i, consumer in ipairs(self.model.consumers) do
+    if consumer.custom_id then
+      local _, line = self.places("consumers", i, "custom_id")
+      take(consumer.tenant .. "\0" .. consumer.custom_id, i, "custom_id", "the id", consumer, line)
+    end
+    for _, credential in ipairs(consumer.credentials) do
+      local id = plugin.plugin_of(credential).credential.id
+      take(("%s\0%s\0%s"):format(consumer.tenant, credential.type, credential[id]), i, "credentials",
+        ("the %s of a credential for %s"):format(id, credential.type), consumer, credential._line)
+    end
+  end
+end
+
 --- Checks a model and resolves its references (route._pool). Appends to `problems`.
 -- @param places function(kind, position, field) -> file, line, path
 function M.run(model, places, problems)
@@ -157,6 +233,10 @@ function M.run(model, places, problems)
   checker:pools()
   checker:routes(pools)
   checker:hosts()
+  checker:names "consumers"
+  checker:plugins()
+  checker:scopes()
+  checker:credentials()
 end
 
 return M

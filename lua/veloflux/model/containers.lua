@@ -226,7 +226,8 @@ end
 
 --- Records of several definitions, told apart by the field `tag`: attr.choose(reader, its text) returns
 -- the compiled record; or nil, a message and a compiled record, by which the rest is read all the same.
--- attr.general is the definition of what they have in common, for the docs.
+-- attr.general is the definition of what they have in common, for the docs. attr.note(problem, text), if
+-- there is one, is called for each problem found.
 function M.variant(attr, compile)
   local general = compile(attr.general)
   local tag, choose = attr.tag, attr.choose
@@ -241,10 +242,15 @@ function M.variant(attr, compile)
       return nil
     end
     local chosen, problem, fallback = choose(where, text)
-    if chosen then return chosen.read(where, index) end
-    note_at_field(where, index, "one_of", problem, tag)
-    if fallback then fallback.read(where, index) end
-    return nil
+    local found, value = #where.problems, nil
+    if chosen then
+      value = chosen.read(where, index)
+    else
+      note_at_field(where, index, "one_of", problem, tag)
+      if fallback then fallback.read(where, index) end
+    end
+    for i = found + 1, attr.note and #where.problems or 0 do attr.note(where.problems[i], text) end
+    return value
   end
   local function encode(value, out) getmetatable(value).compiled.encode(value, out) end
   local function write(value, out) getmetatable(value).compiled.write(value, out) end
@@ -265,6 +271,12 @@ function M.unavailable(attr)
     return where:fail(index, "%s", attr.message or "not available in this version: " .. where.path[where.depth])
   end
   return { read = read, encode = function() end, write = function() end, parse = no_text, expected = "nothing" }
+end
+
+--- Whatever stands there is nobody's business: it is not read.
+function M.opaque(attr)
+  return { read = function() end, encode = function() end, write = function() end, parse = no_text,
+    expected = attr.expects or "anything" }
 end
 
 return M

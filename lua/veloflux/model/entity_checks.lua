@@ -11,6 +11,9 @@ local M = {}
 M.FAILED = {}
 local FAILED = M.FAILED
 
+--- Says whether a field of a record was wrong.
+function M.has_failed(record) return rawget(record, FAILED) ~= nil end
+
 local function split(path) return path:match "^([^.]+)%.(.+)$" end
 
 local function is_given(record, name)

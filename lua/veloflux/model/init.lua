@@ -1,7 +1,10 @@
 --- The model: the node settings and the entities, each kind defined once by a schema.
 -- A model is a table:
 --   node      the record of kinds/node.lua
---   tenants, pools, routes   lists of records; `default` is always the first tenant
+--   tenants, pools, routes, consumers   lists of records; `default` is always the first tenant
+--   plugins   instances of plugins (model/kinds/plugin.lua) for everything, or for a tenant
+--   rest_chain, and `_chain` of routes: which instances run where, see plugin/resolve.lua
+--   warnings  what is allowed but should not stay so: list of {file, line, path, message}
 --   source    what it was read from, for messages
 -- Records are those of model/schema.lua: only what was said, defaults behind. Besides its fields an
 -- entity has `_file` and `_line`: where it stands.
@@ -10,19 +13,26 @@ local schema = require "veloflux.model.schema"
 local M = {}
 
 --- The kinds of entities, in the order in which references need them.
-M.KINDS = { "tenants", "pools", "routes" }
+M.KINDS = { "tenants", "pools", "routes", "consumers", "plugins" }
 
 --- The compiled schemas by kind.
 M.types = {
   tenants = schema.compile(require "veloflux.model.kinds.tenant"),
   pools = schema.compile(require "veloflux.model.kinds.pool"),
   routes = schema.compile(require "veloflux.model.kinds.route"),
+  consumers = schema.compile(require "veloflux.model.kinds.consumer"),
 }
 M.node_type = schema.compile(require "veloflux.model.kinds.node")
 
---- Returns the key that identifies an entity within its kind: TENANT/NAME, tenants by NAME.
+--- Returns the key that identifies an entity within its kind: TENANT/NAME, tenants by NAME, instances of
+-- plugins by NAME, NAME:AS or TENANT/NAME.
 function M.key(kind, entity)
   if kind == "tenants" then return entity.name end
+  if kind == "plugins" then
+    local as = entity.as
+    local name = as and as ~= entity.name and entity.name .. ":" .. as or entity.name
+    return entity.tenant and entity.tenant .. "/" .. name or name
+  end
   return entity.tenant .. "/" .. entity.name
 end
 

@@ -95,7 +95,6 @@ local function run_checks(where, index, record, checks)
     local ok, message, field = checks[i][2](record)
     if not ok then note_at_field(where, index, checks[i][1], message or "is not allowed", field) end
   end
-  if rawget(record, FAILED) then record[FAILED] = nil end
 end
 
 local function encode_record(record, out, fields)
@@ -196,7 +195,8 @@ function M.record(attr, compile)
     if field.attr.deprecated then where:warn(at, "%s", deprecation_of(field.attr)) end
     local value, raw = field.read(where, value_at)
     record[name] = value
-    if value == nil and field.attr.type ~= "unavailable" then mark_failed(record, name) end
+    local type_name = field.attr.type
+    if value == nil and type_name ~= "unavailable" and type_name ~= "opaque" then mark_failed(record, name) end
     if raw then
       local kept = rawget(record, RAW) or {}
       kept[name], record[RAW] = raw, kept
@@ -208,7 +208,8 @@ function M.record(attr, compile)
       local name = required[i]
       if rawget(record, name) == nil and
         (seen[name] ~= stamp or where:is_null(document.find(where.document, index, name))) then
-        note_at_field(where, index, "required", ("required: %s"):format(by_name[name].expected or "a value"), name)
+        local expected = by_name[name].expected or "a value"
+        note_at_field(where, index, "required", "required: " .. expected, name)
       end
     end
   end
@@ -247,7 +248,7 @@ function M.record(attr, compile)
     for name, value in pairs(default) do record[name] = value_from(by_name[name], value) end
     return record
   end
-  compiled.read, compiled.from_default = read, from_default
+  compiled.read, compiled.from_default, compiled.metatable = read, from_default, metatable
   return compiled
 end
 

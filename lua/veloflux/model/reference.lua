@@ -4,7 +4,8 @@ local suggest = require "veloflux.model.suggest"
 
 local M = {}
 
-local CONTAINERS = { list = true, array = true, set = true, map = true, record = true, shape = true }
+local CONTAINERS = { list = true, array = true, set = true, map = true, record = true, shape = true,
+  variant = true }
 
 local function escape(text)
   return (text:gsub("|", "\\|"):gsub("<", "&lt;"):gsub("\n", " "))
@@ -23,7 +24,7 @@ end
 --- Says what may stand there.
 function value_of(compiled)
   local attr = compiled.attr
-  if attr.type == "record" then return "map, see below" end
+  if attr.type == "record" or attr.type == "variant" then return "map, see below" end
   if attr.type == "map" then return "map of " .. value_of(compiled.value) end
   if attr.type == "shape" then return shape_value(compiled) end
   if compiled.element then return "list of: " .. value_of(compiled.element) end
@@ -52,6 +53,7 @@ local function each_record(compiled, path, visit)
   local type_name = compiled.attr.type
   if not CONTAINERS[type_name] then return end
   if type_name == "record" then return visit(compiled, path) end
+  if type_name == "variant" then return visit(compiled.general, path) end
   if compiled.element then each_record(compiled.element, path .. "[]", visit) end
   if compiled.value then each_record(compiled.value, path .. ".NAME", visit) end
   for _, form in ipairs { "list", "map" } do

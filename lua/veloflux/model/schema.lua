@@ -25,6 +25,7 @@
 --   secret            never shown; may be written {file:/path}. referenceable: may be written so
 --   unit              what a number counts
 --   err               what a message says instead of all that
+--   compiled          a type that was compiled already, instead of a definition
 --   holder            a table whose field `compiled` becomes the compiled type: for validators that need it
 --   deprecated        true or a text: its use is noted among the warnings
 --
@@ -48,7 +49,7 @@ local M = {}
 
 local READERS = { list = containers.list, array = containers.list, set = containers.list, map = containers.map,
   record = containers.record, shape = containers.shape, variant = containers.variant,
-  unavailable = containers.unavailable }
+  unavailable = containers.unavailable, opaque = containers.opaque }
 
 local function read_secret_file(path)
   local file, problem = io.open(path, "rb")
@@ -211,6 +212,7 @@ end
 
 --- Compiles a definition; see the head of this file. Raises when the definition itself is wrong.
 function M.compile(attr)
+  if attr.compiled then return attr.compiled end
   local make = READERS[attr.type]
   local compiled = make and make(attr, M.compile) or not make and compile_scalar(attr)
   compiled.attr = attr
@@ -248,7 +250,8 @@ function M.write(compiled, value)
 end
 
 for _, name in ipairs { "string", "integer", "number", "boolean", "duration", "size", "address", "network", "path",
-  "foreign", "list", "map", "record", "shape", "variant", "unavailable" } do
+  "foreign", "list", "map", "record", "shape", "variant", "unavailable",
+  "opaque" } do
   M[name] = function(attr)
     attr = attr or {}
     attr.type = name

@@ -107,7 +107,7 @@ M.TYPES = { "string", "integer", "number", "boolean", "duration", "size", "addre
 local function names_of(map)
   local names = {}
   for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names)
+  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
   return names
 end
 

@@ -286,8 +286,10 @@ function Loader:load(name)
     return "unknown"
   end
   if folder then
-    append(self.read, { folder })
-    for _, source in pairs(sources) do append(self.read, { source.chunk }) end
+    local paths = { folder }
+    for _, source in pairs(sources) do paths[#paths + 1] = source.chunk end
+    table.sort(paths)
+    append(self.read, paths)
   end
   local key = identity(name, sources)
   local plugin = known[key] or load_plugin(name, sources, folder)

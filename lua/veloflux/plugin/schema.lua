@@ -180,7 +180,7 @@ end
 
 function Maker:entity_checks(own, checks, path)
   own.entity_checks = {}
-  for _, single in ipairs(checks or {}) do
+  for _, single in ipairs(type(checks) == "table" and checks or {}) do
     local name, argument = nil, nil
     if type(single) == "table" then name, argument = next(single) end
     if type(name) ~= "string" or not entity_checks.is_known(name) then
@@ -195,9 +195,12 @@ function Maker:entity_checks(own, checks, path)
 end
 
 function Maker:shorthands(own, list, path, depth)
-  if not list then return end
+  own.shorthand_fields = nil
+  if type(list) ~= "table" then return end
   own.shorthand_fields = {}
-  for name, definition in pairs(self:map_of(list, path)) do
+  local map = self:map_of(list, path)
+  for _, key_of in ipairs(sorted(map)) do
+    local name, definition = tostring(key_of), map[key_of]
     local expand_value, rest = nil, {}
     for key, value in pairs(type(definition) == "table" and definition or {}) do
       if key == "func" then expand_value = value elseif key ~= "translate_backwards" then rest[key] = value end
@@ -292,17 +295,22 @@ local CONTAINERS = { array = Maker.list, set = Maker.list, map = Maker.map, reco
 function Maker:field(attr, path, depth)
   if type(attr) ~= "table" then return self:note(path, "expected the attributes of a field") end
   if depth > MAX_DEPTH then return self:note(path, "is nested too deeply") end
-  local found = #self.problems
-  if not attributes.check(attr, function(name, message) self:note(path .. "." .. name, message) end) then return end
-  local is_sound = #self.problems == found
+  local found, faulty = #self.problems, {}
+  local is_known = attributes.check(attr, function(name, message)
+    faulty[name] = true
+    self:note(path .. "." .. tostring(name), message)
+  end)
+  if not is_known then return end
   local own = {}
-  for name, value in pairs(attr) do own[name] = value end
-  own.secret = attr.secret or attr.encrypted or nil
+  for name, value in pairs(attr) do
+    if not faulty[name] then own[name] = value end
+  end
+  own.secret = own.secret or own.encrypted
   if own.merge and depth > 1 then self:note(path .. ".merge", "goes with the fields of the configuration itself") end
   if own.type == "string" and own.len_min == nil and own.default ~= "" then own.len_min = 1 end
-  if type(attr.deprecation) == "table" then own.deprecated = text_of(attr.deprecation.message) or true end
+  if own.deprecation then own.deprecated = text_of(own.deprecation.message) or true end
   if CONTAINERS[own.type] then CONTAINERS[own.type](self, own, attr, path, depth) end
-  if not is_sound then
+  if next(faulty) then
     own.custom_validator, own.default = nil, nil
     return own
   end

@@ -1,4 +1,5 @@
 local fixture = require "unit.conf.fixture"
+local plugins = require "unit.plugin.fixture"
 local arguments = require "veloflux.cli.arguments"
 local check = require "veloflux.cli.check"
 
@@ -94,6 +95,46 @@ describe("veloflux check", function()
       "rival    tag (F:13): wildcard host, path_prefix /api, match; loses: a condition of match does not hold",
       "rival    site (F:9): any host, path_prefix /; loses: the exact host goes before",
     }, out)
+  end)
+
+  it("explains which plugins run and where their settings come from", function()
+    local plugin_path = plugins.write {
+      auth = { handler = plugins.handler(1000, "access") }, paint = { handler = plugins.handler(5, "log") },
+      limit = { handler = plugins.handler(5), schema = [[return { n = { type = "integer", default = 5 },
+        token = { type = "string", secret = true },
+        tags = { type = "map", values = { type = "string" }, merge = "deep" },
+        list = { type = "array", elements = { type = "string" } } }]] } }
+    write(fixture.site [[
+  - { name: api, path: /api, pool: web, plugins: [
+      { name: limit, as: tight, on_error: continue, config: { token: hidden, tags: { b: c } } } ] }
+plugins: [ { name: auth }, { name: paint }, { name: limit, as: tight, config: { n: 7, tags: { a: b } } } ]
+plugin_path: [ ]] .. plugin_path .. " ]\n")
+    local status, out, err = run("-c", path, "--explain", "GET", "/api")
+    assert.same({}, err)
+    assert.equal(0, status)
+    for i, line in ipairs(out) do out[i] = line:gsub(path:gsub("%p", "%%%0"), "F") end
+    assert.same({
+      "plugins  1. auth (priority 1000, global F:12): access",
+      "         2. limit as tight (priority 5, route F:11, on_error continue): access",
+      "            n: 5  (default)",
+      '            tags: {"a":"b","b":"c"}  (global F:12 and route F:11)',
+      "            token: (secret)  (route F:11)",
+      "         3. paint (priority 5, global F:12): log",
+    }, { out[6], out[7], out[8], out[9], out[10], out[11] })
+    local _, _, warnings = run("-c", path)
+    assert.same({ "F:12: warning: plugins[1]: limit and paint have the same priority, 5: they run in the order of "
+      .. "their names" }, { (warnings[1]:gsub(path:gsub("%p", "%%%0"), "F")) })
+    plugins.clean()
+  end)
+
+  it("warns of plugins that never run", function()
+    local plugin_path = plugins.write { paint = {} }
+    write(fixture.site "  - { name: late, path_prefix: /, priority: -1, pool: web, plugins: [ { name: paint } ] }\n"
+      .. "plugin_path: [ " .. plugin_path .. " ]\n")
+    local _, _, err = run("-c", path)
+    assert.same({ path .. ":10: warning: the route late never answers, and its plugins never run: paint: the route "
+      .. "site (" .. path .. ":9) matches first" }, err)
+    plugins.clean()
   end)
 
   it("explains with header fields, without a winner, and refused requests", function()

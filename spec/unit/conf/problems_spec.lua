@@ -42,19 +42,25 @@ local CASES = {
   { "redis", "store: { driver: redis }\n", { "conf.yaml:1: store.driver: not available in this version: redis" } },
   { "features that are not built", [[
 listeners: [ { name: a, address: ':1', tls: { certificates: [] } } ]
-consumers: [ { name: x } ]
 certificates: [ { cert: x } ]
-plugins: [ { name: cors } ]
-plugin_path: [ x ]
-pools: [ { name: p, plugins: [ { name: cors } ] } ]
-routes: [ { name: r, respond: {}, plugins: [ { name: cors } ] } ]
 ]], { "conf.yaml:1: listeners[0].tls: not available in this version: tls",
-      "conf.yaml:2: consumers: not available in this version: consumers",
-      "conf.yaml:3: certificates: not available in this version: certificates",
-      "conf.yaml:4: plugins: not available in this version: plugins",
-      "conf.yaml:5: plugin_path: not available in this version: plugin_path",
-      "conf.yaml:6: pools[0].plugins: not available in this version: plugins",
-      "conf.yaml:7: routes[0].plugins: not available in this version: plugins" } },
+      "conf.yaml:2: certificates: not available in this version: certificates" } },
+  { "plugins that are not there", [[
+plugin_path: [ /no/such/folder ]
+plugins: [ { name: no-such-plugin, enabld: false } ]
+pools: [ { name: p, plugins: [ { name: ../x }, { config: {} }, cors ] } ]
+routes: [ { name: r, respond: {}, plugins: { name: cors } } ]
+consumers: [ { name: c, credentials: [ { type: no-such-plugin, key: x } ] } ]
+plugin_limits: { cpu: 1us, trip: { errors: 0 } }
+]], { 'conf.yaml:2: plugins[0].name: unknown plugin "no-such-plugin"',
+      "conf.yaml:2: plugins[0].enabld: unknown key, did you mean enabled?",
+      'conf.yaml:3: pools[0].plugins[0].name: unknown plugin "../x"',
+      "conf.yaml:3: pools[0].plugins[1].name: required: a text",
+      'conf.yaml:3: pools[0].plugins[2]: expected an instance of a plugin: a map with its name, got "cors"',
+      "conf.yaml:4: routes[0].plugins: expected a list, got a map",
+      'conf.yaml:5: consumers[0].credentials[0].type: unknown plugin "no-such-plugin"',
+      'conf.yaml:6: plugin_limits.cpu: expected a duration like 10s or off, got "1us"',
+      "conf.yaml:6: plugin_limits.trip.errors: expected an integer between 1 and 1000000 or off, got 0" } },
   { "features that are not asked for", [[
 listeners: [ { name: a, address: ':1', tls: } ]
 consumers: []

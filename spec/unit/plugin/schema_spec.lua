@@ -35,8 +35,9 @@ describe("a plugin's schema", function()
         port = typedefs.port { default = 6379 }, host = typedefs.host } },
       tags = { type = "map", values = { type = "string" }, default = { b = "${x}", a = "1" } },
       off = { type = "size", off = true, default = "off" },
+      flag = { type = "boolean", default = false },
     }
-    assert.equal('{"by":"ip","hosts":["a.example"],"limit":5,"off":false,"redis":{"port":6379},'
+    assert.equal('{"by":"ip","flag":false,"hosts":["a.example"],"limit":5,"off":false,"redis":{"port":6379},'
       .. '"tags":{"a":"1","b":"${x}"},"window":60000}', configure(raw, "limit: 5"))
     assert.same({ "limit: required: an integer above 0" }, configure(raw))
     assert.same({ 'by: expected one of ip or header, got "iq", did you mean ip?',

@@ -80,6 +80,26 @@ local store = s.record {
   },
 }
 
+local plugin_limits = s.record {
+  default = {},
+  description = "What plugins may use, so that a bad one harms only its own requests.",
+  fields = {
+    { cpu = s.duration { default = "100ms", min = "1ms", max = "10s", off = true,
+      description = "How long one call of a handler may run, not counting the times when it waits." } },
+    { memory = s.size { default = "128m", min = "16m", off = true,
+      description = "Memory of the Lua state of a process." } },
+    { body = s.size { default = "1m", off = true,
+      description = "Bytes of bodies that an exchange keeps for plugins; a larger body is answered with an error." } },
+    { trip = s.record { default = {}, description = "When an instance that fails is left out for a while.", fields = {
+      { errors = s.integer { default = 50, between = { 1, 1000000 }, off = true,
+        description = "So many errors ..." } },
+      { window = s.duration { default = "10s", min = "1s", max = "1h", description = "... in this time ..." } },
+      { pause = s.duration { default = "30s", min = "1s", max = "1h",
+        description = "... and it is left out for this one." } },
+    } } },
+  },
+}
+
 local function is_key(text)
   return #text >= 16 or nil, "expected at least 16 bytes"
 end
@@ -105,7 +125,9 @@ return s.record {
     { master_key = s.string { secret = true, custom_validator = is_key, len_max = 1024, expects = "a key",
       description = "What sticky cookies are signed with: the same on every node. Without it a key is made and kept in "
         .. "data_dir/master.key. VF_MASTER_KEY in the environment wins." } },
-    { plugin_path = s.unavailable { description = "Folders in front of the shipped plugins." } },
+    { plugin_path = s.list { default = {}, elements = s.path { len_min = 1 }, len_max = 32,
+      description = "Folders of plugins, in front of the shipped ones: FOLDER/NAME/handler.lua." } },
+    { plugin_limits = plugin_limits },
     { trusted_proxies = s.list { default = {}, elements = s.network {},
       description = "Networks whose X-Forwarded and request id fields are believed." } },
   }, traffic.fields "global"),

@@ -1,6 +1,7 @@
 --- A pool: backends that serve the same, and how requests are spread over them.
 local s = require "veloflux.model.schema"
 local common = require "veloflux.model.kinds.common"
+local plugin = require "veloflux.model.kinds.plugin"
 local traffic = require "veloflux.model.kinds.traffic"
 
 local TOKEN = "^[%w!#$%%&'*+.^_`|~-]+$"
@@ -133,6 +134,6 @@ return s.record {
       description = "Begin connections to backends with a PROXY header." } },
     { backends = s.list { default = {}, elements = backend, description = "Who serves.",
       unique_by = function(value) return value.address and value.address.text end } },
-    { plugins = s.unavailable { description = "Plugins of the pool." } },
+    { plugins = plugin.list { description = "Plugins of all routes to the pool." } },
   }, traffic.fields "route"),
 }

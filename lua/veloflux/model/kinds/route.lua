@@ -1,6 +1,7 @@
 --- A route: which requests it is for, and what becomes of them.
 local s = require "veloflux.model.schema"
 local common = require "veloflux.model.kinds.common"
+local plugin = require "veloflux.model.kinds.plugin"
 local traffic = require "veloflux.model.kinds.traffic"
 local pattern = require "veloflux.model.pattern"
 
@@ -125,7 +126,7 @@ return s.record {
     { pool = s.foreign { reference = "pools", description = "Who answers." } },
     { redirect = redirect },
     { respond = respond },
-    { plugins = s.unavailable { description = "Plugins of the route." } },
+    { plugins = plugin.list { description = "Plugins of the route." } },
   }, traffic.fields "route"),
   entity_checks = {
     { mutually_exclusive = { "host", "hosts" } },

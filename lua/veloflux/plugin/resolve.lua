@@ -1,0 +1,384 @@
+--- The chains of a model: for every route, the instances of plugins that run for it.
+--
+-- Leaves in the model:
+--   route._chain           a chain, or nil: the route has no plugins
+--   model.rest_chain       the chain of requests that no route takes, or nil
+--   consumer._items        the consumer's own items, unresolved; nil when it has none
+-- A chain is a list of items of plugin/chain.lua, each with {plugin, scope, tenant, on_error, source, json,
+-- meta, layers}; routes whose lists say the same share one, so 10,000 routes cost little more than their
+-- own lists.
+local cjson = require "cjson"
+local chain = require "veloflux.plugin.chain"
+local document = require "veloflux.model.document"
+local json = require "veloflux.model.json"
+local plugin_kind = require "veloflux.model.kinds.plugin"
+local schema = require "veloflux.model.schema"
+local suggest = require "veloflux.model.suggest"
+
+local M = {}
+
+--- The names of the scopes: enum vf_snap_scope of snapshot/layout.h, from 0.
+M.SCOPES = { [0] = "global", "tenant", "pool", "route", "consumer" }
+local GLOBAL, TENANT, POOL, ROUTE, CONSUMER = 0, 1, 2, 3, 4
+
+local NO_ITEMS = { id = 0 }
+
+local Resolver = {}
+Resolver.__index = Resolver
+
+-- Items ---------------------------------------------------------------------------------------------
+
+local function names_text(list)
+  local parts = {}
+  for i, name in ipairs(list) do parts[i] = json.quote(name) end
+  return "[" .. table.concat(parts, ",") .. "]"
+end
+
+--- Returns the values of the merge fields that were said, as JSON, or nil.
+local function own_text(plugin, config)
+  local parts, names = {}, {}
+  for field in pairs(plugin.merge) do names[#names + 1] = field end
+  table.sort(names)
+  for _, field in ipairs(names) do
+    local value = config and rawget(config, field)
+    if value ~= nil then
+      parts[#parts + 1] = json.quote(field) .. ":" .. schema.write(plugin.compiled.by_name[field], value)
+    end
+  end
+  return #parts > 0 and "{" .. table.concat(parts, ",") .. "}" or nil
+end
+
+local function merge_text(merge)
+  local names, parts = {}, {}
+  for field in pairs(merge) do names[#names + 1] = field end
+  table.sort(names)
+  for i, field in ipairs(names) do parts[i] = json.quote(field) .. ":" .. json.quote(merge[field]) end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+--- What a worker needs to resolve the item again, with those of a consumer.
+local function meta_of(item)
+  local order, parts = item.order, {}
+  parts[1] = '"enabled":' .. tostring(item.enabled)
+  if next(item.plugin.merge) then parts[#parts + 1] = '"merge":' .. merge_text(item.plugin.merge) end
+  if order.before[1] or order.after[1] then
+    parts[#parts + 1] = ('"order":{"after":%s,"before":%s}'):format(names_text(order.after), names_text(order.before))
+  end
+  if item.own_json then parts[#parts + 1] = '"own":' .. item.own_json end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+local function make_item(instance, scope, tenant)
+  local plugin = plugin_kind.plugin_of(instance)
+  local item = { name = instance.name, as = instance.as or instance.name, priority = plugin.priority,
+    enabled = instance.enabled, order = instance.order, on_error = instance.on_error, merge = plugin.merge,
+    plugin = plugin, scope = scope, tenant = tenant, record = instance.config, instance = instance,
+    source = ("%s:%d"):format(instance._file, instance._line) }
+  item.json = instance.config and schema.write(plugin.compiled, instance.config) or "{}"
+  item.own_json = next(plugin.merge) and own_text(plugin, instance.config) or nil
+  item.meta = meta_of(item)
+  item.layers = { item }
+  return item
+end
+
+--- Returns the items of a list of instances, with an `id` that equal lists share.
+function Resolver:items(list, scope, tenant)
+  if not list or #list == 0 then return NO_ITEMS end
+  local known = self.by_list[list]
+  if known then return known end
+  local items, parts = {}, { tostring(scope), tenant or "" }
+  for i, instance in ipairs(list) do
+    local item = make_item(instance, scope, tenant)
+    items[i] = item
+    parts[#parts + 1] = table.concat({ item.name, item.as, item.on_error, item.json, item.meta }, "\0")
+  end
+  local text = table.concat(parts, "\1")
+  local id = self.ids[text]
+  if not id then
+    self.n_ids = self.n_ids + 1
+    id = self.n_ids
+    self.ids[text] = id
+  end
+  items.id = id
+  self.by_list[list] = items
+  return items
+end
+
+-- Merging -------------------------------------------------------------------------------------------
+
+local function merged_value(compiled, mode, wide, narrow)
+  if mode == "append" then
+    local list, seen = {}, {}
+    local is_set = compiled.attr.type == "set" or compiled.attr.unique
+    for _, part in ipairs { wide, narrow } do
+      for _, value in ipairs(part) do
+        if not (is_set and seen[value]) then list[#list + 1] = value end
+        seen[value] = true
+      end
+    end
+    return list
+  end
+  local merged = setmetatable({}, getmetatable(narrow))
+  for key, value in pairs(wide) do merged[key] = value end
+  for key, value in pairs(narrow) do
+    local before = merged[key]
+    local is_inner = type(before) == "table" and type(value) == "table" and value[1] == nil and before[1] == nil
+    merged[key] = is_inner and type(key) == "string" and merged_value(compiled, "deep", before, value) or value
+  end
+  return merged
+end
+
+--- Reads a merged configuration as if it had been written so: each part was good, the whole may not be.
+function Resolver:judge(plugin, record, item)
+  local text = schema.encode(plugin.compiled, record)
+  local doc = assert(document.parse(text, "merged"))
+  local value, problems = schema.read(plugin.compiled, doc, function() end)
+  for _, problem in ipairs(problems) do
+    self:note(item, ".config" .. (problem.path ~= "" and "." .. problem.path or ""),
+      ("together with those of wider scopes: %s (plugin %s)"):format(problem.message, plugin.name))
+  end
+  return value or record
+end
+
+--- As chain.combine, with the values as the schema knows them; the result is judged.
+function Resolver:combine(wide, narrow)
+  local item, plugin = {}, narrow.plugin
+  for key, value in pairs(narrow) do item[key] = value end
+  local record = setmetatable({}, getmetatable(narrow.record or wide.record))
+  for key, value in pairs(narrow.record or {}) do record[key] = value end
+  for field, mode in pairs(plugin.merge) do
+    local before, own = wide.record and rawget(wide.record, field), rawget(record, field)
+    if before ~= nil then
+      local compiled = plugin.compiled.by_name[field]
+      record[field] = own == nil and before or merged_value(compiled, mode, before, own)
+    end
+  end
+  item.record = self:judge(plugin, record, narrow)
+  item.json = schema.write(plugin.compiled, item.record)
+  item.layers = { narrow }
+  for i, layer in ipairs(wide.layers) do table.insert(item.layers, i, layer) end
+  return item
+end
+
+-- Chains --------------------------------------------------------------------------------------------
+
+--- Notes a problem of an instance, at its place in the conf.
+function Resolver:note(item, field, message)
+  local key = item.source .. field .. message
+  if self.noted[key] then return end
+  self.noted[key] = true
+  table.insert(self.problems, { file = item.instance._file, line = item.instance._line, plugin = item.name,
+    path = self:path_of(item) .. field, message = message })
+end
+
+function Resolver:warn(item, message)
+  local key = item.source .. message
+  if self.noted[key] then return end
+  self.noted[key] = true
+  table.insert(self.model.warnings, { file = item.instance._file, line = item.instance._line,
+    path = self:path_of(item), message = message })
+end
+
+--- Returns the path of an instance: plugins[0], routes[3].plugins[1].
+function Resolver:path_of(item)
+  for _, kind in ipairs { "plugins", "tenants", "pools", "routes", "consumers" } do
+    for i, entity in ipairs(self.model[kind]) do
+      if entity == item.instance then return (select(3, self.places(kind, i, "name")):gsub("%.name$", "")) end
+      for k, instance in ipairs(kind ~= "plugins" and rawget(entity, "plugins") or {}) do
+        if instance == item.instance then
+          return ("%s[%d]"):format(select(3, self.places(kind, i, "plugins")), k - 1)
+        end
+      end
+    end
+  end
+  return "plugins"
+end
+
+local function labels(items)
+  local names = {}
+  for i, item in ipairs(items) do names[i] = plugin_kind.label(item.instance) end
+  return names
+end
+
+--- Ties are broken by name, which hardly anybody means.
+function Resolver:warn_of_ties(items)
+  for i = 2, #items do
+    local first, second = items[i - 1], items[i]
+    local is_told = second.order.before[1] or second.order.after[1] or first.order.before[1] or first.order.after[1]
+    if first.priority == second.priority and first.name ~= second.name and not is_told then
+      self:warn(second, ("%s and %s have the same priority, %d: they run in the order of their names"):format(
+        first.name, second.name, first.priority))
+    end
+  end
+end
+
+--- Said of the narrowest instance: without it the rest was good.
+function Resolver:note_circle(circle)
+  local narrowest = circle[1]
+  for _, item in ipairs(circle) do
+    if item.scope > narrowest.scope then narrowest = item end
+  end
+  local names = labels(circle)
+  table.sort(names)
+  self:note(narrowest, ".order", ("%s run before one another in a circle"):format(table.concat(names, ", ")))
+end
+
+function Resolver:resolve(lists)
+  local items, circle = chain.resolve(lists, function(wide, narrow) return self:combine(wide, narrow) end)
+  if not items then return self:note_circle(circle) end
+  if #items == 0 then return nil end
+  self:warn_of_ties(items)
+  return items
+end
+
+--- Returns the chain of lists of items, the same for the same lists; false when there is none.
+function Resolver:chain_of(global, tenant, pool, route)
+  if global == NO_ITEMS and tenant == NO_ITEMS and pool == NO_ITEMS and route == NO_ITEMS then return nil end
+  local level = self.chains
+  for _, id in ipairs { global.id, tenant.id, pool.id } do
+    local inner = level[id]
+    if not inner then
+      inner = {}
+      level[id] = inner
+    end
+    level = inner
+  end
+  local found = level[route.id]
+  if found == nil then
+    found = self:resolve { global, tenant, pool, route } or false
+    level[route.id] = found
+  end
+  return found or nil
+end
+
+--- Sorts the instances at the root by whose they are.
+function Resolver:read_root()
+  local global, of_tenant = {}, {}
+  for _, tenant in ipairs(self.model.tenants) do
+    local list = {}
+    for _, instance in ipairs(tenant.plugins) do list[#list + 1] = instance end
+    of_tenant[tenant.name] = list
+  end
+  for _, instance in ipairs(self.model.plugins) do
+    table.insert(instance.tenant and of_tenant[instance.tenant] or global, instance)
+  end
+  self.global = self:items(global, GLOBAL)
+  self.of_tenant = {}
+  for name, list in pairs(of_tenant) do self.of_tenant[name] = self:items(list, TENANT, name) end
+end
+
+function Resolver:routes()
+  local global, of_tenant = self.global, self.of_tenant
+  for _, route in ipairs(self.model.routes) do
+    local own, pool = rawget(route, "plugins"), route._pool
+    local pool_list = pool and rawget(pool, "plugins")
+    local tenant = of_tenant[route.tenant]
+    if own or pool_list or global ~= NO_ITEMS or tenant ~= NO_ITEMS then
+      route._chain = self:chain_of(global, tenant, pool_list and self:items(pool_list, POOL, pool.tenant) or NO_ITEMS,
+        own and self:items(own, ROUTE, route.tenant) or NO_ITEMS)
+    end
+  end
+end
+
+--- What a consumer changes has to fit every chain of its tenant.
+function Resolver:consumers()
+  for _, consumer in ipairs(self.model.consumers) do
+    local items = self:items(rawget(consumer, "plugins"), CONSUMER, consumer.tenant)
+    if items ~= NO_ITEMS then
+      consumer._items = items
+      local tried = {}
+      for _, route in ipairs(self.model.routes) do
+        local of_route = route._chain
+        if route.tenant == consumer.tenant and of_route and not tried[of_route] then
+          tried[of_route] = true
+          self:resolve { of_route, items }
+        end
+      end
+    end
+  end
+end
+
+-- What deserves a warning ---------------------------------------------------------------------------
+
+--- Every item that there is, disabled ones too.
+function Resolver:each_item(visit)
+  for _, items in pairs(self.by_list) do
+    for _, item in ipairs(items) do visit(item) end
+  end
+end
+
+function Resolver:warn_of_names()
+  local known, names = {}, {}
+  self:each_item(function(item) known[item.name], known[item.as] = true, true end)
+  for name in pairs(known) do names[#names + 1] = name end
+  table.sort(names)
+  self:each_item(function(item)
+    for _, where in ipairs { "before", "after" } do
+      for _, name in ipairs(item.order[where]) do
+        local nearest = not known[name] and suggest.nearest(name, names)
+        if not known[name] then
+          self:warn(item, ("order.%s names %s, and no plugin is called so%s"):format(where, name,
+            nearest and (": did you mean %s?"):format(nearest) or ""))
+        end
+      end
+    end
+  end)
+end
+
+--- Certificates are chosen before there is a route.
+function Resolver:warn_of_phases()
+  self:each_item(function(item)
+    local phases = item.plugin.phases
+    if item.scope ~= GLOBAL and #phases == 1 and phases[1] == "certificate" then
+      self:warn(item, ("%s never runs here: its one phase, certificate, comes before the route is known"):format(
+        item.name))
+    end
+  end)
+end
+
+--- Resolves all chains of a model. Appends to `problems` and to model.warnings.
+-- @param places as for model/check.lua
+function M.run(model, places, problems)
+  local self = setmetatable({ model = model, places = places, problems = problems, by_list = {}, ids = {}, n_ids = 0,
+    chains = {}, noted = {} }, Resolver)
+  self:read_root()
+  model.rest_chain = self:chain_of(self.global, NO_ITEMS, NO_ITEMS, NO_ITEMS)
+  self:routes()
+  self:consumers()
+  self:warn_of_names()
+  self:warn_of_phases()
+  table.sort(model.warnings, function(a, b)
+    if a.file ~= b.file then return a.file < b.file end
+    if (a.line or 0) ~= (b.line or 0) then return (a.line or 0) < (b.line or 0) end
+    return a.message < b.message
+  end)
+end
+
+-- For explain ---------------------------------------------------------------------------------------
+
+--- Says where each field of an item's configuration comes from.
+-- @return list of {field, value (JSON), origin}: origin is "default" or a text such as
+-- "route conf.yaml:12", for merged fields several
+function M.origins(item)
+  local list, values = {}, cjson.decode(item.json)
+  for _, pair in ipairs(item.plugin.compiled.fields) do
+    local field, from = pair[1], {}
+    for i = #item.layers, 1, -1 do
+      local layer = item.layers[i]
+      if layer.record and rawget(layer.record, field) ~= nil then
+        table.insert(from, 1, ("%s %s"):format(M.SCOPES[layer.scope], layer.source))
+        if not item.merge[field] then break end
+      elseif i == #item.layers and not item.merge[field] then
+        break -- the narrowest replaces, with its default
+      end
+    end
+    if values[field] ~= nil then
+      local is_secret = pair[2].attr.secret
+      list[#list + 1] = { field = field, origin = #from > 0 and table.concat(from, " and ") or "default",
+        value = is_secret and "(secret)" or schema.write(pair[2], item.record and item.record[field]) }
+    end
+  end
+  return list
+end
+
+return M
