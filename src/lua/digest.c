@@ -11,6 +11,7 @@ struct vf_digest {
     mbedtls_md_context_t md;
     int len; /* of the result, bytes */
     bool is_keyed;
+    bool is_begun; /* has pieces since it began */
 };
 
 static const unsigned char *bytes(const char *data)
@@ -69,6 +70,7 @@ struct vf_digest *vf_digest_new(int algorithm, const char *key, size_t key_len)
 
 int vf_digest_update(struct vf_digest *digest, const char *data, size_t len)
 {
+    digest->is_begun = true;
     int rc = digest->is_keyed ? mbedtls_md_hmac_update(&digest->md, bytes(data), len)
                               : mbedtls_md_update(&digest->md, bytes(data), len);
     return rc == 0 ? 0 : UV_EIO;
@@ -76,6 +78,9 @@ int vf_digest_update(struct vf_digest *digest, const char *data, size_t len)
 
 static int begin(struct vf_digest *digest)
 {
+    if (!digest->is_begun)
+        return 0;
+    digest->is_begun = false;
     return digest->is_keyed ? mbedtls_md_hmac_reset(&digest->md) : mbedtls_md_starts(&digest->md);
 }
 
@@ -83,6 +88,7 @@ int vf_digest_finish(struct vf_digest *digest, uint8_t out[VF_DIGEST_BYTES])
 {
     int rc = digest->is_keyed ? mbedtls_md_hmac_finish(&digest->md, out)
                               : mbedtls_md_finish(&digest->md, out);
+    digest->is_begun = true;
     return rc == 0 && begin(digest) == 0 ? digest->len : UV_EIO;
 }
 

@@ -5,13 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum vf_digest_algorithm { /* mirrored by lua/veloflux/pdk/crypto/digest.lua */
-                           VF_MD5 = 1,
-                           VF_SHA1,
-                           VF_SHA256,
-                           VF_SHA384,
-                           VF_SHA512
-};
+/* Mirrored by lua/veloflux/pdk/crypto/digest.lua. */
+enum vf_digest_algorithm { VF_MD5 = 1, VF_SHA1, VF_SHA256, VF_SHA384, VF_SHA512 };
 
 enum { VF_DIGEST_BYTES = 64 /* room for the longest */ };
 

@@ -8,6 +8,7 @@ local scratch = require "veloflux.scratch"
 local encoding = require "veloflux.pdk.encoding"
 local digest = require "veloflux.pdk.crypto.digest"
 local cipher = require "veloflux.pdk.crypto.cipher"
+local key = require "veloflux.pdk.crypto.key"
 
 ffi.cdef [[
 int vf_random(uint8_t *out, size_t len);
@@ -31,6 +32,7 @@ local M = {
   hkdf = digest.hkdf,
   pbkdf2 = digest.pbkdf2,
   aes_gcm = cipher.aes_gcm,
+  key = key.new,
   base64_encode = encoding.base64_encode,
   base64_decode = encoding.base64_decode,
   base64url_encode = encoding.base64url_encode,
