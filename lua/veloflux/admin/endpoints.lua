@@ -1,7 +1,7 @@
 --- The endpoints that the core serves itself. Open ones tell a stranger nothing but that we live.
 local embedded = require "veloflux.embedded"
 local health = require "veloflux.admin.health"
-local json = require "veloflux.admin.json"
+local json = require "veloflux.pdk.json"
 local metrics = require "veloflux.admin.metrics"
 local problem = require "veloflux.admin.problem"
 local prometheus = require "veloflux.admin.prometheus"
@@ -38,7 +38,7 @@ local HTML_ESCAPES = { ["<"] = "\\u003c", [">"] = "\\u003e", ["&"] = "\\u0026" }
 
 --- The page carries its first data as a JSON block, which the policy does not execute.
 local function page(document)
-  local data = json.encode(document):gsub("[<>&]", HTML_ESCAPES)
+  local data = json.lenient(document):gsub("[<>&]", HTML_ESCAPES)
   local html = embedded.asset "veloflux/admin/status.html"
   local before, after = html:match "^(.-)%${DATA}(.*)$"
   return { status = 200, headers = PAGE_HEADERS, body = before .. data .. after }
@@ -107,10 +107,10 @@ local function diff_of(diff)
   local marked = {}
   for kind, changes in pairs(diff or {}) do
     if kind == "node" then
-      marked.node = json.list(changes)
+      marked.node = json.array(changes)
     else
-      marked[kind] = { added = json.list(changes.added), changed = json.list(changes.changed),
-        removed = json.list(changes.removed) }
+      marked[kind] = { added = json.array(changes.added), changed = json.array(changes.changed),
+        removed = json.array(changes.removed) }
     end
   end
   return marked
@@ -121,7 +121,7 @@ local function register_reload(router, context)
     local result = context.reload()
     if result.ok then
       return { json = { status = "reloaded", version = result.version, changes = result.summary,
-        diff = diff_of(result.diff), warnings = json.list(result.warnings), laggards = result.laggards or 0 } }
+        diff = diff_of(result.diff), warnings = json.array(result.warnings), laggards = result.laggards or 0 } }
     end
     local errors = errors_of(result)
     local first = errors[1] and errors[1].detail or "The configuration was refused."

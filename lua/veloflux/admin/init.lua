@@ -6,7 +6,7 @@ local ffi = require "ffi"
 local administrators = require "veloflux.admin.administrator"
 local auths = require "veloflux.admin.auth"
 local endpoints = require "veloflux.admin.endpoints"
-local json = require "veloflux.admin.json"
+local json = require "veloflux.pdk.json"
 local log = require "veloflux.admin.log"
 local problem = require "veloflux.admin.problem"
 local rates = require "veloflux.admin.rates"
@@ -123,7 +123,7 @@ local function respond(id, request, result)
   if result.code then return native.respond(id, problem.encode(result, request)) end
   if result.json ~= nil then
     local headers = joined(JSON_HEADERS, result.headers)
-    return native.respond(id, result.status or 200, headers, json.encode(result.json) .. "\n")
+    return native.respond(id, result.status or 200, headers, json.lenient(result.json) .. "\n")
   end
   native.respond(id, result.status, result.headers or {}, result.body or "")
 end

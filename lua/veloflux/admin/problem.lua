@@ -1,6 +1,6 @@
 --- Problem documents (RFC 9457) as the admin API answers them: type, title, status, detail, instance,
 -- and error (the detail again, which older clients read), code, request_id and errors.
-local json = require "veloflux.admin.json"
+local json = require "veloflux.pdk.json"
 
 local M = {}
 
@@ -43,7 +43,7 @@ function M.encode(problem, request)
   local headers = { "Content-Type", "application/problem+json", "Cache-Control", "no-store",
     "X-Content-Type-Options", "nosniff" }
   for _, text in ipairs(problem.headers or {}) do headers[#headers + 1] = text end
-  return problem.status, headers, json.encode(document) .. "\n"
+  return problem.status, headers, json.lenient(document) .. "\n"
 end
 
 return M

@@ -1,6 +1,6 @@
 --- What the status page and GET /api/status show: the node, its processes, listeners, pools with their
 -- backends, and recent errors.
-local json = require "veloflux.admin.json"
+local json = require "veloflux.pdk.json"
 local ffi = require "ffi"
 local totals = require "veloflux.admin.totals"
 
@@ -100,7 +100,7 @@ local function pool_of(index, budget, rates, now)
   local result = { name = text(pool.name), tenant = text(pool.tenant), algorithm = ALGORITHMS[pool.algorithm],
     sticky_sessions = pool.is_sticky ~= 0, requests = requests, retries = number(pool.retries),
     failovers = number(pool.failovers), unavailable = number(pool.unavailable), bytes_in = number(pool.bytes_in),
-    bytes_out = number(pool.bytes_out), average_ms = average_ms(total_us, requests), backends = json.list() }
+    bytes_out = number(pool.bytes_out), average_ms = average_ms(total_us, requests), backends = json.array() }
   local first, count, usable, rate, errors = pool.first_backend, pool.n_backends, 0, 0, 0
   for i = first, first + count - 1 do
     if budget.backends == 0 then
@@ -120,13 +120,13 @@ local function pool_of(index, budget, rates, now)
 end
 
 local function pools(count, rates, now)
-  local result, budget = json.list(), { backends = M.MAX_BACKENDS, truncated = count > M.MAX_POOLS }
+  local result, budget = json.array(), { backends = M.MAX_BACKENDS, truncated = count > M.MAX_POOLS }
   for i = 0, math.min(count, M.MAX_POOLS) - 1 do table.insert(result, pool_of(i, budget, rates, now)) end
   return result, budget.truncated
 end
 
 local function listeners(count)
-  local result = json.list()
+  local result = json.array()
   for i = 0, count - 1 do
     local listener = totals.listener(i)
     table.insert(result, { name = text(listener.name), address = text(listener.address), admin = listener.is_admin ~= 0,
@@ -137,7 +137,7 @@ local function listeners(count)
 end
 
 local function processes()
-  local result = json.list()
+  local result = json.array()
   for i = 0, totals.node().n_blocks - 1 do
     local process = totals.process(i)
     if process then
@@ -155,7 +155,7 @@ local function processes()
 end
 
 local function errors()
-  local result, found, count = json.list(), totals.errors()
+  local result, found, count = json.array(), totals.errors()
   for i = 0, count - 1 do
     local entry = found[i]
     table.insert(result, { time = M.time(entry.wall_ms), status = entry.status, reason = totals.string(entry.reason),
@@ -199,7 +199,7 @@ function M.full(version, rates, now)
     uptime_seconds = math.floor(uptime_ms / 1000), generation = node.generation, workers = node.n_workers,
     ready_workers = node.n_ready, restarts = restarts, config = M.config(node),
     traffic = traffic(node, rates, now), processes = processes(),
-    listeners = json.list(), pools = json.list(), errors = json.list(), routes = 0, truncated = false }
+    listeners = json.array(), pools = json.array(), errors = json.array(), routes = 0, truncated = false }
   if node.is_stopping ~= 0 then result.status = "VeloFlux is stopping" end
   if totals.has_snapshot() then
     local counts = totals.numbers()

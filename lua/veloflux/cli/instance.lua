@@ -4,7 +4,7 @@
 --                     are {file, line, path, message}
 --   GET /api/status   200, what cli/report.lua writes
 local ffi = require "ffi"
-local cjson = require "cjson"
+local json = require "veloflux.pdk.json"
 local arguments = require "veloflux.cli.arguments"
 local conf = require "veloflux.conf"
 local report = require "veloflux.cli.report"
@@ -79,8 +79,7 @@ function M.ask(data_dir, method, target)
   C.vf_instance_free(answer[0])
   local status, body = parse_answer(text)
   if not status then return nil, "the answer was cut short" end
-  local ok, decoded = pcall(cjson.decode, body)
-  return status, ok and decoded or { detail = body }
+  return status, json.decode(body) or { detail = body }
 end
 
 --- Runs `act(data_dir)` on the running instance, or says why not.

@@ -1,38 +1,7 @@
 require "support.library"
-local json = require "veloflux.admin.json"
 local problem = require "veloflux.admin.problem"
 local rates = require "veloflux.admin.rates"
 local cjson = require "cjson"
-
-describe("admin json", function()
-  it("sorts keys, and keeps empty lists lists", function()
-    assert.equal('{"a":[],"b":{},"c":[1,2],"d":null}',
-      json.encode { c = { 1, 2 }, b = {}, a = json.list(), d = json.null })
-  end)
-
-  it("escapes what RFC 8259 section 7 says", function()
-    assert.equal([["\"\\\n\u0000\u001f/"]], json.encode '"\\\n\0\31/')
-    local text = '"\\\n\t\0\31/\127 é €'
-    assert.equal(text, cjson.decode(json.encode { text })[1])
-  end)
-
-  it("makes text valid UTF-8", function()
-    local bad = "a\255b\192\128c\237\160\128d\244\144\128\128e\226\130"
-    local text = cjson.decode(json.encode { bad })[1]
-    assert.is_nil(text:find "[\192\193\245-\255]")
-    assert.equal("abcde", (text:gsub("[\128-\255]", "")))
-    assert.equal('"é€😀"', json.encode "é€😀")
-  end)
-
-  it("writes numbers exactly, and no number that JSON has not", function()
-    assert.equal("[0,-1,1.5,99999999999999,null,null]", json.encode { 0, -1, 1.5, 99999999999999, 0 / 0, 1 / 0 })
-    assert.equal(9007199254740991, cjson.decode(json.encode { 9007199254740991 })[1])
-  end)
-
-  it("writes booleans, and null for what it has no word for", function()
-    assert.equal("[true,false,null]", json.encode { true, false, print })
-  end)
-end)
 
 describe("problem documents", function()
   local request = { path = "/api/x", request_id = "abc" }
