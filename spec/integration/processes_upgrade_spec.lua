@@ -1,4 +1,5 @@
 --- Upgrades in place: the same process, the next binary, nobody cut off.
+local ffi = require "ffi"
 local uv = require "luv"
 local loop = require "support.loop"
 local children = require "support.children"
@@ -119,6 +120,58 @@ describe("an upgrade", function()
       client:close()
     end
     children.eventually("one generation", function() return children.of(server.pid).count == 4 end)
+    server:stop()
+  end))
+end)
+
+-- The sizes of a backend's state and of a slot stand side by side in the data that the layout hash is made from.
+local function layout_bytes()
+  local header = assert(tempdir.read "src/snapshot/state.h"):gsub("_Atomic ", "")
+  for _, name in ipairs { "vf_backend_state", "vf_state_slot" } do
+    ffi.cdef((assert(header:match("\nstruct " .. name .. " {.-\n};"))))
+  end
+  local sizes = ffi.new("uint64_t[4]", ffi.sizeof "struct vf_backend_state",
+    ffi.offsetof("struct vf_backend_state", "reason"), ffi.offsetof("struct vf_backend_state", "drain"),
+    ffi.sizeof "struct vf_state_slot")
+  return ffi.string(sizes, ffi.sizeof(sizes))
+end
+
+-- A copy of the binary that takes state areas of its own for those of another layout, and the other way round.
+local function copy_of_other_layout(path)
+  local bytes, needle = assert(tempdir.read(servers.binary())), layout_bytes()
+  local at = assert(bytes:find(needle, 1, true), "the layout is not in the binary")
+  assert(not bytes:find(needle, at + 1, true), "it is there twice")
+  tempdir.write(path, bytes:sub(1, at - 1) .. string.char(bytes:byte(at) + 1) .. bytes:sub(at + 1))
+  assert(uv.fs_chmod(path, tonumber("755", 8)))
+end
+
+local function counter(server, pattern)
+  local text = clients.get(server.ports.admin, "/metrics").body
+  return tonumber(text:match("\nveloflux_" .. pattern .. " (%d+)"))
+end
+
+describe("an upgrade to a binary with another state area", function()
+  it("loses no request and nothing of what tenants use; other counters begin anew", loop.spec(function()
+    local server, path = start_copy(origins.start())
+    local other = tempdir.new() .. "/other"
+    copy_of_other_layout(other)
+    local traffic = traffics.start { port = server.ports.http, clients = 6 }
+    for generation, binary in ipairs { false, other, servers.binary() } do
+      if binary then
+        replace(path, binary)
+        traffic:wait_answers(100)
+        local before, at = traffic.answers, #server:log_lines() + 1
+        server:signal "sigusr2"
+        server:wait_log('upgrade%.state_renewed.*counters begin anew', at)
+        server:wait_log("upgrade%.done.*generation=" .. generation, at)
+        traffic:wait_answers(100)
+        local requests = counter(server, 'http_requests_total{status="2xx"}')
+        assert.is_true(requests > 0 and requests <= traffic.answers - before + 6)
+      end
+    end
+    assert.same({}, traffic:stop())
+    children.eventually("one generation", function() return children.of(server.pid).count == 4 end)
+    assert.equal(traffic.answers, counter(server, 'tenant_requests_total{tenant="default"}'))
     server:stop()
   end))
 end)

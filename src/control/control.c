@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "control/admin.h"
 #include "control/metering.h"
+#include "control/upkeep.h"
 #include "lua/state.h"
 #include "snapshot/follower.h"
 #include "snapshot/snapshot.h"
@@ -40,6 +41,7 @@ static struct control {
     lua_State *lua;
     struct vf_admin *admin;
     struct vf_metering metering;
+    struct vf_upkeep upkeep;
     struct held sockets[SOCKETS];
     size_t n_sockets;
     uv_fs_poll_t watches[WATCHES];
@@ -235,6 +237,7 @@ static void on_drained(void *owner)
     for (size_t i = 0; i < control.n_watches; i++)
         uv_close((uv_handle_t *)&control.watches[i], NULL);
     vf_metering_stop(&control.metering);
+    vf_upkeep_stop(&control.upkeep);
     vf_follower_close(&control.follower, NULL);
 }
 
@@ -394,6 +397,7 @@ int vf_control_main(void)
         vf_log_error(NULL, "control.failed", "err=%s", uv_err_name(rc));
         return 1;
     }
+    vf_upkeep_start(&control.upkeep, &control.loop, control.follower.state);
     if (!start_lua()) {
         control.exit_code = 1;
         end();

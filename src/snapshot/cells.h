@@ -70,8 +70,8 @@ int vf_cells_take(struct vf_cells *cells, const void *key, size_t key_len,
                   const struct vf_gcra *limit, uint64_t cost, uint64_t now_ns,
                   struct vf_cells_answer *out);
 
-/* Forgets times that are long past, which would come round again after 101 days. Called by the
- * supervisor every hour. */
+/* Forgets times that are long past, which would come round again after 101 days. Called by
+ * control every hour. */
 void vf_cells_sweep(struct vf_cells *cells, uint64_t now_ns);
 
 /* Fills *out; reads the whole table, as far as it was ever used. */

@@ -92,19 +92,17 @@ static size_t area_bytes(void)
 
 struct vf_cells *vf_state_cells(struct vf_state *state)
 {
-    return (struct vf_cells *)((char *)state + state->cells_at);
+    return (struct vf_cells *)((char *)state + cells_at());
 }
 
 struct vf_dicts *vf_state_dicts(struct vf_state *state)
 {
-    return (struct vf_dicts *)((char *)state + state->dicts_at);
+    return (struct vf_dicts *)((char *)state + dicts_at());
 }
 
 static void init_regions(struct vf_state *state)
 {
     struct vf_dict *dict;
-    state->cells_at = cells_at();
-    state->dicts_at = dicts_at();
     vf_cells_init(vf_state_cells(state), VF_STATE_CELLS, vf_clock_ns());
     vf_dicts_init(vf_state_dicts(state), VF_STATE_DICT_SPACE);
     vf_dicts_open(vf_state_dicts(state), VF_STATE_DICT, VF_STATE_DICT_BYTES, &dict);

@@ -229,7 +229,6 @@ struct vf_state {
     struct vf_state_slot backend_slots[VF_STATE_BACKENDS];
     struct vf_state_slot pool_slots[VF_STATE_POOLS];
     struct vf_state_slot route_slots[VF_STATE_ROUTES];
-    uint64_t cells_at, dicts_at; /* bytes from here, see vf_state_cells and vf_state_dicts */
     struct vf_state_block blocks[VF_STATE_BLOCKS];
 };
 

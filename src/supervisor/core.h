@@ -131,7 +131,6 @@ struct vf_supervisor {
     char binary_path[PATH_MAX]; /* where it was, or where the next one is */
     int signal_fd;
     struct vf_timers timers;
-    uint64_t swept_ns; /* when the rate-limit cells were swept last */
     uint64_t woken_ns; /* when the loop turned last; see crew.c */
     struct vf_timer tick;
     struct vf_timer stop_grace;  /* until who was on the way is in the queues ... */

@@ -14,7 +14,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "snapshot/cells.h"
 #include "snapshot/snapshot.h"
 #include "supervisor/core.h"
 #include "supervisor/notify.h"
@@ -25,8 +24,6 @@ enum {
     FIRST_FREE_FD = 10,  /* our own descriptors stay clear of a child's fixed ones */
     START_FAILED = 1
 };
-
-static const uint64_t SWEEP_INTERVAL_NS = 3600ULL * 1000000000; /* see vf_cells_sweep */
 
 /* --- Time --- */
 
@@ -40,20 +37,10 @@ void vf_supervisor_timer(struct vf_supervisor *super, struct vf_timer *timer, ui
     vf_timer_start(&super->timers, timer, vf_supervisor_now_ms() + delay_ms);
 }
 
-static void sweep_cells(struct vf_supervisor *super)
-{
-    uint64_t now_ns = vf_clock_ns();
-    if (now_ns - super->swept_ns < SWEEP_INTERVAL_NS)
-        return;
-    super->swept_ns = now_ns;
-    vf_cells_sweep(vf_state_cells(super->state), now_ns);
-}
-
 static void on_tick(struct vf_timer *timer)
 {
     struct vf_supervisor *super = VF_OWNER_OF(timer, struct vf_supervisor, tick);
     vf_crew_check_heartbeats(super);
-    sweep_cells(super);
     vf_supervisor_timer(super, timer, TICK_MS);
 }
 
