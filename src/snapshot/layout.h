@@ -296,7 +296,7 @@ enum vf_snap_on_error { VF_ON_ERROR_FAIL = 0, VF_ON_ERROR_CONTINUE };
 
 /* A plugin with a configuration. */
 struct vf_snap_instance {
-    uint64_t hash;          /* of what it does: equal hashes behave alike */
+    uint64_t hash; /* of its plugin's, `as`, on_error, config and meta: equal ones are alike */
     struct vf_snap_text as; /* its name among the instances of one plugin */
     uint32_t plugin;        /* VF_SNAP_PLUGINS */
     uint32_t scope;         /* enum vf_snap_scope: the narrowest that had a part in it */

@@ -55,9 +55,10 @@ end
 
 -- Instances -----------------------------------------------------------------------------------------
 
+--- Workers keep instances by this hash, from one snapshot to the next.
 local function hash_of(plugin, item)
   local hash = hash_text(item.as, plugin.hash)
-  return hash_text(item.json, hash_text(item.on_error, hash))
+  return hash_text(item.meta, hash_text(item.json, hash_text(item.on_error, hash)))
 end
 
 function Writer:write_instance(item, plugin)

@@ -287,6 +287,7 @@ function Resolver:consumers()
     if items ~= NO_ITEMS then
       consumer._items = items
       local tried = {}
+      if self.model.rest_chain then self:resolve { self.model.rest_chain, items } end
       for _, route in ipairs(self.model.routes) do
         local of_route = route._chain
         if route.tenant == consumer.tenant and of_route and not tried[of_route] then

@@ -38,7 +38,7 @@ end
 local function as_entry(instance)
   local meta = instance.meta
   return { name = instance.name, as = instance.as, priority = instance.priority, enabled = meta.enabled,
-    order = meta.order, merge = meta.merge, on_error = instance.continues and "continue" or "fail",
+    order = meta.order, merge = meta.merge, own = meta.own, on_error = instance.continues and "continue" or "fail",
     config = instance.config, scope = instance.scope, source = instance.source, instance = instance }
 end
 

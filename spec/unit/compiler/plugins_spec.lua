@@ -90,6 +90,10 @@ consumers: [ { name: a, plugins: [ { name: auth, enabled: false }, { name: limit
     assert.is_true(chain.hash == of.hash)
     local first = snap.records("INSTANCES")[snap.records("MEMBERS", "const uint32_t *")[chain.members.first]]
     assert.equal('{"enabled":false}', snap.text(first.meta))
+    local of_route = snap.records("CHAINS")[snap.records("ROUTES")[0].chain]
+    local enabled = snap.records("INSTANCES")[snap.records("MEMBERS", "const uint32_t *")[of_route.members.first]]
+    assert.equal(snap.text(first.as), snap.text(enabled.as))
+    assert.is_true(first.hash ~= enabled.hash) -- workers keep them by their hash
     assert.equal(NONE, snap.settings.chain)
   end)
 

@@ -14,8 +14,8 @@ local reference = require "veloflux.plugin.reference"
 local SEEDS = tonumber(os.getenv "FUZZ_SEEDS" or 200)
 
 local NAMES = { "type", "required", "default", "elements", "keys", "values", "fields", "one_of", "between", "gt",
-  "match", "match_none", "match_any", "len_min", "len_max", "custom_validator", "entity_checks", "shorthand_fields", "merge",
-  "order", "min", "max", "unit", "secret", "err", "deprecated", "config", "name", "a", "b", 1, 2, true }
+  "match", "match_none", "match_any", "len_min", "len_max", "custom_validator", "entity_checks", "shorthand_fields",
+  "merge", "order", "min", "max", "unit", "secret", "err", "deprecated", "config", "name", "a", "b", 1, 2, true }
 
 local function random_attributes(random, depth)
   local choice = random(depth > 4 and 6 or 9)
