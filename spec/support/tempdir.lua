@@ -23,8 +23,17 @@ function M.new()
   return path
 end
 
---- Writes a file whole.
+-- Creates the folder of a file, and those above it, where they are missing.
+local function make_folder(path)
+  local folder = path:match "^(.+)/[^/]+$"
+  if not folder or uv.fs_stat(folder) then return end
+  make_folder(folder)
+  assert(uv.fs_mkdir(folder, tonumber("755", 8)))
+end
+
+--- Writes a file whole; folders that are missing are made.
 function M.write(path, text)
+  make_folder(path)
   local file = assert(io.open(path, "wb"))
   assert(file:write(text))
   assert(file:close())
