@@ -108,20 +108,24 @@ void vf_usage_close(struct vf_usage *usage)
     *usage = (struct vf_usage){.fd = -1};
 }
 
-static bool lock_row(int fd, uint32_t row)
+/* Returns 0, -EAGAIN when another process has it, or another -errno. */
+static int lock_row(int fd, uint32_t row)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = row, .l_len = 1};
-    return fcntl(fd, F_SETLK, &lock) == 0;
+    if (fcntl(fd, F_SETLK, &lock) == 0)
+        return 0;
+    return errno == EACCES ? -EAGAIN : -errno;
 }
 
 int vf_usage_take_row(struct vf_usage *usage)
 {
     uint32_t row = 0;
-    while (row < VF_USAGE_ROWS && !lock_row(usage->fd, row))
-        row++;
-    if (row == VF_USAGE_ROWS)
-        return -ENOSPC;
-    int rc = row < count_rows(usage) ? 0 : vf_usage_allocate(usage->fd, row + 1);
+    int rc;
+    while ((rc = lock_row(usage->fd, row)) == -EAGAIN)
+        if (++row == VF_USAGE_ROWS)
+            return -ENOSPC;
+    if (rc == 0 && row >= count_rows(usage))
+        rc = vf_usage_allocate(usage->fd, row + 1);
     if (rc == 0)
         usage->row = &usage->map->rows[row];
     return rc;

@@ -82,7 +82,7 @@ struct vf_usage { /* a process's view; zeros: none */
 int vf_usage_open(struct vf_usage *usage, int fd);
 
 /* Takes a row that no living process has, a new one if need be. Returns 0 or -errno: -ENOSPC when
- * the disk is full or all rows are taken. */
+ * the disk is full or all rows are taken, -ENOLCK where the file system has no locks. */
 int vf_usage_take_row(struct vf_usage *usage);
 
 /* Unmaps and closes; gives the row back. */

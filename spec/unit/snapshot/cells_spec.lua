@@ -126,6 +126,38 @@ describe("rate-limit cells", function()
     assert.equal(52, n)
   end))
 
+  it("are whole and strict after processes were killed over them", loop.spec(function()
+    local memory, path, close = fixture.create(lib.vf_cells_bytes(4096))
+    loop.defer(close)
+    local cells = ffi.cast("struct vf_cells *", memory)
+    lib.vf_cells_init(cells, 4096, lib.vf_clock_ns())
+    for i = 1, 20 do
+      local victim = peers.start([[
+        local ffi = require "ffi"
+        local fixture, path, begin = require "unit.snapshot.shared_fixture", ...
+        local lib, cells = fixture.lib, ffi.cast("struct vf_cells *", fixture.map(path))
+        local limit, answer = ffi.new("struct vf_gcra", 3600e9, 2 * 3600e9), ffi.new "struct vf_cells_answer"
+        print "working"
+        for round = 1, math.huge do
+          local key = "key" .. (begin + round % 10)
+          lib.vf_cells_take(cells, key, #key, limit, 1, lib.vf_clock_ns(), answer)
+        end]], path, tostring(i * 10))
+      victim:wait_line(victim.stdout, "working")
+      victim:kill()
+    end
+    local limit = limit_of(3600 * SECOND, 3)
+    for i = 10, 209 do
+      local key, admitted = "key" .. i, 0
+      take(cells, key, limit, 0, lib.vf_clock_ns())
+      local left = tonumber(answer.left)
+      for _ = 1, 5 do
+        if take(cells, key, limit, 1, lib.vf_clock_ns()) == lib.VF_CELLS_ADMITTED then admitted = admitted + 1 end
+      end
+      assert.equal(left, admitted)
+      assert.equal(lib.VF_CELLS_REFUSED, tonumber(answer.status))
+    end
+  end))
+
   it("are never lenient when several processes begin the same keys at once", loop.spec(function()
     local memory, path, close = fixture.create(lib.vf_cells_bytes(65536))
     loop.defer(close)
