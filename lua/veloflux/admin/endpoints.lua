@@ -1,4 +1,5 @@
 --- The endpoints that the core serves itself. Open ones tell a stranger nothing but that we live.
+local conf = require "veloflux.conf"
 local embedded = require "veloflux.embedded"
 local health = require "veloflux.admin.health"
 local json = require "veloflux.pdk.json"
@@ -90,14 +91,13 @@ local function register_metrics(router, context)
   router:register { method = "GET", path = "/api/metrics/prometheus", permission = "metrics:read", handler = answer }
 end
 
---- Problems of the conf as members of `errors`: pointers are paths of the file, `detail` is the whole
--- line, and its parts stand beside it.
+--- Problems of the conf as members of `errors`: `detail` is the whole line, and its parts stand beside it.
 local function errors_of(result)
   local errors = {}
   for i, line in ipairs(result.lines or {}) do
     local found = result.problems and result.problems[i] or {}
-    errors[i] = { pointer = found.path or "", detail = line, file = found.file, line = found.line,
-      path = found.path, message = found.message }
+    errors[i] = { pointer = conf.pointer(found), detail = line, file = found.file, line = found.line,
+      path = found.path, message = found.message, rule = found.rule, plugin = found.plugin }
   end
   return errors
 end

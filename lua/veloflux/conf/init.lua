@@ -1,5 +1,6 @@
 --- Conf files: from text to a checked model, or to all problems at once.
--- A problem is {file, line, path, message}; `format` writes it as FILE:LINE: path: message.
+-- A problem is {file, line, path, message}, and perhaps {rule, plugin, pointer}; `format` writes it as
+-- FILE:LINE: path: message.
 local document = require "veloflux.model.document"
 local reader = require "veloflux.model.reader"
 local scalars = require "veloflux.model.scalars"
@@ -270,6 +271,16 @@ function M.data_dir(path)
   end
   place_data_dir(root, dir)
   return root.data_dir
+end
+
+--- Returns where a problem is as a JSON Pointer (RFC 6901): "/pools/0/name"; "" when it is nowhere in particular.
+function M.pointer(problem)
+  if problem.pointer then return problem.pointer end
+  local pointer = ""
+  for step in (problem.path or ""):gmatch "[^.%[%]]+" do
+    pointer = pointer .. "/" .. step:gsub("~", "~0"):gsub("/", "~1")
+  end
+  return pointer
 end
 
 --- Writes a problem as FILE:LINE: path: message; what is not known is left out.

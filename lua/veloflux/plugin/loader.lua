@@ -4,6 +4,8 @@
 --
 -- What was loaded is kept for as long as a model uses it and found by its text, so a reload that changes
 -- nothing gets the very same tables again.
+local bounded = require "veloflux.plugin.bounded"
+local provide = require "veloflux.plugin.provide"
 local sandbox = require "veloflux.plugin.sandbox"
 local phases = require "veloflux.plugin.phases"
 local plugin_schema = require "veloflux.plugin.schema"
@@ -16,11 +18,9 @@ local Loader = {}
 Loader.__index = Loader
 
 local MAX_PRIORITY = 1000000
-local STEPS, MAX_STEPS = 1000000, 50 -- instructions between two looks at the body of a file, and looks
 
 -- Text of all files -> what was loaded, for as long as a model uses it.
 local known = setmetatable({}, { __mode = "v" })
-local KONG = { ["kong.db.schema.typedefs"] = "veloflux.plugin.typedefs" }
 
 --- Stands for a part of the plugin API while no request can be there: may be looked into, not called.
 local function absent(name)
@@ -41,9 +41,9 @@ local function lazy(module)
   end, __call = function() error(module .. " cannot be called while a plugin is loaded", 2) end })
 end
 
-local function provide(module)
+local function provide_here(module)
   if module == "veloflux.pdk" or module:find "^veloflux%.pdk%.[%w_.]+$" then return lazy(module) end
-  return KONG[module] and require(KONG[module])
+  return provide.module(module)
 end
 
 -- Problems ------------------------------------------------------------------------------------------
@@ -71,24 +71,13 @@ end
 
 -- Files ---------------------------------------------------------------------------------------------
 
-local function stop_spinning(looks)
-  return function()
-    looks = looks + 1
-    if looks > MAX_STEPS then error("the file does not come to an end", 0) end
-  end
-end
-
---- Runs a file with a bound on its instructions.
+--- Runs a file; it has to come to an end.
 local function run(box, file)
   local chunk, problem = box:compile(file)
   if not chunk then return nil, problem end
-  local thread = coroutine.create(function() return box:run(file) end)
-  debug.sethook(thread, stop_spinning(0), "", STEPS)
-  local ok, value = coroutine.resume(thread)
-  debug.sethook(thread)
-  if not ok then return nil, type(value) == "string" and value or "raised an error that is no text" end
-  if coroutine.status(thread) ~= "dead" then return nil, "yields while it is loaded" end
-  return value
+  local ok, value = bounded.run(function() return box:run(file) end)
+  if ok then return value end
+  return nil, value
 end
 
 local Plugin = {}
@@ -253,7 +242,7 @@ end
 local function load_plugin(name, sources, folder)
   local plugin = setmetatable({ name = name, sources = sources, folder = folder, problems = {}, warnings = {},
     files = files_of(sources) }, Plugin)
-  plugin.box = sandbox.new { name = name, sources = sources, provide = provide }
+  plugin.box = sandbox.new { name = name, sources = sources, provide = provide_here }
   plugin:read_handler()
   plugin:read_schema()
   plugin:read_entities()

@@ -179,19 +179,26 @@ function Resolver:warn(item, message)
     path = self:path_of(item), message = message })
 end
 
---- Returns the path of an instance: plugins[0], routes[3].plugins[1].
-function Resolver:path_of(item)
+--- Says of every instance which entity has it, at which place.
+local function index_instances(model)
+  local found = {}
   for _, kind in ipairs { "plugins", "tenants", "pools", "routes", "consumers" } do
-    for i, entity in ipairs(self.model[kind]) do
-      if entity == item.instance then return (select(3, self.places(kind, i, "name")):gsub("%.name$", "")) end
-      for k, instance in ipairs(kind ~= "plugins" and rawget(entity, "plugins") or {}) do
-        if instance == item.instance then
-          return ("%s[%d]"):format(select(3, self.places(kind, i, "plugins")), k - 1)
-        end
+    for i, entity in ipairs(model[kind]) do
+      if kind == "plugins" then found[entity] = { kind, i } end
+      for nth, instance in ipairs(kind ~= "plugins" and rawget(entity, "plugins") or {}) do
+        found[instance] = { kind, i, nth }
       end
     end
   end
-  return "plugins"
+  return found
+end
+
+--- Returns the path of an instance: plugins[0], routes[3].plugins[1].
+function Resolver:path_of(item)
+  self.index = self.index or index_instances(self.model)
+  local kind, position, nth = unpack(self.index[item.instance])
+  local _, _, path = self.places(kind, position, nth and "plugins" or "name")
+  return nth and ("%s[%d]"):format(path, nth - 1) or (path:gsub("%.name$", ""))
 end
 
 local function labels(items)
@@ -205,7 +212,9 @@ function Resolver:warn_of_ties(items)
   for i = 2, #items do
     local first, second = items[i - 1], items[i]
     local is_told = second.order.before[1] or second.order.after[1] or first.order.before[1] or first.order.after[1]
-    if first.priority == second.priority and first.name ~= second.name and not is_told then
+    local pair = first.name .. " " .. second.name
+    if first.priority == second.priority and first.name ~= second.name and not is_told and not self.ties[pair] then
+      self.ties[pair] = true -- of thousands of routes, the first
       self:warn(second, ("%s and %s have the same priority, %d: they run in the order of their names"):format(
         first.name, second.name, first.priority))
     end
@@ -341,7 +350,7 @@ end
 -- @param places as for model/check.lua
 function M.run(model, places, problems)
   local self = setmetatable({ model = model, places = places, problems = problems, by_list = {}, ids = {}, n_ids = 0,
-    chains = {}, noted = {} }, Resolver)
+    chains = {}, noted = {}, ties = {} }, Resolver)
   self:read_root()
   model.rest_chain = self:chain_of(self.global, NO_ITEMS, NO_ITEMS, NO_ITEMS)
   self:routes()

@@ -6,6 +6,7 @@
 -- `len_min = 0` or its default is empty, and a required record whose fields all have defaults is there
 -- without being said.
 local attributes = require "veloflux.plugin.attributes"
+local bounded = require "veloflux.plugin.bounded"
 local cjson = require "cjson"
 local document = require "veloflux.model.document"
 local entity_checks = require "veloflux.model.entity_checks"
@@ -39,7 +40,7 @@ end
 --- Calls a function of the plugin's; what it raises is a message like any other.
 local function guarded(name, call)
   return function(...)
-    local ok, result, message, field = pcall(call, ...)
+    local ok, result, message, field = bounded.call(call, ...)
     if not ok then return nil, ("%s raised an error: %s"):format(name, text_of(result) or "nil") end
     if result then return true end
     return nil, text_of(message) or "is not allowed", field
@@ -210,7 +211,7 @@ function Maker:shorthands(own, list, path, depth)
       self:note(path .. "." .. name .. ".func", "expected a function")
     elseif compiled then
       compiled.func = function(value)
-        local ok, meant = pcall(expand_value, value)
+        local ok, meant = bounded.call(expand_value, value)
         return ok and type(meant) == "table" and meant or nil
       end
       table.insert(own.shorthand_fields, { [name] = compiled })

@@ -83,7 +83,7 @@ describe("the loader of plugins", function()
     { "that returns a function", "return function() end",
       "handler.lua:-: expected it to return a table, got a function" },
     { "that yields", "coroutine.yield()", "handler.lua:-: yields while it is loaded" },
-    { "that spins", "while true do end", "handler.lua:-: the file does not come to an end" },
+    { "that spins", "while true do end", "handler.lua:-: does not come to an end" },
     { "without a phase", "return { PRIORITY = 1 }", "handler.lua:-: has no phase: expected one of init_worker, "
       .. "configure, certificate, rewrite, access, balancer, header_filter, body_filter or log" },
     { "with a misspelt phase", "local P = { PRIORITY = 1 }\nfunction P:acess() end\nreturn P",

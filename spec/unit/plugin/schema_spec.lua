@@ -79,6 +79,8 @@ describe("a plugin's schema", function()
     assert.equal("even: expected an even number", got[1])
     assert.is_truthy(got[2]:find "^list: custom_validator raised an error: .*boom$")
     assert.same({ 1000 }, seen)
+    assert.same({ "a: custom_validator raised an error: does not come to an end" }, configure({
+      a = { type = "string", custom_validator = function() while true do end end } }, "a: x"))
     assert.same({ "a: wrong" }, configure({ name = "x", fields = { { config = { type = "record", fields = {
       { a = { type = "integer", default = 1 } }, { b = { type = "integer", default = 2 } } }, entity_checks = { {
         custom_entity_check = { field_sources = { "a" }, fn = function(conf)
