@@ -47,6 +47,7 @@ function M.watch(run, times)
     end
   end
   setfenv(run, _G)
+  for _ = 1, 3 do run() end -- C functions are looked up the first time, which is not recorded
   jit.flush()
   jit.attach(on_trace, "trace")
   local ok, problem = pcall(new_loop(), run, times or 500)
