@@ -1,4 +1,13 @@
-/* snapshot/dict_core.h - what dict.c and dict_list.c share. */
+/* snapshot/dict_core.h - what the parts of a dictionary share.
+ *
+ *   dicts.c       sets of dictionaries by name
+ *   dict.c        single values: get, set, swap, delete, times to live
+ *   dict_count.c  numbers, integers, sliding windows
+ *   dict_list.c   lists
+ *   dict_whole.c  flushing, keys, figures
+ *   dict_shard.c, dict_chunks.c, dict_check.c   one shard: see dict_shard.h
+ *
+ * Other code includes snapshot/dict.h only. */
 #ifndef VF_SNAPSHOT_DICT_CORE_H
 #define VF_SNAPSHOT_DICT_CORE_H
 
@@ -6,7 +15,11 @@
 #include "snapshot/dict.h"
 #include "snapshot/dict_shard.h"
 
-enum { VF_DICT_HEAD_BYTES = 4096, VF_DICT_MAX_SHARDS = 16 };
+enum {
+    VF_DICT_HEAD_BYTES = 4096,
+    VF_DICT_MAX_SHARDS = 16,
+    VF_DICT_SLICE = 1024 /* buckets that are swept in one critical section */
+};
 
 struct vf_dict { /* a page; shards follow */
     char name[VF_DICT_NAME_BYTES];
