@@ -1,4 +1,4 @@
-/* The memory of a shard: chunks, chains of them, and what is written across the chunks of a chain. */
+/* The memory of a shard: chunks, chains of them, and what is written across their borders. */
 #include "snapshot/dict_shard.h"
 
 #include <string.h>
