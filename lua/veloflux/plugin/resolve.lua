@@ -21,7 +21,7 @@ local M = {}
 M.SCOPES = { [0] = "global", "tenant", "pool", "route", "consumer" }
 local GLOBAL, TENANT, POOL, ROUTE, CONSUMER = 0, 1, 2, 3, 4
 
-local NO_ITEMS = { id = 0 }
+local NOTHING = { id = 0, items = {} }
 
 local Resolver = {}
 Resolver.__index = Resolver
@@ -81,17 +81,23 @@ local function make_item(instance, scope, tenant)
   return item
 end
 
---- Returns the items of a list of instances, with an `id` that equal lists share.
-function Resolver:items(list, scope, tenant)
-  if not list or #list == 0 then return NO_ITEMS end
+--- Everything about an instance that makes a difference, as a text.
+local function text_of(instance)
+  local plugin, order = plugin_kind.plugin_of(instance), rawget(instance, "order")
+  local json_text = instance.config and schema.write(plugin.compiled, instance.config) or ""
+  return table.concat({ instance.name, instance.as or "", instance.on_error, instance.enabled and "" or "off",
+    json_text, next(plugin.merge) and own_text(plugin, instance.config) or "",
+    order and names_text(order.before) .. names_text(order.after) or "" }, "\0")
+end
+
+--- Returns what stands for a list of instances: {list, scope, tenant, id}, where equal lists share the id.
+-- Its items are made when a chain is, and most lists find theirs done.
+function Resolver:handle(list, scope, tenant)
+  if not list or #list == 0 then return NOTHING end
   local known = self.by_list[list]
   if known then return known end
-  local items, parts = {}, { tostring(scope), tenant or "" }
-  for i, instance in ipairs(list) do
-    local item = make_item(instance, scope, tenant)
-    items[i] = item
-    parts[#parts + 1] = table.concat({ item.name, item.as, item.on_error, item.json, item.meta }, "\0")
-  end
+  local parts = { tostring(scope), tenant or "" }
+  for _, instance in ipairs(list) do parts[#parts + 1] = text_of(instance) end
   local text = table.concat(parts, "\1")
   local id = self.ids[text]
   if not id then
@@ -99,8 +105,18 @@ function Resolver:items(list, scope, tenant)
     id = self.n_ids
     self.ids[text] = id
   end
-  items.id = id
-  self.by_list[list] = items
+  local handle = { list = list, scope = scope, tenant = tenant, id = id }
+  self.by_list[list] = handle
+  return handle
+end
+
+--- Returns the items of a handle.
+function Resolver:items(handle)
+  if handle.items then return handle.items end
+  local items = {}
+  for i, instance in ipairs(handle.list) do items[i] = make_item(instance, handle.scope, handle.tenant) end
+  handle.items = items
+  self.made[#self.made + 1] = items
   return items
 end
 
@@ -240,9 +256,9 @@ function Resolver:resolve(lists)
   return items
 end
 
---- Returns the chain of lists of items, the same for the same lists; false when there is none.
+--- Returns the chain of handles from wide to narrow, the same for equal lists; nil when there is none.
 function Resolver:chain_of(global, tenant, pool, route)
-  if global == NO_ITEMS and tenant == NO_ITEMS and pool == NO_ITEMS and route == NO_ITEMS then return nil end
+  if global == NOTHING and tenant == NOTHING and pool == NOTHING and route == NOTHING then return nil end
   local level = self.chains
   for _, id in ipairs { global.id, tenant.id, pool.id } do
     local inner = level[id]
@@ -254,7 +270,7 @@ function Resolver:chain_of(global, tenant, pool, route)
   end
   local found = level[route.id]
   if found == nil then
-    found = self:resolve { global, tenant, pool, route } or false
+    found = self:resolve { self:items(global), self:items(tenant), self:items(pool), self:items(route) } or false
     level[route.id] = found
   end
   return found or nil
@@ -271,9 +287,9 @@ function Resolver:read_root()
   for _, instance in ipairs(self.model.plugins) do
     table.insert(instance.tenant and of_tenant[instance.tenant] or global, instance)
   end
-  self.global = self:items(global, GLOBAL)
+  self.global = self:handle(global, GLOBAL)
   self.of_tenant = {}
-  for name, list in pairs(of_tenant) do self.of_tenant[name] = self:items(list, TENANT, name) end
+  for name, list in pairs(of_tenant) do self.of_tenant[name] = self:handle(list, TENANT, name) end
 end
 
 function Resolver:routes()
@@ -282,9 +298,9 @@ function Resolver:routes()
     local own, pool = rawget(route, "plugins"), route._pool
     local pool_list = pool and rawget(pool, "plugins")
     local tenant = of_tenant[route.tenant]
-    if own or pool_list or global ~= NO_ITEMS or tenant ~= NO_ITEMS then
-      route._chain = self:chain_of(global, tenant, pool_list and self:items(pool_list, POOL, pool.tenant) or NO_ITEMS,
-        own and self:items(own, ROUTE, route.tenant) or NO_ITEMS)
+    if own or pool_list or global ~= NOTHING or tenant ~= NOTHING then
+      route._chain = self:chain_of(global, tenant, pool_list and self:handle(pool_list, POOL, pool.tenant) or NOTHING,
+        own and self:handle(own, ROUTE, route.tenant) or NOTHING)
     end
   end
 end
@@ -292,8 +308,9 @@ end
 --- What a consumer changes has to fit every chain of its tenant.
 function Resolver:consumers()
   for _, consumer in ipairs(self.model.consumers) do
-    local items = self:items(rawget(consumer, "plugins"), CONSUMER, consumer.tenant)
-    if items ~= NO_ITEMS then
+    local handle = self:handle(rawget(consumer, "plugins"), CONSUMER, consumer.tenant)
+    if handle ~= NOTHING then
+      local items = self:items(handle)
       consumer._items = items
       local tried = {}
       if self.model.rest_chain then self:resolve { self.model.rest_chain, items } end
@@ -310,9 +327,9 @@ end
 
 -- What deserves a warning ---------------------------------------------------------------------------
 
---- Every item that there is, disabled ones too.
+--- Every item that there is, disabled ones too; of equal lists those of one.
 function Resolver:each_item(visit)
-  for _, items in pairs(self.by_list) do
+  for _, items in ipairs(self.made) do
     for _, item in ipairs(items) do visit(item) end
   end
 end
@@ -349,10 +366,10 @@ end
 --- Resolves all chains of a model. Appends to `problems` and to model.warnings.
 -- @param places as for model/check.lua
 function M.run(model, places, problems)
-  local self = setmetatable({ model = model, places = places, problems = problems, by_list = {}, ids = {}, n_ids = 0,
-    chains = {}, noted = {}, ties = {} }, Resolver)
+  local self = setmetatable({ model = model, places = places, problems = problems, by_list = {}, made = {}, ids = {},
+    n_ids = 0, chains = {}, noted = {}, ties = {} }, Resolver)
   self:read_root()
-  model.rest_chain = self:chain_of(self.global, NO_ITEMS, NO_ITEMS, NO_ITEMS)
+  model.rest_chain = self:chain_of(self.global, NOTHING, NOTHING, NOTHING)
   self:routes()
   self:consumers()
   self:warn_of_names()
