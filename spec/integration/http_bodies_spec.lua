@@ -1,4 +1,5 @@
 --- Large and slow content: back pressure, flat memory, ends in the middle.
+local uv = require "luv"
 local children = require "support.children"
 local clients = require "support.client"
 local loop = require "support.loop"
@@ -168,6 +169,55 @@ describe("many at once", function()
     still.stream:resume()
     assert.is_true(still:read_response().complete)
     still:close()
+    server:stop()
+  end))
+end)
+
+describe("small messages of many clients at once", function()
+  -- Each asks one after the other, with content that nobody else sends, and ends its side with the last.
+  local function converse(port, number)
+    return function()
+      local client = clients.connect(port)
+      for i = 1, 12 do
+        local content = ("%d.%d "):format(number, i):rep(1 + (number * 131 + i * 977) % 900)
+        client:request("POST", "/", nil, content)
+        if i == 12 then client:shutdown() end
+        local response = client:read_response "POST"
+        assert.equal(content, rig.seen(response).body)
+      end
+      assert.equal("eof", (client:expect_end()))
+      client:close()
+    end
+  end
+
+  it("are not mixed up, and everybody gets the last answer", loop.spec(function()
+    local server = rig.start { origins.start() }
+    local conversations = {}
+    for number = 1, 40 do conversations[number] = converse(server.ports.http, number) end
+    clients.together(unpack(conversations))
+    server:stop()
+  end))
+
+  it("are answered by the proxy itself although the clients have ended their side", loop.spec(function()
+    local answer = { status = 200, body = "here" }
+    local server = rig.start({ origins.start() }, { conf = { routes = { { name = "here", respond = answer } } } })
+    local asking = {}
+    for number = 1, 20 do
+      asking[number] = clients.connect(server.ports.http)
+      asking[number]:request("GET", "/")
+      assert.equal("here", asking[number]:read_response().body)
+    end
+    uv.kill(rig.worker(server), "sigstop") -- it finds request and end together
+    for _, client in ipairs(asking) do
+      client:request("GET", "/")
+      client:shutdown()
+    end
+    uv.kill(rig.worker(server), "sigcont")
+    for _, client in ipairs(asking) do
+      assert.equal("here", client:read_response().body)
+      assert.equal("eof", (client:expect_end()))
+      client:close()
+    end
     server:stop()
   end))
 end)

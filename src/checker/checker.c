@@ -159,7 +159,7 @@ void vf_checker_publish(struct vf_checker *checker, struct vf_snapshot *snapshot
 
 /* --- Life ----------------------------------------------------------------------------------- */
 
-static void on_after_event(void *owner)
+static void on_after_events(void *owner)
 {
     vf_check_pump(owner);
 }
@@ -175,7 +175,7 @@ int vf_checker_new(uv_loop_t *loop, struct vf_state *state, int block, struct vf
     checker->totals = &state->blocks[block].totals;
     checker->queue_end = &checker->queue;
     checker->random.state = vf_clock_ns();
-    if ((rc = vf_reactor_new(loop, on_after_event, checker, &checker->reactor)) < 0) {
+    if ((rc = vf_reactor_new(loop, on_after_events, checker, &checker->reactor)) < 0) {
         free(checker);
         return rc;
     }

@@ -9,7 +9,10 @@
 
 #include "base/clock.h"
 
-enum { BATCH = 128 };
+enum {
+    BATCH = 128,
+    EVENTS_PER_TURN = 8 /* what they queued leaves together: see after_eventss in the header */
+};
 
 struct vf_reactor {
     int epoll_fd;
@@ -21,7 +24,7 @@ struct vf_reactor {
     struct vf_timers timers;
     uint64_t armed_ms; /* when `clock` fires; UINT64_MAX: stopped */
     uint64_t now_ns;
-    void (*after_event)(void *owner);
+    void (*after_events)(void *owner);
     void *owner;
     struct epoll_event events[BATCH];
     int next, n_events; /* of the batch that is being dispatched */
@@ -32,10 +35,10 @@ void vf_reactor_refresh(struct vf_reactor *reactor)
     reactor->now_ns = vf_clock_ns();
 }
 
-static void after_event(struct vf_reactor *reactor)
+static void after_events(struct vf_reactor *reactor)
 {
     if (!reactor->is_freed)
-        reactor->after_event(reactor->owner);
+        reactor->after_events(reactor->owner);
 }
 
 static void on_clock(uv_timer_t *clock);
@@ -54,7 +57,7 @@ static void on_clock(uv_timer_t *clock)
     vf_reactor_refresh(reactor);
     reactor->armed_ms = UINT64_MAX;
     vf_timers_run(&reactor->timers, vf_reactor_now_ms(reactor));
-    after_event(reactor);
+    after_events(reactor);
     if (reactor->is_freed)
         return;
     int64_t wait_ms = vf_timers_next(&reactor->timers, vf_reactor_now_ms(reactor));
@@ -64,14 +67,17 @@ static void on_clock(uv_timer_t *clock)
 
 static void dispatch(struct vf_reactor *reactor)
 {
+    unsigned n = 0;
     while (reactor->next < reactor->n_events) {
         struct epoll_event *event = &reactor->events[reactor->next++];
         struct vf_io *io = event->data.ptr;
         if (io == NULL) /* closed since the batch was collected */
             continue;
         io->on_ready(io, event->events);
-        after_event(reactor);
+        if (++n % EVENTS_PER_TURN == 0)
+            after_events(reactor);
     }
+    after_events(reactor);
 }
 
 static void on_epoll(uv_poll_t *poll, int status, int events)
@@ -108,7 +114,7 @@ int vf_reactor_new(uv_loop_t *loop, void (*on_event_end)(void *owner), void *own
     reactor->poll.data = reactor->clock.data = reactor;
     reactor->n_handles = 2;
     reactor->loop = loop;
-    reactor->after_event = on_event_end;
+    reactor->after_events = on_event_end;
     reactor->owner = owner;
     reactor->armed_ms = UINT64_MAX;
     vf_reactor_refresh(reactor);

@@ -20,9 +20,11 @@ struct vf_io {
 
 struct vf_reactor;
 
-/* Makes a reactor on `loop`. `after_event(owner)` is called after each event callback and each run
- * of timers: the place to flush what they queued. Owned by the caller. Returns 0 or UV_E*. */
-int vf_reactor_new(uv_loop_t *loop, void (*after_event)(void *owner), void *owner,
+/* Makes a reactor on `loop`. `after_events(owner)` is called after each turn of a few event
+ * callbacks, and each run of timers: the place to flush what they queued. (To receive a few times
+ * and then to send a few times costs some percent less than by turns: the code of either path stays
+ * in the caches.) Owned by the caller. Returns 0 or UV_E*. */
+int vf_reactor_new(uv_loop_t *loop, void (*after_events)(void *owner), void *owner,
                    struct vf_reactor **out);
 
 /* Registers io->fd. Ready sides are reported soon after. Returns 0 or UV_E*. */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -11,7 +12,9 @@
 enum {
     SLICES = 64,      /* of one writev */
     SPARE_OUTQS = 64, /* kept in the free list */
-    SCRATCH_BYTES = 8192
+    SCRATCH_BYTES = 8192,
+    JOIN_BYTES = 8192,     /* up to here a copy costs less than sending slices */
+    TURN_BYTES = 16 * 1024 /* read between two flushes: small messages of several streams */
 };
 
 /* Order on the wire: buffer[begin .. end), then the slices. */
@@ -27,9 +30,10 @@ struct vf_outq {
 int vf_net_init(struct vf_net *net, struct vf_reactor *reactor, uint64_t max_buffered_bytes)
 {
     *net = (struct vf_net){.reactor = reactor, .max_buffered_bytes = max_buffered_bytes};
-    net->read_buffer = malloc(VF_NET_READ_BYTES);
+    net->read_buffer = malloc(TURN_BYTES + VF_NET_READ_BYTES);
     net->scratch = malloc(SCRATCH_BYTES);
-    if (net->read_buffer == NULL || net->scratch == NULL) {
+    net->joined = malloc(JOIN_BYTES);
+    if (net->read_buffer == NULL || net->scratch == NULL || net->joined == NULL) {
         vf_net_deinit(net);
         return UV_ENOMEM;
     }
@@ -51,7 +55,8 @@ void vf_net_deinit(struct vf_net *net)
     }
     free(net->read_buffer);
     free(net->scratch);
-    net->read_buffer = net->scratch = NULL;
+    free(net->joined);
+    net->read_buffer = net->scratch = net->joined = NULL;
 }
 
 char *vf_net_scratch(struct vf_net *net, size_t size)
@@ -177,9 +182,8 @@ static void drop_sent(struct vf_stream *stream, size_t n)
     out->n_slices -= i;
 }
 
-static ssize_t send_once(struct vf_stream *stream)
+static ssize_t send_slices(int fd, const struct vf_outq *out)
 {
-    struct vf_outq *out = stream->out;
     struct iovec parts[SLICES + 1];
     struct msghdr message = {.msg_iov = parts};
     if (out->end > out->begin)
@@ -187,11 +191,30 @@ static ssize_t send_once(struct vf_stream *stream)
             (struct iovec){out->buffer + out->begin, out->end - out->begin};
     memcpy(parts + message.msg_iovlen, out->slices, (size_t)out->n_slices * sizeof(parts[0]));
     message.msg_iovlen += (size_t)out->n_slices;
+    return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+static ssize_t send_joined(int fd, const struct vf_outq *out, char *joined)
+{
+    size_t len = 0;
+    for (int i = 0; i < out->n_slices; i++) {
+        memcpy(joined + len, out->slices[i].iov_base, out->slices[i].iov_len);
+        len += out->slices[i].iov_len;
+    }
+    return send(fd, joined, len, MSG_NOSIGNAL);
+}
+
+static ssize_t send_once(struct vf_stream *stream)
+{
+    const struct vf_outq *out = stream->out;
+    int fd = stream->io.fd;
     ssize_t n;
-    if (message.msg_iovlen == 1)
-        n = send(stream->io.fd, parts[0].iov_base, parts[0].iov_len, MSG_NOSIGNAL);
+    if (out->end == out->begin && out->n_slices == 1)
+        n = send(fd, out->slices[0].iov_base, out->slices[0].iov_len, MSG_NOSIGNAL);
+    else if (out->end == out->begin && out->slice_bytes <= JOIN_BYTES)
+        n = send_joined(fd, out, stream->net->joined);
     else
-        n = sendmsg(stream->io.fd, &message, MSG_NOSIGNAL);
+        n = send_slices(fd, out);
     return n >= 0 ? n : uv_translate_sys_error(errno);
 }
 
@@ -298,7 +321,8 @@ static void on_ready(struct vf_io *io, uint32_t events)
         stream->broken = true;
     if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
         stream->hung_up = true;
-    vf_net_flush(stream->net); /* on_drained may have queued what the next read would overwrite */
+    if (stream->is_dirty) /* an answer goes before the end that the peer may have announced */
+        vf_stream_flush(stream);
     if (io->fd < 0)
         return;
     if (stream->yielded || (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
@@ -344,12 +368,22 @@ ssize_t vf_stream_recv(struct vf_stream *stream, char *buffer, size_t len)
     return n;
 }
 
-ssize_t vf_stream_read(struct vf_stream *stream, char *buffer, size_t len)
+ssize_t vf_stream_read(struct vf_stream *stream, char **data)
 {
-    vf_net_flush(stream->net);
+    struct vf_net *net = stream->net;
+    if (stream->is_dirty) /* an answer goes before the end of file that may be read next */
+        vf_stream_flush(stream);
+    if (net->read_used >= TURN_BYTES)
+        vf_net_flush(net);
     if (stream->io.fd < 0) /* a write failed and the owner closed */
         return UV_ECANCELED;
-    return vf_stream_recv(stream, buffer, len);
+    if (net->dirty == NULL) /* no slice points into it: what was queued was sent, or copied */
+        net->read_used = 0;
+    *data = net->read_buffer + net->read_used;
+    ssize_t n = vf_stream_recv(stream, *data, vf_net_read_size(net));
+    if (n > 0)
+        net->read_used += (size_t)n;
+    return n;
 }
 
 void vf_stream_yield(struct vf_stream *stream)

@@ -1,7 +1,8 @@
 /* net/stream.h - a connected socket with an output queue: write first, queue only what did not fit.
- * Output is added as slices of borrowed memory and leaves in one writev when the current event is
- * over (vf_net_flush); what the kernel does not take is copied then, so borrowed memory needs to
- * live until the end of the event only. Idle streams own no buffers.
+ * Output is added as slices of borrowed memory and leaves at once when the current turn of events
+ * is over (vf_net_flush); what the kernel does not take is copied then, so borrowed memory needs to
+ * live until that flush only. Who frees or changes it earlier flushes first; what goes in the
+ * owner's after_events hook (net/reactor.h) is safe. Idle streams own no buffers.
  * The transport below (plain TCP now, TLS behind the same two functions) is hidden here. */
 #ifndef VF_NET_STREAM_H
 #define VF_NET_STREAM_H
@@ -31,9 +32,11 @@ struct vf_net {
     unsigned n_spare_pipes;
     uint64_t buffered_bytes; /* unsent, copied: bounded by max_buffered_bytes */
     uint64_t max_buffered_bytes;
-    char *scratch; /* small pieces that live until the end of the event */
+    char *scratch; /* small pieces that live until the next flush */
     size_t scratch_used;
-    char *read_buffer; /* VF_NET_READ_BYTES, shared by all reads */
+    char *read_buffer; /* shared by all reads */
+    size_t read_used;  /* bytes of it that slices may point into */
+    char *joined;      /* short slices, to be sent in one piece */
 };
 
 /* Events of a stream, the same for all of one kind. */
@@ -62,21 +65,22 @@ struct vf_stream {
 };
 
 /* A stream that failed or was closed must not be freed within the event: its memory goes in the
- * owner's after_event hook (net/reactor.h). */
+ * owner's after_events hook. */
 
 /* Prepares what the streams of `reactor` share. Returns 0 or UV_ENOMEM. */
 int vf_net_init(struct vf_net *net, struct vf_reactor *reactor, uint64_t max_buffered_bytes);
 void vf_net_deinit(struct vf_net *net);
 
-/* Offers all queued output to the kernel. Called after every event. */
+/* Offers all queued output to the kernel. Called after every turn of events. */
 void vf_net_flush(struct vf_net *net);
 
-/* Returns `size` bytes (at most 64) that live until the end of the event; may flush first. */
+/* Returns `size` bytes (at most 64) that live until the next flush; may flush first. */
 char *vf_net_scratch(struct vf_net *net, size_t size);
 
 /* Returns how much to read at once. When unsent bytes fill the budget it is little, so that those
  * who can pass bytes on still do: readers that stand still, and hold the budget, do not stop the
- * others. What is held is bounded by the budget and two small reads for each stream. */
+ * others. What is held is bounded by the budget, what is read in a turn, and two small reads for
+ * each stream. */
 static inline size_t vf_net_read_size(const struct vf_net *net)
 {
     return net->buffered_bytes >= net->max_buffered_bytes ? VF_NET_SMALL_READ_BYTES
@@ -96,9 +100,11 @@ int vf_stream_watch(struct vf_stream *stream);
 int vf_stream_open(struct vf_stream *stream, struct vf_net *net,
                    const struct vf_stream_events *events, int fd);
 
-/* Reads at most `len` bytes. Returns their number, 0 at end of file, UV_EAGAIN or UV_E*. Flushes
- * all streams first: their slices may point into the buffer that is filled again. */
-ssize_t vf_stream_read(struct vf_stream *stream, char *buffer, size_t len);
+/* Reads into a buffer that all share. Returns the number of bytes, which begin at *data and are
+ * valid until the next read, or as long as queued slices point to them; 0 at end of file, UV_EAGAIN
+ * or UV_E*. May flush first, to fill the buffer anew: then a write may fail, and `stream` be
+ * closed. */
+ssize_t vf_stream_read(struct vf_stream *stream, char **data);
 
 /* The same into memory of the caller's own, to which no queued slice points: nothing is flushed, so
  * no callback is called. */

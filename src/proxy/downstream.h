@@ -50,7 +50,7 @@ void vf_downstream_drain(struct vf_downstream *client, bool now);
  * and connection fields. An interim head has no framing. */
 void vf_client_send_interim(struct vf_exchange *ex);
 void vf_client_send_head(struct vf_exchange *ex);
-/* Sends content; the slice is borrowed until the end of the event. */
+/* Sends content; the slice is borrowed until the next flush (net/stream.h). */
 void vf_client_send_data(struct vf_exchange *ex, struct vf_str slice);
 /* The answer is complete. `trailers` may be NULL. Ends the exchange, and frees it; but if the rest
  * of the request is still awaited sets ex->answer_ended, and vf_client_finish follows. */

@@ -48,6 +48,9 @@ static int append_input(struct vf_downstream *client, const char *data, size_t l
 {
     size_t total = client->input_len + len;
     if (total > client->input_room) {
+        vf_net_flush(&client->proxy->net); /* slices may point into it */
+        if (client->is_dead)
+            return 0;
         size_t room = client->input_room * 2;
         if (room < total)
             room = total;
@@ -306,9 +309,8 @@ static void on_end(struct vf_downstream *client)
 /* Returns false when reading is over for this event. */
 static bool read_once(struct vf_downstream *client)
 {
-    struct vf_net *net = &client->proxy->net;
-    char *buffer = net->read_buffer;
-    ssize_t n = vf_stream_read(&client->stream, buffer, vf_net_read_size(net));
+    char *data;
+    ssize_t n = vf_stream_read(&client->stream, &data);
     if (client->is_dead || n == UV_EAGAIN || n == UV_ECANCELED)
         return false;
     if (n == 0) {
@@ -321,11 +323,11 @@ static bool read_once(struct vf_downstream *client)
     }
     vf_count_add(&vf_downstream_counters(client)->bytes_in, (uint64_t)n);
     if (client->input_len == 0) {
-        vf_downstream_feed(client, buffer, (size_t)n);
-    } else if (append_input(client, buffer, (size_t)n) == 0) {
-        vf_downstream_feed(client, client->input, client->input_len);
-    } else {
+        vf_downstream_feed(client, data, (size_t)n);
+    } else if (append_input(client, data, (size_t)n) < 0) {
         vf_downstream_close(client, "out_of_memory");
+    } else if (!client->is_dead) {
+        vf_downstream_feed(client, client->input, client->input_len);
     }
     return !client->is_dead;
 }

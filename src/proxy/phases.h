@@ -76,7 +76,7 @@ void vf_phases_add_early_fields(struct vf_exchange *ex);
 bool vf_phases_hold_answer(const struct vf_exchange *ex);
 
 /* A piece of the answer's content, or with `is_last` its end, goes through the body filter to the
- * client. The slice is borrowed until the end of the event. */
+ * client. The slice is borrowed until the next flush. */
 void vf_phases_filter(struct vf_exchange *ex, struct vf_str slice, bool is_last);
 
 /* Runs the log phase of an exchange that is over. Returns false when it waits: the exchange lives

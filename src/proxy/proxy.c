@@ -76,8 +76,8 @@ struct vf_h1_limits vf_proxy_head_limits(const struct vf_snapshot *snapshot,
                                  .uri_bytes = policy->value[VF_POLICY_URI_BYTES]};
 }
 
-/* After each event: what it queued leaves, then what it ended is freed. */
-static void after_event(void *owner)
+/* After each turn of events: what they queued leaves, then what they ended is freed. */
+static void after_events(void *owner)
 {
     struct vf_proxy *proxy = owner;
     if (proxy->phases.after_event != NULL)
@@ -95,7 +95,7 @@ static void after_event(void *owner)
 
 void vf_proxy_flush(struct vf_proxy *proxy)
 {
-    after_event(proxy);
+    after_events(proxy);
 }
 
 /* Accepting */
@@ -224,7 +224,7 @@ static void empty_queue(struct vf_acceptor *acceptor)
     vf_reactor_refresh(acceptor->proxy->reactor);
     while (accept_one(acceptor))
         ;
-    after_event(acceptor->proxy);
+    after_events(acceptor->proxy);
 }
 
 void vf_proxy_unlisten(struct vf_proxy *proxy, int fd, bool drain_queue)
@@ -404,7 +404,7 @@ static int make_parts(struct vf_proxy *proxy)
 {
     struct vf_resolver_options options = {.failures = &proxy->block->totals.resolve_failures};
     int rc;
-    if ((rc = vf_reactor_new(proxy->loop, after_event, proxy, &proxy->reactor)) < 0 ||
+    if ((rc = vf_reactor_new(proxy->loop, after_events, proxy, &proxy->reactor)) < 0 ||
         (rc = vf_net_init(&proxy->net, proxy->reactor, UINT64_MAX)) < 0 ||
         (rc = vf_upstreams_new(proxy, &proxy->upstreams)) < 0)
         return rc;
@@ -473,7 +473,7 @@ void vf_proxy_free(struct vf_proxy *proxy)
     if (proxy->reactor != NULL) /* closing the last connection starts it once more */
         vf_reactor_timer_stop(proxy->reactor, &proxy->drain_timer);
     if (proxy->upstreams != NULL && proxy->reactor != NULL)
-        after_event(proxy);
+        after_events(proxy);
     vf_upstreams_free(proxy->upstreams);
     vf_resolver_free(proxy->resolver);
     vf_balancers_free(proxy->balancers);

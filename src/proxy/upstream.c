@@ -421,9 +421,8 @@ static void on_end(struct vf_upstream *up)
 /* Returns false when reading is over for this event. */
 static bool read_once(struct vf_upstream *up)
 {
-    struct vf_net *net = &up->proxy->net;
-    char *buffer = net->read_buffer;
-    ssize_t n = vf_stream_read(&up->stream, buffer, vf_net_read_size(net));
+    char *data;
+    ssize_t n = vf_stream_read(&up->stream, &data);
     if (up->is_dead || n == UV_EAGAIN || n == UV_ECANCELED)
         return false;
     if (up->ex == NULL) {
@@ -446,9 +445,9 @@ static bool read_once(struct vf_upstream *up)
     else if (up->ex->response_state == VF_FLOW_BODY)
         vf_upstream_set_timer(up, up->ex->policy->value[VF_POLICY_RESPONSE_BODY_MS]);
     if (up->input_len > 0)
-        feed_joined(up, buffer, (size_t)n);
+        feed_joined(up, data, (size_t)n);
     else
-        feed_new(up, buffer, (size_t)n);
+        feed_new(up, data, (size_t)n);
     return !up->is_dead && up->ex != NULL;
 }
 

@@ -38,7 +38,7 @@ bool vf_upstream_has_other_address(struct vf_exchange *ex);
 
 /* Sends the head of ex->request for ex->forward_target. */
 void vf_upstream_send_head(struct vf_exchange *ex);
-/* Sends content, or bytes of a tunnel; the slice is borrowed until the end of the event. */
+/* Sends content, or bytes of a tunnel; the slice is borrowed until the next flush. */
 void vf_upstream_send_data(struct vf_exchange *ex, struct vf_str slice);
 /* The request is complete. */
 void vf_upstream_send_end(struct vf_exchange *ex, const struct vf_fields *trailers);
