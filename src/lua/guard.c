@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "proxy/exchange.h"
 #include "snapshot/state.h"
 
 enum {
@@ -36,11 +38,11 @@ static bool is_core(const char *source)
 static void on_hook(lua_State *lua, lua_Debug *where)
 {
     struct vf_guards *guards = ticking;
-    if (guards == NULL || !guards->tasks->run.cut || lua_getinfo(lua, "S", where) == 0 ||
+    if (guards == NULL || !guards->tasks->run.cut || lua_getinfo(lua, "Sl", where) == 0 ||
         is_core(where->source))
         return;
-    luaL_error(lua, "cut off: it ran for longer than %d ms without waiting",
-               (int)(guards->limits.cpu_us / 1000));
+    luaL_error(lua, "%s:%d: cut off: it ran for longer than %d ms without waiting",
+               where->short_src, where->currentline, (int)(guards->limits.cpu_us / 1000));
 }
 
 static void on_tick(int signal)
@@ -202,6 +204,33 @@ int vf_guard_enter(struct vf_run *run, struct vf_guard *guard)
     return 1;
 }
 
+/* Adds "key-auth;desc=access;dur=0.012" to what the answer tells (W3C Server Timing;
+ * milliseconds). */
+static void note_timing(const struct vf_run *run, const struct vf_guard *guard, uint64_t spent_ns)
+{
+    static const char *const names[VF_PHASES] = {
+        "init_worker", "configure",     "certificate", "rewrite", "access",
+        "balancer",    "header_filter", "body_filter", "log",     "timer"};
+    struct vf_exchange *ex = run->ex;
+    char entry[256];
+    int len = snprintf(entry, sizeof(entry), "%s%.*s;desc=%s;dur=%.3f",
+                       ex->timings.len > 0 ? ", " : "", (int)guard->label.len, guard->label.data,
+                       names[run->phase], (double)spent_ns / 1e6);
+    if (ex->head_sent || len <= 0 || (size_t)len >= sizeof(entry))
+        return;
+    if (ex->timings.len + (size_t)len > ex->timings_room) {
+        size_t room = ex->timings_room * 2 + sizeof(entry);
+        char *grown = vf_arena_alloc(&ex->arena, room);
+        if (grown == NULL)
+            return;
+        memcpy(grown, ex->timings.data != NULL ? ex->timings.data : "", ex->timings.len);
+        ex->timings.data = grown;
+        ex->timings_room = room;
+    }
+    memcpy((char *)(uintptr_t)ex->timings.data + ex->timings.len, entry, (size_t)len);
+    ex->timings.len += (size_t)len;
+}
+
 void vf_guard_leave(struct vf_run *run, struct vf_guard *guard)
 {
     struct vf_guards *guards = guards_of(run);
@@ -212,6 +241,8 @@ void vf_guard_leave(struct vf_run *run, struct vf_guard *guard)
     atomic_store_explicit(&guards->block->process.phase_owner, 0, memory_order_relaxed);
     end_cut(guards);
     vf_state_observe_handler(counts, spent_ns);
+    if (run->ex != NULL && run->ex->wants_timings)
+        note_timing(run, guard, spent_ns);
     if (run->waited > 0)
         vf_count_add(&counts->yields, run->waited);
 }

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <time.h>
 
+#include "base/str.h"
 #include "lua/task.h"
 #include "snapshot/layout.h"
 
@@ -29,6 +30,7 @@ struct vf_guard {
     uint32_t reserved;
     uint64_t window_ns;
     uint64_t tripped_until_ns; /* left out until then; 0: not tripped */
+    struct vf_str label;       /* the instance's name; Lua keeps the text */
 };
 
 /* The bounds of one Lua state. Embedded by its owner. */

@@ -289,6 +289,10 @@ static void on_outcome(struct vf_task *task, enum vf_task_outcome outcome, void 
 {
     struct vf_plugin_run *run = owner;
     (void)task;
+    if (outcome == VF_TASK_WAITS) {
+        vf_phases_collect_now(run->ex);
+        return;
+    }
     if (conclude(run, outcome) == VF_VERDICT_GO)
         vf_phases_resume(run->ex);
 }

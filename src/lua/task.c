@@ -282,15 +282,14 @@ enum vf_task_outcome vf_task_run(struct vf_task *task, int ref, double argument,
 /* A task that runs from the loop has come to an end of its stretch. */
 static void report(struct vf_task *task, enum vf_task_outcome outcome)
 {
-    if (outcome == VF_TASK_WAITS)
-        return;
-    if (task->is_spawned) {
-        if (outcome == VF_TASK_FAILED)
-            vf_log_error(NULL, "task.failed", "error=%s", task->tasks->message);
-        vf_task_give(task);
-    } else {
+    if (!task->is_spawned) {
         task->on_outcome(task, outcome, task->owner);
+        return;
     }
+    if (outcome == VF_TASK_FAILED)
+        vf_log_error(NULL, "task.failed", "error=%s", task->tasks->message);
+    if (outcome != VF_TASK_WAITS)
+        vf_task_give(task);
 }
 
 static void begin_spawned(struct vf_task *task)

@@ -284,6 +284,35 @@ int vf_view_request_body(struct vf_exchange *ex, struct vf_str *out)
 
 /* The answer */
 
+void vf_view_want_answer(struct vf_exchange *ex)
+{
+    ex->buffers_answer = true;
+    ex->collect_answer_max = ex->plugins->body_limit;
+}
+
+int vf_view_answer_body(struct vf_exchange *ex, struct vf_str *out)
+{
+    if (!ex->is_whole)
+        return 0;
+    *out = ex->local_body;
+    return 1;
+}
+
+int vf_view_set_answer_body(struct vf_exchange *ex, const char *data, size_t len)
+{
+    if (ex->head_sent)
+        return VF_VIEW_TOO_LATE;
+    if (!ex->is_whole)
+        return VF_VIEW_UNKNOWN;
+    struct vf_str kept = keep(ex, data, len);
+    if (kept.data == NULL)
+        return VF_VIEW_NO_MEMORY;
+    ex->local_body = kept;
+    ex->response.framing = len > 0 ? VF_FRAMING_LENGTH : VF_FRAMING_NONE;
+    ex->response.content_length = len;
+    return VF_VIEW_OK;
+}
+
 void vf_view_response(struct vf_exchange *ex, struct vf_response_view *out)
 {
     struct vf_labels labels;

@@ -84,6 +84,13 @@ int vf_view_collect_body(struct vf_exchange *ex);
 /* Returns 1 with the content, 0 when it was larger than `body` of plugin_limits. */
 int vf_view_request_body(struct vf_exchange *ex, struct vf_str *out);
 
+/* Asks that the backend's answer be collected before the header filter runs. */
+void vf_view_want_answer(struct vf_exchange *ex);
+/* The content of an answer that was collected. Returns 0 when there is none. */
+int vf_view_answer_body(struct vf_exchange *ex, struct vf_str *out);
+/* Sets the content of such an answer, in the header filter. */
+int vf_view_set_answer_body(struct vf_exchange *ex, const char *data, size_t len);
+
 struct vf_response_view {
     uint32_t size; /* of this struct, checked by Lua when it loads */
     uint32_t status;

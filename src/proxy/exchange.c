@@ -68,7 +68,6 @@ void vf_exchange_finish(struct vf_exchange *ex)
     struct vf_proxy *proxy = ex->proxy;
     if (ex->plugins != NULL)
         proxy->phases.detach(proxy->phases.owner, ex);
-    vf_phases_deinit(ex);
     ex->next = proxy->dead_exchanges;
     proxy->dead_exchanges = ex;
 }
@@ -78,6 +77,7 @@ void vf_exchange_reap(struct vf_proxy *proxy)
     while (proxy->dead_exchanges != NULL) {
         struct vf_exchange *ex = proxy->dead_exchanges;
         proxy->dead_exchanges = ex->next;
+        vf_phases_deinit(ex);
         vf_arena_deinit(&ex->arena);
         vf_snapshot_release(&ex->snapshot);
         if (proxy->n_spare_exchanges >= SPARE_EXCHANGES) {
@@ -329,6 +329,8 @@ static bool wants_body_filter(const struct vf_exchange *ex)
 
 static void send_head(struct vf_exchange *ex)
 {
+    if (ex->timings.len > 0)
+        vf_fields_add(&ex->response.fields, &ex->arena, VF_STR("Server-Timing"), ex->timings);
     ex->filters_body = wants_body_filter(ex);
     vf_client_send_head(ex);
     if (!ex->is_tunnel)
@@ -356,7 +358,9 @@ void vf_exchange_on_response(struct vf_exchange *ex)
     ex->n_upstream_fields = ex->response.fields.count;
     vf_forward_response(ex);
     vf_phases_add_early_fields(ex);
-    if (vf_phases_run(ex, VF_PHASE_HEADER_FILTER) == VF_VERDICT_GO)
+    if (ex->buffers_answer && ex->response.framing != VF_FRAMING_NONE && !ex->is_tunnel)
+        ex->is_buffering = true; /* the header filter sees the content, too */
+    else if (vf_phases_run(ex, VF_PHASE_HEADER_FILTER) == VF_VERDICT_GO)
         send_head(ex);
 }
 
@@ -370,17 +374,21 @@ void vf_exchange_fail(struct vf_exchange *ex, const char *reason)
 
 void vf_exchange_head_is_ready(struct vf_exchange *ex)
 {
-    bool is_local = ex->is_local;
+    bool is_complete = ex->is_local || ex->is_whole;
     send_head(ex);
-    if (is_local)
+    if (is_complete)
         vf_exchange_send_local(ex);
+    else if (ex->has_backlog)
+        vf_phases_send_backlog(ex);
     else if (ex->upstream != NULL)
         vf_upstream_resume(ex);
 }
 
 void vf_exchange_on_response_data(struct vf_exchange *ex, struct vf_str slice)
 {
-    if (ex->filters_body)
+    if (ex->is_buffering || ex->waits == VF_PHASE_HEADER_FILTER)
+        vf_phases_buffer(ex, slice);
+    else if (ex->filters_body)
         vf_phases_filter(ex, slice, false);
     else
         vf_client_send_data(ex, slice);
@@ -396,7 +404,9 @@ void vf_exchange_on_response_end(struct vf_exchange *ex)
         return;
     }
     vf_account_leave_backend(ex);
-    if (ex->filters_body)
+    if (ex->is_buffering || ex->waits == VF_PHASE_HEADER_FILTER)
+        vf_phases_buffer_end(ex);
+    else if (ex->filters_body)
         vf_phases_filter(ex, vf_str_make("", 0), true);
     else
         vf_client_send_end(ex, &ex->response_parser.trailers);

@@ -95,6 +95,11 @@ struct vf_exchange {
     bool filters_body;    /* content goes through the body filter */
     bool header_filtered; /* the header filter has run */
     bool chunk_is_last;   /* `chunk` is the end of the content */
+    bool buffers_answer;  /* a plugin wants the backend's answer as a whole */
+    bool is_buffering;    /* it is being collected: neither head nor content has left */
+    bool is_whole;        /* it was collected: local_body has the content */
+    bool has_backlog;     /* it was too large: what was collected leaves behind the head */
+    bool wants_timings;   /* a trusted client asks what its plugins took */
     bool is_logged;       /* the log phase has run */
     bool has_new_body;    /* a plugin has set request_body */
     struct vf_str replay; /* request content so far, to be sent once more; arena */
@@ -114,15 +119,18 @@ struct vf_exchange {
     struct vf_str chunk;           /* what the body filter works on, and its result */
     struct vf_str local_body;      /* of an answer of our own */
     struct vf_held_body *held;     /* answer content that waits for the filter; NULL: none */
-    struct vf_str consumer;        /* who asks, for the access log; may be empty */
-    uint32_t max_tries;            /* backends; VF_TRIES unless a plugin has set less */
-    bool has_target;               /* `backend` is a plugin's, of no pool */
-    bool target_is_new;            /* it was not tried yet */
-    struct vf_str target_host;     /* its host, and "host:port" */
+    struct vf_str timings;         /* Server-Timing, as far as known; in the arena */
+    size_t timings_room;
+    struct vf_str consumer;    /* who asks, for the access log; may be empty */
+    uint32_t max_tries;        /* backends; VF_TRIES unless a plugin has set less */
+    bool has_target;           /* `backend` is a plugin's, of no pool */
+    bool target_is_new;        /* it was not tried yet */
+    struct vf_str target_host; /* its host, and "host:port" */
     struct vf_str target_text;
     struct vf_fields early_fields; /* for the answer, set by phases before there is one */
     uint32_t n_upstream_fields;    /* of response.fields that came from the backend */
     uint64_t collect_max;          /* bytes that request_body may have */
+    uint64_t collect_answer_max;   /* bytes of an answer that is collected */
     struct vf_str new_path;   /* a plugin's, for the backend; data NULL: as chosen by the route */
     struct vf_str new_query;  /* likewise */
     struct vf_str new_method; /* likewise */

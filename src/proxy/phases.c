@@ -26,6 +26,8 @@ void vf_phases_attach(struct vf_exchange *ex, uint32_t chain)
     char *ip = vf_arena_strndup(&ex->arena, ex->client_ip.data, ex->client_ip.len);
     if (ip != NULL)
         ex->client_ip.data = ip;
+    ex->wants_timings =
+        ex->trusted && vf_fields_find(&ex->request.fields, VF_STR("VeloFlux-Debug")) != NULL;
     phases->attach(phases->owner, ex, chain);
 }
 
@@ -239,6 +241,62 @@ static void resume_body(struct vf_exchange *ex)
     } else if (ex->upstream != NULL) {
         vf_upstream_resume(ex);
     }
+}
+
+/* Too large to be collected: the header filter goes without the content. */
+static void stop_buffering(struct vf_exchange *ex)
+{
+    ex->is_buffering = false;
+    ex->has_backlog = true;
+    if (vf_phases_run(ex, VF_PHASE_HEADER_FILTER) == VF_VERDICT_GO)
+        vf_exchange_head_is_ready(ex);
+}
+
+void vf_phases_buffer(struct vf_exchange *ex, struct vf_str slice)
+{
+    if (!keep_rest(ex, slice, false)) {
+        vf_exchange_fail(ex, "out_of_memory");
+        return;
+    }
+    if (ex->is_buffering && ex->held->rest_len > ex->collect_answer_max)
+        stop_buffering(ex);
+}
+
+void vf_phases_buffer_end(struct vf_exchange *ex)
+{
+    struct vf_held_body *held = held_of(ex);
+    if (held == NULL) {
+        vf_exchange_fail(ex, "out_of_memory");
+        return;
+    }
+    if (!ex->is_buffering) { /* the header filter waits; see vf_phases_send_backlog */
+        held->has_end = true;
+        return;
+    }
+    ex->is_buffering = false;
+    ex->is_whole = true;
+    take_rest(ex);
+    ex->local_body = ex->chunk;
+    ex->response.framing = ex->local_body.len > 0 ? VF_FRAMING_LENGTH : VF_FRAMING_NONE;
+    ex->response.has_content_length = true;
+    ex->response.content_length = ex->local_body.len;
+    if (vf_phases_run(ex, VF_PHASE_HEADER_FILTER) == VF_VERDICT_GO)
+        vf_exchange_head_is_ready(ex);
+}
+
+void vf_phases_send_backlog(struct vf_exchange *ex)
+{
+    bool has_end = ex->held->has_end;
+    ex->has_backlog = false;
+    ex->held->has_end = false;
+    take_rest(ex);
+    vf_exchange_on_response_data(ex, ex->chunk);
+    if (ex->client == NULL)
+        return;
+    if (has_end)
+        vf_exchange_on_response_end(ex);
+    else if (ex->upstream != NULL)
+        vf_upstream_resume(ex);
 }
 
 bool vf_phases_log(struct vf_exchange *ex)

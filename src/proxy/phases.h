@@ -75,6 +75,15 @@ void vf_phases_add_early_fields(struct vf_exchange *ex);
 /* Returns true while a phase holds the answer back: nothing more is read from the backend. */
 bool vf_phases_hold_answer(const struct vf_exchange *ex);
 
+/* A piece of an answer's content, or its end, comes while the answer is collected for plugins
+ * (ex->buffers_answer), or while the header filter waits behind that. What is larger than
+ * ex->collect_answer_max leaves piece by piece after all. */
+void vf_phases_buffer(struct vf_exchange *ex, struct vf_str slice);
+void vf_phases_buffer_end(struct vf_exchange *ex);
+
+/* The head has left: sends what was collected of an answer that was too large. */
+void vf_phases_send_backlog(struct vf_exchange *ex);
+
 /* A piece of the answer's content, or with `is_last` its end, goes through the body filter to the
  * client. The slice is borrowed until the next flush. */
 void vf_phases_filter(struct vf_exchange *ex, struct vf_str slice, bool is_last);

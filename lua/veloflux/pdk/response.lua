@@ -12,6 +12,7 @@ local M = {}
 local READ = phase.set("after")
 local EDIT = phase.set("answer")
 local BODY = phase.set("body_filter")
+local CONTENT = phase.set("header_filter", "body_filter")
 local EXIT = phase.set("answer")
 local MAX_FIELDS, MOST = 100, 1000
 
@@ -126,43 +127,56 @@ end
 
 -- Content ------------------------------------------------------------------------------------------
 
---- In body_filter: collects the pieces, which are held back, and returns the whole content with the last
--- one; nil before that. What does not fit into `plugin_limits.body` is let through uncollected.
----@return string|nil body
----@return string|nil err
-function M.get_raw_body()
-  check(BODY, "get_raw_body")
-  local values = view.values()
+local function collect(values)
   local piece, is_last = view.chunk()
   local kept = values.response_body
   if not kept then
-    kept = { pieces = {}, bytes = 0, owner = task.run.instance }
+    kept = { pieces = {}, bytes = 0 }
     values.response_body = kept
   end
   if kept.whole then return kept.whole end
   if kept.overflow then return nil, "the response body is larger than plugins may have" end
   kept.bytes = kept.bytes + #piece
+  kept.pieces[#kept.pieces + 1] = piece
   if kept.bytes > view.body_limit() then
     kept.overflow = true
-    M.set_chunk(table.concat(kept.pieces) .. piece)
+    M.set_chunk(table.concat(kept.pieces))
     kept.pieces = nil
     return nil, "the response body is larger than plugins may have"
   end
-  kept.pieces[#kept.pieces + 1] = piece
-  M.set_chunk ""
-  if not is_last then return nil end
+  if not is_last then
+    M.set_chunk ""
+    return nil
+  end
   kept.whole = table.concat(kept.pieces)
   kept.pieces = nil
   M.set_chunk(kept.whole)
   return kept.whole
 end
 
---- In body_filter: sets the content that leaves, in place of the piece (with the last piece after
--- get_raw_body: of the whole).
+--- Returns the content of the answer. In body_filter the pieces are collected, and held back; the whole is
+-- returned with the last one, nil before that. In header_filter it is there after
+-- service.request.enable_buffering. What does not fit into `plugin_limits.body` is let through.
+---@return string|nil body
+---@return string|nil err
+function M.get_raw_body()
+  check(CONTENT, "get_raw_body")
+  if BODY[task.run.phase] then return collect(view.values()) end
+  return view.answer_body()
+end
+
+--- Sets the content of the answer: in body_filter what leaves in place of the piece (after get_raw_body: in
+-- place of the whole), in header_filter after service.request.enable_buffering.
 ---@param body string
 function M.set_raw_body(body)
-  check(BODY, "set_raw_body")
+  check(CONTENT, "set_raw_body")
   if type(body) ~= "string" then error("response.set_raw_body: expected a string", 2) end
+  if not BODY[task.run.phase] then
+    local rc = C.vf_view_set_answer_body(task.run.ex, body, #body)
+    if rc == 0 then return end
+    error("response.set_raw_body: " .. (rc == -6 and "call service.request.enable_buffering before" or
+      view.problem(rc)), 2)
+  end
   local kept = view.values().response_body
   if kept and kept.whole then kept.whole = body end
   M.set_chunk(body)

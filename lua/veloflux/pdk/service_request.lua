@@ -175,11 +175,12 @@ function M.set_body(args, mimetype)
   return true
 end
 
---- Asks for the backend's answer as a whole: service.response.get_raw_body is available then. Answers
--- are collected by response.get_raw_body in body_filter; this call only checks that it may be asked for.
+--- Asks for the backend's answer as a whole before header_filter runs: service.response.get_raw_body and
+-- response.get_raw_body give its content there, and response.set_raw_body sets it. An answer that is
+-- larger than `plugin_limits.body` is not collected.
 function M.enable_buffering()
   check "enable_buffering"
-  view.values().buffering = true
+  C.vf_view_want_answer(task.run.ex)
 end
 
 return M

@@ -48,7 +48,8 @@ function M.get_headers(max_headers)
   end }), err
 end
 
---- Returns the content of the backend's answer, once body_filter has seen all of it; nil before.
+--- Returns the content of the backend's answer: in header_filter and log after
+-- service.request.enable_buffering; in body_filter with its last piece. nil where it is not known.
 ---@return string|nil body, string|nil err
 function M.get_raw_body()
   check "get_raw_body"
@@ -56,7 +57,7 @@ function M.get_raw_body()
     return require("veloflux.pdk.response").get_raw_body()
   end
   local kept = view.values().response_body
-  return kept and kept.whole or nil
+  return kept and kept.whole or view.answer_body()
 end
 
 --- Returns the content decoded as its Content-Type says (application/json or form fields).

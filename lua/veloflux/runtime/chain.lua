@@ -19,6 +19,7 @@ struct vf_guard {
   uint32_t reserved;
   uint64_t window_ns;
   uint64_t tripped_until_ns;
+  struct vf_str label;
 };
 int vf_guard_enter(struct vf_run *run, struct vf_guard *guard);
 void vf_guard_leave(struct vf_run *run, struct vf_guard *guard);
@@ -49,6 +50,8 @@ local function new_instance(header, record, hash)
     meta = cjson.decode(snapshot.text(header, record.meta)),
     priority = record.priority, continues = record.on_error == C.VF_ON_ERROR_CONTINUE,
     source = snapshot.text(header, record.source), guard = guard, number = n_instances }
+  instance.label = instance.as == instance.name and instance.name or instance.name .. "." .. instance.as
+  guard.label.data, guard.label.len = instance.label, #instance.label
   by_number[n_instances] = instance
   return instance
 end

@@ -36,6 +36,9 @@ int vf_view_set_pool(struct vf_exchange *ex, const char *name, size_t len);
 int vf_view_set_timeouts(struct vf_exchange *ex, uint64_t connect_ms, uint64_t send_ms, uint64_t response_ms);
 int vf_view_collect_body(struct vf_exchange *ex);
 int vf_view_request_body(struct vf_exchange *ex, struct vf_str *out);
+void vf_view_want_answer(struct vf_exchange *ex);
+int vf_view_answer_body(struct vf_exchange *ex, struct vf_str *out);
+int vf_view_set_answer_body(struct vf_exchange *ex, const char *data, size_t len);
 struct vf_response_view {
   uint32_t size;
   uint32_t status;
@@ -157,6 +160,12 @@ end
 function M.chunk()
   C.vf_view_chunk(task.run.ex, value_out, last_out)
   return ffi_string(value_out.data, value_out.len), last_out[0] ~= 0
+end
+
+--- Returns the content of an answer that was collected as a whole, or nil.
+function M.answer_body()
+  if C.vf_view_answer_body(task.run.ex, value_out) == 0 then return nil end
+  return ffi_string(value_out.data, value_out.len)
 end
 
 --- Returns a capture of the route's pattern, or nil.
