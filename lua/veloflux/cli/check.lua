@@ -6,6 +6,7 @@ local arguments = require "veloflux.cli.arguments"
 local conf = require "veloflux.conf"
 local compiler = require "veloflux.compiler"
 local explain = require "veloflux.explain"
+local origins = require "veloflux.plugin.origins"
 local resolve = require "veloflux.plugin.resolve"
 
 local M = {}
@@ -105,7 +106,7 @@ local function print_chain(items, out)
     local more = item.on_error ~= "fail" and ", on_error " .. item.on_error or ""
     out(("%s %d. %s (priority %d, %s %s%s): %s"):format(i == 1 and "plugins " or "        ", i, label, item.priority,
       resolve.SCOPES[item.scope], item.source, more, table.concat(item.plugin.phases, " ")))
-    for _, setting in ipairs(resolve.origins(item)) do
+    for _, setting in ipairs(origins.of(item)) do
       out(("            %s: %s  (%s)"):format(setting.field, setting.value, setting.origin))
     end
   end

@@ -7,7 +7,6 @@
 -- A chain is a list of items of plugin/chain.lua, each with {plugin, scope, tenant, on_error, source, json,
 -- meta, layers}; routes whose lists say the same share one, so 10,000 routes cost little more than their
 -- own lists.
-local cjson = require "cjson"
 local chain = require "veloflux.plugin.chain"
 local document = require "veloflux.model.document"
 local json = require "veloflux.model.json"
@@ -379,33 +378,6 @@ function M.run(model, places, problems)
     if (a.line or 0) ~= (b.line or 0) then return (a.line or 0) < (b.line or 0) end
     return a.message < b.message
   end)
-end
-
--- For explain ---------------------------------------------------------------------------------------
-
---- Says where each field of an item's configuration comes from.
--- @return list of {field, value (JSON), origin}: origin is "default" or a text such as
--- "route conf.yaml:12", for merged fields several
-function M.origins(item)
-  local list, values = {}, cjson.decode(item.json)
-  for _, pair in ipairs(item.plugin.compiled.fields) do
-    local field, from = pair[1], {}
-    for i = #item.layers, 1, -1 do
-      local layer = item.layers[i]
-      if layer.record and rawget(layer.record, field) ~= nil then
-        table.insert(from, 1, ("%s %s"):format(M.SCOPES[layer.scope], layer.source))
-        if not item.merge[field] then break end
-      elseif i == #item.layers and not item.merge[field] then
-        break -- the narrowest replaces, with its default
-      end
-    end
-    if values[field] ~= nil then
-      local is_secret = pair[2].attr.secret
-      list[#list + 1] = { field = field, origin = #from > 0 and table.concat(from, " and ") or "default",
-        value = is_secret and "(secret)" or schema.write(pair[2], item.record and item.record[field]) }
-    end
-  end
-  return list
 end
 
 return M

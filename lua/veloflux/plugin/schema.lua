@@ -6,8 +6,8 @@
 -- `len_min = 0` or its default is empty, and a required record whose fields all have defaults is there
 -- without being said.
 local attributes = require "veloflux.plugin.attributes"
+local author = require "veloflux.plugin.author"
 local bounded = require "veloflux.plugin.bounded"
-local cjson = require "cjson"
 local document = require "veloflux.model.document"
 local entity_checks = require "veloflux.model.entity_checks"
 local expand = require "veloflux.model.expand"
@@ -19,39 +19,14 @@ local M = {}
 local MAX_DEPTH, MAX_FIELDS = 16, 1000
 local IS_LIST = { array = true, set = true }
 
+--- A value as those see it who use it.
+M.plain = author.plain
+
 local Maker = {}
 Maker.__index = Maker
 
 function Maker:note(path, message)
   self.problems[#self.problems + 1] = { path = path, message = message }
-end
-
--- What the author's functions are asked -------------------------------------------------------------
-
---- Kong's validators may answer with a table of messages.
-local function text_of(message)
-  if type(message) == "table" then
-    local _, first = next(message)
-    return text_of(first)
-  end
-  return message ~= nil and tostring(message) or nil
-end
-
---- Calls a function of the plugin's; what it raises is a message like any other.
-local function guarded(name, call)
-  return function(...)
-    local ok, result, message, field = bounded.call(call, ...)
-    if not ok then return nil, ("%s raised an error: %s"):format(name, text_of(result) or "nil") end
-    if result then return true end
-    return nil, text_of(message) or "is not allowed", field
-  end
-end
-
---- Returns a value as those see it who use it: plain tables, complete.
--- @param compiled its type
-function M.plain(compiled, value)
-  if type(value) ~= "table" then return value end
-  return cjson.decode(schema.write(compiled, value))
 end
 
 -- Fields --------------------------------------------------------------------------------------------
@@ -137,16 +112,16 @@ end
 --- Wraps what the author says about a value so that it sees plain tables.
 local function wrap_validator(own, attr)
   if not attr.custom_validator then return end
-  local judge = guarded("custom_validator", attr.custom_validator)
+  local judge = author.guarded("custom_validator", attr.custom_validator)
   own.holder = {}
-  own.custom_validator = function(value) return judge(M.plain(own.holder.compiled, value)) end
+  own.custom_validator = function(value) return judge(author.plain(own.holder.compiled, value)) end
 end
 
 local function wrap_check(name, argument)
   if name ~= "custom_entity_check" or type(argument.fn) ~= "function" then return argument end
-  local judge = guarded("custom_entity_check", argument.fn)
+  local judge = author.guarded("custom_entity_check", argument.fn)
   return { field_sources = argument.field_sources, fn = function(record)
-    return judge(M.plain(getmetatable(record).compiled, record))
+    return judge(author.plain(getmetatable(record).compiled, record))
   end }
 end
 
@@ -309,7 +284,7 @@ function Maker:field(attr, path, depth)
   own.secret = own.secret or own.encrypted
   if own.merge and depth > 1 then self:note(path .. ".merge", "goes with the fields of the configuration itself") end
   if own.type == "string" and own.len_min == nil and own.default ~= "" then own.len_min = 1 end
-  if own.deprecation then own.deprecated = text_of(own.deprecation.message) or true end
+  if own.deprecation then own.deprecated = author.text_of(own.deprecation.message) or true end
   if CONTAINERS[own.type] then CONTAINERS[own.type](self, own, attr, path, depth) end
   if next(faulty) then
     own.custom_validator, own.default = nil, nil

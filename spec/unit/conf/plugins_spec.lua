@@ -4,7 +4,7 @@ local plugins = require "unit.plugin.fixture"
 local conf = require "veloflux.conf"
 local last_model = require "veloflux.last_model"
 local model_kinds = require "veloflux.model"
-local resolve = require "veloflux.plugin.resolve"
+local origins = require "veloflux.plugin.origins"
 
 local FILES = {
   auth = { handler = plugins.handler(1000), entities = [[return { credential = { id = "key", hashed = true,
@@ -95,7 +95,7 @@ routes:
       { field = "groups", value = '{"gold":9,"iron":1}', origin = "global conf.yaml:2 and route conf.yaml:4" },
       { field = "names", value = '["a","b","c"]', origin = "global conf.yaml:2 and route conf.yaml:4" },
       { field = "per_second", value = "2", origin = "route conf.yaml:4" },
-    }, resolve.origins(item))
+    }, origins.of(item))
     assert.same({ "conf.yaml:4: routes[0].plugins[0].config.names: together with those of wider scopes: "
       .. "expected at most 3 elements, got 4 (plugin limit)" }, problems((text:gsub("%[ b, c %]", "[ c, d ]"))))
   end)

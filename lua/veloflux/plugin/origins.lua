@@ -1,0 +1,33 @@
+--- Where the settings of a chain come from: for people who ask why.
+local cjson = require "cjson"
+local resolve = require "veloflux.plugin.resolve"
+local schema = require "veloflux.model.schema"
+
+local M = {}
+
+--- Says where each field of an item's configuration comes from.
+-- @return list of {field, value (JSON), origin}: origin is "default" or a text such as
+-- "route conf.yaml:12", for merged fields several
+function M.of(item)
+  local list, values = {}, cjson.decode(item.json)
+  for _, pair in ipairs(item.plugin.compiled.fields) do
+    local field, from = pair[1], {}
+    for i = #item.layers, 1, -1 do
+      local layer = item.layers[i]
+      if layer.record and rawget(layer.record, field) ~= nil then
+        table.insert(from, 1, ("%s %s"):format(resolve.SCOPES[layer.scope], layer.source))
+        if not item.merge[field] then break end
+      elseif i == #item.layers and not item.merge[field] then
+        break -- the narrowest replaces, with its default
+      end
+    end
+    if values[field] ~= nil then
+      local is_secret = pair[2].attr.secret
+      list[#list + 1] = { field = field, origin = #from > 0 and table.concat(from, " and ") or "default",
+        value = is_secret and "(secret)" or schema.write(pair[2], item.record and item.record[field]) }
+    end
+  end
+  return list
+end
+
+return M
