@@ -3,6 +3,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 static void on_fire(struct vf_timer *timer)
 {
     struct vf_op *op = (struct vf_op *)((char *)timer - offsetof(struct vf_op, timer));
@@ -16,6 +18,12 @@ void vf_op_init(struct vf_op *op, struct vf_reactor *reactor)
     *op = (struct vf_op){.timer.on_fire = on_fire, .reactor = reactor};
 }
 
+/* How old the clock of the current turn is: Lua may have run for long since. */
+static uint64_t lag_ms(const struct vf_reactor *reactor)
+{
+    return (vf_clock_ns() - vf_reactor_now_ns(reactor)) / 1000000;
+}
+
 int vf_op_begin(struct vf_op *op, uint64_t timeout_ms)
 {
     assert(!op->pending);
@@ -23,7 +31,7 @@ int vf_op_begin(struct vf_op *op, uint64_t timeout_ms)
     op->on_done = NULL;
     op->owner = NULL;
     if (timeout_ms > 0)
-        vf_reactor_timer(op->reactor, &op->timer, timeout_ms);
+        vf_reactor_timer(op->reactor, &op->timer, timeout_ms + lag_ms(op->reactor));
     return VF_PENDING;
 }
 

@@ -89,7 +89,7 @@ end
 --- Opens a connection, or takes a kept one.
 -- @param target of url.lua
 -- @param options { connect_ms, timeout_ms, max_reply_bytes }
--- @param fresh true: no kept one
+-- @param fresh true: no kept one, and now, whatever the back-off says: the caller keeps to that itself
 -- @return connection, or nil, message, code
 function M.open(target, options, fresh)
   local stream = not fresh and pool.take(target.key)
@@ -98,7 +98,7 @@ function M.open(target, options, fresh)
     return setmetatable({ stream = stream, target = target }, Connection)
   end
   local entry = backoffs[target.key]
-  if entry and network.now_ms() < entry.until_ms then return nil, entry.err, entry.code end
+  if entry and not fresh and network.now_ms() < entry.until_ms then return nil, entry.err, entry.code end
   local self, err, code = connect(target, options)
   if self then
     backoffs[target.key] = nil
