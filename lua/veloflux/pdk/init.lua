@@ -13,6 +13,11 @@
 ---@field plugin pdk.plugin
 ---@field table pdk.table
 ---@field tracing pdk.tracing
+---@field http pdk.http
+---@field socket pdk.socket
+---@field redis pdk.redis
+---@field timer pdk.timer
+---@field queue pdk.queue
 local GROUPS = { "request", "service", "response", "client", "ctx", "log", "cache", "router", "ip", "node", "plugin",
   "table", "vault", "tracing", "http", "socket", "redis", "timer", "shared", "queue", "crypto", "json", "re",
   "template", "metrics", "ratelimit", "model", "encoding" }

@@ -27,14 +27,15 @@ local DEFAULTS = {
 local LEAST = { max_items = 1, max_bytes = 1, batch_items = 1, batch_bytes = 1, max_delay = 0.01, retry_delay = 0.01,
   max_retry_delay = 0.01, max_retry_time = 0 }
 
----@class veloflux.pdk.queue
+---@class pdk.queue
 local M = {}
 
----@class veloflux.pdk.queue.queue
+---@class pdk.queue.queue
 local Queue = {}
 Queue.__index = Queue
+Queue.__metatable = false -- its methods serve all plugins
 
----@class veloflux.pdk.queue.options
+---@class pdk.queue.options
 ---@field max_items? integer 10,000: what may wait
 ---@field max_bytes? integer 16 MiB: likewise
 ---@field batch_items? integer 200: a batch goes as soon as so many wait
@@ -70,9 +71,9 @@ end
 
 --- Returns the queue `name` of the plugin instance that runs; makes it when there is none.
 ---@param name string
----@param options? veloflux.pdk.queue.options
+---@param options? pdk.queue.options
 ---@param handler fun(batch: any[]): boolean?, string? true when the batch is done with; else it is tried again
----@return veloflux.pdk.queue.queue
+---@return pdk.queue.queue
 function M.get(name, options, handler)
   if type(name) ~= "string" then error("queue.get: expected a name, got " .. type(name), 2) end
   if type(handler) ~= "function" then error("queue.get: expected a function, got " .. type(handler), 2) end

@@ -26,11 +26,13 @@ local MAX_INPUT_BYTES = 64 * 1024 * 1024
 local MAX_DELIMITER_BYTES = 256 -- VF_SOCKET_UNTIL_BYTES
 local CONNECT_S, SEND_S, RECEIVE_S = 3, 60, 60
 
+---@class pdk.socket
 local M = {}
 
----@class veloflux.pdk.socket.tcp
+---@class pdk.socket.tcp
 local Tcp = {}
 Tcp.__index = Tcp
+Tcp.__metatable = false -- its methods serve all plugins
 
 local function expect(kind, value, name)
   if type(value) ~= kind then error(("%s: expected a %s, got %s"):format(name, kind, type(value)), 3) end
@@ -43,7 +45,7 @@ local function expect_port(port, name)
 end
 
 --- Makes an unconnected TCP or unix stream socket.
----@return veloflux.pdk.socket.tcp? sock
+---@return pdk.socket.tcp? sock
 ---@return string? err
 ---@return string? code
 function M.tcp()
@@ -57,7 +59,7 @@ end
 ---@param host string
 ---@param port? integer
 ---@param options? { pool?: string }
----@return veloflux.pdk.socket.tcp? sock
+---@return pdk.socket.tcp? sock
 ---@return string? err
 ---@return string? code
 function M.connect(host, port, options)
@@ -209,10 +211,8 @@ function Tcp:shutdown() return self.stream:shutdown() end
 function Tcp:set_keepalive(idle_s, size)
   local idle_ms = network.milliseconds(idle_s, IDLE_S, "set_keepalive")
   if not self.stream:is_open() then return nil, "the socket is not connected", "closed" end
-  local fresh, err, code = streams.new(true)
   local kept = pool.give(self.key, self.stream, idle_ms, size or POOL_SIZE)
-  if fresh then self.stream = fresh end
-  if not fresh then return nil, err, code end
+  self.stream = streams.unconnected(true)
   if not kept then return nil, "the connection is not fit for reuse", "closed" end
   return true
 end
@@ -236,12 +236,13 @@ function Tcp:get_local() return self.stream:address(false) end
 --- Closes the connection; may be repeated.
 function Tcp:close() self.stream:close() end
 
----@class veloflux.pdk.socket.udp
+---@class pdk.socket.udp
 local Udp = {}
 Udp.__index = Udp
+Udp.__metatable = false
 
 --- Makes a UDP socket without a peer.
----@return veloflux.pdk.socket.udp? sock
+---@return pdk.socket.udp? sock
 ---@return string? err
 ---@return string? code
 function M.udp()

@@ -14,12 +14,13 @@ local network = require "veloflux.runtime.network"
 
 local LONGEST_S = 86400 * 365
 
----@class veloflux.pdk.timer
+---@class pdk.timer
 local M = {}
 
----@class veloflux.pdk.timer.handle
+---@class pdk.timer.handle
 local Handle = {}
 Handle.__index = Handle
+Handle.__metatable = false -- its methods serve all plugins
 
 local function expect_seconds(seconds, least, name)
   if type(seconds) ~= "number" or seconds ~= seconds or seconds < least or seconds > LONGEST_S then
@@ -81,7 +82,7 @@ end
 ---@param seconds number
 ---@param fn function
 ---@param ... any its arguments
----@return veloflux.pdk.timer.handle? handle
+---@return pdk.timer.handle? handle
 ---@return string? err
 ---@return string? code "too_many", "memory", "cancelled" (the plugin's code has been replaced)
 function M.after(seconds, fn, ...)
@@ -96,7 +97,7 @@ end
 -- which the beats are spread at random, so that workers and nodes do not all beat at once
 ---@param fn function
 ---@param ... any its arguments
----@return veloflux.pdk.timer.handle? handle
+---@return pdk.timer.handle? handle
 ---@return string? err
 ---@return string? code as for after
 function M.every(interval, fn, ...)

@@ -51,7 +51,16 @@ local function failed(self, rc)
 end
 M.failed = failed
 
---- Makes an unconnected stream.
+--- Makes a stream without a socket: that comes when it connects.
+-- @param is_plugins as for `new`
+function M.unconnected(is_plugins)
+  return setmetatable({
+    reused = 0, is_plugins = is_plugins or false,
+    connect_ms = CONNECT_S * 1000, send_ms = SEND_S * 1000, receive_ms = RECEIVE_S * 1000,
+  }, Stream)
+end
+
+--- Makes an unconnected stream with its socket.
 -- @param is_plugins true: the plugin has to close it
 -- @return stream, or nil, message, code
 function M.new(is_plugins)
@@ -61,10 +70,9 @@ function M.new(is_plugins)
   if socket == nil then return nil, "too many sockets are open", "too_many" end
   local hold = network.hold_socket(socket, is_plugins or false)
   if not hold then return nil, "out of memory", "memory" end
-  return setmetatable({
-    socket = socket, hold = hold, reused = 0, is_plugins = is_plugins or false,
-    connect_ms = CONNECT_S * 1000, send_ms = SEND_S * 1000, receive_ms = RECEIVE_S * 1000,
-  }, Stream)
+  local self = M.unconnected(is_plugins)
+  self.socket, self.hold = socket, hold
+  return self
 end
 
 local function drop(self)

@@ -12,6 +12,7 @@ local meta = {
     if plain == name then return nil end
     return rawget(fields, plain)
   end,
+  __metatable = false,
 }
 
 --- Makes an empty table of fields.

@@ -37,10 +37,10 @@ local SECRETS = { authorization = true, cookie = true, ["proxy-authorization"] =
 local OF_CONTENT = { ["content-type"] = true, ["content-encoding"] = true, ["content-language"] = true,
   ["content-location"] = true }
 
----@class veloflux.pdk.http
+---@class pdk.http
 local M = {}
 
----@class veloflux.pdk.http.options
+---@class pdk.http.options
 ---@field method? string GET unless given, POST when there is content
 ---@field headers? table<string, string|number|(string|number)[]> Host replaces the URL's
 ---@field body? string|fun():string? content, or an iterator of its pieces; sent chunked. nil and a message ends the
@@ -56,7 +56,7 @@ local M = {}
 ---@field keepalive? number|false seconds that the connection may wait for reuse, 60 unless given; false closes it
 ---@field unix_socket? string path: connect there, not to the URL's host
 
----@class veloflux.pdk.http.response
+---@class pdk.http.response
 ---@field status integer
 ---@field reason string
 ---@field headers table names in lower case, found in any case and with _ for -; repeated fields are lists
@@ -68,6 +68,7 @@ local M = {}
 ---@field code? string
 local Response = {}
 Response.__index = Response
+Response.__metatable = false -- its methods serve all plugins
 
 --- Ends a streamed answer; what was not read of it is lost, and its connection too. May be repeated.
 function Response:close()
@@ -270,8 +271,8 @@ end
 
 --- Sends a request and reads its answer.
 ---@param url string "http://host[:port]/path?query", encoded
----@param options? veloflux.pdk.http.options
----@return veloflux.pdk.http.response? response
+---@param options? pdk.http.options
+---@return pdk.http.response? response
 ---@return string? err
 ---@return string? code
 function M.request(url, options)
@@ -304,16 +305,16 @@ end
 
 --- GET, see request.
 ---@param url string
----@param options? veloflux.pdk.http.options
----@return veloflux.pdk.http.response? response
+---@param options? pdk.http.options
+---@return pdk.http.response? response
 ---@return string? err
 ---@return string? code
 function M.get(url, options) return M.request(url, with(options, "GET")) end
 
 --- HEAD, see request.
 ---@param url string
----@param options? veloflux.pdk.http.options
----@return veloflux.pdk.http.response? response
+---@param options? pdk.http.options
+---@return pdk.http.response? response
 ---@return string? err
 ---@return string? code
 function M.head(url, options) return M.request(url, with(options, "HEAD")) end
@@ -321,8 +322,8 @@ function M.head(url, options) return M.request(url, with(options, "HEAD")) end
 --- POST, see request.
 ---@param url string
 ---@param body string|fun():string?
----@param options? veloflux.pdk.http.options
----@return veloflux.pdk.http.response? response
+---@param options? pdk.http.options
+---@return pdk.http.response? response
 ---@return string? err
 ---@return string? code
 function M.post(url, body, options) return M.request(url, with(options, "POST", body)) end

@@ -29,10 +29,10 @@ local CONNECTION_COMMANDS = { subscribe = true, psubscribe = true, ssubscribe = 
   unwatch = true, select = true, auth = true, hello = true, reset = true, quit = true, client = true, readonly = true,
   asking = true }
 
----@class veloflux.pdk.redis
+---@class pdk.redis
 local M = { null = reply.null, is_error = reply.is_error }
 
----@class veloflux.pdk.redis.options
+---@class pdk.redis.options
 ---@field url? string "redis://user:password@host:port/db" or "unix:///path?db=0"
 ---@field host? string 127.0.0.1 unless given
 ---@field port? integer 6379 unless given
@@ -46,11 +46,11 @@ local M = { null = reply.null, is_error = reply.is_error }
 ---@field pool_size? integer how many may wait: 32
 ---@field max_reply_bytes? integer 16 MiB
 
----@class veloflux.pdk.redis.client
+---@class pdk.redis.client
 local Client = {}
 
 --- A connection leased by `with`: commands on it run one after the other.
----@class veloflux.pdk.redis.lease
+---@class pdk.redis.lease
 local Lease = {}
 
 local methods = {} -- name of a command -> function(client, ...)
@@ -67,6 +67,7 @@ end
 -- Every name that is no method of its own is a command.
 local function with_commands(own)
   return {
+    __metatable = false, -- the methods serve all plugins
     __index = function(_, name)
       local method = own[name] or methods[name]
       if method == nil and type(name) == "string" then
@@ -93,8 +94,8 @@ local function target_of(options)
 end
 
 --- Makes a client; nothing is connected yet. May be called while the plugin is loaded. Raises for a URL that is none.
----@param options? string|veloflux.pdk.redis.options a URL, or fields
----@return veloflux.pdk.redis.client
+---@param options? string|pdk.redis.options a URL, or fields
+---@return pdk.redis.client
 function M.new(options)
   if type(options) == "string" then options = { url = options } end
   if options ~= nil and type(options) ~= "table" then
@@ -237,7 +238,7 @@ end
 --       return conn:transaction { { "SET", "stock", n - 1 } }   -- code "conflict": somebody else was faster
 --     end)
 --
----@param fn fun(conn: veloflux.pdk.redis.lease, ...): any
+---@param fn fun(conn: pdk.redis.lease, ...): any
 ---@param ... any handed on
 ---@return any ... what fn returned; or nil, err, code
 function Client:with(fn, ...)
@@ -305,7 +306,7 @@ end
 ---@param on_message fun(message: string, channel: string)
 ---@param options? { patterns?: boolean, on_state?: fun(is_connected: boolean, err?: string) } patterns: the channels
 -- are patterns (PSUBSCRIBE)
----@return veloflux.pdk.redis.subscription subscription with close()
+---@return pdk.redis.subscription subscription with close()
 function Client:subscribe(channels, on_message, options)
   if type(channels) == "string" then channels = { channels } end
   if type(channels) ~= "table" or #channels == 0 then error("subscribe: expected a list of channels", 2) end

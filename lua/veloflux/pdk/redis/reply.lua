@@ -9,8 +9,9 @@ M.null = setmetatable({}, { __tostring = function() return "null" end, __metatab
 
 local ReplyError = {}
 ReplyError.__index = ReplyError
+ReplyError.__metatable = "redis error"
 ReplyError.__tostring = function(self) return self.err end
-M.ReplyError = ReplyError
+
 
 local STRING, ARRAY, INTEGER, STATUS, ERROR = 1, 2, 3, 5, 6 -- REDIS_REPLY_*; 4 is nil
 local EXACT = 2 ^ 53
@@ -18,7 +19,7 @@ local EXACT = 2 ^ 53
 local function text_of(node) return node.text.len > 0 and ffi.string(node.text.data, node.text.len) or "" end
 
 --- True for an error among the results of a pipeline: `err` is its text, `code` its first word ("WRONGTYPE").
-function M.is_error(value) return getmetatable(value) == ReplyError end
+function M.is_error(value) return getmetatable(value) == ReplyError.__metatable end
 
 function M.error(text) return setmetatable({ err = text, code = text:match "^%S*" }, ReplyError) end
 

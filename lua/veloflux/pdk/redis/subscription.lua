@@ -7,9 +7,10 @@ local reply = require "veloflux.pdk.redis.reply"
 
 local QUIET_MS = 30000 -- without a message: is the server still there?
 
----@class veloflux.pdk.redis.subscription
+---@class pdk.redis.subscription
 local Subscription = {}
 Subscription.__index = Subscription
+Subscription.__metatable = false -- its methods serve all plugins
 
 local M = {}
 
