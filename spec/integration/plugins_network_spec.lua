@@ -188,6 +188,25 @@ describe("plugins on the network", function()
     server:stop()
   end))
 
+  it("are told that nobody can wait while their code is loaded", loop.spec(function()
+    local dir = tempdir.new()
+    tempdir.write(dir .. "/plugins/early/schema.lua", "return {}")
+    for call, name in pairs {
+      ["pdk.http.get 'http://127.0.0.1/'"] = "http.request", ["pdk.socket.tcp()"] = "socket.tcp",
+      ["pdk.timer.sleep(1)"] = "timer.sleep", ["pdk.timer.after(1, tostring)"] = "timer.after",
+      ["pdk.redis.new():get 'x'"] = "redis: command", ["pdk.queue.get('q', {}, tostring)"] = "queue.get",
+    } do
+      tempdir.write(dir .. "/plugins/early/handler.lua",
+        "local pdk = require 'veloflux.pdk'\n" .. call .. "\nreturn { PRIORITY = 1, VERSION = '1' }")
+      tempdir.write(dir .. "/conf.yaml", servers.encode {
+        plugin_path = { "plugins" }, plugins = { { name = "early" } },
+      })
+      local code, out, err = servers.command { "check", "-c", dir .. "/conf.yaml" }
+      assert.equal(1, code)
+      assert.matches(name .. " cannot be called while the plugin's code is loaded", out .. err, 1, true)
+    end
+  end))
+
   it("wait by the thousand at little cost", loop.spec(function()
     local waiting, held = loop.condition(), {}
     local slow = peers.tcp(function(conn)

@@ -105,7 +105,8 @@ function M.raise(op) C.vf_op_end(op, 0) end
 --- Raises while the code of a plugin is loaded: there is nobody who could wait.
 -- @param name of the function that was called
 function M.check(name)
-  if task.run.task == nil then error(name .. " cannot be called while the plugin's code is loaded", 3) end
+  local run = task.run
+  if run == nil or run.task == nil then error(name .. " cannot be called while the plugin's code is loaded", 3) end
 end
 
 --- The sockets of this process (struct vf_sockets *).
