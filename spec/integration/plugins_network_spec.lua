@@ -1,4 +1,5 @@
 --- Plugins that talk to others, in the real binary: clients, peers and the process itself may go at any moment.
+local uv = require "luv"
 local clients = require "support.client"
 local loop = require "support.loop"
 local origins = require "support.origin"
@@ -103,6 +104,12 @@ local function start(origin, configs)
   }
 end
 
+local function descriptors(folder)
+  local n, list = 0, uv.fs_scandir(folder)
+  while uv.fs_scandir_next(list) do n = n + 1 end
+  return n
+end
+
 local function get(server, path) return clients.get(server.ports.http, path) end
 
 describe("plugins on the network", function()
@@ -118,6 +125,7 @@ describe("plugins on the network", function()
     end)
     local server = start(rig.named "origin", {
       ask = { run = "http", url = "http://" .. other.address .. "/x" },
+      name = { run = "http", url = "http://localhost:" .. other.port .. "/x" },
       line = { run = "line", port = peer.port },
       nap = { run = "sleep", seconds = 0.01 },
       count = { run = "count", url = "redis://127.0.0.1:" .. redis.port },
@@ -127,6 +135,7 @@ describe("plugins on the network", function()
     assert.equal("200|other|/x", get(server, "/ask").body)
     assert.equal("200|other|/x", get(server, "/ask").body)
     assert.equal(1, other.accepted)
+    assert.equal("200|other|/x", get(server, "/name").body)
     assert.equal("world|nil|nil", get(server, "/line").body)
     assert.equal("slept", get(server, "/nap").body)
     assert.equal("1", get(server, "/count").body)
@@ -173,8 +182,12 @@ describe("plugins on the network", function()
     local server = start(rig.named "origin", {
       http = { run = "http", url = ("http://127.0.0.1:%d/"):format(peer.port) },
       line = { run = "line", port = peer.port }, sleep = { run = "sleep", seconds = 3600 },
+      sleep0 = { run = "sleep", seconds = 0 },
     })
-    for i, path in ipairs { "/http", "/line" } do
+    local folder = ("/proc/%d/fd"):format(rig.worker(server))
+    local before = descriptors(folder)
+    for i = 1, 40 do
+      local path = i % 2 == 0 and "/http" or "/line"
       local client = clients.connect(server.ports.http)
       client:request("GET", path)
       asked:wait("the plugin to ask", function() return peer.accepted == i end)
@@ -184,6 +197,8 @@ describe("plugins on the network", function()
     local client = clients.connect(server.ports.http)
     client:request("GET", "/sleep")
     client:reset()
+    get(server, "/sleep0")
+    assert.is_true(descriptors(folder) <= before + 3, "descriptors are left open")
     for _, line in ipairs(server:log_lines()) do assert.is_nil(line:find("left_open", 1, true)) end
     server:stop()
   end))
@@ -264,6 +279,17 @@ describe("plugins on the network", function()
     get(server, "/logged")
     assert.equal("/log", told:wait_requests(3).target)
     server:stop()
+  end))
+
+  it("lose no more than five seconds of a process's end, and say what else", loop.spec(function()
+    local peer = peers.tcp(function() end)
+    peer.refuse()
+    local server = start(rig.named "origin", {
+      ship = { run = "ship", url = ("http://127.0.0.1:%d/"):format(peer.port) },
+    })
+    for i = 1, 3 do assert.equal("queued", get(server, "/ship?item=" .. i).body) end
+    server:stop()
+    server:wait_log "queue.dropped.*plugin=probe queue=ship items=3 why=\"the process ends\""
   end))
 
   it("ship what their queues hold before the process ends", loop.spec(function()

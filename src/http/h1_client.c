@@ -81,9 +81,13 @@ static bool copy(struct vf_h1_client *client, struct vf_str text, struct vf_str 
     return data != NULL;
 }
 
-int vf_h1_client_begin(struct vf_h1_client *client, struct vf_str method, struct vf_str target,
-                       struct vf_str host)
+int vf_h1_client_begin(struct vf_h1_client *client, const char *method_text, size_t method_len,
+                       const char *target_text, size_t target_len, const char *host_text,
+                       size_t host_len)
 {
+    struct vf_str method = vf_str_make(method_text, method_len);
+    struct vf_str target = vf_str_make(target_text, target_len);
+    struct vf_str host = vf_str_make(host_text, host_len);
     struct vf_target parts;
     size_t at;
     client->method = vf_method_from_name(method.data, method.len);
@@ -129,10 +133,12 @@ static bool is_ours(enum vf_field_id id)
     }
 }
 
-int vf_h1_client_field(struct vf_h1_client *client, struct vf_str name, struct vf_str value)
+int vf_h1_client_field(struct vf_h1_client *client, const char *name_text, size_t name_len,
+                       const char *value_text, size_t value_len)
 {
     struct vf_str name_copy, value_copy;
-    value = vf_str_trim(value);
+    struct vf_str name = vf_str_make(name_text, name_len);
+    struct vf_str value = vf_str_trim(vf_str_make(value_text, value_len));
     if (!vf_is_token(name))
         return invalid(client, "the name is no token, RFC 9110 section 5.1");
     if (is_ours(vf_field_id(name)))

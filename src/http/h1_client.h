@@ -6,7 +6,8 @@
  *   begin, field... -> write_head -> (content) -> read_head -> read_body... -> is_done
  *
  * The head is only queued on the socket, content is the caller's to queue behind it and to frame;
- * vf_socket_send sends. Reading returns VF_PENDING when it waits
+ * vf_socket_send sends. (Strings come as pointer and length: LuaJIT compiles no call that takes a
+ * struct.) Reading returns VF_PENDING when it waits
  * for the socket's `reading` operation: call again when that has ended, whatever its result. */
 #ifndef VF_HTTP_H1_CLIENT_H
 #define VF_HTTP_H1_CLIENT_H
@@ -26,12 +27,13 @@ void vf_h1_client_free(struct vf_h1_client *client);
 
 /* Begins a request. `target` is "/path?query" or "*", `host` the Host field's value. The strings
  * are copied. Returns 0, UV_EINVAL (vf_h1_client_rule says what is wrong) or UV_ENOMEM. */
-int vf_h1_client_begin(struct vf_h1_client *client, struct vf_str method, struct vf_str target,
-                       struct vf_str host);
+int vf_h1_client_begin(struct vf_h1_client *client, const char *method, size_t method_len,
+                       const char *target, size_t target_len, const char *host, size_t host_len);
 
 /* Adds a field; copied. Fields that this module writes itself (Host, framing, connection) and what
  * is no name or value (a line break in it) are UV_EINVAL. */
-int vf_h1_client_field(struct vf_h1_client *client, struct vf_str name, struct vf_str value);
+int vf_h1_client_field(struct vf_h1_client *client, const char *name, size_t name_len,
+                       const char *value, size_t value_len);
 
 /* Queues the head. `length`: see above. Returns 0 or UV_ENOMEM. */
 int vf_h1_client_write_head(struct vf_h1_client *client, struct vf_socket *socket, int64_t length);

@@ -7,6 +7,7 @@ local origins = require "support.origin"
 local peers = require "unit.pdk.peer"
 local http = require "veloflux.pdk.http"
 local pool = require "veloflux.runtime.stream_pool"
+local tempdir = require "support.tempdir"
 
 -- A spec whose body runs as a task of its own; `h` is the harness.
 local function task(fn, options)
@@ -253,6 +254,34 @@ describe("pdk.http", function()
       assert.equal(0, pool.count()) -- nobody else may speak on these
     end)
     for _, conn in ipairs(peer.conns) do conn:close() end
+  end))
+
+  it("asks over a unix socket, and as another host", task(function(h)
+    local path = tempdir.new() .. "/http.sock"
+    local listener, asked = uv.new_pipe(false), ""
+    assert(listener:bind(path))
+    listener:listen(8, function()
+      local conn = uv.new_pipe(false)
+      listener:accept(conn)
+      conn:read_start(function(_, data)
+        if not data then return conn:close() end
+        asked = asked .. data
+        conn:write "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+      end)
+    end)
+    loop.defer(function() listener:close() end)
+    h:run(function()
+      local options = { unix_socket = path, headers = { host = "app.test:81" } }
+      assert.equal("hi", http.get("http://ignored.test/x", options).body)
+      assert.equal("hi", http.get("http://ignored.test/y", options).body)
+      local _, err, code = http.get("http://ignored.test/", { unix_socket = path .. "x" })
+      assert.same({ "GET http://ignored.test/: unix:" .. path .. "x: no such file or directory", "refused" },
+        { err, code })
+    end)
+    assert.matches("^GET /x HTTP/1.1\r\nHost: app.test:81\r\n", asked)
+    assert.equal(1, pool.count())
+    pool.close_all()
+    h:drive(function() return pool.count() == 0 end)
   end))
 
   it("closes when told to", task(function(h)

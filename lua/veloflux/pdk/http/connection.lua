@@ -9,8 +9,10 @@ ffi.cdef [[
 struct vf_h1_client;
 struct vf_h1_client *vf_h1_client_new(uint64_t header_bytes, uint64_t header_count);
 void vf_h1_client_free(struct vf_h1_client *client);
-int vf_h1_client_begin(struct vf_h1_client *client, struct vf_str method, struct vf_str target, struct vf_str host);
-int vf_h1_client_field(struct vf_h1_client *client, struct vf_str name, struct vf_str value);
+int vf_h1_client_begin(struct vf_h1_client *client, const char *method, size_t method_len, const char *target,
+                       size_t target_len, const char *host, size_t host_len);
+int vf_h1_client_field(struct vf_h1_client *client, const char *name, size_t name_len, const char *value,
+                       size_t value_len);
 int vf_h1_client_write_head(struct vf_h1_client *client, struct vf_socket *socket, int64_t length);
 int vf_h1_client_read_head(struct vf_h1_client *client, struct vf_socket *socket, uint64_t timeout_ms);
 int vf_h1_client_read_body(struct vf_h1_client *client, struct vf_socket *socket, bool whole, uint64_t max_bytes,
@@ -33,12 +35,7 @@ local CHUNKED, NO_CONTENT = -1, -2 -- VF_H1_CLIENT_*
 local ENDS = { closed = true, reset = true } -- the peer does not listen to the rest of the request
 local PIECE_BYTES = 65536 -- of content, when it is read piece by piece
 
-local name_view, value_view, third_view = ffi.new "struct vf_str", ffi.new "struct vf_str", ffi.new "struct vf_str"
-
-local function view(into, text)
-  into.data, into.len = text, #text
-  return into
-end
+local name_view, value_view = ffi.new "struct vf_str", ffi.new "struct vf_str"
 
 local Connection = {}
 Connection.__index = Connection
@@ -52,11 +49,11 @@ function M.prepare(request)
   local client = C.vf_h1_client_new(HEADER_BYTES, HEADER_COUNT)
   if client == nil then return nil, "out of memory", "memory" end
   local self = setmetatable({ client = ffi.gc(client, C.vf_h1_client_free), method = request.method }, Connection)
-  local rc = C.vf_h1_client_begin(client, view(name_view, request.method), view(value_view, request.target),
-    view(third_view, request.host_header))
+  local method, target, host = request.method, request.target, request.host_header
+  local rc = C.vf_h1_client_begin(client, method, #method, target, #target, host, #host)
   if rc < 0 then return nil, ffi.string(C.vf_h1_client_rule(client)), "invalid" end
   for _, field in ipairs(request.fields) do
-    rc = C.vf_h1_client_field(client, view(name_view, field[1]), view(value_view, field[2]))
+    rc = C.vf_h1_client_field(client, field[1], #field[1], field[2], #field[2])
     if rc < 0 then
       return nil, ("header %s: %s"):format(field[1]:gsub("[^%w_-]", "?"), ffi.string(C.vf_h1_client_rule(client))),
         "invalid"
