@@ -9,155 +9,12 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "net/socket_parts.h"
 #include "net/udp.h"
-
-enum { FIRST_ROOM = 4096 };
-
-struct vf_socket {
-    struct vf_stream stream; /* first member */
-    struct vf_sockets *owner;
-    struct vf_socket *next, *prev;
-    struct vf_op reading, writing;
-    struct vf_dial dial;
-    char *input; /* begin..end is what was read and not taken; NULL while empty */
-    size_t begin, end, room, max_input;
-    enum vf_socket_want want;
-    size_t n;            /* bytes wanted, or in the input when MORE were */
-    size_t scanned;      /* input bytes in which the delimiter does not begin */
-    size_t found, skip;  /* of a finished receive: bytes to hand over, and to drop behind them */
-    uint64_t connect_ms; /* time limit, while the name is looked up */
-    int read_end;        /* 0, UV_EOF or why nothing more can be read */
-    int write_end;       /* 0 or why nothing more can be sent */
-    uint16_t delimiter_len;
-    char delimiter[VF_SOCKET_UNTIL_BYTES];
-    bool until_input; /* of the send under way */
-    bool may_retry;
-    bool parked;
-};
 
 static struct vf_socket *of_stream(struct vf_stream *stream)
 {
     return (struct vf_socket *)stream;
-}
-
-/* Input */
-
-static size_t input_len(const struct vf_socket *socket)
-{
-    return socket->end - socket->begin;
-}
-
-static void drop_input(struct vf_socket *socket)
-{
-    socket->owner->net->buffered_bytes -= socket->room;
-    free(socket->input);
-    socket->input = NULL;
-    socket->begin = socket->end = socket->room = 0;
-}
-
-static bool make_room(struct vf_socket *socket, size_t more)
-{
-    size_t used = input_len(socket);
-    if (socket->end + more <= socket->room)
-        return true;
-    if (used + more <= socket->room) {
-        memmove(socket->input, socket->input + socket->begin, used);
-    } else {
-        size_t room = socket->room < FIRST_ROOM ? FIRST_ROOM : socket->room;
-        while (room < used + more)
-            room *= 2;
-        char *input = malloc(room);
-        if (input == NULL)
-            return false;
-        if (used > 0)
-            memcpy(input, socket->input + socket->begin, used);
-        free(socket->input);
-        socket->owner->net->buffered_bytes += room - socket->room;
-        socket->input = input;
-        socket->room = room;
-    }
-    socket->begin = 0;
-    socket->end = used;
-    return true;
-}
-
-static bool find_delimiter(struct vf_socket *socket)
-{
-    const char *at = socket->input + socket->begin;
-    size_t len = input_len(socket);
-    if (len < socket->delimiter_len)
-        return false;
-    const char *hit = memmem(at + socket->scanned, len - socket->scanned, socket->delimiter,
-                             socket->delimiter_len);
-    if (hit == NULL) {
-        socket->scanned = len - socket->delimiter_len + 1;
-        return false;
-    }
-    socket->found = (size_t)(hit - at);
-    socket->skip = socket->delimiter_len;
-    return true;
-}
-
-/* Returns true, with what to hand over, when the input has what is wanted. */
-static bool is_enough(struct vf_socket *socket)
-{
-    size_t len = input_len(socket);
-    socket->found = socket->skip = 0;
-    switch (socket->want) {
-    case VF_SOCKET_ANY:
-        socket->found = len < socket->n ? len : socket->n;
-        return len > 0;
-    case VF_SOCKET_BYTES:
-        socket->found = socket->n;
-        return len >= socket->n;
-    case VF_SOCKET_UNTIL:
-        return find_delimiter(socket);
-    case VF_SOCKET_ALL:
-        socket->found = len;
-        return socket->read_end == UV_EOF;
-    default:
-        return len > socket->n;
-    }
-}
-
-/* Reads once. Returns false when the kernel has nothing (more). */
-static bool read_once(struct vf_socket *socket)
-{
-    size_t most = vf_net_read_size(socket->owner->net);
-    size_t left = socket->max_input - input_len(socket);
-    most = most < VF_SOCKET_SCRATCH_BYTES ? most : VF_SOCKET_SCRATCH_BYTES;
-    ssize_t n = vf_stream_recv(&socket->stream, socket->owner->scratch, most < left ? most : left);
-    if (n == UV_EAGAIN)
-        return false;
-    if (n <= 0) {
-        socket->read_end = n == 0 ? UV_EOF : (int)n;
-        return true;
-    }
-    if (!make_room(socket, (size_t)n)) {
-        socket->read_end = UV_ENOMEM;
-        return true;
-    }
-    memcpy(socket->input + socket->end, socket->owner->scratch, (size_t)n);
-    socket->end += (size_t)n;
-    return true;
-}
-
-/* Reads until there is enough. Returns the result of the receive, or VF_PENDING. */
-static int pump(struct vf_socket *socket)
-{
-    while (!is_enough(socket)) {
-        socket->found = input_len(socket); /* should it fail now, or later by the time limit */
-        if (socket->read_end != 0)
-            return socket->read_end;
-        if (input_len(socket) >= socket->max_input)
-            return VF_ETOOLARGE;
-        if (!socket->stream.readable || !read_once(socket)) {
-            if (input_len(socket) == 0)
-                drop_input(socket);
-            return VF_PENDING;
-        }
-    }
-    return 0;
 }
 
 /* Events */
@@ -175,7 +32,7 @@ static void on_readable(struct vf_stream *stream)
         return;
     }
     if (socket->reading.pending) {
-        int rc = pump(socket);
+        int rc = vf_socket_pump(socket);
         if (rc != VF_PENDING)
             vf_op_end(&socket->reading, rc);
     }
@@ -300,7 +157,7 @@ void vf_socket_close(struct vf_socket *socket)
         vf_stream_close(&socket->stream, false);
     socket->read_end = socket->write_end = UV_ENOTCONN;
     vf_dial_end(&socket->dial);
-    drop_input(socket);
+    vf_socket_drop_input(socket);
     vf_op_end(&socket->reading, UV_ECANCELED);
     vf_op_end(&socket->writing, UV_ECANCELED);
 }
@@ -428,50 +285,6 @@ int vf_socket_connect(struct vf_socket *socket, const char *host, size_t len, in
     return rc == VF_PENDING ? vf_op_begin(&socket->writing, timeout_ms) : rc;
 }
 
-/* Receiving */
-
-int vf_socket_receive(struct vf_socket *socket, enum vf_socket_want want, const char *delimiter,
-                      size_t n, uint64_t timeout_ms)
-{
-    if (socket->reading.pending)
-        return UV_EBUSY;
-    if (!vf_socket_is_open(socket))
-        return UV_ENOTCONN;
-    socket->want = want;
-    socket->n = want == VF_SOCKET_MORE ? input_len(socket) : n;
-    socket->scanned = socket->found = socket->skip = 0;
-    if (want == VF_SOCKET_UNTIL) {
-        if (n == 0 || n > VF_SOCKET_UNTIL_BYTES)
-            return UV_EINVAL;
-        socket->delimiter_len = (uint16_t)n;
-        memcpy(socket->delimiter, delimiter, n);
-    } else if (want == VF_SOCKET_BYTES && n > socket->max_input) {
-        return VF_ETOOLARGE;
-    }
-    int rc = pump(socket);
-    return rc == VF_PENDING ? vf_op_begin(&socket->reading, timeout_ms) : rc;
-}
-
-struct vf_str vf_socket_input(const struct vf_socket *socket)
-{
-    return vf_str_make(socket->input + socket->begin, input_len(socket));
-}
-
-void vf_socket_consume(struct vf_socket *socket, size_t n)
-{
-    socket->begin += n;
-}
-
-void vf_socket_take(struct vf_socket *socket, struct vf_str *out)
-{
-    size_t len = input_len(socket);
-    if (socket->found > len) /* cut short: what there is */
-        socket->found = len;
-    *out = vf_str_make(socket->input + socket->begin, socket->found);
-    vf_socket_consume(socket, socket->found + socket->skip);
-    socket->found = socket->skip = 0;
-}
-
 bool vf_socket_at_end(const struct vf_socket *socket)
 {
     return socket->read_end != 0;
@@ -502,7 +315,7 @@ int vf_socket_send(struct vf_socket *socket, uint64_t timeout_ms, bool until_inp
     if (socket->writing.pending)
         return UV_EBUSY;
     socket->until_input = until_input;
-    if (until_input && (socket->stream.readable || input_len(socket) > 0))
+    if (until_input && (socket->stream.readable || vf_socket_input_len(socket) > 0))
         return 0;
     return vf_op_begin(&socket->writing, timeout_ms);
 }
@@ -528,12 +341,12 @@ static bool is_silent(struct vf_socket *socket)
 int vf_socket_park(struct vf_socket *socket, uint64_t idle_ms)
 {
     if (!vf_socket_is_open(socket) || socket->reading.pending || socket->writing.pending ||
-        socket->read_end != 0 || socket->write_end != 0 || input_len(socket) > 0 ||
+        socket->read_end != 0 || socket->write_end != 0 || vf_socket_input_len(socket) > 0 ||
         vf_socket_unsent(socket) > 0 || socket->stream.hung_up || !is_silent(socket)) {
         vf_socket_close(socket);
         return UV_EINVAL;
     }
-    drop_input(socket);
+    vf_socket_drop_input(socket);
     socket->parked = true;
     vf_op_begin(&socket->reading, idle_ms);
     return 0;
