@@ -8,7 +8,9 @@
 -- A timer runs its function as a task of its own, in each worker that started it, with the phase "timer": it may wait,
 -- open sockets and so on, but sees no request. An error ends that run, is logged with the plugin's name and counted;
 -- `every` goes on. A plugin has at most 1,024 timers (and other background tasks) in a worker. When a reload replaces
--- the plugin's code its timers are cancelled; what runs then finishes. Time is kept to some 10 ms.
+-- the plugin's code its timers are cancelled; what runs then finishes. A reload that leaves the code as it is leaves
+-- its timers, too: start them in init_worker, which runs once for the code, or keep the handle from one `configure` to
+-- the next. Time is kept to some 10 ms.
 local background = require "veloflux.runtime.background"
 local network = require "veloflux.runtime.network"
 

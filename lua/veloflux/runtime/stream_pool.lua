@@ -1,6 +1,9 @@
 --- Connections that wait for reuse, by a key that says what they are good for. Per process; the last one
 -- kept is taken first, so that few stay warm and the rest age out. A kept one that its peer closes, or
 -- that is kept for too long, closes itself (src/net/socket.h: park).
+--
+-- Not the pool of proxy/upstream_pool.c: that one keeps by backends of the snapshot, counts into their slots of the
+-- state area and gives its connections to exchanges. Here the keys are made up by plugins, and nobody counts.
 local M = {}
 
 local MOST = 1024 -- in one process; the oldest of the fullest key goes first
