@@ -56,6 +56,33 @@ function M.start(sources, options)
   return rig
 end
 
+--- Starts a server with one route `all` to an echoing origin, on which plugins of the binary run.
+-- @param list the route's plugins
+-- @param options as for start
+function M.shipped(list, options)
+  local all = { plugins = list }
+  for key, value in pairs(options or {}) do all[key] = value end
+  return M.start({}, all)
+end
+
+--- Gives the route of a rig another list of plugins, by a reload that has to succeed.
+function M.change(rig, list)
+  rig.conf.routes[1].plugins = list
+  rig.server:write_conf(rig.conf)
+  local ok, output = rig.server:reload()
+  if not ok then error("the reload failed: " .. output, 2) end
+end
+
+--- Returns what `check` says of one plugin instance: "" when it is good.
+function M.problems(instance)
+  local dir = tempdir.new()
+  tempdir.write(dir .. "/veloflux.yaml", servers.encode {
+    routes = { { name = "all", respond = { status = 200 }, plugins = { instance } } },
+  })
+  local code, out, err = servers.command { "check", "-c", dir .. "/veloflux.yaml" }
+  return code == 0 and "" or (out .. err):gsub(dir:gsub("%p", "%%%0") .. "/", "")
+end
+
 --- Decodes what the echoing origin has seen.
 function M.seen(response) return cjson.decode(response.body) end
 
