@@ -4,10 +4,10 @@ local vmdef = require "jit.vmdef"
 
 local M = {}
 
--- The recorder gives these up by design and begins anew elsewhere; all others mean that the code runs
--- in the interpreter.
+-- The recorder gives these up by design and begins anew elsewhere (a short inner loop, at the loop around it);
+-- all others mean that the code runs in the interpreter.
 local HARMLESS = { "leaving loop in root trace", "inner loop in root trace", "loop unroll limit reached",
-  "call unroll limit reached", "retry recording", "down-recursion, restarting" }
+  "call unroll limit reached", "retry recording", "down-recursion, restarting", "NYI: return to lower frame" }
 local HARMLESS_SET = {}
 for _, reason in ipairs(HARMLESS) do HARMLESS_SET[reason] = true end
 

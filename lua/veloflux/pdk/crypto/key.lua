@@ -6,6 +6,7 @@
 -- anything but RSA. RSA keys below 2048 bits are refused when they are made.
 local ffi = require "ffi"
 local jwk = require "veloflux.pdk.crypto.jwk"
+local json = require "veloflux.pdk.json"
 
 ffi.cdef [[
 int vf_pkey_read(const char *data, size_t len, struct vf_pkey **out, const char **problem);
@@ -145,6 +146,11 @@ end
 function M.new(source)
   if type(source) == "table" then return jwk.import(source) end
   if type(source) ~= "string" then error("expected a PEM, DER or JWK key, got " .. type(source), 2) end
+  if source:find "^%s*{" then
+    local members, err = json.decode(source)
+    if not members then return nil, err end
+    return jwk.import(members)
+  end
   return read(source)
 end
 

@@ -1,5 +1,6 @@
 require "support.library"
 local crypto = require "veloflux.pdk.crypto"
+local json = require "veloflux.pdk.json"
 local keys = require "unit.pdk.crypto.keys"
 
 local RSA = { kty = "RSA", e = "AQAB", -- RFC 7515 appendix A.2
@@ -91,6 +92,12 @@ describe("JWK", function()
       assert.is_nil(key:jwk().d)
       assert.equal(key:thumbprint(), key_of(key:jwk()):thumbprint())
     end
+  end)
+
+  it("may come as JSON", function()
+    local text = json.encode(P256)
+    assert.equal(key_of(P256):thumbprint(), key_of(" \n" .. text):thumbprint())
+    assert.same({ nil, "not JSON: expected , or } at byte " .. #text }, { crypto.key(text:sub(1, -2)) })
   end)
 
   it("members limit what a key is for", function()
