@@ -276,3 +276,13 @@ void vf_guard_memory(struct vf_run *run, struct vf_memory_view *out)
                                    .worker = guards->block->worker,
                                    .pid = getpid()};
 }
+
+struct vf_state *vf_guard_state(struct vf_run *run)
+{
+    return guards_of(run)->state;
+}
+
+struct vf_state_block *vf_guard_block(struct vf_run *run)
+{
+    return guards_of(run)->block;
+}

@@ -74,4 +74,8 @@ struct vf_memory_view {
 };
 void vf_guard_memory(struct vf_run *run, struct vf_memory_view *out);
 
+/* The state area, and the block that this process has in it, through FFI. */
+struct vf_state *vf_guard_state(struct vf_run *run);
+struct vf_state_block *vf_guard_block(struct vf_run *run);
+
 #endif

@@ -142,6 +142,9 @@ struct vf_dict_window { /* what vf_dict_slide says */
     uint32_t admitted, reserved;
     double used;       /* weighted, after this call */
     uint64_t reset_ns; /* until the window ends */
+    /* Until the cost (with a cost of 0: one event) is admitted if nothing else comes; 0: now, or
+     * this call was; UINT64_MAX: never, it is above the limit. */
+    uint64_t retry_ns;
 };
 
 /* Counts `cost` events of a key in windows of `window_ns` if that keeps the estimate for the last
@@ -153,6 +156,21 @@ struct vf_dict_window { /* what vf_dict_slide says */
  * Returns VF_DICT_OK and fills *out whether admitted or not. */
 int vf_dict_slide(struct vf_dict *dict, const char *key, size_t key_len, uint64_t limit,
                   uint64_t window_ns, uint64_t cost, uint64_t now_ns, struct vf_dict_window *out);
+
+/* --- Budgets ---------------------------------------------------------------------------------- */
+
+struct vf_dict_budget { /* what vf_dict_spend says */
+    uint32_t granted, reserved;
+    uint64_t left;     /* after this call */
+    uint64_t reset_ns; /* until all of it is there again */
+};
+
+/* Takes `n` of a budget of `limit`, all or none, which is whole again window_ns after the first was
+ * taken of it. An `n` of 0 only tells. The value is an INTEGER, what was taken, that expires then.
+ * Nothing is evicted for it: VF_DICT_NO_MEMORY. Returns VF_DICT_OK and fills *out whether granted
+ * or not. */
+int vf_dict_spend(struct vf_dict *dict, const char *key, size_t key_len, uint64_t limit,
+                  uint64_t window_ns, uint64_t n, uint64_t now_ns, struct vf_dict_budget *out);
 
 /* --- Times to live ---------------------------------------------------------------------------- */
 
@@ -186,14 +204,17 @@ int vf_dict_length(struct vf_dict *dict, const char *key, size_t key_len, uint64
 /* Removes everything. */
 void vf_dict_flush_all(struct vf_dict *dict);
 
+/* Removes everything whose key begins with `prefix`. Returns how many. */
+uint32_t vf_dict_flush_keys(struct vf_dict *dict, const char *prefix, size_t prefix_len);
+
 /* Removes up to `max` (0: all) entries that have expired. Returns how many. */
 uint32_t vf_dict_flush_expired(struct vf_dict *dict, uint32_t max, uint64_t now_ns);
 
-/* Writes up to `max` (0: all that fit) keys to `buffer`, each as its length (uint32_t, not aligned)
+/* Writes up to `max` (0: all that fit) keys that begin with `prefix` to `buffer`, each as its length (uint32_t, not aligned)
  * and its bytes, the ones used last first within each shard. Returns how many; *used is the bytes
  * written. Other calls wait meanwhile, one shard after the other: keep `max` small. */
-uint32_t vf_dict_keys(struct vf_dict *dict, uint32_t max, uint64_t now_ns, char *buffer,
-                      size_t room, size_t *used);
+uint32_t vf_dict_keys(struct vf_dict *dict, const char *prefix, size_t prefix_len, uint32_t max,
+                      uint64_t now_ns, char *buffer, size_t room, size_t *used);
 
 /* Fills *out. */
 void vf_dict_info(struct vf_dict *dict, struct vf_dict_info *out);

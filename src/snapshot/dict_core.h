@@ -2,7 +2,7 @@
  *
  *   dicts.c       sets of dictionaries by name
  *   dict.c        single values: get, set, swap, delete, times to live
- *   dict_count.c  numbers, integers, sliding windows
+ *   dict_count.c  numbers, integers, budgets, sliding windows
  *   dict_list.c   lists
  *   dict_whole.c  flushing, keys, figures
  *   dict_shard.c, dict_chunks.c, dict_check.c   one shard: see dict_shard.h

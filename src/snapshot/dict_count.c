@@ -1,6 +1,8 @@
-/* What counts in a dictionary: numbers, integers, sliding windows. Plain sums are one store of 64
+/* What counts in a dictionary: numbers, integers, budgets, sliding windows. Plain sums are one store of 64
  * bits, so a kill finds the old or the new one. */
 #include "snapshot/dict_core.h"
+
+enum { ROUNDING_NS = 1000 }; /* added to times that were computed as fractions */
 
 static int begin_number(const struct vf_dict_key *key, uint32_t type, uint64_t ttl_ns,
                         uint64_t now_ns, bool evicts, struct vf_shard_entry **out)
@@ -79,6 +81,45 @@ int vf_dict_count(struct vf_dict *dict, const char *key, size_t key_len, int64_t
     return rc;
 }
 
+/* --- Budgets --- */
+
+static int spend(const struct vf_dict_key *key, uint64_t limit, uint64_t window_ns, uint64_t n,
+                 uint64_t now_ns, struct vf_dict_budget *out)
+{
+    uint32_t at = vf_dict_use(key, now_ns);
+    struct vf_shard_entry *entry = at != 0 ? vf_shard_entry_at(key->shard, at) : NULL;
+    if (entry != NULL && (entry->type != VF_DICT_INTEGER || entry->integer < 0))
+        return VF_DICT_TYPE;
+    uint64_t used = entry != NULL ? (uint64_t)entry->integer : 0;
+    limit = limit < INT64_MAX ? limit : INT64_MAX;
+    *out = (struct vf_dict_budget){.left = used < limit ? limit - used : 0};
+    out->granted = n <= out->left;
+    if (out->granted && n > 0) {
+        int rc = entry == NULL
+                     ? begin_number(key, VF_DICT_INTEGER, window_ns, now_ns, false, &entry)
+                     : VF_DICT_OK;
+        if (rc != VF_DICT_OK)
+            return rc;
+        entry->integer = (int64_t)(used + n);
+        out->left -= n;
+    }
+    if (entry != NULL && entry->expires_ns != 0)
+        out->reset_ns = entry->expires_ns - now_ns;
+    return VF_DICT_OK;
+}
+
+int vf_dict_spend(struct vf_dict *dict, const char *key, size_t key_len, uint64_t limit,
+                  uint64_t window_ns, uint64_t n, uint64_t now_ns, struct vf_dict_budget *out)
+{
+    struct vf_dict_key place;
+    int rc = vf_dict_enter(dict, key, key_len, &place);
+    if (rc != VF_DICT_OK)
+        return rc;
+    rc = spend(&place, limit, window_ns, n, now_ns, out);
+    vf_shard_unlock(place.shard);
+    return rc;
+}
+
 /* --- Sliding windows --- */
 
 /* Brings the counts up to window `index`, a running number of which 32 bits tell the last ones
@@ -114,10 +155,25 @@ static int charge(const struct vf_dict_key *key, struct vf_shard_entry *entry,
     return VF_DICT_OK;
 }
 
+/* Returns how long it takes until `cost` more are below the limit, with what this window and the
+ * one before have counted. */
+static uint64_t wait_of(const struct window *window, uint32_t current, uint32_t previous,
+                        double limit, double cost)
+{
+    double room = limit - cost, length = (double)window->length_ns, wait;
+    if (room < 0)
+        return UINT64_MAX;
+    if (current <= room) /* in this window: the one before has to weigh less */
+        wait = (1 - (room - current) / previous) * length - (double)window->elapsed_ns;
+    else
+        wait = length - (double)window->elapsed_ns + (1 - room / current) * length;
+    return wait > 0 ? (uint64_t)wait + ROUNDING_NS : ROUNDING_NS;
+}
+
 static int slide(const struct vf_dict_key *key, uint64_t limit, struct window *window,
                  uint64_t cost, uint64_t now_ns, struct vf_dict_window *out)
 {
-    uint32_t at = vf_dict_use(key, now_ns), current = 0;
+    uint32_t at = vf_dict_use(key, now_ns), current = 0, previous = 0;
     struct vf_shard_entry *entry = at != 0 ? vf_shard_entry_at(key->shard, at) : NULL;
     *out = (struct vf_dict_window){0};
     if (entry != NULL && entry->type != VF_SHARD_WINDOW)
@@ -127,8 +183,11 @@ static int slide(const struct vf_dict_key *key, uint64_t limit, struct window *w
             window->elapsed_ns = 0;
         double weight = 1 - (double)window->elapsed_ns / (double)window->length_ns;
         current = entry->window.current;
-        out->used = current + entry->window.previous * weight;
+        previous = entry->window.previous;
+        out->used = current + previous * weight;
     }
+    if (out->used + (double)(cost > 0 ? cost : 1) > (double)limit)
+        out->retry_ns = wait_of(window, current, previous, (double)limit, cost > 0 ? cost : 1);
     out->reset_ns = window->length_ns - window->elapsed_ns;
     out->admitted = out->used + (double)cost <= (double)limit && cost <= UINT32_MAX - current;
     if (!out->admitted || cost == 0)

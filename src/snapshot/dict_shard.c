@@ -143,6 +143,11 @@ void vf_shard_init(struct vf_shard *shard, size_t bytes)
 
 /* --- Entries --- */
 
+uint32_t vf_shard_first(const struct vf_shard *shard, uint32_t index)
+{
+    return *bucket_of(shard, index);
+}
+
 uint32_t vf_shard_find(const struct vf_shard *shard, uint64_t hash, const char *key, size_t key_len)
 {
     for (uint32_t at = *bucket_of(shard, hash); at != 0;) {

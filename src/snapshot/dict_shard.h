@@ -15,7 +15,7 @@
  * process has executed all instructions up to one, and the kernel's hand-over of the lock orders
  * the rest.
  *
- * Used by dict.c and dict_list.c only. */
+ * Used by the sources of dictionaries only. */
 #ifndef VF_SNAPSHOT_DICT_SHARD_H
 #define VF_SNAPSHOT_DICT_SHARD_H
 
@@ -128,6 +128,9 @@ void vf_shard_read(const struct vf_shard *shard, uint32_t chain, size_t head, si
 /* Returns true when the bytes there are those at `data`. */
 bool vf_shard_equal(const struct vf_shard *shard, uint32_t chain, size_t head, size_t offset,
                     const char *data, size_t len);
+
+/* Returns the first entry of bucket `index`, or 0. */
+uint32_t vf_shard_first(const struct vf_shard *shard, uint32_t index);
 
 /* Returns the entry of a key, expired or not, or 0. */
 uint32_t vf_shard_find(const struct vf_shard *shard, uint64_t hash, const char *key,

@@ -1,7 +1,10 @@
 /* What concerns a dictionary as a whole: one shard after the other, each for itself. */
 #include <string.h>
 
+#include "base/str.h"
 #include "snapshot/dict_core.h"
+
+enum { FLUSH_SLICE = 256 }; /* buckets that are emptied in one critical section */
 
 void vf_dict_flush_all(struct vf_dict *dict)
 {
@@ -27,7 +30,48 @@ uint32_t vf_dict_flush_expired(struct vf_dict *dict, uint32_t max, uint64_t now_
     return n;
 }
 
+static bool has_prefix(const struct vf_shard *shard, uint32_t at, struct vf_str prefix)
+{
+    const struct vf_shard_entry *entry = vf_shard_entry_at(shard, at);
+    return entry->key_len >= prefix.len &&
+           vf_shard_equal(shard, at, sizeof(*entry), 0, prefix.data, prefix.len);
+}
+
+/* Drops what stands in a bucket under keys with the prefix. */
+static uint32_t flush_bucket(struct vf_shard *shard, uint32_t bucket, struct vf_str prefix)
+{
+    uint32_t n = 0, at = vf_shard_first(shard, bucket);
+    while (at != 0) {
+        uint32_t next = vf_shard_entry_at(shard, at)->next;
+        if (has_prefix(shard, at, prefix)) {
+            vf_shard_drop(shard, at);
+            vf_shard_commit(shard);
+            n++;
+        }
+        at = next;
+    }
+    return n;
+}
+
+uint32_t vf_dict_flush_keys(struct vf_dict *dict, const char *prefix, size_t prefix_len)
+{
+    struct vf_str text = {prefix, prefix_len};
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < dict->n_shards; i++) {
+        struct vf_shard *shard = vf_dict_shard(dict, i);
+        for (uint32_t at = 0; at < shard->n_buckets; at++) {
+            if (at % FLUSH_SLICE == 0)
+                vf_shard_lock(shard);
+            n += flush_bucket(shard, at, text);
+            if (at % FLUSH_SLICE == FLUSH_SLICE - 1 || at == shard->n_buckets - 1)
+                vf_shard_unlock(shard);
+        }
+    }
+    return n;
+}
+
 struct listing {
+    struct vf_str prefix;
     char *buffer;
     size_t room, used;
     uint32_t n, most;
@@ -52,14 +96,15 @@ static void list_shard(struct listing *listing, const struct vf_shard *shard, ui
 {
     for (uint32_t at = shard->newest; at != 0; at = vf_shard_entry_at(shard, at)->older)
         if (!vf_shard_has_expired(vf_shard_entry_at(shard, at), now_ns) &&
-            !list_key(listing, shard, at))
+            has_prefix(shard, at, listing->prefix) && !list_key(listing, shard, at))
             return;
 }
 
-uint32_t vf_dict_keys(struct vf_dict *dict, uint32_t max, uint64_t now_ns, char *buffer,
-                      size_t room, size_t *used)
+uint32_t vf_dict_keys(struct vf_dict *dict, const char *prefix, size_t prefix_len, uint32_t max,
+                      uint64_t now_ns, char *buffer, size_t room, size_t *used)
 {
-    struct listing listing = {buffer, room, 0, 0, max != 0 ? max : UINT32_MAX};
+    struct listing listing = {{prefix, prefix_len},       buffer, room, 0, 0,
+                              max != 0 ? max : UINT32_MAX};
     for (uint32_t i = 0; i < dict->n_shards && listing.n < listing.most; i++) {
         struct vf_shard *shard = vf_dict_shard(dict, i);
         vf_shard_lock(shard);

@@ -182,12 +182,33 @@ describe("a dictionary", function()
     assert.equal("again", (dict:get "k"))
   end))
 
+  it("lists and removes the keys with a prefix", with_dict(4 * 1024 * 1024, function(dict)
+    local long = ("long"):rep(50)
+    for i = 1, 500 do
+      dict:set("a:" .. i, i)
+      dict:set("b:" .. i, i)
+      dict:set(long .. i, i)
+    end
+    dict:push("a:list", "element", TAIL)
+    assert.equal(501, #dict:keys(0, "a:"))
+    assert.equal(7, #dict:keys(7, "b:"))
+    assert.equal(111, #dict:keys(0, long .. "1"))
+    assert.same({}, dict:keys(0, long .. "1111"))
+    assert.equal(501, lib.vf_dict_flush_keys(dict.c, "a:", 2))
+    assert.equal(111, lib.vf_dict_flush_keys(dict.c, long .. "1", #long + 1))
+    assert.equal(0, lib.vf_dict_flush_keys(dict.c, "a:", 2))
+    assert.equal(889, #dict:keys())
+    assert.equal(500, #dict:keys(0, "b:"))
+    assert.equal(889, lib.vf_dict_flush_keys(dict.c, "", 0))
+    assert.equal(dict:info().capacity_bytes, dict:info().free_bytes + 128) -- garbage of the list
+  end))
+
   it("keeps to the buffer when it lists keys", with_dict(65536, function(dict)
     for i = 1, 9 do dict:set("key" .. i, i) end
     local used = ffi.new "size_t[1]"
-    assert.equal(2, lib.vf_dict_keys(dict.c, 0, dict.now, buffer, 3 * 8 - 1, used))
+    assert.equal(2, lib.vf_dict_keys(dict.c, "", 0, 0, dict.now, buffer, 3 * 8 - 1, used))
     assert.equal(16, tonumber(used[0]))
-    assert.equal(0, lib.vf_dict_keys(dict.c, 0, dict.now, buffer, 0, used))
+    assert.equal(0, lib.vf_dict_keys(dict.c, "", 0, 0, dict.now, buffer, 0, used))
     assert.same({ "key9", "key8" }, dict:keys(2)) -- used last
   end))
 end)
@@ -276,6 +297,28 @@ describe("a sliding window", function()
     assert.same({ nil, TYPE }, { dict:get "k" })
   end))
 
+  it("says when to come again", with_dict(65536, function(dict)
+    local function wait_s() return math.floor(tonumber(window.retry_ns) / 1e7) / 100 end
+    assert.is_true(slide(dict, "k", 8, 0))
+    assert.equal(0, tonumber(window.retry_ns))
+    assert.is_true(slide(dict, "k", 8, 8))
+    assert.is_true(slide(dict, "k", 8, 0)) -- none are admitted, one more would not be
+    assert.equal(11.25, wait_s())
+    assert.is_false(slide(dict, "k", 8, 9))
+    assert.is_true(window.retry_ns == 0xffffffffffffffffULL)
+    dict.now = dict.now + 5 * SECOND
+    assert.is_false(slide(dict, "k", 8, 2)) -- 5 s until the window ends, 2.5 s until two of 8 are forgotten
+    assert.equal(7.5, wait_s())
+    dict.now = dict.now + window.retry_ns
+    assert.is_true(slide(dict, "k", 8, 2))
+    assert.is_false(slide(dict, "k", 8, 2)) -- in this window
+    assert.equal(2.5, wait_s())
+    dict.now = dict.now + window.retry_ns
+    assert.is_true(slide(dict, "k", 8, 2))
+    slide(dict, "k", 0, 0)
+    assert.is_true(window.retry_ns == 0xffffffffffffffffULL)
+  end))
+
   it("evicts nothing and is refused when there is no room", with_dict(65536, function(dict)
     local n, rc = 0
     repeat
@@ -288,5 +331,39 @@ describe("a sliding window", function()
       assert.equal(1, window.used)
     end
     assert.equal(lib.VF_DICT_TOO_LARGE, lib.vf_dict_slide(dict.c, "k", 1, 5, 0, 1, dict.now, window))
+  end))
+end)
+
+describe("a budget", function()
+  local budget = ffi.new "struct vf_dict_budget"
+  local function spend(dict, key, limit, n)
+    assert.equal(OK, lib.vf_dict_spend(dict.c, key, #key, limit, 10 * SECOND, n, dict.now, budget))
+    return budget.granted == 1, tonumber(budget.left), tonumber(budget.reset_ns / 1000000000ULL)
+  end
+
+  it("is spent, all or none, and whole again after its window", with_dict(65536, function(dict)
+    assert.same({ true, 10, 0 }, { spend(dict, "k", 10, 0) })
+    assert.is_nil(dict:get "k")
+    assert.same({ true, 4, 10 }, { spend(dict, "k", 10, 6) })
+    dict.now = dict.now + 3 * SECOND
+    assert.same({ false, 4, 7 }, { spend(dict, "k", 10, 5) })
+    assert.same({ true, 0, 7 }, { spend(dict, "k", 10, 4) })
+    assert.same({ false, 0, 7 }, { spend(dict, "k", 8, 1) }) -- a smaller one meanwhile
+    assert.is_true(dict:get "k" == 10LL)
+    dict.now = dict.now + 7 * SECOND
+    assert.same({ true, 9, 10 }, { spend(dict, "k", 10, 1) })
+    assert.same({ true, 2 ^ 63 - 1, 0 }, { spend(dict, "huge", 0xffffffffffffffffULL, 0) })
+    dict:set("text", "x")
+    assert.equal(TYPE, lib.vf_dict_spend(dict.c, "text", 4, 1, SECOND, 1, dict.now, budget))
+  end))
+
+  it("evicts nothing and is refused when there is no room", with_dict(65536, function(dict)
+    local n, rc = 0
+    repeat
+      n = n + 1
+      rc = lib.vf_dict_spend(dict.c, "k" .. n, #("k" .. n), 5, SECOND, 1, dict.now, budget)
+    until rc ~= OK
+    assert.equal(NO_MEMORY, rc)
+    assert.same({ true, 4, 1 }, { spend(dict, "k1", 5, 0) })
   end))
 end)

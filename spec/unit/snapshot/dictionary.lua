@@ -97,9 +97,10 @@ end
 
 function Dict:expire(key, ttl) return lib.vf_dict_ttl_set(self.c, key, #key, ttl, self.now) end
 
-function Dict:keys(max)
+function Dict:keys(max, prefix)
   local used, keys, at = ffi.new "size_t[1]", {}, 0
-  local n = lib.vf_dict_keys(self.c, max or 0, self.now, buffer, ROOM, used)
+  prefix = prefix or ""
+  local n = lib.vf_dict_keys(self.c, prefix, #prefix, max or 0, self.now, buffer, ROOM, used)
   while at < tonumber(used[0]) do
     local len = ffi.new "uint32_t[1]"
     ffi.copy(len, buffer + at, 4)
