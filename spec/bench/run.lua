@@ -436,7 +436,10 @@ local function bench_shared()
   if not wanted "shared" then return end
   print ""
   io.flush()
-  assert(os.execute "build/deps/bin/luajit spec/bench/shared.lua" == 0, "spec/bench/shared.lua failed")
+  for _, script in ipairs { "shared", "plugin_memory" } do
+    local command = ("build/deps/bin/luajit spec/bench/%s.lua"):format(script)
+    assert(os.execute(command) == 0, command .. " failed")
+  end
 end
 
 start_origin(1)
