@@ -164,4 +164,7 @@ function Server:stop()
   if report then error("the server reported:\n" .. report, 2) end
 end
 
+--- What servers can do, for modules that add to it.
+M.methods = Server
+
 return M

@@ -210,9 +210,10 @@ uint32_t vf_dict_flush_keys(struct vf_dict *dict, const char *prefix, size_t pre
 /* Removes up to `max` (0: all) entries that have expired. Returns how many. */
 uint32_t vf_dict_flush_expired(struct vf_dict *dict, uint32_t max, uint64_t now_ns);
 
-/* Writes up to `max` (0: all that fit) keys that begin with `prefix` to `buffer`, each as its length (uint32_t, not aligned)
- * and its bytes, the ones used last first within each shard. Returns how many; *used is the bytes
- * written. Other calls wait meanwhile, one shard after the other: keep `max` small. */
+/* Writes up to `max` (0: all that fit) keys that begin with `prefix` to `buffer`, each as its
+ * length (uint32_t, not aligned) and its bytes, the ones used last first within each shard. Returns
+ * how many; *used is the bytes written. Other calls wait meanwhile, one shard after the other: keep
+ * `max` small. */
 uint32_t vf_dict_keys(struct vf_dict *dict, const char *prefix, size_t prefix_len, uint32_t max,
                       uint64_t now_ns, char *buffer, size_t room, size_t *used);
 

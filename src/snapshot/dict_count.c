@@ -1,5 +1,5 @@
-/* What counts in a dictionary: numbers, integers, budgets, sliding windows. Plain sums are one store of 64
- * bits, so a kill finds the old or the new one. */
+/* What counts in a dictionary: numbers, integers, budgets, sliding windows. Plain sums are one
+ * store of 64 bits, so a kill finds the old or the new one. */
 #include "snapshot/dict_core.h"
 
 enum { ROUNDING_NS = 1000 }; /* added to times that were computed as fractions */

@@ -33,16 +33,13 @@ local window_out = ffi.new "struct vf_dict_window"
 local cells, windows
 
 local function expect(value, least, most, what, name, level)
-  if type(value) ~= "number" or not (value >= least and value <= most) then
-    error(("%s: %s: expected a number from %g to %g, got %s"):format(name, what, least, most, tostring(value)), level + 1)
-  end
+  if type(value) == "number" and value >= least and value <= most then return end
+  error(("%s: %s: expected a number from %g to %g, got %s"):format(name, what, least, most, tostring(value)), level + 1)
 end
 
 local function expect_whole(value, least, what, name, level)
-  if type(value) ~= "number" or not (value >= least and value <= LARGEST) or value % 1 ~= 0 then
-    error(("%s: %s: expected a whole number from %d to %d, got %s"):format(name, what, least, LARGEST, tostring(value)),
-      level + 1)
-  end
+  if type(value) == "number" and value >= least and value <= LARGEST and value % 1 == 0 then return end
+  error(("%s: %s: expected a whole number from %d on, got %s"):format(name, what, least, tostring(value)), level + 1)
 end
 
 -- Leaves key and numbers of a limit in KEY. Returns their length.
@@ -82,8 +79,8 @@ end
 ---@param cost? integer 1 when left out
 ---@return boolean allowed
 ---@return integer remaining how many more would be allowed now
----@return number retry_after seconds until this cost is allowed if nothing else comes; 0 when allowed, math.huge: never,
--- it is above the burst
+---@return number retry_after seconds until this cost is allowed if nothing else comes; 0 when allowed, math.huge:
+-- never, it is above the burst
 ---@return number reset seconds until the whole burst is there again
 ---@return "limit"|"full"|nil why it was refused
 function M.gcra(key, rate, per, burst, cost)
@@ -134,8 +131,8 @@ local function left_of(limit) return math.max(math.floor(limit - window_out.used
 ---@param cost? integer 1 when left out
 ---@return boolean allowed
 ---@return integer remaining
----@return number retry_after seconds until this cost is allowed if nothing else comes; math.huge: never, it is above the
--- limit
+---@return number retry_after seconds until this cost is allowed if nothing else comes; math.huge: never, it is above
+-- the limit
 ---@return number reset seconds until the window that is counted in ends
 ---@return "limit"|"full"|nil why it was refused
 function M.window(key, limit, window, cost)

@@ -153,13 +153,9 @@ describe("pdk.shared", function()
     assert.equal(small:capacity() - 128, small:free_space())
     assert.same({ nil, "key and value are longer than can be kept", "too_large" },
       { small:set("k", ("x"):rep(65536)) })
-    local n, code = 0, nil
-    repeat
-      n = n + 1
-      local granted
-      granted, _, code = small:quota("q" .. n, 1, 60)
-    until granted == nil
-    assert.equal("no_memory", code)
+    local n = 0
+    repeat n = n + 1 until small:quota("q" .. n, 1, 60) == nil
+    assert.same({ nil, "the dictionary is full", "no_memory" }, { small:quota("q" .. n, 1, 60) })
     local huge = shared.dict("huge", { size = 512 * 1024 * 1024 })
     local huger = shared.dict("huger", { size = 512 * 1024 * 1024 })
     assert.is_true(huge:set("k", 1))
@@ -179,7 +175,8 @@ describe("pdk.shared", function()
       raised(function() shared:rpush "k" end))
     assert.matches(at_line "shared.get: expected a key, a string of 1 to 65279 bytes, got number",
       raised(function() shared:get(1) end))
-    assert.matches(at_line "shared.set: expected a key, .*, got one of 0 bytes", raised(function() shared:set("", 1) end))
+    assert.matches(at_line "shared.set: expected a key, .*, got one of 0 bytes",
+      raised(function() shared:set("", 1) end))
     assert.matches(at_line "shared.get: expected a key, .*, got one of 70000 bytes",
       raised(function() shared:get(("x"):rep(70000)) end))
     assert.matches(at_line "shared.set: expected a time to live in seconds, 0 for ever, got %-1",
