@@ -201,6 +201,7 @@ describe("pdk.shared", function()
       i = i + 1
       shared:incr("hits", 1, 0)
     end)
+    assert.equal(i, shared:get "hits")
     traces.assert_compiles(function()
       i = i + 1
       local key = keys[i % 16 + 1]
@@ -214,6 +215,5 @@ describe("pdk.shared", function()
       shared:get "number"
       shared:quota("budget", 100, 60)
     end)
-    assert.equal(500, shared:get "hits")
   end)
 end)
