@@ -106,6 +106,7 @@ end
 ---@param kind string "basic-auth"
 ---@param id string
 ---@param password string
+---@async
 ---@return table|nil credential nil: unknown, or another password
 ---@return table|nil consumer
 ---@return string|nil err it cannot be said now: too many are compared at this moment
@@ -123,6 +124,7 @@ end
 --- Returns the name of the tenant whose route answers; "default" where there is none.
 ---@return string
 function M.tenant()
+  check(KNOWN, "tenant")
   local name = view.text(view.response().route_tenant)
   return name ~= nil and name ~= "" and name or "default"
 end

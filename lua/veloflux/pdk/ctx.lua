@@ -1,5 +1,6 @@
 --- Values that live as long as the exchange: `shared` for all its plugins, `plugin` for the instance that
 -- runs. Outside of an exchange (timers) they live as long as the task.
+local network = require "veloflux.runtime.network"
 local task = require "veloflux.runtime.task"
 local view = require "veloflux.runtime.view"
 
@@ -20,6 +21,7 @@ end
 
 return setmetatable(M, {
   __index = function(_, name)
+    network.check "ctx"
     if name == "shared" then return view.values().shared end
     if name == "plugin" then return own(view.values()) end
     return nil

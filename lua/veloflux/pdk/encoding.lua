@@ -20,7 +20,7 @@ local to_string = ffi.string
 
 local URL, UNPADDED, LOOSE = 1, 2, 4 -- enum vf_base64_flags
 
----@class veloflux.pdk.encoding
+---@class pdk.encoding
 local M = {}
 
 local function expect_string(value, name)

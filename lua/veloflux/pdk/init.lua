@@ -7,17 +7,28 @@
 ---@field client pdk.client
 ---@field ctx pdk.ctx
 ---@field log pdk.log
+---@field cache pdk.cache
 ---@field router pdk.router
 ---@field ip pdk.ip
 ---@field node pdk.node
 ---@field plugin pdk.plugin
 ---@field table pdk.table
+---@field vault pdk.vault
 ---@field tracing pdk.tracing
 ---@field http pdk.http
 ---@field socket pdk.socket
 ---@field redis pdk.redis
 ---@field timer pdk.timer
+---@field shared pdk.shared
 ---@field queue pdk.queue
+---@field crypto pdk.crypto
+---@field json pdk.json
+---@field re pdk.re
+---@field template pdk.template
+---@field metrics pdk.metrics
+---@field ratelimit pdk.ratelimit
+---@field model pdk.model
+---@field encoding pdk.encoding
 local GROUPS = { "request", "service", "response", "client", "ctx", "log", "cache", "router", "ip", "node", "plugin",
   "table", "vault", "tracing", "http", "socket", "redis", "timer", "shared", "queue", "crypto", "json", "re",
   "template", "metrics", "ratelimit", "model", "encoding" }

@@ -33,7 +33,8 @@ local MOST_BYTES = 2 ^ 30
 local KEPT_BYTES = 64 * 1024 -- of the buffer, from one text to the next
 local UV_EINVAL = -22
 
----@class veloflux.pdk.json
+---@class pdk.json
+---@field null userdata stands for null in tables; the same as that of lua-cjson
 local M = {}
 
 --- Stands for null in tables; the same as that of lua-cjson.

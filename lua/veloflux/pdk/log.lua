@@ -1,11 +1,14 @@
 --- The process log: one line an event, with the plugin's name, the route and the request's id.
+local phase = require "veloflux.runtime.phase"
 local task = require "veloflux.runtime.task"
 local view = require "veloflux.runtime.view"
 local report = require "veloflux.runtime.report"
 
 ---@class pdk.log
----@overload fun(...)
+---@overload fun(...) as notice
 local M = {}
+
+local REQUEST = phase.set "request"
 
 local MAX_DEPTH = 6
 
@@ -39,13 +42,29 @@ local function writer(level, word)
   return function(...) write(level, word, join(...)) end
 end
 
+--- Logs at level debug: the values, joined; tables with their contents.
+---@param ... any
 M.debug = writer(report.DEBUG, nil)
+--- Logs at level info.
+---@param ... any
 M.info = writer(report.INFO, nil)
+--- Logs at level info, with severity=notice. pdk.log(...) does the same.
+---@param ... any
 M.notice = writer(report.INFO, "notice")
+--- Logs at level warn.
+---@param ... any
 M.warn = writer(report.WARN, nil)
+--- Logs at level error.
+---@param ... any
 M.err = writer(report.ERROR, nil)
+--- Logs at level error, with severity=crit.
+---@param ... any
 M.crit = writer(report.ERROR, "crit")
+--- Logs at level error, with severity=alert.
+---@param ... any
 M.alert = writer(report.ERROR, "alert")
+--- Logs at level error, with severity=emerg.
+---@param ... any
 M.emerg = writer(report.ERROR, "emerg")
 
 --- Writes a line with named fields: log.event("cache.hit", { key = key, age_s = 3 }).
@@ -92,6 +111,7 @@ function M.to_text(value) return render(value, 1, {}) end
 
 --- Logs values in readable form at debug level. inspect.on and inspect.off are kept for handlers that use
 -- them; the log level decides.
+---@param ... any
 M.inspect = setmetatable({ on = function() end, off = function() end }, {
   __call = function(_, ...)
     local parts = {}
@@ -102,21 +122,23 @@ M.inspect = setmetatable({ on = function() end, off = function() end }, {
 
 local told = {}
 
---- Says once in the life of the process that something is deprecated.
----@param ... any the message; a table {after=, removal=} may follow
 local function deprecation(...)
   local message = join(...)
   if told[message] then return end
   told[message] = true
   write(report.WARN, "deprecation", message)
 end
+
+--- Says once in the life of the process that something is deprecated. deprecation.write does the same.
+---@param ... any the message; a table {after=, removal=} may follow
 M.deprecation = setmetatable({ write = deprecation }, { __call = function(_, ...) deprecation(...) end })
 
 --- Adds or changes a value of what `serialize` returns, under a dotted path.
 ---@param key string "request.headers.x-user" or "my.value"
 ---@param value any nil removes it
----@param options {mode: "set"|"add"|"replace"}|nil
+---@param options {mode: "set"|"add"|"replace"}|nil add: only what is not there; replace: only what is
 function M.set_serialize_value(key, value, options)
+  if not REQUEST[task.run.phase] then phase.wrong(REQUEST, "log.set_serialize_value") end
   if type(key) ~= "string" then error("log.set_serialize_value: expected a string as key", 2) end
   local values = view.values()
   values.serialize = values.serialize or {}
@@ -157,7 +179,7 @@ end
 -- route, service, tries, client_ip, consumer, tenant, started_at (ms). Credentials are not in it.
 ---@return table
 function M.serialize()
-  if task.run.ex == nil then error("log.serialize cannot be called outside of a request", 2) end
+  if not REQUEST[task.run.phase] then phase.wrong(REQUEST, "log.serialize") end
   local request = view.request()
   local entry = {
     request = { id = view.text(request.request_id), method = view.text(request.method),

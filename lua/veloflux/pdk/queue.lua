@@ -248,6 +248,7 @@ function Queue:stats()
 end
 
 --- How many items wait or are under way in all queues of this process.
+---@private
 function M.pending()
   local total = 0
   for _, queue in pairs(queues) do total = total + queue.n + queue.in_flight end
@@ -255,6 +256,7 @@ function M.pending()
 end
 
 --- The process drains: batches go at once, and failed ones are tried again now.
+---@private
 function M.drain()
   is_draining = true
   for _, queue in pairs(queues) do
@@ -263,6 +265,7 @@ function M.drain()
 end
 
 --- The process ends: says what is lost.
+---@private
 function M.report_left()
   for _, queue in pairs(queues) do
     local left = queue.n + queue.in_flight

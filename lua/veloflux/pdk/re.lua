@@ -29,10 +29,10 @@ void vf_re_message(int code, char *out, size_t size);
 ]]
 local C = ffi.C
 
----@class veloflux.pdk.re
+---@class pdk.re
 local M = {}
 
----@alias veloflux.pdk.re.Captures table<integer|string, string|false>
+---@alias pdk.re.Captures table<integer|string, string|false>
 
 local OPTIONS = { i = 1, m = 2, s = 4, x = 8, u = 16, a = 32, J = 64, o = 0, j = 0 } -- enum vf_re_option
 local UTF, NOT_EMPTY, CHECKED = 16, 1, 2
@@ -142,7 +142,7 @@ end
 ---@param pattern string
 ---@param options? string
 ---@param init? integer where the search begins; negative: counted from the end
----@return veloflux.pdk.re.Captures? captures nil when there is none
+---@return pdk.re.Captures? captures nil when there is none
 ---@return string? err
 function M.match(subject, pattern, options, init)
   local compiled, err = compiled_of(subject, pattern, options)
@@ -202,7 +202,7 @@ end
 ---@param subject string
 ---@param pattern string
 ---@param options? string
----@return fun(state: table): (veloflux.pdk.re.Captures|false|nil), string?
+---@return fun(state: table): (pdk.re.Captures|false|nil), string?
 ---@return table state
 function M.gmatch(subject, pattern, options)
   local compiled, err = compiled_of(subject, pattern, options)
@@ -303,7 +303,7 @@ end
 --- Replaces the first match.
 ---@param subject string
 ---@param pattern string
----@param replacement string|fun(captures: veloflux.pdk.re.Captures): string? in a string, $0 is the whole match, $1
+---@param replacement string|fun(captures: pdk.re.Captures): string? in a string, $0 is the whole match, $1
 --- and ${1} a group, ${name} a named one, $$ a dollar; a function that returns nil keeps the match
 ---@param options? string
 ---@return string? text
@@ -318,7 +318,7 @@ end
 --- Replaces all matches: see `sub`.
 ---@param subject string
 ---@param pattern string
----@param replacement string|fun(captures: veloflux.pdk.re.Captures): string?
+---@param replacement string|fun(captures: pdk.re.Captures): string?
 ---@param options? string
 ---@return string? text
 ---@return integer|string n how many were replaced, or what went wrong

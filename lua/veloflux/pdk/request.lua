@@ -197,7 +197,9 @@ function M.get_headers(max_headers)
   return setmetatable(fields, header_lookup), err
 end
 
---- Returns the whole content; waits until it has come. It is forwarded all the same.
+--- Returns the whole content; waits until it has come. It is forwarded all the same. What was read is there
+-- in later phases too.
+---@async
 ---@return string|nil body nil when it is larger than `plugin_limits.body` allows
 ---@return string|nil err
 function M.get_raw_body()
@@ -220,10 +222,12 @@ end
 
 --- Returns the content decoded as its Content-Type (or `mimetype`) says: application/json, form fields
 -- (application/x-www-form-urlencoded) or the parts of multipart/form-data.
+---@async
 ---@param mimetype string|nil
 ---@param max_args integer|nil of form fields, see get_query
 ---@return table|nil body, string|nil err, string|nil mimetype
 function M.get_body(mimetype, max_args)
+  if not BODY[run_of.run.phase] and not view.values().raw_body then wrong(BODY, "request.get_body") end
   local content_type = mimetype or view.field(view.REQUEST, "content-type")
   local max = check_max(max_args, MAX_ARGUMENTS, "request.get_body")
   if not content_type then return nil, "missing content type" end

@@ -11,6 +11,7 @@ local M = {}
 
 local READ = phase.set("after")
 local EDIT = phase.set("answer")
+local FIELDS = phase.set("answer", "after")
 local BODY = phase.set("body_filter")
 local CONTENT = phase.set("header_filter", "body_filter")
 local EXIT = phase.set("answer")
@@ -31,8 +32,7 @@ end
 ---@param name string
 ---@return string|nil
 function M.get_header(name)
-  local set = EDIT[task.run.phase] and EDIT or READ
-  check(set, "get_header")
+  check(FIELDS, "get_header")
   if type(name) ~= "string" then error("response.get_header: expected a string", 2) end
   return view.field(view.RESPONSE, name)
 end
@@ -41,8 +41,7 @@ end
 ---@param max_headers integer|nil at most so many (100; up to 1000)
 ---@return table, string|nil err "truncated" when there are more
 function M.get_headers(max_headers)
-  local set = EDIT[task.run.phase] and EDIT or READ
-  check(set, "get_headers")
+  check(FIELDS, "get_headers")
   local max = max_headers or MAX_FIELDS
   if type(max) ~= "number" or max < 1 or max > MOST then
     error(("response.get_headers: expected a number between 1 and %d"):format(MOST), 2)

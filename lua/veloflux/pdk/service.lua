@@ -75,21 +75,39 @@ end
 
 local NO_TLS = "connections to backends have no TLS in this version"
 
---- Sets the client certificate for the backend.
----@return nil, string err
-function M.set_tls_cert_key() check "set_tls_cert_key" return nil, NO_TLS end
+--- Sets the client certificate for the backend. In this version connections to backends have no TLS: nothing
+-- is set, and a message says so.
+---@param chain any
+---@param key any
+---@return true|nil ok, string|nil err
+function M.set_tls_cert_key(chain, key) -- luacheck: ignore 212
+  check "set_tls_cert_key"
+  return nil, NO_TLS
+end
 
---- Sets whether the backend's certificate is verified.
----@return nil, string err
-function M.set_tls_verify() check "set_tls_verify" return nil, NO_TLS end
+--- Sets whether the backend's certificate is verified; as set_tls_cert_key.
+---@param on boolean
+---@return true|nil ok, string|nil err
+function M.set_tls_verify(on) -- luacheck: ignore 212
+  check "set_tls_verify"
+  return nil, NO_TLS
+end
 
---- Sets how long the backend's certificate chain may be.
----@return nil, string err
-function M.set_tls_verify_depth() check "set_tls_verify_depth" return nil, NO_TLS end
+--- Sets how long the backend's certificate chain may be; as set_tls_cert_key.
+---@param depth integer
+---@return true|nil ok, string|nil err
+function M.set_tls_verify_depth(depth) -- luacheck: ignore 212
+  check "set_tls_verify_depth"
+  return nil, NO_TLS
+end
 
---- Sets what the backend's certificate is verified against.
----@return nil, string err
-function M.set_tls_verify_store() check "set_tls_verify_store" return nil, NO_TLS end
+--- Sets what the backend's certificate is verified against; as set_tls_cert_key.
+---@param store any
+---@return true|nil ok, string|nil err
+function M.set_tls_verify_store(store) -- luacheck: ignore 212
+  check "set_tls_verify_store"
+  return nil, NO_TLS
+end
 
 return setmetatable(M, { __index = function(group, name)
   if name ~= "request" and name ~= "response" then return nil end

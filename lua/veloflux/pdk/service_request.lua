@@ -42,7 +42,11 @@ function M.set_scheme(scheme)
 end
 
 --- Keeps TLS out of the connection to the backend, which has none in this version.
-function M.disable_tls() check "disable_tls" return true end
+---@return true
+function M.disable_tls()
+  check "disable_tls"
+  return true
+end
 
 local function escape_path(path)
   return (path:gsub("[^%w%-._~!$&'()*+,;=:@/%%]", function(c) return ("%%%02X"):format(c:byte()) end))
@@ -140,6 +144,7 @@ function M.set_headers(headers)
 end
 
 --- Sets the content. What the client sends is read first, and dropped.
+---@async
 ---@param body string
 function M.set_raw_body(body)
   check "set_raw_body"
@@ -158,6 +163,7 @@ local ENCODERS = {
 
 --- Sets the content from a table, encoded as `mimetype` (or the request's Content-Type) says:
 -- application/json or application/x-www-form-urlencoded. Sets Content-Type.
+---@async
 ---@param args table
 ---@param mimetype string|nil
 ---@return true|nil ok, string|nil err

@@ -56,6 +56,7 @@ function M.tcp()
 end
 
 --- Makes a TCP socket and connects it.
+---@async
 ---@param host string
 ---@param port? integer
 ---@param options? { pool?: string }
@@ -78,6 +79,7 @@ end
 
 --- Connects, or takes a connection that was kept (set_keepalive) for the same peer by this plugin.
 -- A name is looked up by the proxy's resolver; when an address refuses, the next one is tried.
+---@async
 ---@param host string IPv4 or IPv6 address, name, or "unix:/path"
 ---@param port? integer not for unix sockets
 ---@param options? { pool?: string } the name under which it is kept; default: host and port
@@ -139,6 +141,7 @@ local function parts_of(data)
 end
 
 --- Sends everything, waiting while the peer is slow.
+---@async
 ---@param data string|number|(string|number)[] a list is sent as one
 ---@return integer? bytes
 ---@return string? err
@@ -152,6 +155,7 @@ local function receive_line(stream)
 end
 
 --- Receives.
+---@async
 ---@param what? integer|"*l"|"*a" that many bytes; a line, without its line break (the default); or all
 -- until the peer's end of file
 ---@return string? data
@@ -169,6 +173,7 @@ function Tcp:receive(what)
 end
 
 --- Receives what has come, waiting for the first byte.
+---@async
 ---@param most? integer bytes, 65536 unless given
 ---@return string? data
 ---@return string? err
@@ -181,6 +186,7 @@ function Tcp:receive_any(most)
 end
 
 --- Receives up to a delimiter, which is taken and not returned.
+---@async
 ---@param delimiter string plain text of 1 to 256 bytes
 ---@return string? data
 ---@return string? err
@@ -195,6 +201,7 @@ function Tcp:receive_until(delimiter)
 end
 
 --- Sends end of file; what the peer still says can be received.
+---@async
 ---@return true? ok
 ---@return string? err
 ---@return string? code
@@ -253,6 +260,7 @@ function M.udp()
 end
 
 --- Sets the peer: datagrams go to it, and only its own are received.
+---@async
 ---@param host string address, name, or "unix:/path" (a datagram socket)
 ---@param port? integer
 ---@return true? ok
@@ -285,6 +293,7 @@ function Udp:send(data)
 end
 
 --- Receives one datagram.
+---@async
 ---@return string? data
 ---@return string? err
 ---@return string? code

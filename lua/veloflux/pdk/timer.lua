@@ -33,6 +33,7 @@ end
 local function milliseconds(seconds) return math.max(1, math.ceil(seconds * 1000)) end
 
 --- Waits.
+---@async
 ---@param seconds number 0 or more; 0 lets others run
 function M.sleep(seconds)
   network.check "timer.sleep"

@@ -24,8 +24,8 @@ function M.set(...)
   local set, names = {}, {}
   for _, name in ipairs { ... } do
     for _, phase in ipairs(SETS[name] or { name }) do
+      if not set[M.NUMBER[phase]] then names[#names + 1] = phase end
       set[M.NUMBER[phase]] = true
-      names[#names + 1] = phase
     end
   end
   set.text = table.concat(names, ", ")
@@ -36,8 +36,10 @@ end
 -- that the usual case costs one look into a table:
 --   if not PHASES[run.phase] then wrong(PHASES, "request.get_path") end
 function M.wrong(set, name)
-  local now = M.NAME[tonumber(task.run.phase)] or "loading"
-  error(("%s cannot be called in the %s phase, only in: %s"):format(name, now, set.text), 3)
+  local run = task.run
+  local now = run.task ~= nil and ("in the %s phase"):format(M.NAME[tonumber(run.phase)] or "another")
+    or "while the plugin's code is loaded"
+  error(("%s cannot be called %s, only in: %s"):format(name, now, set.text), 3)
 end
 
 return M

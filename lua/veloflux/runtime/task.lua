@@ -37,8 +37,9 @@ local coroutines = {} -- context number -> coroutine
 local spawned = {} -- key -> {function, argument}
 local n_spawned = 0
 
---- What is known of the task that runs (struct vf_run of src/lua/task.h); set once, by `init`.
-M.run = nil
+--- What is known of the task that runs (struct vf_run of src/lua/task.h); set once, by `init`. Where plugins are
+-- loaded only, as in control, no task ever runs.
+M.run = { phase = 0, context = 0, instance = 0, cancelled = 0 }
 
 --- Called by C once.
 function M.init(run) M.run = ffi.cast("struct vf_run *", run) end

@@ -89,7 +89,7 @@ local plugin_limits = s.record {
     { memory = s.size { default = "128m", min = "16m", off = true,
       description = "Memory of the Lua state of a process." } },
     { body = s.size { default = "1m", off = true,
-      description = "Bytes of bodies that an exchange keeps for plugins; a larger body is answered with an error." } },
+      description = "Bytes of bodies that an exchange keeps for plugins. A larger one passes by them." } },
     { trip = s.record { default = {}, description = "When an instance that fails is left out for a while.", fields = {
       { errors = s.integer { default = 50, between = { 1, 1000000 }, off = true,
         description = "So many errors ..." } },

@@ -19,7 +19,7 @@ local NONCE_BYTES, TAG_BYTES = 12, 16
 local MOST_NONCE_BYTES = 128
 local WRONG = "not encrypted with this key, or changed"
 
----@class veloflux.pdk.crypto.cipher
+---@class pdk.crypto.cipher
 local M = {}
 
 local nonce_room, tag_room = ffi.new("uint8_t[?]", NONCE_BYTES), ffi.new("uint8_t[?]", TAG_BYTES)
@@ -37,7 +37,7 @@ local function expect_nonce(value)
 end
 
 --- A key, prepared: see aes_gcm.
----@class veloflux.pdk.crypto.Cipher: ffi.cdata*
+---@class pdk.crypto.Cipher: ffi.cdata*
 local Cipher = {}
 
 --- Encrypts under a nonce of the caller's, who never uses it twice with this key: two texts under one
@@ -123,7 +123,7 @@ ffi.metatype("struct vf_gcm", Cipher)
 
 --- Prepares a key for AES-GCM.
 ---@param key string 16 bytes (AES-128) or 32 (AES-256)
----@return veloflux.pdk.crypto.Cipher? cipher nil when the key has another length
+---@return pdk.crypto.Cipher? cipher nil when the key has another length
 ---@return string? err
 function M.aes_gcm(key)
   expect_string(key, "key")

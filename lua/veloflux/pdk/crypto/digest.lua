@@ -20,7 +20,7 @@ int vf_equals(const char *a, const char *b, size_t len);
 local C = ffi.C
 local to_string = ffi.string
 
----@class veloflux.pdk.crypto.digest
+---@class pdk.crypto.digest
 local M = {}
 
 local HASHES = { md5 = 1, sha1 = 2, sha256 = 3, sha384 = 4, sha512 = 5 } -- enum vf_digest_algorithm
@@ -81,12 +81,12 @@ function M.hmac(algorithm, key, data)
 end
 
 --- A hash or HMAC that takes its text in pieces, and may be used again and again.
----@class veloflux.pdk.crypto.Digest: ffi.cdata*
+---@class pdk.crypto.Digest: ffi.cdata*
 local Digest = {}
 
 --- Adds a piece of the text.
 ---@param data string
----@return veloflux.pdk.crypto.Digest self
+---@return pdk.crypto.Digest self
 function Digest:update(data)
   expect_string(data, "data")
   if C.vf_digest_update(self, data, #data) ~= 0 then error("the hash failed", 0) end
@@ -131,7 +131,7 @@ end
 
 --- Makes a hash that takes its text in pieces.
 ---@param algorithm string
----@return veloflux.pdk.crypto.Digest
+---@return pdk.crypto.Digest
 function M.hasher(algorithm)
   return new(hash_of(algorithm), nil, 0)
 end
@@ -139,7 +139,7 @@ end
 --- Prepares an HMAC key: `:of` and `:verify` with it are faster than `hmac`.
 ---@param algorithm string not md5
 ---@param key string
----@return veloflux.pdk.crypto.Digest
+---@return pdk.crypto.Digest
 function M.hmac_key(algorithm, key)
   local number = keyed_hash_of(algorithm)
   expect_string(key, "key")

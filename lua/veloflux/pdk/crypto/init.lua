@@ -23,7 +23,7 @@ local UUID_CHARACTERS = 36
 local MOST_RANDOM = 1024 * 1024
 local UV_EACCES, UV_EINVAL = -13, -22
 
----@class veloflux.pdk.crypto
+---@class pdk.crypto
 local M = {
   hash = digest.hash,
   hasher = digest.hasher,

@@ -17,7 +17,7 @@ int vf_signature_verify(const struct vf_pkey *key, int scheme, int is_der, const
 ]]
 local C = ffi.C
 
----@class veloflux.pdk.crypto.key
+---@class pdk.crypto.key
 local M = {}
 
 local SCHEMES = jwk.SCHEMES
@@ -40,7 +40,7 @@ local function is_der(format)
 end
 
 --- A key, prepared.
----@class veloflux.pdk.crypto.Key: ffi.cdata*
+---@class pdk.crypto.Key: ffi.cdata*
 local Key = {}
 
 -- Returns the number of the scheme, or nil and why this key is not for it.
@@ -141,7 +141,7 @@ end
 -- which itself is not judged. DER: the same, without PEM's armour. JWK: its members as a table or as JSON;
 -- "alg" limits the key to that algorithm, and a JWK for encryption ("use", "key_ops") is refused.
 ---@param source string|table PEM, DER, or a JWK
----@return veloflux.pdk.crypto.Key? key nil when it is no key, too weak, broken or of another kind
+---@return pdk.crypto.Key? key nil when it is no key, too weak, broken or of another kind
 ---@return string? err
 function M.new(source)
   if type(source) == "table" then return jwk.import(source) end

@@ -270,6 +270,7 @@ local function begin(text, options)
 end
 
 --- Sends a request and reads its answer.
+---@async
 ---@param url string "http://host[:port]/path?query", encoded
 ---@param options? pdk.http.options
 ---@return pdk.http.response? response
@@ -304,6 +305,7 @@ local function with(options, method, body)
 end
 
 --- GET, see request.
+---@async
 ---@param url string
 ---@param options? pdk.http.options
 ---@return pdk.http.response? response
@@ -312,6 +314,7 @@ end
 function M.get(url, options) return M.request(url, with(options, "GET")) end
 
 --- HEAD, see request.
+---@async
 ---@param url string
 ---@param options? pdk.http.options
 ---@return pdk.http.response? response
@@ -320,6 +323,7 @@ function M.get(url, options) return M.request(url, with(options, "GET")) end
 function M.head(url, options) return M.request(url, with(options, "HEAD")) end
 
 --- POST, see request.
+---@async
 ---@param url string
 ---@param body string|fun():string?
 ---@param options? pdk.http.options

@@ -30,6 +30,7 @@ local CONNECTION_COMMANDS = { subscribe = true, psubscribe = true, ssubscribe = 
   asking = true }
 
 ---@class pdk.redis
+---@field null table stands for nil, which lists cannot hold
 local M = { null = reply.null, is_error = reply.is_error }
 
 ---@class pdk.redis.options
@@ -140,6 +141,7 @@ end
 
 --- Runs one command: red:command("SET", "key", "value"). Shorter: red:set("key", "value"); words of a command are
 -- joined by _: red:config_get("maxmemory").
+---@async
 ---@param name string
 ---@param ... string|number
 ---@return any? value
@@ -167,6 +169,7 @@ end
 
 --- Sends commands together and returns their results in order; one that failed is an error object (redis.is_error)
 -- with `err` and `code`, and does not stop the others.
+---@async
 ---@param commands (string|number)[][]
 ---@return any[]? results
 ---@return string? err
@@ -193,6 +196,7 @@ local function transact(run, commands)
 end
 
 --- Runs commands as one transaction (MULTI, EXEC).
+---@async
 ---@param commands (string|number)[][]
 ---@return any[]? results nil when one of them was refused, and then none has run
 ---@return string? err
@@ -204,6 +208,7 @@ end
 
 --- Runs a Lua script in the server. It is sent once; afterwards its digest is (EVALSHA), and the script again when the
 -- server has lost it.
+---@async
 ---@param script string
 ---@param keys? (string|number)[]
 ---@param arguments? (string|number)[]
@@ -238,6 +243,7 @@ end
 --       return conn:transaction { { "SET", "stock", n - 1 } }   -- code "conflict": somebody else was faster
 --     end)
 --
+---@async
 ---@param fn fun(conn: pdk.redis.lease, ...): any
 ---@param ... any handed on
 ---@return any ... what fn returned; or nil, err, code
@@ -275,6 +281,7 @@ local function leased(lease)
 end
 
 --- As the client's, on this connection.
+---@async
 function Lease:command(name, ...)
   if type(name) ~= "string" then error("redis: expected the name of a command, got " .. type(name), 2) end
   local connection = leased(self)
@@ -285,6 +292,7 @@ function Lease:command(name, ...)
 end
 
 --- As the client's, on this connection.
+---@async
 function Lease:pipeline(commands)
   check_commands(commands, "pipeline")
   local connection = leased(self)
@@ -294,6 +302,7 @@ function Lease:pipeline(commands)
 end
 
 --- As the client's, on this connection; code "conflict" when a watched key has changed.
+---@async
 function Lease:transaction(commands)
   check_commands(commands, "transaction")
   return transact(function(all) return self:pipeline(all) end, commands)

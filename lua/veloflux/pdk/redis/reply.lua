@@ -19,6 +19,8 @@ local EXACT = 2 ^ 53
 local function text_of(node) return node.text.len > 0 and ffi.string(node.text.data, node.text.len) or "" end
 
 --- True for an error among the results of a pipeline: `err` is its text, `code` its first word ("WRONGTYPE").
+---@param value any
+---@return boolean
 function M.is_error(value) return getmetatable(value) == ReplyError.__metatable end
 
 function M.error(text) return setmetatable({ err = text, code = text:match "^%S*" }, ReplyError) end
