@@ -182,6 +182,8 @@ install: all
 	install -D -m 755 $(BUILD)/veloflux $(DESTDIR)$(PREFIX)/bin/veloflux
 	install -D -m 644 conf/veloflux.yaml $(DESTDIR)$(PREFIX)/share/veloflux/conf/veloflux.yaml
 	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/veloflux/LICENSE
+	@# The plugin API with its annotations, for editors; the program has its own.
+	cd lua && find veloflux/pdk -name '*.lua' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/share/veloflux/lua/{} \;
 
 docker:
 	docker build -t veloflux -f docker/Dockerfile .

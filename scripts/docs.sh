@@ -1,5 +1,6 @@
 #!/bin/sh
-# Renews what docs/ has from the schemas: the reference in docs/configuration.md, below its marker.
+# Renews what docs/ has from the sources: the reference of the conf file in docs/configuration.md, below its
+# marker, from the schemas; docs/plugins/api.md from the annotations of the plugin API.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,3 +14,9 @@ trap 'rm -f "$new"' EXIT
     "${VF_BINARY:-build/veloflux}" docs conf
 } >"$new"
 cat "$new" >"$page"
+
+multiarch=$("${CC:-cc}" -print-multiarch)
+LUA_PATH="./lua/?.lua;./lua/?/init.lua;./build/deps/share/luajit-2.1/?.lua" \
+LUA_CPATH="/usr/lib/$multiarch/lua/5.1/?.so" \
+    build/deps/bin/luajit scripts/pdk_reference.lua >"$new"
+cat "$new" >docs/plugins/api.md
