@@ -184,6 +184,15 @@ function M.get_header(name)
   return view.field(view.REQUEST, name)
 end
 
+--- Returns the values of all fields called `name` (as get_header looks for it), in their order.
+---@param name string
+---@return string[] empty when there is none
+function M.get_header_values(name)
+  check "get_header_values"
+  check_name(name, "request.get_header_values", 2)
+  return view.field_values(view.REQUEST, name)
+end
+
 local header_lookup = { __index = function(headers, name)
   return type(name) == "string" and rawget(headers, (name:lower():gsub("_", "-"))) or nil
 end }

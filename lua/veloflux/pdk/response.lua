@@ -37,6 +37,15 @@ function M.get_header(name)
   return view.field(view.RESPONSE, name)
 end
 
+--- Returns the values of all fields called `name` (as get_header looks for it), in their order.
+---@param name string
+---@return string[] empty when there is none
+function M.get_header_values(name)
+  check(EDIT[task.run.phase] and EDIT or READ, "get_header_values")
+  if type(name) ~= "string" then error("response.get_header_values: expected a string", 2) end
+  return view.field_values(view.RESPONSE, name)
+end
+
 --- Returns the fields of the answer by lower-case name; lists for repeated ones.
 ---@param max_headers integer|nil at most so many (100; up to 1000)
 ---@return table, string|nil err "truncated" when there are more

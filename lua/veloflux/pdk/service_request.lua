@@ -71,6 +71,14 @@ function M.set_raw_query(text)
   view.values().new_query = text
 end
 
+--- Returns the query as it stands for the backend: the client's, or what plugins have made of it; encoded,
+-- without the question mark, "" when there is none.
+---@return string
+function M.get_raw_query()
+  check "get_raw_query"
+  return view.values().new_query or view.text(view.request().query) or ""
+end
+
 --- Sets the query from a table: strings, true for arguments without value, lists. Names are in byte order.
 ---@param args table<string, string|boolean|string[]>
 function M.set_query(args)

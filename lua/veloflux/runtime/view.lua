@@ -116,6 +116,16 @@ function M.field(side, name)
   return ffi_string(value_out.data, value_out.len)
 end
 
+--- Returns the values of all fields called `name`, a list.
+function M.field_values(side, name)
+  local values, nth = {}, 0
+  while C.vf_view_field(task.run.ex, side, name, #name, nth, value_out) ~= 0 do
+    nth = nth + 1
+    values[nth] = ffi_string(value_out.data, value_out.len)
+  end
+  return values
+end
+
 local function add(fields, name, value)
   local seen = fields[name]
   if seen == nil then
