@@ -1,6 +1,7 @@
 #!/bin/sh
 # Renews what docs/ has from the sources: the reference of the conf file in docs/configuration.md, below its
-# marker, from the schemas; docs/plugins/api.md from the annotations of the plugin API.
+# marker, from the schemas; docs/plugins/api.md from the annotations of the plugin API; the examples that other
+# pages of docs/plugins show.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -20,3 +21,4 @@ LUA_PATH="./lua/?.lua;./lua/?/init.lua;./build/deps/share/luajit-2.1/?.lua" \
 LUA_CPATH="/usr/lib/$multiarch/lua/5.1/?.so" \
     build/deps/bin/luajit scripts/pdk_reference.lua >"$new"
 cat "$new" >docs/plugins/api.md
+build/deps/bin/luajit scripts/docs_examples.lua docs/plugins/*.md

@@ -43,13 +43,13 @@ local function paragraphs(lines)
     out[#out + 1], out[#out + 2], code = "```", "", nil
   end
   for _, line in ipairs(lines) do
-    local example = line:match "^    (.*)$"
-    if example and not code then
+    local indent = line:match "^   ?( *)%S" and line:match "^ +"
+    if indent and not code then
       if out[#out] ~= "" then out[#out + 1] = "" end
-      out[#out + 1], code = "```lua", true
+      out[#out + 1], code = #indent >= 4 and "```lua" or "```", #indent
     end
-    if not example and code and line ~= "" then close() end
-    out[#out + 1] = example or line
+    if not indent and code and line ~= "" then close() end
+    out[#out + 1] = code and line:sub(code + 1) or line
   end
   if code then close() end
   return table.concat(out, "\n")

@@ -15,6 +15,18 @@ local function read(path)
   return text
 end
 
+--- ffi whose C has what the process has; functions that it has not raise when they are called.
+local function without_c()
+  local real, own = require "ffi", {}
+  for name, value in pairs(real) do own[name] = value end
+  own.C = setmetatable({}, { __index = function(_, name)
+    local ok, value = pcall(function() return real.C[name] end)
+    return ok and value or function() error(name .. " is not here", 0) end
+  end })
+  return own
+end
+package.loaded.ffi = without_c()
+
 -- Stands for src/lua/embedded.h, whose C is not there.
 package.preload["veloflux.embedded"] = function() return { asset = read } end
 
@@ -120,9 +132,23 @@ local function collect(list, group, file, variable, prefix, inner)
   end
 end
 
+--- Adds the functions of a group that is itself an object (pdk.shared); its methods are listed with the object.
+local function collect_class(list, group, file, prefix)
+  local meta = debug.getmetatable(group)
+  local class = meta and type(meta.__index) == "table" and meta.__index
+  for name, value in pairs(class or {}) do
+    local doc = type(value) == "function" and entry_of(file, nil, name, value)
+    if doc and doc.colon == "." and not doc.is_private then
+      local phases, said = M.phases_of(value)
+      list[#list + 1] = { name = prefix .. name, doc = doc, phases = phases, said = said, at = position(file, doc) }
+    end
+  end
+end
+
 local function functions_of(group, file, variable, prefix)
   local list = {}
-  collect(list, group, file, variable, prefix, "")
+  if variable then collect(list, group, file, variable, prefix, "") end
+  collect_class(list, group, file, prefix)
   table.sort(list, function(a, b)
     if a.at ~= b.at then return a.at < b.at end
     return a.name < b.name
@@ -152,7 +178,7 @@ local PARTS = { crypto = { "digest", "cipher", "key" }, redis = { "subscription"
 local function read_group(name, module, group)
   local path = path_of(module)
   local file = M.file(path)
-  local class = file.classes[1]
+  local class = annotations.class_named(file, "pdk." .. name) or file.classes[1]
   local out = { name = name, lines = file.lines, class = class, path = path,
     functions = functions_of(group, file, class.variable, "pdk." .. name .. "."),
     objects = objects_of(file, "pdk." .. name) }

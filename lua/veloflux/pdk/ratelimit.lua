@@ -24,7 +24,7 @@ local WINDOWS, WINDOWS_BYTES = "veloflux.windows", 64 * 1024 * 1024
 local LARGEST, LONGEST_S = 2 ^ 32 - 1, 86400 * 366
 local NEVER = 0xffffffffffffffffULL
 
----@class veloflux.pdk.ratelimit
+---@class pdk.ratelimit
 local M = {}
 
 local limit_out, answer = ffi.new "struct vf_gcra", ffi.new "struct vf_cells_answer"

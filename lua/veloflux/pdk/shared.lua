@@ -52,7 +52,7 @@ local length_out, budget = ffi.new "uint32_t[1]", ffi.new "struct vf_dict_budget
 local room = 4096
 local buffer = ffi.new("char[?]", room)
 
----@class veloflux.pdk.shared.dict
+---@class pdk.shared.dict
 local Dict = {}
 Dict.__index = Dict
 
@@ -433,7 +433,7 @@ end
 ---@param name? string letters, digits, - and _; nil: the one that pdk.shared is
 ---@param options? { size?: integer, share?: boolean } size: bytes, 64 KiB to 512 MiB, 16 MiB when left out; share: keys
 -- are the same for all plugins that set it
----@return veloflux.pdk.shared.dict
+---@return pdk.shared.dict
 function Dict.dict(name, options)
   options = options or {}
   if name ~= nil and (type(name) ~= "string" or not name:find "^%w[%w_-]*$" or #name > 40) then
@@ -447,5 +447,5 @@ function Dict.dict(name, options)
     Dict)
 end
 
----@class veloflux.pdk.shared: veloflux.pdk.shared.dict
+---@class pdk.shared: pdk.shared.dict
 return Dict.dict()

@@ -14,7 +14,7 @@ local encoding = require "veloflux.pdk.encoding"
 local json = require "veloflux.pdk.json"
 local recent = require "veloflux.recent"
 
----@class veloflux.pdk.template
+---@class pdk.template
 local M = {}
 
 local MOST_BYTES = 64 * 1024 -- of a template

@@ -65,3 +65,14 @@ M.inner = make()
     assert.same({}, file.entries)
   end)
 end)
+
+describe("the pages of docs/plugins", function()
+  local examples = require "docs_examples"
+  for _, page in ipairs { "phases" } do
+    it(("show the examples as they are: %s.md"):format(page), function()
+      local text = read("docs/plugins/" .. page .. ".md")
+      assert.is_true(text:find("<!-- plugins/", 1, true) ~= nil)
+      assert.is_true(examples.fill(text) == text, "run scripts/docs.sh")
+    end)
+  end
+end)

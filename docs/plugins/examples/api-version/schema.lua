@@ -1,0 +1,3 @@
+return {
+  default = { type = "string", default = "1", match = "^%d+$", description = "Where the path has none." },
+}

@@ -1,0 +1,3 @@
+return {
+  header = { type = "string", default = "X-Served-By", description = "The field that is set." },
+}
