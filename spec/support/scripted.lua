@@ -76,6 +76,9 @@ end
 
 function Connection:close() self.client:close() end
 
+--- Closes with RST: the client has gone for sure.
+function Connection:reset() self.client:reset() end
+
 local Scripted = {}
 
 --- Opens a connection.

@@ -64,6 +64,9 @@ uint64_t vf_state_layout_hash(void)
         sizeof(struct vf_state_route),
         sizeof(struct vf_state_plugin),
         offsetof(struct vf_state_block, plugins),
+        sizeof(struct vf_series),
+        offsetof(struct vf_state_block, series),
+        offsetof(struct vf_state, cache_stamps),
     };
     return vf_hash(shape, sizeof(shape), 0);
 }
@@ -138,6 +141,53 @@ struct vf_state *vf_state_map(int fd)
     vf_shm_unmap(state, size);
     errno = EPROTO;
     return NULL;
+}
+
+/* --- What plugins use --- */
+
+static _Atomic uint32_t *stamp_of(struct vf_state *state, const char *key, size_t key_len)
+{
+    return &state->cache_stamps[vf_hash(key, key_len, 0) % VF_STATE_STAMPS];
+}
+
+const uint32_t *vf_state_stamp(struct vf_state *state, const char *key, size_t key_len)
+{
+    return (const uint32_t *)stamp_of(state, key, key_len);
+}
+
+void vf_state_invalidate(struct vf_state *state, const char *key, size_t key_len)
+{
+    atomic_fetch_add(stamp_of(state, key, key_len), 1);
+}
+
+struct vf_series *vf_state_series(struct vf_state *state, uint32_t block, uint32_t *is_live)
+{
+    if (block >= VF_STATE_BLOCKS)
+        return NULL;
+    struct vf_state_block *found = &state->blocks[block];
+    uint32_t lease = atomic_load(&found->lease);
+    if (lease == VF_BLOCK_NEVER)
+        return NULL;
+    if (is_live != NULL)
+        *is_live = lease == VF_BLOCK_LEASED &&
+                   atomic_load(&found->series.incarnation) == found->incarnation;
+    return &found->series;
+}
+
+uint32_t vf_state_block_index(const struct vf_state *state, const struct vf_state_block *block)
+{
+    return (uint32_t)(block - state->blocks);
+}
+
+int vf_state_is_alive(const struct vf_state *state, uint32_t block, uint64_t incarnation)
+{
+    return block < VF_STATE_BLOCKS && atomic_load(&state->blocks[block].lease) == VF_BLOCK_LEASED &&
+           state->blocks[block].incarnation == incarnation;
+}
+
+uint64_t vf_state_incarnation(const struct vf_state *state, uint32_t block)
+{
+    return block < VF_STATE_BLOCKS ? state->blocks[block].incarnation : 0;
 }
 
 /* --- Blocks ----------------------------------------------------------------------------------- */

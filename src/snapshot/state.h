@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "snapshot/series.h"
+
 enum {
     VF_STATE_BLOCKS = 136, /* 64 workers, control and checker, of up to two generations, and room */
     VF_STATE_LISTENERS = 64,
@@ -30,6 +32,7 @@ enum {
     VF_STATE_BUCKETS = 14,      /* of a latency histogram */
     VF_STATE_FINE_BUCKETS = 14, /* of the time that a plugin's handler takes */
     VF_STATE_STATUS_CELLS = 64, /* (method, status) pairs counted per pool; the last: all others */
+    VF_STATE_STAMPS = 65536,    /* of pdk.cache, a power of two */
     VF_STATE_ERRORS = 32        /* recent errors kept per block */
 };
 
@@ -174,6 +177,7 @@ struct vf_state_block {
     struct vf_state_backend backends[VF_STATE_BACKENDS];
     struct vf_state_pool pools[VF_STATE_POOLS];
     struct vf_state_route routes[VF_STATE_ROUTES];
+    struct vf_series series; /* metrics of plugins */
 };
 
 enum vf_health_status { VF_HEALTH_UNKNOWN = 0, VF_HEALTH_UP, VF_HEALTH_DOWN };
@@ -229,6 +233,9 @@ struct vf_state {
     struct vf_state_slot backend_slots[VF_STATE_BACKENDS];
     struct vf_state_slot pool_slots[VF_STATE_POOLS];
     struct vf_state_slot route_slots[VF_STATE_ROUTES];
+    /* By the hash of a key of pdk.cache: grows with every invalidation, by any process. What was
+     * cached under another stamp is not valid. */
+    _Atomic uint32_t cache_stamps[VF_STATE_STAMPS];
     struct vf_state_block blocks[VF_STATE_BLOCKS];
 };
 
@@ -244,6 +251,26 @@ struct vf_state *vf_state_map(int fd);
  * layout. */
 struct vf_cells *vf_state_cells(struct vf_state *state);
 struct vf_dicts *vf_state_dicts(struct vf_state *state);
+
+/* Returns where the stamp of a key stands (struct vf_state, cache_stamps): Lua reads it by a plain
+ * load. */
+const uint32_t *vf_state_stamp(struct vf_state *state, const char *key, size_t key_len);
+
+/* What was cached under the key is not valid any more, in any process. */
+void vf_state_invalidate(struct vf_state *state, const char *key, size_t key_len);
+
+/* Returns the metrics of a block; *is_live (may be NULL) is 1 when its process lives and has begun
+ * to use them. NULL: there is no such block, or it was never leased. */
+struct vf_series *vf_state_series(struct vf_state *state, uint32_t block, uint32_t *is_live);
+
+/* Returns the number of a block of this area. */
+uint32_t vf_state_block_index(const struct vf_state *state, const struct vf_state_block *block);
+
+/* Returns 1 while the incarnation has the block: from its lease until its end was seen. */
+int vf_state_is_alive(const struct vf_state *state, uint32_t block, uint64_t incarnation);
+
+/* Returns the incarnation that has a block, or had it last. */
+uint64_t vf_state_incarnation(const struct vf_state *state, uint32_t block);
 
 /* Returns a hash of all sizes and offsets here: equal in builds that may share an area. */
 uint64_t vf_state_layout_hash(void);

@@ -73,10 +73,19 @@ function M.can_wait()
   return run ~= nil and run.task ~= nil and run.cancelled == 0 and running() == coroutines[run.context]
 end
 
+--- What has to be done before a task leaves for good (`exit`), by context number: function(), which must not wait.
+M.at_exit = {}
+
 --- Leaves the function that C started, for good: nothing after this call runs, not even behind a pcall.
 function M.exit()
-  if running() ~= coroutines[M.run.context] then
+  local context = M.run.context
+  if running() ~= coroutines[context] then
     error("not possible inside a coroutine of the plugin's own", 3)
+  end
+  local leave = M.at_exit[context]
+  if leave then
+    M.at_exit[context] = nil
+    leave()
   end
   yield(EXITS)
 end
