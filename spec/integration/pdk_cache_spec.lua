@@ -8,23 +8,24 @@ local scripted = require "support.scripted"
 
 -- An origin that holds its answers back.
 local function start_origin()
-  local self = { held = {}, n = 0, changed = loop.condition() }
-  self.origin = origins.start(function(conn, request)
-    self.n = self.n + 1
-    local held = { open = false, text = "value " .. self.n }
-    self.held[self.n] = held
-    self.changed:notify()
-    self.changed:wait("the spec to let an answer go", function() return held.open end)
-    conn:write(origins.response(200, nil, held.text, request.method))
+  local held, changed = {}, loop.condition()
+  local M = { n = 0 }
+  M.origin = origins.start(function(conn, request)
+    M.n = M.n + 1
+    local mine = { text = "value " .. M.n }
+    held[M.n] = mine
+    changed:notify()
+    changed:wait("the spec to let an answer go", function() return mine.is_open end)
+    conn:write(origins.response(200, nil, mine.text, request.method))
   end)
   --- Awaits request `n`.
-  function self:wait(n) self.changed:wait("request " .. n, function() return self.n >= n end) end
+  function M.wait(n) changed:wait("request " .. n, function() return M.n >= n end) end
   --- Lets the answer to request `n` go.
-  function self:answer(n)
-    self.held[n].open = true
-    self.changed:notify()
+  function M.answer(n)
+    held[n].is_open = true
+    changed:notify()
   end
-  return self
+  return M
 end
 
 local function script(origin, options)
@@ -74,8 +75,8 @@ describe("pdk.cache", function()
       for _, connection in ipairs(more(server, worker, 4)) do waiting[#waiting + 1] = connection end
     end
     for _, connection in ipairs(waiting) do connection:begin(script(origin)) end
-    origin:wait(1)
-    origin:answer(1)
+    origin.wait(1)
+    origin.answer(1)
     local callbacks = 0
     for _, connection in ipairs(waiting) do
       local answer = connection:answer()
@@ -98,7 +99,8 @@ describe("pdk.cache", function()
     local waiting = more(server, first, 3)
     for _, connection in ipairs(waiting) do connection:begin(FAIL) end
     local other = more(server, second, 2)
-    children.eventually("the callback to run", function() return other[2]:run [[ return pdk.shared:get "calls" ]][1] end)
+    local CALLS = [[ return pdk.shared:get "calls" ]]
+    children.eventually("the callback to run", function() return other[2]:run(CALLS)[1] end)
     second:begin(FAIL)
     waiting[#waiting + 1] = second
     children.pause(50) -- so that the other worker waits, too, most likely
@@ -107,7 +109,7 @@ describe("pdk.cache", function()
       local answer = connection:answer()
       assert.same({ true, "not today" }, { answer[1], answer[3] })
     end
-    local calls = other[2]:run [[ return pdk.shared:get "calls" ]][1]
+    local calls = other[2]:run(CALLS)[1]
     assert.is_true(calls <= 2, calls)
     assert.same({ "good", nil, 3 }, first:run [[ return pdk.cache:get("k", nil, function() return "good" end) ]])
     server:stop()
@@ -118,12 +120,12 @@ describe("pdk.cache", function()
     local server = scripted.start { workers = 2 }
     local first, second = server:workers()
     first:begin(script(origin))
-    origin:wait(1)
+    origin.wait(1)
     second:begin(script(origin))
     uv.kill(first.pid, "sigkill")
-    origin:wait(2) -- long before the lock would end by itself
-    origin:answer(2)
-    origin:answer(1)
+    origin.wait(2) -- long before the lock would end by itself
+    origin.answer(2)
+    origin.answer(1)
     assert.same({ true, "value 2" }, { unpack(second:answer(), 1, 2) })
     server:stop()
   end))
@@ -134,13 +136,13 @@ describe("pdk.cache", function()
     local first, second = server:workers()
     local same = more(server, first, 2)
     first:begin(script(origin))
-    origin:wait(1)
+    origin.wait(1)
     same[2]:begin(script(origin))
     second:begin(script(origin))
     first:reset() -- the client has gone: its task ends, another one takes over
-    origin:wait(2)
-    origin:answer(1)
-    origin:answer(2)
+    origin.wait(2)
+    origin.answer(1)
+    origin.answer(2)
     assert.same({ true, "value 2" }, { unpack(second:answer(), 1, 2) })
     assert.same({ true, "value 2" }, { unpack(same[2]:answer(), 1, 2) })
     assert.equal(2, origin.n)
@@ -164,12 +166,12 @@ describe("pdk.cache", function()
     local first, second = server:workers()
     local same = more(server, first, 2)
     first:begin(script(origin))
-    origin:wait(1)
+    origin.wait(1)
     second:begin(script(origin, "{ lock_timeout = 0.05 }"))
-    origin:wait(2)
+    origin.wait(2)
     same[2]:begin(script(origin, "{ lock_timeout = 0.05 }"))
-    origin:wait(3)
-    for n = 1, 3 do origin:answer(n) end
+    origin.wait(3)
+    for n = 1, 3 do origin.answer(n) end
     for _, connection in ipairs { first, second, same[2] } do assert.is_true(connection:answer()[1]) end
     server:stop()
   end))

@@ -88,7 +88,15 @@ function Scripted:connect(path)
   local client = clients.connect(self.ports.http)
   client:request("GET", path or self.path, { ["X-Pid"] = "1" })
   local pid = tonumber(assert(client:read_response()).body)
-  return setmetatable({ client = client, path = path or self.path, pid = pid }, Connection)
+  local connection = setmetatable({ client = client, path = path or self.path, pid = pid }, Connection)
+  table.insert(self.connections, connection)
+  return connection
+end
+
+--- Closes all connections, so that nothing has to be drained, and stops as servers do.
+function Scripted:stop()
+  for _, connection in ipairs(self.connections) do connection:close() end
+  servers.methods.stop(self)
 end
 
 --- Opens a connection to each of two workers.
@@ -123,7 +131,7 @@ function M.start(options)
   local conf = { plugin_path = { "plugins" }, workers = options.workers or 1, routes = routes }
   for key, value in pairs(options.conf or {}) do conf[key] = value end
   local server = servers.start { conf = conf, files = files, env = options.env }
-  server.path = "/" .. names[1]
+  server.path, server.connections = "/" .. names[1], {}
   return setmetatable(server, { __index = function(_, name) return Scripted[name] or servers.methods[name] end })
 end
 

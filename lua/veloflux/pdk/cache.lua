@@ -77,7 +77,7 @@ local function check_options(options, name)
   end
   for _, field in ipairs(SECONDS) do
     local value = options[field]
-    if value ~= nil and (type(value) ~= "number" or not (value >= 0)) then
+    if value ~= nil and (type(value) ~= "number" or not (value >= 0 and value < math.huge)) then
       error(("%s: %s: expected seconds from 0 on, got %s"):format(name, field, tostring(value)), 3)
     end
   end
@@ -156,8 +156,9 @@ local function make(request, ask)
   local entry, err, is_own
   if task.can_wait() then
     local lock = flight.lock(cached.dict(), cached.lock_place(request.prefix, request.key))
-    entry, err, is_own = flight.once(request.level.flights, request.key, lock, ask, function() return work(request) end,
-      (request.options.lock_timeout or DEFAULT_WAIT_S) * 1000)
+    local wait_ms = (request.options.lock_timeout or DEFAULT_WAIT_S) * 1000
+    local function call() return work(request) end
+    entry, err, is_own = flight.once(request.level.flights, request.key, lock, ask, call, wait_ms)
   else
     entry, err = work(request)
     is_own = true

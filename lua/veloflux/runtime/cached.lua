@@ -1,7 +1,7 @@
 --- Cached values in shared memory, for pdk/cache.lua: how they are written, and when they are valid.
 --
--- An entry is a head and the value as string.buffer encodes it. The head has the stamp that the key had before the value
--- was made. An invalidation changes the stamp, in shared memory: from then on entries with the old one are void,
+-- An entry is a head and the value as string.buffer encodes it. The head has the stamp that the key had before the
+-- value was made. An invalidation changes the stamp, in shared memory: from then on entries with the old one are void,
 -- wherever they are kept, even those that are written later by somebody who had begun before. One stamp serves one in
 -- 65,536 of all keys, so a few others are made anew, too.
 local ffi = require "ffi"

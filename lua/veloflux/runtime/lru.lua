@@ -1,5 +1,5 @@
---- What one process keeps of something larger, bounded by number and bytes: a newer and an older half. What is asked for
--- moves to the newer one; when that is full the older one is given up, with what nobody asked for since.
+--- What one process keeps of something larger, bounded by number and bytes: a newer and an older half. What is asked
+-- for moves to the newer one; when that is full the older one is given up, with what nobody asked for since.
 local M = {}
 
 local Lru = {}

@@ -8,16 +8,7 @@ local table_fixture = require "unit.snapshot.table_fixture"
 local usage_fixture = require "unit.snapshot.usage_fixture"
 local lib = require "support.library"
 
--- As in snapshot/state_spec.lua: the blocks are reached behind the rest.
-local kept, skipping = {}, false
-for line in io.lines "src/snapshot/state.h" do
-  if line:match "^static inline" then skipping = true end
-  if not (skipping or line:match "^#" or line:match "^extern" or line:match "blocks%[") then
-    kept[#kept + 1] = line:gsub("_Atomic ", "")
-  end
-  if line:match "^}" then skipping = false end
-end
-ffi.cdef(table.concat(kept, "\n"))
+ffi.cdef(require("unit.snapshot.state_header").state())
 ffi.cdef "int vf_table_adopt(uint32_t kind, int generation_fd, int delta_fd);"
 ffi.cdef "int munmap(void *, size_t);\nint close(int);\nint getpid(void);"
 

@@ -1,22 +1,12 @@
 --- Pools and a state area for specs of balancing, health and checks.
 local ffi = require "ffi"
+local headers = require "unit.snapshot.state_header"
 local snapshots = require "unit.snapshot.fixture"
 
 local M = { lib = snapshots.lib }
 local lib = M.lib
 
---- Declares snapshot/state.h for LuaJIT: no preprocessor, no atomics, no inline functions; of the blocks, which make
---- the area larger than LuaJIT's arrays may be, only the first.
-local function declare_state()
-  local file = assert(io.open "src/snapshot/state.h")
-  local text = "\n" .. file:read "*a"
-  file:close()
-  text = text:gsub("\n#[^\n]*", "\n"):gsub("static inline .-\n}\n", ""):gsub("_Atomic ", "")
-  text = text:gsub("extern [^\n]*\n", ""):gsub("blocks%[VF_STATE_BLOCKS%]", "blocks[1]")
-  ffi.cdef(text)
-end
-
-declare_state()
+ffi.cdef(headers.state(1))
 ffi.cdef [[
 struct vf_balance_key { struct vf_str hash_key; uint32_t family; uint8_t ip[16]; };
 struct vf_balancers;

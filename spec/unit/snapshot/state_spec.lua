@@ -1,17 +1,7 @@
 local ffi = require "ffi"
 local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
 
--- _Atomic is the plain type to FFI. Inline functions and extern data are left out, and the blocks,
--- because FFI's structs end at 2 GiB: they are reached behind the rest.
-local kept, skipping = {}, false
-for line in io.lines "src/snapshot/state.h" do
-  if line:match "^static inline" then skipping = true end
-  if not (skipping or line:match "^#" or line:match "^extern" or line:match "blocks%[") then
-    kept[#kept + 1] = line:gsub("_Atomic ", "")
-  end
-  if line:match "^}" then skipping = false end
-end
-ffi.cdef(table.concat(kept, "\n"))
+ffi.cdef(require("unit.snapshot.state_header").state())
 ffi.cdef [[
 const double vf_state_bucket_bounds[13];
 int close(int);

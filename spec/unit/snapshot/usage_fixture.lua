@@ -2,25 +2,16 @@
 -- The caller has declared snapshot/state.h, or lets declare() do it.
 local ffi = require "ffi"
 local fixture = require "unit.snapshot.fixture"
+local headers = require "unit.snapshot.state_header"
 
 local M = { lib = fixture.lib }
 local lib = M.lib
 
-local function declare_header(path)
-  local kept, skipping = {}, false
-  for line in io.lines(path) do
-    if line:match "^static inline" then skipping = true end
-    if not (skipping or line:match "^#" or line:match "^extern" or line:match "blocks%[") then
-      kept[#kept + 1] = line:gsub("_Atomic ", "")
-    end
-    if line:match "^}" then skipping = false end
-  end
-  ffi.cdef(table.concat(kept, "\n"))
-end
+local function declare_header(path) ffi.cdef(headers.read(path)) end
 
 --- Declares state.h and usage.h.
 function M.declare()
-  declare_header "src/snapshot/state.h"
+  ffi.cdef(headers.state())
   M.declare_usage()
 end
 
