@@ -8,12 +8,12 @@ local scripted = require "support.scripted"
 
 -- An origin that holds its answers back.
 local function start_origin()
-  local held, changed = {}, loop.condition()
-  local M = { n = 0 }
+  local changed = loop.condition()
+  local M = { n = 0, held = {} }
   M.origin = origins.start(function(conn, request)
     M.n = M.n + 1
     local mine = { text = "value " .. M.n }
-    held[M.n] = mine
+    M.held[M.n] = mine
     changed:notify()
     changed:wait("the spec to let an answer go", function() return mine.is_open end)
     conn:write(origins.response(200, nil, mine.text, request.method))
@@ -22,7 +22,7 @@ local function start_origin()
   function M.wait(n) changed:wait("request " .. n, function() return M.n >= n end) end
   --- Lets the answer to request `n` go.
   function M.answer(n)
-    held[n].is_open = true
+    M.held[n].is_open = true
     changed:notify()
   end
   return M

@@ -189,8 +189,8 @@ end
 ---@param ... any arguments of the callback
 ---@return any value
 ---@return string? err
----@return 1|2|3|4|nil hit_level 1: this worker had it, 2: shared memory, or another's callback made it, 3: the callback,
--- 4: it is not good any more (resurrect_ttl)
+---@return 1|2|3|4|nil hit_level 1: this worker had it, 2: shared memory, or another's callback made it, 3: the
+-- callback, 4: it is not good any more (resurrect_ttl)
 function M:get(key, options, cb, ...)
   check_key(self, key, "cache.get")
   check_callback(cb, "cache.get")
