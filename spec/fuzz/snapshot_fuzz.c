@@ -86,6 +86,7 @@ static void add_plugins(void)
         files[i].name = text_of(i < 2 ? "handler" : "util");
         files[i].source = text_of("return {}\n");
         instances[i].plugin = i / 2;
+        instances[i].phases = plugins[i / 2].phases;
         instances[i].as = text_of("as");
         instances[i].scope = i;
         instances[i].tenant = VF_SNAP_NONE;

@@ -114,6 +114,7 @@ static const struct rule rules[] = {
     FIELD(INSTANCES, instance, plugin, INDEX, VF_SNAP_PLUGINS),
     FIELD(INSTANCES, instance, scope, BELOW, VF_SCOPE_CONSUMER + 1),
     FIELD(INSTANCES, instance, tenant, OPTIONAL, VF_SNAP_TENANTS),
+    FIELD(INSTANCES, instance, phases, BELOW, 1 << VF_PHASE_TIMER),
     FIELD(INSTANCES, instance, on_error, BELOW, VF_ON_ERROR_CONTINUE + 1),
     FIELD(INSTANCES, instance, config, TEXT, 0),
     FIELD(INSTANCES, instance, meta, TEXT, 0),
@@ -350,7 +351,7 @@ static const char *fault_of_chain(const struct check *check, uint32_t index)
     uint32_t phases = 0;
     for (uint32_t i = 0; i < chain->members.count; i++) {
         uint32_t member = vf_snap_member(snapshot, chain, i);
-        phases |= vf_snap_plugin(snapshot, vf_snap_instance(snapshot, member)->plugin)->phases;
+        phases |= vf_snap_instance(snapshot, member)->phases;
     }
     return chain->phases == phases ? NULL : "phases";
 }

@@ -303,7 +303,7 @@ struct vf_snap_instance {
     uint32_t tenant;        /* VF_SNAP_TENANTS, or VF_SNAP_NONE: of no single tenant */
     int32_t priority;       /* the higher runs first */
     uint32_t on_error;      /* enum vf_snap_on_error */
-    uint32_t reserved;
+    uint32_t phases;        /* bit 1 << enum vf_phase: of its plugin's, those it needs */
     struct vf_snap_text config; /* JSON, complete: defaults filled in */
     struct vf_snap_text meta;   /* JSON: what resolving at run time needs, see plugin/chain.lua */
     struct vf_snap_text source; /* "FILE:LINE", for messages; may be empty */
@@ -316,7 +316,7 @@ enum vf_snap_chain_kind {
 
 struct vf_snap_chain {
     uint64_t hash;               /* of the members' hashes in their order, and the kind */
-    uint32_t phases;             /* bit 1 << enum vf_phase: the union of its plugins' */
+    uint32_t phases;             /* bit 1 << enum vf_phase: the union of its members' */
     uint32_t kind;               /* enum vf_snap_chain_kind */
     struct vf_snap_list members; /* VF_SNAP_MEMBERS */
 };

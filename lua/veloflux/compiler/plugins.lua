@@ -1,6 +1,8 @@
 --- Plugins, their instances, and the chains of instances that routes and consumers name. What is the same
 -- is written once: 10,000 routes with the same plugins have one chain.
 local bit = require "bit"
+local cjson = require "cjson"
+local author = require "veloflux.plugin.author"
 local layout = require "veloflux.compiler.layout"
 local sink = require "veloflux.compiler.sink"
 local phases = require "veloflux.plugin.phases"
@@ -44,7 +46,7 @@ function Writer:plugin(plugin)
   local known = self.plugins[plugin.name]
   if known then return known end
   local record, index = self.to:add(C.VF_SNAP_PLUGINS)
-  known = { index = index, hash = M.hash(plugin), mask = plugin.mask }
+  known = { index = index, hash = M.hash(plugin) }
   record.hash, record.phases = known.hash, plugin.mask
   record.slot = self.to:slot("plugins", sink.id("plugin", plugin.name))
   self.to:text(plugin.name, record.name)
@@ -61,17 +63,30 @@ local function hash_of(plugin, item)
   return hash_text(item.meta, hash_text(item.json, hash_text(item.on_error, hash)))
 end
 
+--- Returns the phases that an instance needs: its plugin's, unless that knows better (Plugin.phases_of).
+local function mask_of(item)
+  local plugin = item.plugin
+  local names = plugin.phases_of and author.ask(plugin.phases_of, cjson.decode(item.json))
+  if type(names) ~= "table" then return plugin.mask end
+  local mask = 0
+  for _, name in ipairs(names) do
+    local number = phases.NUMBERS[name]
+    if number then mask = bit.bor(mask, bit.lshift(1, number)) end
+  end
+  return bit.band(mask, plugin.mask)
+end
+
 function Writer:write_instance(item, plugin)
   local record, index = self.to:add(C.VF_SNAP_INSTANCES)
   record.hash = hash_of(plugin, item)
   record.plugin, record.scope, record.priority = plugin.index, item.scope, item.priority
   record.tenant = item.tenant and self.tenants[item.tenant].index or NONE
-  record.on_error = ON_ERROR[item.on_error]
+  record.on_error, record.phases = ON_ERROR[item.on_error], mask_of(item)
   self.to:text(item.as, record.as)
   self.to:text(item.json, record.config)
   self.to:text(item.meta, record.meta)
   self.to:text(item.source, record.source)
-  return { index = index, hash = record.hash, mask = plugin.mask }
+  return { index = index, hash = record.hash, mask = record.phases }
 end
 
 --- Returns what is known of the instance that an item becomes: {index, hash, mask}.

@@ -25,6 +25,12 @@ function M.guarded(name, call)
   end
 end
 
+--- Asks a function of the plugin's. Returns what it returned; nil when it raised an error.
+function M.ask(call, ...)
+  local ok, value = bounded.call(call, ...)
+  if ok then return value end
+end
+
 --- Returns a value as those see it who use it: plain tables, complete.
 -- @param compiled its type
 function M.plain(compiled, value)

@@ -152,6 +152,7 @@ function Plugin:read_handler()
     self:note("handler", ("VERSION: expected a text, got a %s"):format(type(version)),
       line_of(self.sources.handler.text, "VERSION"))
   end
+  if is_callable(handler.phases_of) then self.phases_of = handler.phases_of end
   self.priority, self.version = priority, version
   self:read_phases(handler)
 end
@@ -289,7 +290,7 @@ function Loader:load(name)
 end
 
 --- Finds a plugin.
--- @return {name, priority, version, phases (list), mask (bits), config, compiled, needs, merge, refuses,
+-- @return {name, priority, version, phases (list), mask (bits), phases_of, config, compiled, needs, merge, refuses,
 -- credential, files, sources, folder}; or nil and a message for whoever named it: "unknown plugin ...",
 -- or that its own problems were noted
 function Loader:find(name)

@@ -48,7 +48,7 @@ local function new_instance(header, record, hash)
   local instance = { plugin = plugin, name = plugin.name, as = snapshot.text(header, record.as), hash = hash,
     config = cjson.decode(snapshot.text(header, record.config)),
     meta = cjson.decode(snapshot.text(header, record.meta)),
-    priority = record.priority, continues = record.on_error == C.VF_ON_ERROR_CONTINUE,
+    priority = record.priority, phases = record.phases, continues = record.on_error == C.VF_ON_ERROR_CONTINUE,
     source = snapshot.text(header, record.source), guard = guard, number = n_instances }
   instance.label = instance.as == instance.name and instance.name or instance.name .. "." .. instance.as
   guard.label.data, guard.label.len = instance.label, #instance.label
@@ -174,7 +174,9 @@ end
 function M.compile(members, phase, identified)
   local with_phase = {}
   for _, member in ipairs(members) do
-    if member.plugin.handler[M.PHASES[phase]] then with_phase[#with_phase + 1] = member end
+    if member.plugin.handler[M.PHASES[phase]] and bit.band(member.phases, bit.lshift(1, phase)) ~= 0 then
+      with_phase[#with_phase + 1] = member
+    end
   end
   return compile_from(with_phase, 1, phase, identified)
 end

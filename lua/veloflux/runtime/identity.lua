@@ -15,6 +15,7 @@ local M = {}
 
 local own = {} -- hash of a consumer's chain -> its instances
 local switched = setmetatable({}, { __mode = "k" }) -- members of a route's chain -> hash -> resolved
+local ALL_PHASES = -1 -- what a merged configuration needs is not known
 local FIRST, LAST = C.VF_PHASE_REWRITE, C.VF_PHASE_LOG
 
 --- A snapshot is published: finds the consumers' chains.
@@ -52,7 +53,8 @@ end
 local function instance_of(entry)
   local base = entry.instance
   if base.config == entry.config then return base end
-  return setmetatable({ config = entry.config, continues = entry.on_error == "continue" }, { __index = base })
+  return setmetatable({ config = entry.config, continues = entry.on_error == "continue", phases = ALL_PHASES },
+    { __index = base })
 end
 
 local function resolve(members, consumers)

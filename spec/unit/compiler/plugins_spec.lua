@@ -12,6 +12,11 @@ local FILES = {
     wait = { type = "duration", default = "1s" },
     tags = { type = "map", values = { type = "string" }, merge = "deep" } }]] },
   unused = {},
+  some = { schema = 'return { only = { type = "string" } }', handler = [[
+    return { PRIORITY = 800, access = function() end, log = function() end, phases_of = function(conf)
+      if conf.only == "raise" then error "no" end
+      if conf.only then return { conf.only, "rewrite", 7 } end
+    end }]] },
 }
 
 describe("the compiler of plugins", function()
@@ -126,6 +131,21 @@ consumers: [ { name: a, plugins: [ { name: auth, enabled: false }, { name: limit
       .settings.plugin_limits
     assert.is_true(limits.cpu_us == layout.OFF and limits.body_bytes == layout.OFF and limits.trip_errors == layout.OFF)
     assert.equal(60000, tonumber(limits.trip_pause_ms))
+  end)
+
+  it("leaves phases out that a configuration does not need", function()
+    local snap = compile [[
+routes:
+  - { name: a, respond: {}, plugins: [ { name: some, config: { only: log } } ] }
+  - { name: b, respond: {}, plugins: [ { name: some, config: { only: raise } } ] }
+  - { name: c, respond: {}, plugins: [ { name: some } ] }
+  - { name: d, respond: {}, plugins: [ { name: some, config: { only: body_filter } } ] }
+]]
+    local routes, chains = snap.records "ROUTES", snap.records "CHAINS"
+    local both = 2 ^ C.VF_PHASE_ACCESS + 2 ^ C.VF_PHASE_LOG
+    for i, mask in ipairs { 2 ^ C.VF_PHASE_LOG, both, both, 0 } do
+      assert.equal(mask, chains[routes[i - 1].chain].phases)
+    end
   end)
 
   it("writes 10,000 routes with plugins of their own in little more time than without", function()

@@ -215,9 +215,13 @@ describe("snapshot builder", function()
       ["chain 0: members"] = function(builder)
         fixture.add(builder, lib.VF_SNAP_CHAINS, "chain").members.count = 1
       end,
+      ["instance 0: phases"] = function(builder)
+        add_plugin(builder)
+        fixture.add(builder, lib.VF_SNAP_INSTANCES, "instance").phases = 512
+      end,
       ["chain 0: phases"] = function(builder)
         add_plugin(builder)
-        fixture.add(builder, lib.VF_SNAP_INSTANCES, "instance")
+        fixture.add(builder, lib.VF_SNAP_INSTANCES, "instance").phases = 16
         lib.vf_snapb_add(builder, lib.VF_SNAP_MEMBERS, 1, ffi.new "uint32_t[1]")
         fixture.add(builder, lib.VF_SNAP_CHAINS, "chain").members.count = 1
       end,
