@@ -297,13 +297,13 @@ enum vf_snap_on_error { VF_ON_ERROR_FAIL = 0, VF_ON_ERROR_CONTINUE };
 /* A plugin with a configuration. */
 struct vf_snap_instance {
     uint64_t hash; /* of its plugin's, `as`, on_error, config and meta: equal ones are alike */
-    struct vf_snap_text as; /* its name among the instances of one plugin */
-    uint32_t plugin;        /* VF_SNAP_PLUGINS */
-    uint32_t scope;         /* enum vf_snap_scope: the narrowest that had a part in it */
-    uint32_t tenant;        /* VF_SNAP_TENANTS, or VF_SNAP_NONE: of no single tenant */
-    int32_t priority;       /* the higher runs first */
-    uint32_t on_error;      /* enum vf_snap_on_error */
-    uint32_t phases;        /* bit 1 << enum vf_phase: of its plugin's, those it needs */
+    struct vf_snap_text as;     /* its name among the instances of one plugin */
+    uint32_t plugin;            /* VF_SNAP_PLUGINS */
+    uint32_t scope;             /* enum vf_snap_scope: the narrowest that had a part in it */
+    uint32_t tenant;            /* VF_SNAP_TENANTS, or VF_SNAP_NONE: of no single tenant */
+    int32_t priority;           /* the higher runs first */
+    uint32_t on_error;          /* enum vf_snap_on_error */
+    uint32_t phases;            /* bit 1 << enum vf_phase: of its plugin's, those it needs */
     struct vf_snap_text config; /* JSON, complete: defaults filled in */
     struct vf_snap_text meta;   /* JSON: what resolving at run time needs, see plugin/chain.lua */
     struct vf_snap_text source; /* "FILE:LINE", for messages; may be empty */
