@@ -31,7 +31,7 @@ local STALE_S = 3600 -- how long values are kept for resurrect_ttl
 local HALF_ENTRIES, HALF_BYTES = 1000, 4 * 1024 * 1024
 local WORKER, SHARED, CALLBACK, STALE = 1, 2, 3, 4
 
----@class veloflux.pdk.cache.options
+---@class pdk.cache.options
 ---@field ttl? number seconds that a value is good; 0: until it is invalidated or has to make room (3600)
 ---@field neg_ttl? number the same for nil (30)
 ---@field resurrect_ttl? number when the callback fails, a value that is not good any more is used again for so many
@@ -40,7 +40,7 @@ local WORKER, SHARED, CALLBACK, STALE = 1, 2, 3, 4
 -- as a compiled pattern of its text
 ---@field lock_timeout? number seconds to wait for another's callback before the own one is called (5)
 
----@class veloflux.pdk.cache
+---@class pdk.cache
 local M = {}
 
 local levels = {} -- prefix -> { lru, flights }: what this worker has of each plugin
@@ -184,7 +184,7 @@ end
 
 --- Returns the value of a key, from this worker, from shared memory, or from the callback.
 ---@param key string
----@param options? veloflux.pdk.cache.options
+---@param options? pdk.cache.options
 ---@param cb fun(...): any, string?, number? value, err, ttl: it overrides both ttl and neg_ttl; below 0: do not keep
 ---@param ... any arguments of the callback
 ---@return any value
@@ -229,7 +229,7 @@ end
 
 --- Calls the callback even if there is a value, which is replaced in all workers. If it fails, the value stays.
 ---@param key string
----@param options? veloflux.pdk.cache.options
+---@param options? pdk.cache.options
 ---@param cb fun(...): any, string?, number?
 ---@param ... any
 ---@return any value
