@@ -14,7 +14,6 @@ local C = layout.C
 local M = {}
 
 local own = {} -- hash of a consumer's chain -> its instances
-local switched = setmetatable({}, { __mode = "k" }) -- members of a route's chain -> hash -> resolved
 local ALL_PHASES = -1 -- what a merged configuration needs is not known
 local FIRST, LAST = C.VF_PHASE_REWRITE, C.VF_PHASE_LOG
 
@@ -64,18 +63,19 @@ local function resolve(members, consumers)
   local list, functions, phases = {}, {}, 0
   for i, entry in ipairs(resolved) do list[i] = instance_of(entry) end
   for phase = FIRST, LAST do
-    functions[phase] = chain.compile(list, phase)
+    functions[phase] = chain.compile(list, phase, M.switch(members, phase, list))
     if functions[phase] then phases = bit.bor(phases, bit.lshift(1, phase)) end
   end
   functions[C.VF_PHASE_BALANCER] = chain.with_retry(functions[C.VF_PHASE_BALANCER])
-  return { members = list, functions = functions, phases = phases, rest = {} }
+  return { members = list, functions = functions, phases = phases }
 end
 
+--- Returns what a route's chain and a consumer's resolve to. It is kept with the route's members and goes with them.
 local function find(members, consumers, hash)
-  local of_route = switched[members]
+  local of_route = members.resolved
   if not of_route then
     of_route = {}
-    switched[members] = of_route
+    members.resolved = of_route
   end
   local found = of_route[hash]
   if not found then
@@ -87,35 +87,46 @@ end
 
 local function key_of(instance) return instance.name .. "\0" .. instance.as end
 
---- Returns the function for what of the resolved chain has not run yet in this phase.
-local function rest_of(found, members, phase, last)
-  local cached = found.rest[phase] and found.rest[phase][last]
-  if cached ~= nil then return cached end
+--- Makes the function for what of a resolved chain has not run yet in this phase.
+-- @param running the list of instances whose function runs, `last` the one that runs now
+-- @param done set of keys: what ran before that list
+-- @return function, or false when nothing is left
+local function make_rest(members, found, phase, running, last, done)
   local chain = require "veloflux.runtime.chain"
-  local done, left = {}, {}
-  for _, member in ipairs(members) do
-    done[key_of(member)] = true
+  local now_done, left = {}, {}
+  for key in pairs(done) do now_done[key] = true end
+  for _, member in ipairs(running) do
+    now_done[key_of(member)] = true
     if member == last then break end
   end
   for _, member in ipairs(found.members) do
-    if not done[key_of(member)] then left[#left + 1] = member end
+    if not now_done[key_of(member)] then left[#left + 1] = member end
   end
-  local fn = chain.compile(left, phase) or false
-  found.rest[phase] = found.rest[phase] or {}
-  found.rest[phase][last] = fn
-  return fn
+  return chain.compile(left, phase, M.switch(members, phase, left, now_done)) or false
 end
 
---- Returns what a chain calls when a consumer was identified by `instance` in `phase`.
-function M.switch(members, phase)
+--- Returns what a chain calls when somebody was identified by one of its instances, and again when another one takes
+-- its place: a request may go on as the consumer for anonymous ones until a plugin finds out more.
+-- @param members of the route's chain
+-- @param running list of the instances that the function belongs to: `members`, or what was resolved of them
+-- @param done set of keys: what ran before those in this phase; nil when nothing did
+function M.switch(members, phase, running, done)
+  running, done = running or members, done or {}
+  local rests = {} -- hash of a consumer's chain -> {found, instance -> function or false}
   return function(instance)
     task.run.identified = 0
-    local consumers = own[view.values().consumer_chain]
-    local found = find(members, consumers or {}, view.values().consumer_chain or "")
-    view.values().chain = found
+    local values = view.values()
+    local hash = values.consumer_chain or ""
+    local found = find(members, own[hash] or {}, hash)
+    values.chain = found
     C.vf_view_switch_chain(task.run.ex, found.phases)
-    local rest = rest_of(found, members, phase, instance)
-    if rest then return rest() end
+    local of = rests[hash]
+    if not of or of.found ~= found then
+      of = { found = found }
+      rests[hash] = of
+    end
+    if of[instance] == nil then of[instance] = make_rest(members, found, phase, running, instance, done) end
+    if of[instance] then return of[instance]() end
   end
 end
 
