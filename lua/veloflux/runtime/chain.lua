@@ -120,10 +120,13 @@ function M.call(instance, fn, ...)
   return false
 end
 
+--- Nothing passes where a plugin that decides about that does not run.
+local function shut() return require("veloflux.pdk.response").error(503) end
+
 -- Generated code ----------------------------------------------------------------------------------
 
 local HEAD = [[
-local C, run, xpcall, traceback, failed, identified, members, rest = ...
+local C, run, xpcall, traceback, failed, identified, shut, members, rest = ...
 local enter, leave = C.vf_guard_enter, C.vf_guard_leave
 ]]
 
@@ -144,6 +147,12 @@ local IDENTIFIED = [[
     if run.identified ~= 0 then return identified(instance_N) end
 ]]
 
+--- A plugin that keeps others out does so while it is left out, too: its handler says FAIL_CLOSED.
+local SHUT = [[
+  else
+    return shut()
+]]
+
 local MEMBERS_PER_FUNCTION = 8 -- a function has room for 60 upvalues
 
 --- Writes the code that calls `members`, all of which have the phase, and then what comes behind them.
@@ -152,9 +161,10 @@ local function source_of(members, phase)
   for i = 1, #members do
     local values = { N = tostring(i), PHASE = M.PHASES[phase] }
     local function fill(text) return (text:gsub("%f[%u]%u+%f[%U]", values)) end
-    local identifies = phase == C.VF_PHASE_REWRITE or phase == C.VF_PHASE_ACCESS
+    local is_before = phase == C.VF_PHASE_REWRITE or phase == C.VF_PHASE_ACCESS
+    local is_closed = is_before and members[i].plugin.handler.FAIL_CLOSED and not members[i].continues
     locals[#locals + 1] = fill(MEMBER)
-    calls[#calls + 1] = fill(CALL) .. (identifies and fill(IDENTIFIED) or "") .. "  end\n"
+    calls[#calls + 1] = fill(CALL) .. (is_before and fill(IDENTIFIED) or "") .. (is_closed and SHUT or "") .. "  end\n"
   end
   return HEAD .. table.concat(locals) .. "return function()\n" .. table.concat(calls) ..
     "  if rest then return rest() end\nend\n"
@@ -166,7 +176,7 @@ local function compile_from(members, first, phase, identified)
   if #group == 0 then return nil end
   local rest = compile_from(members, first + #group, phase, identified)
   local chunk = assert(loadstring(source_of(group, phase), "=veloflux.runtime.chain(" .. M.PHASES[phase] .. ")"))
-  return chunk(C, task.run, xpcall, traceback, failed, identified, group, rest)
+  return chunk(C, task.run, xpcall, traceback, failed, identified, shut, group, rest)
 end
 
 --- Makes the function of one phase for a list of instances, or nil when none of them has the phase.
