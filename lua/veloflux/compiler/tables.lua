@@ -3,7 +3,7 @@
 --
 --   consumers     "c" NUL tenant NUL name -> {"name","tenant","custom_id","groups",["chain"]}
 --   credentials   type NUL tenant NUL id  -> {"consumer", the fields of the credential but its id}
---                 NUL type                -> {"hashed", ["password"]}, what the type says of itself
+--                 NUL type                -> {"hashed", ["password"], ["decoy"]}, what the type says of itself
 --
 -- The id of a credential is the field that its type names, as it is or, when the type says `hashed`, its
 -- SHA-256 (32 bytes): an API key stands in no memory but its owner's. A password becomes what
@@ -124,9 +124,19 @@ function M.credential_entry(consumer, credential, kind, salt_key)
   return key, encode(record)
 end
 
+--- Returns a hash that costs what the dearest of two Argon2id hashes does and that no password has, for names that
+-- nobody has; and its cost. `decoy` and `cost` are what was found so far, or nil.
+local function dearer_decoy(hash, decoy, cost)
+  local head, memory, passes = hash:match "^(%$argon2id%$v=%d+%$m=(%d+),t=(%d+),p=%d+%$)"
+  local own = head and tonumber(memory) * tonumber(passes)
+  if not own or cost and own <= cost then return decoy, cost end
+  return head .. ("A"):rep(22) .. "$" .. ("A"):rep(43), own -- 16 bytes of salt and 32 of hash, all zero
+end
+
 --- Returns key and value of what workers have to know of a type of credentials.
-function M.type_entry(type, kind)
-  return "\0" .. type, encode { hashed = kind.hashed or false, password = kind.password }
+-- @param decoy an Argon2id hash that nobody has, when some passwords of the type are such hashes
+function M.type_entry(type, kind, decoy)
+  return "\0" .. type, encode { hashed = kind.hashed or false, password = kind.password, decoy = decoy }
 end
 
 --- Returns the key that salts come from, or nil and a message.
@@ -164,12 +174,12 @@ local function fill(builders, model, options)
       end
       local value, kind = plain and plain(credential) or credential, options.kind_of(credential)
       add(builders.credentials, M.credential_entry(consumer, value, kind, salt_key))
-      if not types[credential.type] then
-        types[credential.type] = true
-        add(builders.credentials, M.type_entry(credential.type, kind))
-      end
+      local of = types[credential.type] or { kind = kind }
+      types[credential.type] = of
+      if kind.password then of.decoy, of.cost = dearer_decoy(value[kind.password] or "", of.decoy, of.cost) end
     end
   end
+  for name, of in pairs(types) do add(builders.credentials, M.type_entry(name, of.kind, of.decoy)) end
 end
 
 local function stage(kind, builder)

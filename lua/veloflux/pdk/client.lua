@@ -5,6 +5,9 @@ local view = require "veloflux.runtime.view"
 
 local wrong = phase.wrong
 
+-- On first use: code that only refers to this group needs no tables.
+local consumers, passwords, identity
+
 ---@class pdk.client
 ---@field tls pdk.client.tls
 local M = {}
@@ -80,7 +83,8 @@ end
 function M.load_consumer(id)
   check(KNOWN, "load_consumer")
   if type(id) ~= "string" or id == "" then error("client.load_consumer: expected the name of a consumer", 2) end
-  return require("veloflux.runtime.consumers").find_consumer(M.tenant(), id)
+  consumers = consumers or require "veloflux.runtime.consumers"
+  return consumers.find_consumer(M.tenant(), id)
 end
 
 local function check_credential(name, kind, id)
@@ -97,12 +101,14 @@ end
 ---@return table|nil consumer as load_consumer's
 function M.load_credential(kind, id)
   check_credential("load_credential", kind, id)
-  local consumer, credential = require("veloflux.runtime.consumers").identify(kind, M.tenant(), id)
+  consumers = consumers or require "veloflux.runtime.consumers"
+  local consumer, credential = consumers.identify(kind, M.tenant(), id)
   return credential, consumer
 end
 
 --- As load_credential, for types whose entities.lua names a password: the credential is returned when the
--- password is right. Waits the first time when the conf has the password as an Argon2id hash.
+-- password is right. Waits the first time when the conf has the password as an Argon2id hash, and each time that it is
+-- wrong when it has any password so: how long an answer takes does not tell who is known.
 ---@param kind string "basic-auth"
 ---@param id string
 ---@param password string
@@ -113,10 +119,11 @@ end
 function M.verify_password(kind, id, password)
   check_credential("verify_password", kind, id)
   if type(password) ~= "string" then error("client.verify_password: expected a password", 2) end
-  local consumer, credential, says = require("veloflux.runtime.consumers").identify(kind, M.tenant(), id)
+  consumers = consumers or require "veloflux.runtime.consumers"
+  passwords = passwords or require "veloflux.runtime.passwords"
+  local consumer, credential, says = consumers.identify(kind, M.tenant(), id)
   local stored = credential and says.password and credential[says.password]
-  if not stored then return nil end
-  local is_right, err = require("veloflux.runtime.passwords").verify(stored, password)
+  local is_right, err = passwords.verify(stored, password, says and says.decoy)
   if not is_right then return nil, nil, err end
   return credential, consumer
 end
@@ -143,8 +150,10 @@ function M.authenticate(consumer, credential)
   local values = view.values()
   values.consumer, values.credential = consumer, credential
   view.set_consumer(consumer and consumer.name or "")
+  identity = identity or require "veloflux.runtime.identity"
   local chain = consumer and consumer.chain
-  if chain and require("veloflux.runtime.identity").has_chain(chain) then
+  if not (chain and identity.has_chain(chain)) then chain = nil end
+  if chain ~= values.consumer_chain then
     values.consumer_chain = chain
     task.run.identified = 1
   end

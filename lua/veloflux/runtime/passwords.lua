@@ -47,19 +47,33 @@ local function verify_slowly(stored, password)
   return nil, ("the password cannot be compared: error %d"):format(-rc)
 end
 
---- Compares a password with what a table holds of it. May wait: the first time for "$argon2id$...".
----@param stored string the field of the credential that its type calls the password
+local SLOW = "$argon2id$"
+local QUICK = "$hmac-sha256$" -- and 32 digits of salt, "$", 64 digits of hash
+local NOBODY = QUICK .. ("0"):rep(32) .. "$" .. ("0"):rep(64) -- the password that nobody has
+
+local function verify_quickly(stored, password)
+  local is_quick = #stored == #NOBODY and stored:sub(1, #QUICK) == QUICK
+  local salt = is_quick and crypto.hex_decode(stored:sub(#QUICK + 1, #QUICK + 32))
+  local hash = salt and crypto.hex_decode(stored:sub(#QUICK + 34))
+  if not hash then return nil, "the hash is of an unknown kind" end
+  return crypto.equals(crypto.hmac("sha256", salt, password), hash)
+end
+
+--- Compares a password with what a table holds of it. May wait: the first time for "$argon2id$...", and whenever the
+-- answer is no and there is a decoy. So no takes as long for those whose password is held in the quick form, and for
+-- those who do not exist, as it does for the others.
+---@param stored string? the field of the credential that its type calls the password; nil: nobody is known by that name
 ---@param password string what the client says
+---@param decoy string? an Argon2id hash that no password has, where some of the type are held so
 ---@return boolean? is_right nil when it cannot be said now
 ---@return string? err
-function M.verify(stored, password)
-  local salt, hash = stored:match "^%$hmac%-sha256%$(%x+)%$(%x+)$"
-  if salt then
-    local found = crypto.hmac("sha256", crypto.hex_decode(salt), password)
-    return crypto.equals(found, crypto.hex_decode(hash))
-  end
-  if stored:find("$argon2id$", 1, true) == 1 then return verify_slowly(stored, password) end
-  return nil, "the hash is of an unknown kind"
+function M.verify(stored, password, decoy)
+  if stored and stored:sub(1, #SLOW) == SLOW then return verify_slowly(stored, password) end
+  local is_right, err = verify_quickly(stored or NOBODY, password)
+  if is_right ~= false or not decoy then return is_right, err end
+  is_right, err = verify_slowly(decoy, password)
+  if is_right == nil then return nil, err end
+  return false
 end
 
 return M

@@ -150,6 +150,28 @@ describe("the tables of consumers", function()
     consumers.KEPT = kept
   end)
 
+  it("know a hash that costs as much as the dearest one and that nobody has", function()
+    local function user(name, password)
+      return { name = name, tenant = "default", credentials = { { type = "basic-auth", username = name,
+        password = password } } }
+    end
+    local function decoy_of(list)
+      C.vf_table_set_close()
+      publish(list)
+      local _, kind = consumers.find_credential("basic-auth", "default", "nobody")
+      return kind.decoy
+    end
+    local nothing = ("A"):rep(22) .. "$" .. ("A"):rep(43)
+    assert.is_nil(decoy_of { user("a", "plain"), user("b", "$argon2id$broken") })
+    assert.equal("$argon2id$v=19$m=64,t=3,p=1$" .. nothing, decoy_of { user("a", "plain"),
+      user("b", "$argon2id$v=19$m=32,t=2,p=1$c2FsdHNhbHQ$aGFzaA"),
+      user("c", "$argon2id$v=19$m=64,t=3,p=1$c2FsdHNhbHQ$aGFzaA"),
+      user("d", "$argon2id$v=19$m=96,t=1,p=1$c2FsdHNhbHQ$aGFzaA") })
+    local crypto = require "veloflux.pdk.crypto"
+    local decoy = decoy_of { user("a", assert(crypto.password_hash "right")) }
+    for _, password in ipairs { "right", "", "A" } do assert.is_false(crypto.password_verify(decoy, password)) end
+  end)
+
   it("name what is too large", function()
     local big = ana()
     big.credentials[2].tags = { ("x"):rep(1024 * 1024) }
@@ -211,11 +233,17 @@ describe("passwords", function()
     local stored = value:match '"password":"([^"]+)"'
     assert.is_true(passwords.verify(stored, "right"))
     for _, wrong in ipairs { "", "Right", "right ", stored } do assert.is_false(passwords.verify(stored, wrong)) end
+    for _, password in ipairs { "", "right", ("\0"):rep(32) } do assert.is_false(passwords.verify(nil, password)) end
   end)
 
   it("of an unknown kind are never right", function()
-    for _, stored in ipairs { "", "right", "$2y$10$x", "$hmac-sha256$zz$" } do
+    for _, stored in ipairs { "", "right", "$2y$10$x", "$hmac-sha256$zz$", "$hmac-sha256$" } do
       assert.same({ nil, "the hash is of an unknown kind" }, { passwords.verify(stored, stored) })
     end
+  end)
+
+  it("are compared in compiled code when they are held in the quick form", function()
+    local stored = "$hmac-sha256$" .. ("0a"):rep(16) .. "$" .. ("0"):rep(64)
+    require("support.traces").assert_compiles(function() passwords.verify(stored, "wrong") end)
   end)
 end)
