@@ -5,6 +5,7 @@
 ---@field service pdk.service
 ---@field response pdk.response
 ---@field client pdk.client
+---@field auth pdk.auth
 ---@field ctx pdk.ctx
 ---@field log pdk.log
 ---@field cache pdk.cache
@@ -29,8 +30,8 @@
 ---@field ratelimit pdk.ratelimit
 ---@field model pdk.model
 ---@field encoding pdk.encoding
-local GROUPS = { "request", "service", "response", "client", "ctx", "log", "cache", "router", "ip", "node", "plugin",
-  "table", "vault", "tracing", "http", "socket", "redis", "timer", "shared", "queue", "crypto", "json", "re",
+local GROUPS = { "request", "service", "response", "client", "auth", "ctx", "log", "cache", "router", "ip", "node",
+  "plugin", "table", "vault", "tracing", "http", "socket", "redis", "timer", "shared", "queue", "crypto", "json", "re",
   "template", "metrics", "ratelimit", "model", "encoding" }
 
 local known = {}

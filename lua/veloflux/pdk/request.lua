@@ -193,6 +193,18 @@ function M.get_header_values(name)
   return view.field_values(view.REQUEST, name)
 end
 
+--- Returns the nth header field called `name`, counted from 1, or nil: whether there is a second one may be asked
+-- without a table of all.
+---@param name string
+---@param nth integer
+---@return string|nil
+function M.get_header_at(name, nth)
+  if not ANY[run_of.run.phase] then wrong(ANY, "request.get_header_at") end
+  if type(name) ~= "string" then check_name(name, "request.get_header_at", 2) end
+  if type(nth) ~= "number" or nth < 1 then error("request.get_header_at: expected a number from 1 on", 2) end
+  return view.field(view.REQUEST, name, nth)
+end
+
 local header_lookup = { __index = function(headers, name)
   return type(name) == "string" and rawget(headers, (name:lower():gsub("_", "-"))) or nil
 end }

@@ -110,9 +110,9 @@ function M.text(str)
   return ffi_string(str.data, str.len)
 end
 
---- Returns the value of the first field called `name`, or nil.
-function M.field(side, name)
-  if C.vf_view_field(task.run.ex, side, name, #name, 0, value_out) == 0 then return nil end
+--- Returns the value of the first field called `name`, or of the nth one; nil when there is none.
+function M.field(side, name, nth)
+  if C.vf_view_field(task.run.ex, side, name, #name, nth and nth - 1 or 0, value_out) == 0 then return nil end
   return ffi_string(value_out.data, value_out.len)
 end
 
