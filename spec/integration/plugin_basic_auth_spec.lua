@@ -10,7 +10,8 @@ local tempdir = require "support.tempdir"
 local function basic(name, password) return "Basic " .. crypto.base64_encode(name .. ":" .. password) end
 
 local function user(name, password)
-  return { name = "person-" .. name:gsub("[^%w]", "_"), credentials = { { type = "basic-auth", username = name, password = password } } }
+  return { name = "person-" .. name:gsub("[^%w]", "_"),
+    credentials = { { type = "basic-auth", username = name, password = password } } }
 end
 
 local function spec_of(options, run)
