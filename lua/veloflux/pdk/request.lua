@@ -34,8 +34,10 @@ end
 
 local function without_port(host)
   if not host or host == "" then return host or "" end
-  local bracketed = host:match "^(%[[^%]]*%])"
-  return (bracketed or host:match "^[^:]*"):lower()
+  local bracket = host:byte(1) == 91 and host:find("]", 1, true) -- [::1]:8000
+  local colon = not bracket and host:find(":", 1, true)
+  local stop = bracket or colon and colon - 1 or #host
+  return host:sub(1, stop):lower()
 end
 
 local function first_of(list) return list and list:match "^%s*([^,]-)%s*$" or list and list:match "^%s*([^,]-)%s*," end

@@ -4,11 +4,27 @@ local encoding = require "veloflux.pdk.encoding"
 
 local M = {}
 
+local function byte_of(digits) return string.char(tonumber(digits, 16)) end
+
+-- Most arguments have nothing to decode: that is looked for without patterns, which LuaJIT does not compile.
 local function decode(text)
-  if text:find("[%%+]") == nil then return text end
-  return (text:gsub("+", " "):gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
+  if not text:find("%", 1, true) and not text:find("+", 1, true) then return text end
+  return (text:gsub("+", " "):gsub("%%(%x%x)", byte_of))
 end
 M.unescape = decode
+
+--- Returns the argument that begins at `at`, as it stands, and where the next one begins.
+local function pair_at(text, at)
+  local stop = text:find("&", at, true) or #text + 1
+  return text:sub(at, stop - 1), stop + 1
+end
+
+--- Returns name and value of an argument, decoded; the value is true when there is no `=`.
+local function split(pair)
+  local equals = pair:find("=", 1, true)
+  if not equals then return decode(pair), true end
+  return decode(pair:sub(1, equals - 1)), decode(pair:sub(equals + 1))
+end
 
 local function add(into, name, value)
   local seen = into[name]
@@ -24,21 +40,29 @@ end
 --- Decodes a query.
 -- @return table from name to string, true (no value) or a list of them; and "truncated" beyond `max`
 function M.decode(text, max)
-  local arguments, count = {}, 0
-  for pair in (text or ""):gmatch "[^&]+" do
-    count = count + 1
-    if count > max then return arguments, "truncated" end
-    local name, value = pair:match "^([^=]*)=(.*)$"
-    add(arguments, decode(name or pair), name and decode(value) or true)
+  local arguments, count, at, pair = {}, 0, 1, nil
+  text = text or ""
+  while at <= #text do
+    pair, at = pair_at(text, at)
+    if pair ~= "" then
+      count = count + 1
+      if count > max then return arguments, "truncated" end
+      add(arguments, split(pair))
+    end
   end
   return arguments
 end
 
 --- Returns the first value of `wanted` in a query: a string, true or nil.
 function M.first(text, wanted)
-  for pair in (text or ""):gmatch "[^&]+" do
-    local name, value = pair:match "^([^=]*)=(.*)$"
-    if decode(name or pair) == wanted then return name and decode(value) or true end
+  local at, pair = 1, nil
+  text = text or ""
+  while at <= #text do
+    pair, at = pair_at(text, at)
+    if pair ~= "" then
+      local name, value = split(pair)
+      if name == wanted then return value end
+    end
   end
 end
 

@@ -1,0 +1,75 @@
+--- An exchange without a network (spec/support/exchange.c), for specs of code that runs in phases: the functions of
+-- the plugin API reach real C through real FFI calls, and LuaJIT compiles them as it does in a worker.
+--
+--     local exchanges = require "support.exchanges"
+--     exchanges.open { phase = "access", fields = { ["X-Name"] = "ana" } }
+local ffi = require "ffi"
+require "support.library"
+local task = require "veloflux.runtime.task"
+
+ffi.cdef [[
+struct vf_run *vf_spec_exchange_new(void);
+void vf_spec_exchange_field(struct vf_run *run, int side, const char *name, const char *value);
+void vf_spec_exchange_reset(struct vf_run *run);
+void vf_spec_exchange_free(struct vf_run *run);
+]]
+
+local M = {}
+
+local BINARY = "build/spec/exchange.so"
+local REQUEST, RESPONSE = 0, 1 -- enum vf_view_side
+
+local function compile()
+  local deps = "build/deps/include"
+  local command = table.concat({ os.getenv "CC" or "cc", "-std=gnu11 -O1 -fPIC -shared -pthread -D_GNU_SOURCE=",
+    "-I src -I build/gen -isystem", deps, "-isystem", deps .. "/luajit-2.1", "spec/support/exchange.c -o",
+    BINARY .. ".$$ && mv", BINARY .. ".$$", BINARY }, " ")
+  assert(os.execute("mkdir -p build/spec && " .. command) == 0, "spec/support/exchange.c does not compile")
+end
+
+local library
+local texts = {} -- that the exchange points at
+local run
+
+local function add(side, fields)
+  for name, value in pairs(fields or {}) do
+    texts[#texts + 1], texts[#texts + 2] = name, value
+    library.vf_spec_exchange_field(run, side, name, value)
+  end
+end
+
+--- Makes the exchange that the plugin API works on from here on.
+-- @param options table: phase ("access"), fields of the request and answer (of the answer: it is there, with 200)
+function M.open(options)
+  if not library then
+    compile()
+    library = ffi.load("./" .. BINARY)
+  end
+  if run == nil then
+    run = library.vf_spec_exchange_new()
+    run.task = ffi.cast("struct vf_task *", run) -- something: code runs
+    task.init(run)
+  end
+  M.reset()
+  texts = {}
+  add(REQUEST, options.fields)
+  add(RESPONSE, options.answer)
+  M.enter(options.phase or "access")
+end
+
+--- Changes the phase.
+function M.enter(phase) task.run.phase = require("veloflux.runtime.phase").NUMBER[phase] end
+
+--- Frees what calls have left in the exchange, its fields too.
+function M.reset()
+  library.vf_spec_exchange_reset(run)
+  task.values[1] = nil
+end
+
+--- Ends it.
+function M.close()
+  library.vf_spec_exchange_free(run)
+  run = nil
+end
+
+return M
