@@ -1,6 +1,6 @@
-/* spec/support/exchange.c - an exchange without a network, and a task that plugins' code may run in: what the
- * functions of lua/view.h and lua/guard.h need that Lua calls through FFI. Built by spec/support/exchanges.lua,
- * with the library under test. */
+/* spec/support/exchange.c - an exchange without a network, and a task that plugins' code may run
+ * in: what the functions of lua/view.h and lua/guard.h need that Lua calls through FFI. Built by
+ * spec/support/exchanges.lua, with the library under test. */
 #include <lua.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,11 +57,11 @@ struct vf_run *vf_spec_exchange_new(void)
     if (uv_loop_init(&world->loop) < 0 ||
         vf_reactor_new(&world->loop, nothing, NULL, &world->proxy.reactor) < 0)
         abort();
-    world->guards = (struct vf_guards){.tasks = &world->tasks,
-                                       .state = world->state,
-                                       .block = world->block,
-                                       .limits = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX,
-                                                  UINT64_MAX, UINT64_MAX}};
+    world->guards = (struct vf_guards){
+        .tasks = &world->tasks,
+        .state = world->state,
+        .block = world->block,
+        .limits = {UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX}};
     world->tasks.guards = &world->guards;
     world->tasks.run.ex = ex;
     world->tasks.run.context = 1;
