@@ -40,10 +40,11 @@ end
 --- Decodes a query.
 -- @return table from name to string, true (no value) or a list of them; and "truncated" beyond `max`
 function M.decode(text, max)
-  local arguments, count, at, pair = {}, 0, 1, nil
+  local arguments, count, at = {}, 0, 1
   text = text or ""
   while at <= #text do
-    pair, at = pair_at(text, at)
+    local pair, next_at = pair_at(text, at)
+    at = next_at
     if pair ~= "" then
       count = count + 1
       if count > max then return arguments, "truncated" end
@@ -55,10 +56,11 @@ end
 
 --- Returns the first value of `wanted` in a query: a string, true or nil.
 function M.first(text, wanted)
-  local at, pair = 1, nil
+  local at = 1
   text = text or ""
   while at <= #text do
-    pair, at = pair_at(text, at)
+    local pair, next_at = pair_at(text, at)
+    at = next_at
     if pair ~= "" then
       local name, value = split(pair)
       if name == wanted then return value end

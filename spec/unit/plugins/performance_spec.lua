@@ -5,7 +5,8 @@ local exchanges = require "support.exchanges"
 local traces = require "support.traces"
 local pdk = require "veloflux.pdk"
 
-local kept -- what the code under test makes, so that it is not optimised away
+local kept -- luacheck: ignore 231
+-- (what the code under test makes, so that it is not optimised away)
 
 --- Fails unless `run` leaves the compiler: as a stitched trace, or one that was given up.
 local function assert_interpreted(run)
@@ -125,7 +126,7 @@ describe("LuaJIT compiles", function()
         if pdk.request.get_header "x-name" == "ana" then pdk.service.request.set_header("X-User-" .. i, conf.user) end
       end }
       members[i] = { plugin = { handler = handler }, config = { user = "u" .. i }, name = "p" .. i, as = "p" .. i,
-        guard = ffi.new("struct vf_guard", { number = i }) }
+        phases = 0x3ff, guard = ffi.new("struct vf_guard", { number = i }) }
     end
     local run = chain.compile(members, 4)
     traces.assert_compiles(function() run() end)
