@@ -48,7 +48,7 @@ function M.start(sources, options)
   rig.conf = {
     plugin_path = { rig.folder },
     pools = { { name = "web", backends = { { address = rig.origin.address } } } },
-    routes = { { name = "all", pool = "web", plugins = list } },
+    routes = { { name = "all", pool = "web", plugins = list[1] and list or nil } },
   }
   for key, value in pairs(options.conf or {}) do rig.conf[key] = value end
   rig.server = servers.start { conf = rig.conf }

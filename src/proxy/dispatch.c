@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "http/cookie.h"
 #include "http/method.h"
+#include "net/op.h"
 #include "proxy/account.h"
 #include "proxy/balance.h"
 #include "proxy/core.h"
@@ -241,6 +242,11 @@ static bool try_backend(struct vf_exchange *ex)
     if (rc == 0) {
         vf_account_enter_backend(ex);
         send_request(ex);
+        return true;
+    }
+    if (rc == VF_PENDING) {
+        ex->target_is_new = true;
+        ex->n_tried--;
         return true;
     }
     if (rc == VF_ENOBACKEND)

@@ -20,6 +20,7 @@
 struct vf_downstream;
 struct vf_held_body;
 struct vf_labels;
+struct vf_peer;
 struct vf_plugin_run;
 struct vf_proxy;
 struct vf_route_match;
@@ -121,10 +122,12 @@ struct vf_exchange {
     struct vf_held_body *held;     /* answer content that waits for the filter; NULL: none */
     struct vf_str timings;         /* Server-Timing, as far as known; in the arena */
     size_t timings_room;
-    struct vf_str consumer;    /* who asks, for the access log; may be empty */
-    uint32_t max_tries;        /* backends; VF_TRIES unless a plugin has set less */
-    bool has_target;           /* `backend` is a plugin's, of no pool */
-    bool target_is_new;        /* it was not tried yet */
+    struct vf_str consumer;   /* who asks, for the access log; may be empty */
+    uint32_t max_tries;       /* backends; VF_TRIES unless a plugin has set less */
+    bool has_target;          /* `backend` is a plugin's, of no pool */
+    bool target_is_new;       /* it was not tried yet */
+    struct vf_peer *waits_at; /* whose name is being resolved for this exchange, or NULL */
+    struct vf_exchange *next_waiting;
     struct vf_str target_host; /* its host, and "host:port" */
     struct vf_str target_text;
     struct vf_fields early_fields; /* for the answer, set by phases before there is one */

@@ -164,6 +164,7 @@ void vf_upstream_resume(struct vf_exchange *ex)
 void vf_upstream_abandon(struct vf_exchange *ex)
 {
     struct vf_upstream *up = ex->upstream;
+    vf_upstream_stop_waiting(ex);
     if (up == NULL)
         return;
     ex->upstream = NULL;

@@ -28,9 +28,13 @@ void vf_upstreams_free(struct vf_upstreams *upstreams);
 void vf_upstreams_reap(struct vf_upstreams *upstreams);
 
 /* Gives the exchange a connection to ex->backend: a kept one unless `fresh`, else a new one (its
- * output waits until it stands). Returns 0; VF_ENOBACKEND when the pool's max_connections is
- * reached; VF_ENOADDRESS; or UV_E* when connecting fails at once. */
+ * output waits until it stands). Returns 0; VF_PENDING when a plugin's target has a name that is
+ * being resolved: the exchange is dispatched again then; VF_ENOBACKEND when the pool's
+ * max_connections is reached; VF_ENOADDRESS; or UV_E* when connecting fails at once. */
 int vf_upstream_open(struct vf_exchange *ex, bool fresh);
+
+/* The exchange waits no longer for a name (VF_PENDING of vf_upstream_open), if it did. */
+void vf_upstream_stop_waiting(struct vf_exchange *ex);
 
 /* After connecting to ex->backend failed: returns true when it has a name, and an address that has
  * not failed of late. */

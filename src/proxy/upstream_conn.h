@@ -17,6 +17,8 @@ struct vf_peer {
     uint32_t n_open, n_idle;
     struct vf_upstream *idle, *idle_tail; /* newest first */
     struct vf_name *name;                 /* NULL: a literal address */
+    struct vf_exchange *waiting;          /* for the first answer to a plugin's target's name */
+    bool is_resolving;                    /* that has not come yet */
     struct vf_peer *next;                 /* in its bucket */
 };
 

@@ -12,7 +12,9 @@
 #include "net/proxy_protocol.h"
 #include "net/resolver.h"
 #include "net/splice.h"
+#include "net/op.h"
 #include "proxy/core.h"
+#include "proxy/dispatch.h"
 #include "proxy/downstream.h"
 #include "proxy/upstream_conn.h"
 #include "snapshot/address.h"
@@ -42,6 +44,37 @@ static struct vf_peer *find_peer(struct vf_upstreams *upstreams, uint64_t id)
     return peer;
 }
 
+/* The name of a plugin's target has addresses now, or cannot have any: who waited tries. */
+static void on_resolved(void *owner, struct vf_name *name)
+{
+    struct vf_peer *peer = owner;
+    (void)name;
+    peer->is_resolving = false;
+    while (peer->waiting != NULL) {
+        struct vf_exchange *ex = peer->waiting;
+        vf_upstream_stop_waiting(ex);
+        vf_dispatch_to_chosen(ex);
+    }
+}
+
+void vf_upstream_stop_waiting(struct vf_exchange *ex)
+{
+    if (ex->waits_at == NULL)
+        return;
+    struct vf_exchange **at = &ex->waits_at->waiting;
+    while (*at != ex)
+        at = &(*at)->next_waiting;
+    *at = ex->next_waiting;
+    ex->waits_at = NULL;
+}
+
+static void wait_for_name(struct vf_exchange *ex, struct vf_peer *peer)
+{
+    ex->waits_at = peer;
+    ex->next_waiting = peer->waiting;
+    peer->waiting = ex;
+}
+
 /* `host` is the backend's, for the resolver. */
 static struct vf_peer *add_peer(struct vf_upstreams *upstreams,
                                 const struct vf_snap_backend *backend, struct vf_str host)
@@ -56,10 +89,11 @@ static struct vf_peer *add_peer(struct vf_upstreams *upstreams,
     peer->id = backend->id;
     peer->slot = backend->slot;
     if (backend->address.family == VF_FAMILY_NONE &&
-        vf_resolver_watch(upstreams->proxy->resolver, host, backend->address.port, NULL, NULL,
-                          &peer->name) < 0)
+        vf_resolver_watch(upstreams->proxy->resolver, host, backend->address.port, on_resolved,
+                          peer, &peer->name) < 0)
         vf_log_warn(&upstreams->proxy->log, "backend.not_watched", "backend=%.*s", (int)host.len,
                     host.data);
+    peer->is_resolving = peer->name != NULL;
     struct vf_peer **bucket = bucket_of(upstreams, backend->id);
     peer->next = *bucket;
     *bucket = peer;
@@ -278,6 +312,10 @@ int vf_upstream_open(struct vf_exchange *ex, bool fresh)
     struct vf_peer *peer = peer_of(upstreams, ex);
     if (peer == NULL)
         return UV_ENOMEM;
+    if (peer->is_resolving && ex->has_target) {
+        wait_for_name(ex, peer);
+        return VF_PENDING;
+    }
     struct vf_upstream *up = fresh || ex->pool->proxy_protocol != 0 ? NULL : peer->idle;
     if (up == NULL)
         return open_new(ex, upstreams, peer);
@@ -325,7 +363,7 @@ static void sweep(struct vf_upstreams *upstreams)
             struct vf_peer *peer = *at;
             if (peer->seen != upstreams->publication)
                 close_idle(peer);
-            if (peer->seen == upstreams->publication || peer->n_open > 0) {
+            if (peer->seen == upstreams->publication || peer->n_open > 0 || peer->waiting != NULL) {
                 at = &peer->next;
                 continue;
             }

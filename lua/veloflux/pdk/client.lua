@@ -17,7 +17,7 @@ local IDENTIFY = phase.set("before")
 local KNOWN = phase.set("request")
 
 local function check(set, name)
-  if not set[task.run.phase] then wrong(set, "client." .. name) end
+  if not set[task.run.phase] then wrong(set, "client." .. name, 4) end
 end
 
 --- Returns the address of the peer that is connected to us.
@@ -88,7 +88,7 @@ function M.load_consumer(id)
 end
 
 local function check_credential(name, kind, id)
-  if not KNOWN[task.run.phase] then wrong(KNOWN, "client." .. name) end
+  if not KNOWN[task.run.phase] then wrong(KNOWN, "client." .. name, 4) end
   if type(kind) ~= "string" then error("client." .. name .. ": expected the type of a credential", 3) end
   if type(id) ~= "string" then error("client." .. name .. ": expected what identifies a credential", 3) end
 end

@@ -15,7 +15,7 @@ local BODY = phase.set("before_upstream")
 local MAX_FIELDS, MAX_ARGUMENTS, MOST = 100, 100, 1000
 
 local function check(name)
-  if not ANY[run_of.run.phase] then wrong(ANY, "request." .. name) end
+  if not ANY[run_of.run.phase] then wrong(ANY, "request." .. name, 4) end
 end
 
 local function check_name(value, what, level)

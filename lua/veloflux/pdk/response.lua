@@ -18,7 +18,7 @@ local EXIT = phase.set("answer")
 local MAX_FIELDS, MOST = 100, 1000
 
 local function check(set, name)
-  if not set[task.run.phase] then wrong(set, "response." .. name) end
+  if not set[task.run.phase] then wrong(set, "response." .. name, 4) end
 end
 
 --- Returns the status code of the answer.
@@ -211,7 +211,7 @@ end
 
 local function begin(status, body)
   local rc = C.vf_view_answer(task.run.ex, status, body, #body)
-  if rc ~= 0 then error(("response.exit: status %s %s"):format(tostring(status), view.problem(rc)), 4) end
+  if rc ~= 0 then error(("response.exit: status %s %s"):format(tostring(status), view.problem(rc)), 3) end
   local chain = require "veloflux.runtime.chain"
   local instance = chain.current()
   if instance then C.vf_view_set_reason(task.run.ex, instance.name, #instance.name) end
@@ -224,7 +224,7 @@ end
 
 local function put_fields(headers, has_type)
   for name, value in pairs(headers) do
-    if type(name) ~= "string" then error("response.exit: expected string keys in headers", 4) end
+    if type(name) ~= "string" then error("response.exit: expected string keys in headers", 3) end
     for _, single in ipairs(type(value) == "table" and value or { value }) do
       put_field(name, to_text(single, "response.exit"))
     end

@@ -12,7 +12,7 @@ local M = {}
 local BEFORE = phase.set("before_upstream")
 
 local function check(name)
-  if not BEFORE[task.run.phase] then phase.wrong(BEFORE, "service." .. name) end
+  if not BEFORE[task.run.phase] then phase.wrong(BEFORE, "service." .. name, 4) end
 end
 
 --- Forwards to another pool of the route's tenant.

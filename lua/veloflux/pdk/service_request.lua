@@ -11,7 +11,7 @@ local M = {}
 local BEFORE = phase.set("before_upstream")
 
 local function check(name)
-  if not BEFORE[task.run.phase] then phase.wrong(BEFORE, "service.request." .. name) end
+  if not BEFORE[task.run.phase] then phase.wrong(BEFORE, "service.request." .. name, 4) end
 end
 
 local function check_text(value, name)

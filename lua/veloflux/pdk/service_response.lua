@@ -10,7 +10,7 @@ local READ = phase.set("after")
 local MAX_FIELDS, MOST = 100, 1000
 
 local function check(name)
-  if not READ[task.run.phase] then phase.wrong(READ, "service.response." .. name) end
+  if not READ[task.run.phase] then phase.wrong(READ, "service.response." .. name, 4) end
 end
 
 --- Returns the status code of the backend's answer, nil when no backend has answered.

@@ -35,11 +35,12 @@ end
 --- Raises at the plugin's line: the function cannot be called now. Callers test the set themselves, so
 -- that the usual case costs one look into a table:
 --   if not PHASES[run.phase] then wrong(PHASES, "request.get_path") end
-function M.wrong(set, name)
+-- @param level of the plugin's code, when it is not the caller of the caller (3)
+function M.wrong(set, name, level)
   local run = task.run
   local now = run.task ~= nil and ("in the %s phase"):format(M.NAME[tonumber(run.phase)] or "another")
     or "while the plugin's code is loaded"
-  error(("%s cannot be called %s, only in: %s"):format(name, now, set.text), 3)
+  error(("%s cannot be called %s, only in: %s"):format(name, now, set.text), level or 3)
 end
 
 return M
