@@ -3,6 +3,7 @@
 -- and tenants have series of their own, in the order of the configuration; the rest is `_other`.
 local ffi = require "ffi"
 local bit = require "bit"
+local plugin_metrics = require "veloflux.admin.plugin_metrics"
 local prometheus = require "veloflux.admin.prometheus"
 local shared_metrics = require "veloflux.admin.shared_metrics"
 local table_metrics = require "veloflux.admin.table_metrics"
@@ -400,6 +401,7 @@ function M.text(version)
     add_tenants(exposition, tenants, max)
     add_plugins(exposition, plugins)
   end
+  plugin_metrics.add(exposition, totals.state())
   return exposition:text()
 end
 

@@ -26,6 +26,14 @@ function M.with(labels, name, value) return ('%s,%s="%s"}'):format(labels:sub(1,
 
 function M.new() return setmetatable({ families = {} }, Exposition) end
 
+--- Says whether there is a family called so.
+function Exposition:has(name)
+  for _, family in ipairs(self.families) do
+    if family.name == name then return true end
+  end
+  return false
+end
+
 --- Adds a family. Its name carries the unit; counters end in _total.
 -- @param kind "counter", "gauge" or "histogram"
 function Exposition:family(name, kind, help)

@@ -9,6 +9,9 @@ ffi.cdef [[
 struct vf_state_block;
 struct vf_state *vf_guard_state(struct vf_run *run);
 struct vf_state_block *vf_guard_block(struct vf_run *run);
+uint32_t vf_state_block_index(const struct vf_state *state, const struct vf_state_block *block);
+int vf_state_is_alive(const struct vf_state *state, uint32_t block, uint64_t incarnation);
+uint64_t vf_state_incarnation(const struct vf_state *state, uint32_t block);
 ]]
 local C, copy = ffi.C, ffi.copy
 local current = chain.current
@@ -35,6 +38,12 @@ function M.state()
     state = C.vf_guard_state(task.run)
   end
   return state
+end
+
+--- Returns the number of this process's block in it, and which incarnation it is (uint64_t).
+function M.block()
+  local block = C.vf_state_block_index(M.state(), C.vf_guard_block(task.run))
+  return block, C.vf_state_incarnation(state, block)
 end
 
 --- Returns a dictionary, made when there is none.

@@ -9,11 +9,6 @@ local area = require "veloflux.runtime.area"
 local network = require "veloflux.runtime.network"
 local task = require "veloflux.runtime.task"
 
-ffi.cdef [[
-uint32_t vf_state_block_index(const struct vf_state *state, const struct vf_state_block *block);
-int vf_state_is_alive(const struct vf_state *state, uint32_t block, uint64_t incarnation);
-uint64_t vf_state_incarnation(const struct vf_state *state, uint32_t block);
-]]
 local C = ffi.C
 local clock, KEY = C.vf_clock_ns, area.KEY
 local OK, ABSENT = C.VF_DICT_OK, C.VF_DICT_ABSENT
@@ -34,10 +29,9 @@ local buffer = ffi.new("char[?]", ROOM)
 local n_tokens = 0
 
 local function new_token()
-  local state = area.state()
-  local block = C.vf_state_block_index(state, C.vf_guard_block(task.run))
+  local block, incarnation = area.block()
   n_tokens = n_tokens + 1
-  return ("%d.%s.%d"):format(block, tostring(C.vf_state_incarnation(state, block)):match "%d+", n_tokens)
+  return ("%d.%s.%d"):format(block, tostring(incarnation):match "%d+", n_tokens)
 end
 
 local function is_alive(token)

@@ -6,6 +6,7 @@ local lib = require "support.library"
 ffi.cdef [[
 int vf_state_create(struct vf_state **out);
 int vf_state_lease(struct vf_state *state, int kind, uint32_t worker, uint64_t incarnation);
+void vf_state_end_lease(struct vf_state *state, int block);
 int close(int);
 ]]
 
@@ -28,5 +29,19 @@ M.state = out[0]
 M.path = ("/proc/self/fd/%d"):format(fd)
 
 function area.state() return M.state end
+
+local block, incarnation
+
+--- Makes this the process of another block of the area. Returns the number of the block.
+function M.lease()
+  incarnation = (incarnation or 0) + 1
+  block = lib.vf_state_lease(M.state, 0, 0, incarnation)
+  return block
+end
+
+function area.block()
+  if not block then M.lease() end
+  return block, incarnation
+end
 
 return M

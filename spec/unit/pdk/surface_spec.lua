@@ -48,6 +48,7 @@ local OURS = {
   re = "match find gmatch sub gsub",
   shared = "dict",
   template = "compile render",
+  metrics = "counter gauge histogram",
   ratelimit = "gcra peek_gcra window peek_window",
   encoding = "base64_encode base64_decode base64url_encode base64url_decode hex_encode hex_decode url_encode "
     .. "url_decode",
@@ -57,6 +58,9 @@ local OURS = {
 local METHODS = {
   ["pdk.shared.dict"] = "get set add replace incr cas delete quota lpush rpush lpop rpop llen ttl expire keys "
     .. "flush_all flush_expired capacity free_space",
+  ["pdk.metrics.counter"] = "inc",
+  ["pdk.metrics.gauge"] = "set inc dec",
+  ["pdk.metrics.histogram"] = "observe",
   ["pdk.timer.handle"] = "cancel",
   ["pdk.queue.queue"] = "push stats",
   ["pdk.http.response"] = "close",
@@ -115,7 +119,7 @@ describe("the plugin API", function()
   end)
 
   it("has no group without a module but those that are on their way", function()
-    local coming = " vault metrics model "
+    local coming = " vault model "
     for _, name in ipairs(missing) do assert.is_truthy(coming:find(" " .. name .. " ", 1, true), name) end
   end)
 
