@@ -9,6 +9,7 @@
 #include "lua/embedded.h"
 
 int luaopen_cjson(lua_State *lua); /* lua-cjson has no header of its own */
+int luaopen_cjson_safe(lua_State *lua);
 
 const struct vf_embedded *vf_embedded_find(const char *name)
 {
@@ -57,6 +58,8 @@ static void install_searchers(lua_State *lua)
     lua_getfield(lua, -1, "preload");
     lua_pushcfunction(lua, luaopen_cjson);
     lua_setfield(lua, -2, "cjson");
+    lua_pushcfunction(lua, luaopen_cjson_safe);
+    lua_setfield(lua, -2, "cjson.safe");
     lua_pop(lua, 1);
     lua_pushliteral(lua, "");
     lua_setfield(lua, -2, "path");

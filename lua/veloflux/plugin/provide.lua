@@ -9,13 +9,23 @@ local MODULES = {
   ["kong.db.schema.typedefs"] = "veloflux.plugin.typedefs",
 }
 
---- Returns the module `name` for a plugin, or nil when it is not for plugins.
+--- Modules of the plugin's own: what it sets there, or changes in them, is nobody else's business.
+local function own(module)
+  if type(module) ~= "table" then return module end
+  if module.new then return module.new() end -- cjson, with settings of its own
+  local copy = {}
+  for key, value in pairs(module) do copy[key] = value end
+  return copy
+end
+
+--- Returns the module `name` for a plugin, or nil when it is not for plugins. Called once for each plugin and module.
 function M.module(name)
   if name == "veloflux.pdk" or name:find "^veloflux%.pdk%.[%w_.]+$" then
     local ok, module = pcall(require, name)
     return ok and module or nil
   end
-  return MODULES[name] and require(MODULES[name])
+  if name == "kong.db.schema.typedefs" then return require(MODULES[name]) end
+  return MODULES[name] and own(require(MODULES[name]))
 end
 
 return M

@@ -72,7 +72,7 @@ end
 --   globals  further globals, or nil
 function M.new(options)
   local sandbox = setmetatable({ name = options.name, sources = options.sources, provide = options.provide,
-    loaded = {} }, Sandbox)
+    loaded = {}, provided = {} }, Sandbox)
   sandbox.environment = environment_of(sandbox, options.globals)
   return sandbox
 end
@@ -119,8 +119,12 @@ function Sandbox:require(module)
   if type(module) ~= "string" then error("require: expected the name of a module", 2) end
   local file = own_file(self, module)
   if file and self.sources[file] then return self:run(file) end
+  if self.provided[module] ~= nil then return self.provided[module] end
   local provided = not file and self.provide(module)
-  if provided then return provided end
+  if provided then
+    self.provided[module] = provided
+    return provided
+  end
   if file then error(("the plugin %s has no file %s"):format(self.name, file), 2) end
   error(("%s is not for plugins: they require veloflux.pdk and their own files, veloflux.plugins.%s.FILE"):format(
     module, self.name), 2)
