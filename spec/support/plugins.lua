@@ -24,7 +24,8 @@ function M.write(sources, folder)
   for name, files in pairs(sources) do
     uv.fs_mkdir(folder .. "/" .. name, 493)
     for file, text in pairs(files) do
-      if file == "handler" and not text:find "return Plugin%s*$" then text = HEAD .. text .. "\nreturn Plugin\n" end
+      local is_whole = text:find "return Plugin%s*$" or text:find "\nreturn [%a_][%w_]*%s*$"
+      if file == "handler" and not is_whole then text = HEAD .. text .. "\nreturn Plugin\n" end
       tempdir.write(("%s/%s/%s.lua"):format(folder, name, file), text)
     end
     if not files.schema then tempdir.write(("%s/%s/schema.lua"):format(folder, name), "return {}") end
