@@ -7,7 +7,8 @@ local SECONDS = tonumber(os.getenv "SECONDS" or 2)
 local BINARY = os.getenv "VF_BINARY" or "build/veloflux"
 local TOOL = "build/bench/tool"
 local WORK = "build/bench"
-local PORTS = { origin = 19100, veloflux = 19101, nginx = 19102, haproxy = 19103, admin = 19104 }
+local PORTS = { origin = 19100, veloflux = 19101, nginx = 19102, haproxy = 19103, admin = 19104,
+  plain = 19105, plain_admin = 19106 }
 local PEERS = { "veloflux", "nginx", "haproxy" }
 
 local function shell(command)
@@ -179,14 +180,16 @@ local cwd = shell("pwd"):match "[^\n]+"
 WORK = cwd .. "/" .. WORK
 
 local run = {}
-function run.veloflux()
-  local pid = start(("taskset -c 0 %s run -c %s/veloflux.yaml"):format(BINARY, WORK), "veloflux")
-  await(PORTS.veloflux)
+local function run_veloflux(port, log)
+  local pid = start(("taskset -c 0 %s run -c %s/veloflux.yaml"):format(BINARY, WORK), log)
+  await(port)
   for _, child in ipairs(children(pid)) do
     if command_line(child):find("role=worker", 1, true) then return { pid = pid, worker = child } end
   end
   error "no worker of veloflux"
 end
+function run.veloflux() return run_veloflux(PORTS.veloflux, "veloflux") end
+function run.plain() return run_veloflux(PORTS.plain, "plain") end
 function run.nginx()
   local pid = start(("taskset -c 0 nginx -c %s/nginx.conf"):format(WORK), "nginx")
   await(PORTS.nginx)
@@ -262,8 +265,8 @@ local function start_all(routes)
   end
 end
 local function stop_all()
-  for _, peer in ipairs(PEERS) do
-    if running[peer] then stop(running[peer].pid) end
+  for peer, process in pairs(running) do
+    stop(process.pid)
     running[peer] = nil
   end
 end
@@ -309,11 +312,14 @@ local function print_result(scenario, result)
 end
 
 local function bench_requests()
+  local list = {}
+  for _, scenario in ipairs(SCENARIOS) do
+    if wanted(scenario.name) then list[#list + 1] = scenario end
+  end
+  if #list == 0 then return end
   start_all {}
   print_header()
-  for _, scenario in ipairs(SCENARIOS) do
-    if wanted(scenario.name) then print_result(scenario, compare(scenario)) end
-  end
+  for _, scenario in ipairs(list) do print_result(scenario, compare(scenario)) end
   stop_all()
 end
 
@@ -432,6 +438,72 @@ local function bench_workers()
   print(("  at least %.1f: %s"):format(WORKERS_GOAL, median(ratios) >= WORKERS_GOAL and "reached" or "MISSED"))
 end
 
+-- Plugins: the same work in three scripting engines
+
+local lua_peers = dofile "spec/bench/lua_peers.lua"
+local PLUGIN_WORK = {
+  { name = "plugin", work = "small", title = "small plugin", limit = 0.85, aim = 0.75, peers = { "nginx", "haproxy" } },
+  { name = "chain", work = "chain", title = "auth, limit, headers, CORS", limit = 1, aim = 0.9, peers = { "nginx" } },
+}
+local PLUGIN_COST_US, PLUGIN_COST_AIM_US = 1.5, 0.5 -- of the small plugin, over none
+
+local function start_plugin_peer(peer, work)
+  local ports = PORTS
+  if peer == "plain" then
+    ports = setmetatable({ veloflux = PORTS.plain, admin = PORTS.plain_admin }, { __index = PORTS })
+    write(WORK .. "/veloflux.yaml", lua_peers.veloflux(ports, cwd .. "/spec/bench/plugins", "none", "plain-data"))
+  elseif peer == "veloflux" then
+    write(WORK .. "/veloflux.yaml", lua_peers.veloflux(ports, cwd .. "/spec/bench/plugins", work, "veloflux-data"))
+  elseif peer == "nginx" then
+    local conf, modules = lua_peers.nginx(ports, WORK, work)
+    write(WORK .. "/nginx.conf", conf)
+    for name, text in pairs(modules) do write(("%s/%s.lua"):format(WORK, name), text) end
+  else
+    local conf, script = lua_peers.haproxy(ports, WORK, work)
+    write(WORK .. "/haproxy.cfg", conf)
+    write(WORK .. "/bench.lua", script)
+  end
+  return run[peer]()
+end
+
+--- Runs one work in interleaved rounds against the peers, VeloFlux without plugins among them.
+local function bench_plugin_work(scenario)
+  local peers = { "plain", "veloflux", unpack(scenario.peers) }
+  local load_of = { connections = 64, path = "/1024", options = lua_peers.OPTIONS[scenario.work] }
+  for _, peer in ipairs(peers) do running[peer] = start_plugin_peer(peer, scenario.work) end
+  local cpu, costs, ratios = {}, {}, {}
+  for _, peer in ipairs(peers) do cpu[peer] = {} end
+  for i = 1, ROUNDS do
+    local round = {}
+    for _, peer in ipairs(peers) do
+      round[peer] = load(peer, running[peer], load_of).cpu
+      cpu[peer][i] = round[peer]
+    end
+    costs[i], ratios[i] = round.veloflux - round.plain, round.veloflux / round.nginx
+  end
+  for _, peer in ipairs(peers) do
+    print(("%-28s %-9s %9.1f us"):format(peer == "plain" and scenario.title or "",
+      peer == "plain" and "(none)" or peer, median(cpu[peer])))
+    stop(running[peer].pid)
+    running[peer] = nil
+  end
+  local ratio, cost = median(ratios), median(costs)
+  print(("%-28s of nginx %.2f, at most %.2f, aim %.2f: %s; costs %.2f us over none%s"):format("", ratio, scenario.limit,
+    scenario.aim, ratio <= scenario.limit and "reached" or "MISSED", cost, scenario.work ~= "small" and "" or
+    (", at most %.1f, aim %.1f: %s"):format(PLUGIN_COST_US, PLUGIN_COST_AIM_US,
+      cost <= PLUGIN_COST_US and "reached" or "MISSED")))
+  io.flush()
+end
+
+local function bench_plugins()
+  for _, scenario in ipairs(PLUGIN_WORK) do
+    if wanted(scenario.name) then
+      print("\nplugins: CPU per request, 1 KiB keep-alive, 64 connections")
+      bench_plugin_work(scenario)
+    end
+  end
+end
+
 local function bench_shared()
   if not wanted "shared" then return end
   print ""
@@ -450,6 +522,7 @@ local ok, err = xpcall(function()
   bench_reload()
   bench_workers()
   bench_shared()
+  bench_plugins()
 end, debug.traceback)
 stop_all()
 stop(origin)
