@@ -1,19 +1,56 @@
 #include "base/clock.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-uint64_t vf_clock_ns(void)
+/* Of the plugin kit, which moves them. */
+static struct {
+    bool is_held;
+    uint64_t ns, wall_ns;
+} held;
+
+void vf_clock_hold(uint64_t ns, uint64_t wall_ms)
+{
+    held.ns = ns;
+    held.wall_ns = wall_ms * 1000000;
+    held.is_held = true;
+}
+
+void vf_clock_move(uint64_t ns)
+{
+    held.ns += ns;
+    held.wall_ns += ns;
+}
+
+void vf_clock_release(void)
+{
+    held.is_held = false;
+}
+
+uint64_t vf_clock_true_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
 }
 
+uint64_t vf_clock_of(uint64_t true_ns)
+{
+    return held.is_held ? held.ns : true_ns;
+}
+
+uint64_t vf_clock_ns(void)
+{
+    return held.is_held ? held.ns : vf_clock_true_ns();
+}
+
 uint64_t vf_clock_wall_ms(void)
 {
     struct timespec now;
+    if (held.is_held)
+        return held.wall_ns / 1000000;
     clock_gettime(CLOCK_REALTIME, &now);
     return (uint64_t)now.tv_sec * 1000ULL + (uint64_t)now.tv_nsec / 1000000ULL;
 }

@@ -8,6 +8,13 @@
 /* Returns CLOCK_MONOTONIC in nanoseconds. */
 uint64_t vf_clock_ns(void);
 
+/* The same, also while the clocks are held: for what code costs. */
+uint64_t vf_clock_true_ns(void);
+
+/* Returns what vf_clock_ns says when vf_clock_true_ns says `true_ns`: one reading of the clock for
+ * both. */
+uint64_t vf_clock_of(uint64_t true_ns);
+
 /* Returns the time since 1970-01-01 UTC in milliseconds. */
 uint64_t vf_clock_wall_ms(void);
 
@@ -19,5 +26,12 @@ void vf_clock_rfc3339(uint64_t wall_ms, char out[VF_CLOCK_RFC3339_BYTES]);
 /* Writes `wall_ms` as "Mon, 23 Nov 2026 18:40:00 GMT" (29 bytes, no NUL; IMF-fixdate, RFC 9110
  * section 5.6.7). */
 void vf_clock_http_date(uint64_t wall_ms, char out[VF_CLOCK_HTTP_DATE_BYTES]);
+
+/* Both clocks stand still from here on, at `ns` and `wall_ms`, and only vf_clock_move moves them, by
+ * `ns`: the plugin kit plays a day in a moment. They run again from vf_clock_release on; until then
+ * no thread but the caller's may look at them. */
+void vf_clock_hold(uint64_t ns, uint64_t wall_ms);
+void vf_clock_move(uint64_t ns);
+void vf_clock_release(void);
 
 #endif

@@ -22,6 +22,7 @@ static enum vf_log_level min_level = VF_LOG_INFO;
 static bool as_json;
 static unsigned long n_lost; /* lines since the reader of standard error stood still */
 static char process_name[32] = "veloflux";
+static void (*diverted)(const char *line, size_t len); /* NULL: standard error */
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 void vf_log_setup(enum vf_log_level level, enum vf_log_format format, const char *process)
@@ -29,6 +30,11 @@ void vf_log_setup(enum vf_log_level level, enum vf_log_format format, const char
     min_level = level;
     as_json = format == VF_LOG_JSON || (format == VF_LOG_AUTO && !isatty(STDERR_FILENO));
     snprintf(process_name, sizeof(process_name), "%s", process);
+}
+
+void vf_log_divert(void (*write)(const char *line, size_t len))
+{
+    diverted = write;
 }
 
 bool vf_log_enabled(enum vf_log_level level)
@@ -139,6 +145,10 @@ static void put_head(struct line *line, enum vf_log_level level, const char *eve
 static void write_line(const struct line *line)
 {
     struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    if (diverted != NULL) {
+        diverted(line->text, line->len);
+        return;
+    }
     if (poll(&out, 1, 0) == 0) {
         n_lost++;
         return;

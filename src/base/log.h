@@ -7,6 +7,7 @@
 #define VF_BASE_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum vf_log_level { VF_LOG_DEBUG = 0, VF_LOG_INFO, VF_LOG_WARN, VF_LOG_ERROR };
 enum vf_log_format { VF_LOG_AUTO = 0, VF_LOG_TEXT, VF_LOG_JSON }; /* auto: text on a terminal */
@@ -32,6 +33,10 @@ void vf_log_write(const struct vf_log *log, enum vf_log_level level, const char 
  * the last, by the byte VF_LOG_PAIR_END. For Lua through FFI. */
 enum { VF_LOG_PAIR_END = 0x1f };
 void vf_log_pairs(enum vf_log_level level, const char *event, const char *pairs);
+
+/* Lines go to `write` from here on, each with its newline, instead of standard error; NULL: they go
+ * there again. */
+void vf_log_divert(void (*write)(const char *line, size_t len));
 
 #define vf_log_at(log, level, ...)                                                                 \
     do {                                                                                           \

@@ -18,6 +18,12 @@ static inline uint64_t vf_random_next(struct vf_random *random)
     return vf_hash_mix(random->state += 0x9e3779b97f4a7c15ULL);
 }
 
+/* Returns a seed from the system's generator; while seeds are held, the next of a row that begins
+ * with the one given (the plugin kit: the same again). */
+uint64_t vf_random_seed(void);
+void vf_random_hold(uint64_t first);
+void vf_random_release(void);
+
 /* Returns a number from 0 to `n` - 1; `n` is at least 1. The bias is below n / 2^64. */
 static inline uint64_t vf_random_below(struct vf_random *random, uint64_t n)
 {

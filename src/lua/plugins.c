@@ -360,6 +360,11 @@ static double pending_items(struct vf_plugins *plugins, bool is_last)
     return items;
 }
 
+double vf_plugins_pending(struct vf_plugins *plugins)
+{
+    return pending_items(plugins, false);
+}
+
 static void on_drain_timer(struct vf_timer *timer)
 {
     struct vf_plugins *plugins =

@@ -34,6 +34,9 @@ void vf_plugins_publish(struct vf_plugins *plugins, struct vf_snapshot *snapshot
 /* The process drains: queues of plugins ship what they hold at once. */
 void vf_plugins_drain(struct vf_plugins *plugins);
 
+/* Returns how many items queues of plugins hold that are not shipped yet. */
+double vf_plugins_pending(struct vf_plugins *plugins);
+
 /* The last connection has gone: calls on_shipped(owner), later, once the queues are empty or
  * VF_PLUGINS_DRAIN_MS have passed. What is lost then is logged. */
 void vf_plugins_finish(struct vf_plugins *plugins, void (*on_shipped)(void *owner), void *owner);

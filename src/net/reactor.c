@@ -51,9 +51,8 @@ static void arm(struct vf_reactor *reactor, uint64_t due_ms)
     reactor->armed_ms = due_ms;
 }
 
-static void on_clock(uv_timer_t *clock)
+void vf_reactor_run_timers(struct vf_reactor *reactor)
 {
-    struct vf_reactor *reactor = clock->data;
     vf_reactor_refresh(reactor);
     reactor->armed_ms = UINT64_MAX;
     vf_timers_run(&reactor->timers, vf_reactor_now_ms(reactor));
@@ -63,6 +62,18 @@ static void on_clock(uv_timer_t *clock)
     int64_t wait_ms = vf_timers_next(&reactor->timers, vf_reactor_now_ms(reactor));
     if (wait_ms >= 0)
         arm(reactor, vf_reactor_now_ms(reactor) + (uint64_t)wait_ms);
+}
+
+static void on_clock(uv_timer_t *clock)
+{
+    vf_reactor_run_timers(clock->data);
+}
+
+uint64_t vf_reactor_due_ms(const struct vf_reactor *reactor)
+{
+    uint64_t now_ms = vf_reactor_now_ms(reactor);
+    int64_t wait_ms = vf_timers_next(&reactor->timers, now_ms);
+    return wait_ms < 0 ? UINT64_MAX : now_ms + (uint64_t)wait_ms;
 }
 
 static void dispatch(struct vf_reactor *reactor)

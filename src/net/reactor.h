@@ -57,6 +57,12 @@ uint64_t vf_reactor_now_ms(const struct vf_reactor *reactor);
 void vf_reactor_timer(struct vf_reactor *reactor, struct vf_timer *timer, uint64_t delay_ms);
 void vf_reactor_timer_stop(struct vf_reactor *reactor, struct vf_timer *timer);
 
+/* For who moves the clock by hand (vf_clock_move): runs the timers that are due, as the loop does
+ * when their time has come; and says when, on the monotonic clock, the wheel has something to do
+ * next: UINT64_MAX: never. */
+void vf_reactor_run_timers(struct vf_reactor *reactor);
+uint64_t vf_reactor_due_ms(const struct vf_reactor *reactor);
+
 /* Closes its handles; the memory goes when the loop has run their close callbacks. May be called
  * from any callback: `owner` is not called any more, and timers that would still have fired in this
  * turn do not fire if they were stopped. */

@@ -2,13 +2,12 @@
 #include "net/socket.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "net/outside.h"
 #include "net/socket_parts.h"
 #include "net/udp.h"
 
@@ -219,26 +218,14 @@ bool vf_socket_is_open(const struct vf_socket *socket)
 
 /* Connecting */
 
-static int open_descriptor(int family)
-{
-    return socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-}
-
 static int connect_to(struct vf_socket *socket, const struct sockaddr_storage *address,
                       socklen_t len)
 {
-    int family = address->ss_family, on = 1, rc;
-    int fd = open_descriptor(family);
-    if (fd < 0)
-        return uv_translate_sys_error(errno);
-    if (family != AF_UNIX)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (connect(fd, (const struct sockaddr *)address, len) < 0 && errno != EINPROGRESS)
-        rc = uv_translate_sys_error(errno);
-    else
-        rc = vf_stream_open(&socket->stream, socket->owner->net, &events, fd);
+    int fd = vf_outside_connect(SOCK_STREAM, address, len);
+    int rc = fd < 0 ? fd : vf_stream_open(&socket->stream, socket->owner->net, &events, fd);
     if (rc < 0) {
-        close(fd);
+        if (fd >= 0)
+            close(fd);
         socket->may_retry = vf_dial_failed(&socket->dial);
         return rc;
     }

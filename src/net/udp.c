@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "net/outside.h"
 
 struct vf_udp {
     struct vf_io io;          /* first member */
@@ -135,14 +136,11 @@ const char *vf_udp_why(const struct vf_udp *udp, int rc)
 
 static int connect_to(struct vf_udp *udp, const struct sockaddr_storage *address, socklen_t len)
 {
-    int fd = socket(address->ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), rc = 0;
+    int fd = vf_outside_connect(SOCK_DGRAM, address, len);
     if (fd < 0)
-        return uv_translate_sys_error(errno);
+        return fd;
     udp->io.fd = fd;
-    if (connect(fd, (const struct sockaddr *)address, len) < 0)
-        rc = uv_translate_sys_error(errno);
-    else
-        rc = vf_reactor_add(udp->owner->net->reactor, &udp->io);
+    int rc = vf_reactor_add(udp->owner->net->reactor, &udp->io);
     if (rc < 0) {
         close(fd);
         udp->io.fd = -1;

@@ -222,7 +222,7 @@ static void write_batch(struct vf_access_log *log)
 
 static void note_overflow(struct vf_access_log *log, size_t n_lines)
 {
-    uint64_t now_ns = vf_clock_ns();
+    uint64_t now_ns = vf_clock_true_ns();
     if (n_lines == 0)
         return;
     if (log->overflow_ns == 0 ||
@@ -235,7 +235,7 @@ static void note_overflow(struct vf_access_log *log, size_t n_lines)
 
 static struct timespec in_ms(unsigned ms)
 {
-    uint64_t ns = vf_clock_ns() + (uint64_t)ms * 1000000U;
+    uint64_t ns = vf_clock_true_ns() + (uint64_t)ms * 1000000U;
     return (struct timespec){.tv_sec = (time_t)(ns / 1000000000U),
                              .tv_nsec = (long)(ns % 1000000000U)};
 }

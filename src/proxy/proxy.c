@@ -5,12 +5,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/random.h"
 #include "net/resolver.h"
 #include "proxy/access_log.h"
 #include "proxy/balance.h"
@@ -432,8 +432,8 @@ int vf_proxy_new(uv_loop_t *loop, struct vf_state *state, int block,
         proxy->handler = *handler;
         proxy->has_handler = true;
     }
-    if (getrandom(proxy->id_seed, sizeof(proxy->id_seed), 0) != sizeof(proxy->id_seed))
-        proxy->id_seed[0] = vf_clock_ns();
+    proxy->id_seed[0] = vf_random_seed();
+    proxy->id_seed[1] = vf_random_seed();
     int rc = make_parts(proxy);
     if (rc < 0) {
         vf_proxy_free(proxy);

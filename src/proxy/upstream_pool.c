@@ -1,14 +1,12 @@
 #define _GNU_SOURCE
 /* proxy/upstream_pool.c - which connections to backends there are: peers, connecting, keeping. */
-#include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
 
 #include "base/error.h"
+#include "net/outside.h"
 #include "net/proxy_protocol.h"
 #include "net/resolver.h"
 #include "net/splice.h"
@@ -217,32 +215,18 @@ void vf_upstream_keep(struct vf_upstream *up, uint64_t idle_ms)
 
 /* Connecting */
 
-static int connect_socket(const struct sockaddr_storage *address, socklen_t len)
-{
-    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
-    if (fd < 0)
-        return uv_translate_sys_error(errno);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (connect(fd, (const struct sockaddr *)address, len) < 0 && errno != EINPROGRESS) {
-        int rc = uv_translate_sys_error(errno);
-        close(fd);
-        return rc;
-    }
-    return fd;
-}
-
 static int start_connection(struct vf_exchange *ex, struct vf_peer *peer, uint32_t *tag)
 {
     struct sockaddr_storage address;
     socklen_t len;
     if (ex->backend->address.family != VF_FAMILY_NONE) {
         len = vf_address_to_socket(&ex->backend->address, &address);
-        return connect_socket(&address, len);
+        return vf_outside_connect(SOCK_STREAM, &address, len);
     }
     if (peer->name == NULL || vf_name_take(peer->name, &address, &len) < 0)
         return VF_ENOADDRESS;
     *tag = vf_name_tag(&address);
-    int fd = connect_socket(&address, len);
+    int fd = vf_outside_connect(SOCK_STREAM, &address, len);
     if (fd < 0)
         vf_name_failed(peer->name, *tag);
     return fd;

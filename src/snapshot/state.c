@@ -129,6 +129,11 @@ int vf_state_create(struct vf_state **out)
     return fd;
 }
 
+void vf_state_unmap(struct vf_state *state)
+{
+    vf_shm_unmap(state, area_bytes());
+}
+
 struct vf_state *vf_state_map(int fd)
 {
     size_t size;

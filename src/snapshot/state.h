@@ -242,6 +242,9 @@ struct vf_state {
 /* Creates the area in a memfd. Returns the descriptor, owned by the caller, or -errno. */
 int vf_state_create(struct vf_state **out);
 
+/* Unmaps an area that nobody uses any more; for the plugin kit, which makes many. */
+void vf_state_unmap(struct vf_state *state);
+
 /* Maps the area behind `fd` read-write. Returns NULL and sets errno when it is not of this layout
  * (EPROTO) or cannot be mapped. The mapping lives as long as the process. */
 struct vf_state *vf_state_map(int fd);

@@ -3,6 +3,9 @@
 -- A plugin has its own copies of the libraries, no debug, io, ffi or package, and no globals to write to.
 -- Sources are texts: bytecode is refused, for LuaJIT does not verify it. What a plugin may require
 -- besides its own files is the business of `provide`.
+local C = require("ffi").C
+require("ffi").cdef "uint64_t vf_clock_wall_ms(void);"
+
 local M = {}
 
 local Sandbox = {}
@@ -45,13 +48,23 @@ local function loader_for(environment)
   end
 end
 
+--- The clock of the process is also the plugin's.
+local function own_os()
+  local own = copy(os, OS)
+  local time, date = os.time, os.date
+  local function now() return math.floor(tonumber(C.vf_clock_wall_ms()) / 1000) end
+  own.time = function(table) return table and time(table) or now() end
+  own.date = function(format, at) return date(format or "%c", at or now()) end
+  return own
+end
+
 --- Makes what a plugin sees as globals. They stand in the table itself, so that compiled code reaches
 -- them as it would anywhere; others cannot be added.
 local function environment_of(sandbox, extra)
   local visible = copy(_G, FUNCTIONS)
   visible._VERSION, visible.jit = _VERSION, { version = jit.version, os = jit.os, arch = jit.arch }
   visible.string, visible.table, visible.math = copy(string), copy(table), copy(math)
-  visible.bit, visible.coroutine, visible.os = copy(bit), copy(coroutine), copy(os, OS)
+  visible.bit, visible.coroutine, visible.os = copy(bit), copy(coroutine), own_os()
   visible.string.dump = nil
   visible.getmetatable = getmetatable_of
   visible.collectgarbage = function() return collectgarbage "count" end

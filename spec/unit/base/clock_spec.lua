@@ -4,6 +4,11 @@ local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
 ffi.cdef [[
 uint64_t vf_clock_ns(void);
 uint64_t vf_clock_wall_ms(void);
+uint64_t vf_clock_true_ns(void);
+uint64_t vf_clock_of(uint64_t true_ns);
+void vf_clock_hold(uint64_t ns, uint64_t wall_ms);
+void vf_clock_move(uint64_t ns);
+void vf_clock_release(void);
 void vf_clock_rfc3339(uint64_t wall_ms, char *out);
 void vf_clock_http_date(uint64_t wall_ms, char *out);
 ]]
@@ -20,6 +25,24 @@ describe("clock", function()
 
   it("tells the time of day", function()
     assert.is_true(math.abs(tonumber(lib.vf_clock_wall_ms()) / 1000 - os.time()) < 3)
+  end)
+
+  it("stands still while it is held, and is moved by hand", function()
+    finally(lib.vf_clock_release)
+    local before = lib.vf_clock_true_ns()
+    lib.vf_clock_hold(5000000000ULL, 1700000000123ULL)
+    assert.equal(5000000000ULL, lib.vf_clock_ns())
+    assert.equal(5000000000ULL, lib.vf_clock_of(before))
+    assert.equal(1700000000123ULL, lib.vf_clock_wall_ms())
+    lib.vf_clock_move(1500000ULL)
+    assert.equal(5001500000ULL, lib.vf_clock_ns())
+    assert.equal(1700000000124ULL, lib.vf_clock_wall_ms())
+    lib.vf_clock_move(500000ULL) -- halves of milliseconds add up
+    assert.equal(1700000000125ULL, lib.vf_clock_wall_ms())
+    assert.is_true(lib.vf_clock_true_ns() >= before)
+    lib.vf_clock_release()
+    assert.is_true(lib.vf_clock_ns() >= before)
+    assert.equal(7ULL, lib.vf_clock_of(7ULL))
   end)
 
   it("writes times as RFC 3339 and RFC 9110 want them", function()
