@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 WERROR ?= 1
 SAN ?=
 FUZZ_SECONDS ?= 60
-SPECS ?= $(wildcard spec/support spec/unit spec/integration spec/conformance)
+SPECS ?= $(wildcard spec/support spec/unit spec/integration spec/conformance spec/plugins plugins)
 export PORT ?= 8000
 export ADMIN_PORT ?= 8080
 export JOBS BUSTED_ARGS SPEC_TIMEOUT

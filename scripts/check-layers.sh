@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fails when an include under src/ points upward, or sideways between two processes:
-#   base <- net <- tls <- http <- snapshot <- proxy <- lua <- worker, control, checker, supervisor <- main.c
+#   base <- net <- tls <- http <- snapshot <- proxy <- lua <- worker, control, kit, checker, supervisor <- main.c
 # checker stands on proxy and supervisor on snapshot: neither may know Lua.
 # lua/embedded.h is data of the build, but Lua all the same.
 set -eu
@@ -10,7 +10,7 @@ grep -rnE '^[[:space:]]*#[[:space:]]*include[[:space:]]+"' src --include='*.[ch]
     BEGIN {
         count = split("base net tls http snapshot proxy lua", order, " ")
         for (i = 1; i <= count; i++) rank[order[i]] = i
-        reach["worker"] = reach["control"] = rank["lua"] # the highest layer that each process may use
+        reach["worker"] = reach["control"] = reach["kit"] = rank["lua"] # the highest layer that each process may use
         reach["checker"] = rank["proxy"]
         reach["supervisor"] = rank["snapshot"]
     }

@@ -2,7 +2,8 @@
 # Runs specs: every file in a busted of its own under our LuaJIT, JOBS at a time (2), so that a crash
 # or a hang takes one file down and not the run. Prints one line a file, the whole output of a file
 # that failed, and at the end `N passed, N failed`. Processes that a file leaves behind are ended, and
-# count as a failure of that file.
+# count as a failure of that file. The specs of a plugin (plugins/NAME/spec) are run together, by
+# `veloflux plugin test`, and count as one file.
 #
 #   scripts/run-specs.sh FOLDER_OR_FILE...
 #
@@ -58,21 +59,29 @@ end_group() {
     kill -KILL -- "-$1" 2>/dev/null || true
 }
 
+# Becomes what runs a file, or the folder of a plugin.
+start_file() {
+    if [ -d "$1" ]; then
+        exec timeout -k 10 "$SPEC_TIMEOUT" env ASAN_OPTIONS="$VF_ASAN_OPTIONS" "$VF_BINARY" plugin test "$1"
+    fi
+    exec timeout -k 10 "$SPEC_TIMEOUT" env LD_PRELOAD="$VF_PRELOAD" build/deps/bin/luajit \
+        scripts/busted.lua -o plainTerminal --defer-print $BUSTED_ARGS "$1"
+}
+
 # Runs one file; writes PASSED FAILED to its .count and prints its line.
 run_file() {
     local file=$1 log=$LOGS/${1//\//_} passed=0 failed=0 status=0 start summary group leftover=""
     start=$(date +%s)
     # in a session, and so a process group, of its own
-    setsid timeout -k 10 "$SPEC_TIMEOUT" env LD_PRELOAD="$VF_PRELOAD" build/deps/bin/luajit \
-        scripts/busted.lua -o plainTerminal --defer-print $BUSTED_ARGS "$file" >"$log.log" 2>&1 </dev/null &
+    setsid bash -c 'start_file "$1"' start_file "$file" >"$log.log" 2>&1 </dev/null &
     group=$!
     trap 'kill -KILL -- "-$group" 2>/dev/null; exit 1' INT TERM HUP
     wait "$group" || status=$?
     leftover=$(end_group "$group")
-    # 12 successes / 0 failures / 1 error / 0 pending : 0.3 seconds
-    summary=$(grep -aE '^[0-9]+ success(es)? / [0-9]+ failures? / [0-9]+ errors? / [0-9]+ pending' "$log.log" | tail -n 1) || true
+    # 12 successes / 0 failures / 1 error / 0 pending : 0.3 seconds, or 12 passed, 1 failed, 0 pending (0.3 s, ...)
+    summary=$(grep -aE '^[0-9]+ success(es)? / [0-9]+ failures? / [0-9]+ errors? / [0-9]+ pending|^[0-9]+ passed, [0-9]+ failed, [0-9]+ pending' "$log.log" | tail -n 1) || true
     if [ -n "$summary" ]; then
-        read -r passed failed < <(awk '{ print $1, $4 + $7 }' <<<"$summary")
+        read -r passed failed < <(awk '$2 == "passed," { print $1, $3; next } { print $1, $4 + $7 }' <<<"$summary")
         # a run that counts no failure and yet does not exit with 0 was killed, or failed while closing
         if [ "$status" != 0 ] && [ "$failed" = 0 ]; then failed=1; fi
     else
@@ -93,13 +102,14 @@ run_file() {
         printf 'FAILED  %s (%s)\n%s\n' "$file" "$summary" "$(sed 's/^/    /' "$log.log" | tail -n 200)"
     fi
 }
-export -f run_file end_group group_members
+export -f run_file start_file end_group group_members
 export BUSTED_ARGS=${BUSTED_ARGS:-}
 
 rm -rf "$LOGS"
 mkdir -p "$LOGS"
 [ $# -gt 0 ] || set -- spec
-files=$(find "$@" -name '*_spec.lua' | sort)
+# the specs of a plugin are one thing to run: its folder
+files=$(find "$@" -name '*_spec.lua' | sed -E 's,^(|.*/)(plugins/[^/]+)/spec/.*,\1\2,' | sort -u)
 if [ -z "$files" ]; then
     echo "no spec files below: $*" >&2
     exit 1

@@ -19,6 +19,7 @@ static const char usage[] =
     "       veloflux check [-c FILE] [--explain METHOD URL]\n"
     "       veloflux proxy --from ADDRESS --to ADDRESS\n"
     "       veloflux reload | status | stop [-c FILE]\n"
+    "       veloflux plugin new NAME | test [DIR] | docs [DIR | --all] | list   (plugin --help)\n"
     "       veloflux version\n"
     "FILE is conf/veloflux.yaml unless -c, --config or VFX_CONFIG names another.\n";
 
@@ -166,7 +167,7 @@ int main(int argc, char **argv)
         printf("veloflux %s\n", vf_version());
         return 0;
     }
-    static const char *const others[] = {"check", "reload", "status", "stop", "docs"};
+    static const char *const others[] = {"check", "reload", "status", "stop", "plugin", "docs"};
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
         if (strcmp(command, others[i]) == 0)
             return vf_cli_main(argc, argv);

@@ -1,4 +1,4 @@
---- The commands that ask and end: check, reload, status, stop, docs. main.c has the others.
+--- The commands that ask and end: check, reload, status, stop, plugin, docs. main.c has the others.
 local M = {}
 
 local function out(line) io.stdout:write(line, "\n") end
@@ -10,6 +10,7 @@ local COMMANDS = {
   reload = { "veloflux.cli.instance", "reload" },
   status = { "veloflux.cli.instance", "status" },
   stop = { "veloflux.cli.instance", "stop" },
+  plugin = { "veloflux.cli.plugin", "run" },
   docs = { "veloflux.cli.docs", "run" }, -- for the pages of docs/
 }
 
