@@ -27,9 +27,9 @@ void vf_clock_rfc3339(uint64_t wall_ms, char out[VF_CLOCK_RFC3339_BYTES]);
  * section 5.6.7). */
 void vf_clock_http_date(uint64_t wall_ms, char out[VF_CLOCK_HTTP_DATE_BYTES]);
 
-/* Both clocks stand still from here on, at `ns` and `wall_ms`, and only vf_clock_move moves them, by
- * `ns`: the plugin kit plays a day in a moment. They run again from vf_clock_release on; until then
- * no thread but the caller's may look at them. */
+/* Both clocks stand still from here on, at `ns` and `wall_ms`, and only vf_clock_move moves them,
+ * by `ns`: the plugin kit plays a day in a moment. They run again from vf_clock_release on; until
+ * then no thread but the caller's may look at them. */
 void vf_clock_hold(uint64_t ns, uint64_t wall_ms);
 void vf_clock_move(uint64_t ns);
 void vf_clock_release(void);

@@ -1,5 +1,5 @@
-/* kit/kit.h - a gateway inside the command line, for the specs of plugins: the data plane of a worker
- * with its plugins, driven by hand. What its clients and backends are is the spec's business
+/* kit/kit.h - a gateway inside the command line, for the specs of plugins: the data plane of a
+ * worker with its plugins, driven by hand. What its clients and backends are is the spec's business
  * (kit/wires.h); its clocks stand still until the spec moves them, its choices follow from a seed,
  * its log is caught. Called by lua/veloflux/kit through FFI, in a Lua state that has nothing to do
  * with that of the plugins: they cannot reach any of this.

@@ -1,6 +1,7 @@
-/* kit/wires.h - what a plugin under test has instead of a network: pairs of connected sockets in this
- * process. One end of a wire is the proxy's, the other the spec's: a client, or a host that was made
- * known under a name. Whoever connects to anybody else is refused, and no other name has an address.
+/* kit/wires.h - what a plugin under test has instead of a network: pairs of connected sockets in
+ * this process. One end of a wire is the proxy's, the other the spec's: a client, or a host that
+ * was made known under a name. Whoever connects to anybody else is refused, and no other name has
+ * an address.
  *
  * The spec's ends are plain descriptors that do not block; see vf_wire_read. */
 #ifndef VF_KIT_WIRES_H
