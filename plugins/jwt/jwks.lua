@@ -85,7 +85,7 @@ end
 function Set:start()
   local now = os.time()
   if now < self.loading_until or now < self.next_load then return end
-  self.loading_until = now + self.timeout_s * 2
+  self.loading_until = now + math.ceil(self.timeout_s) * 2 + 1 -- if it never ends; the clock has whole seconds
   local ok, problem = timer.after(0, load, self)
   if ok then return end
   self.loading_until = 0
