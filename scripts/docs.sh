@@ -1,7 +1,7 @@
 #!/bin/sh
 # Renews what docs/ has from the sources: the reference of the conf file in docs/configuration.md, below its
 # marker, from the schemas; docs/plugins/api.md from the annotations of the plugin API; the examples that other
-# pages of docs/plugins show.
+# pages of docs/plugins show; docs/plugins/reference from the schemas of the shipped plugins.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -22,3 +22,8 @@ LUA_CPATH="/usr/lib/$multiarch/lua/5.1/?.so" \
     build/deps/bin/luajit scripts/pdk_reference.lua >"$new"
 cat "$new" >docs/plugins/api.md
 build/deps/bin/luajit scripts/docs_examples.lua docs/plugins/*.md
+
+# A page for each shipped plugin; those of plugins that are gone go, too.
+rm -f docs/plugins/reference/*.md
+mkdir -p docs/plugins/reference
+"${VF_BINARY:-build/veloflux}" plugin docs --all --to docs/plugins/reference >/dev/null

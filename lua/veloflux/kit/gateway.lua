@@ -73,9 +73,13 @@ end
 
 -- Configuration -------------------------------------------------------------------------------------
 
+--- Problems of what the spec says have no line worth telling; those of a plugin's files have.
 local function complain(problems)
   local lines = {}
-  for i, problem in ipairs(problems) do lines[i] = conf.format(problem) end
+  for i, problem in ipairs(problems) do
+    local is_ours = problem.file == site.NAME
+    lines[i] = is_ours and ("%s: %s"):format(problem.path, problem.message) or conf.format(problem)
+  end
   return table.concat(lines, "\n")
 end
 

@@ -16,6 +16,7 @@ local M = {}
 
 --- Where the pool of the spec's route is (RFC 5737), and whom its connections are for.
 M.UPSTREAM = "192.0.2.80:80"
+M.NAME = "kit.start" -- of the conf, in problems
 local MASTER_KEY = ("plugin kit "):rep(3)
 
 --- An empty table of a spec may be a list: the schema knows.
@@ -77,7 +78,7 @@ end
 --- Reads a conf. Returns the model, or nil and the problems.
 function M.load(root)
   local text = assert(json.canonical(root))
-  return conf.load { source = { text = text, name = "kit.start", dir = "/" }, env = {} }
+  return conf.load { source = { text = text, name = M.NAME, dir = "/" }, env = {} }
 end
 
 local function kind_of(credential) return getmetatable(credential).plugin.credential end
