@@ -22,7 +22,8 @@
 --   reference         of a foreign: the kind of entity
 --   located           of a record: keeps where it stood, as `_file`, `_line` and `_node`
 --   custom_validator  function(value) -> true, or nil, message and (of a record) the field
---   secret            never shown; may be written {file:/path}. referenceable: may be written so
+--   secret            never shown; may be written as a reference, {file:/path} or {vault://env/NAME}: see
+--                     veloflux/vault.lua. referenceable: may be written so
 --   unit              what a number counts
 --   err               what a message says instead of all that
 --   compiled          a type that was compiled already, instead of a definition
@@ -44,6 +45,7 @@ local json = require "veloflux.model.json"
 local reader = require "veloflux.model.reader"
 local document = require "veloflux.model.document"
 local expand = require "veloflux.model.expand"
+local vault = require "veloflux.vault"
 
 local M = {}
 
@@ -60,13 +62,15 @@ local function read_secret_file(path)
   return (text:gsub("\r?\n$", ""))
 end
 
---- Returns PATH when the node is {file:PATH}, quoted or as YAML reads it bare: a map of one key.
-local function file_reference(where, index)
-  local node = where.nodes[index]
+--- Returns the reference that a node is, quoted or as YAML reads it bare: a map of one key; nil when it is none.
+local function reference_at(where, index)
+  local node, text = where.nodes[index], nil
   if node.kind == document.MAP and node.len == 1 and where:is_null(where.nodes[node.first].next) then
-    return document.text(where.document, node.first):match "^file:(/.+)$"
+    text = "{" .. document.text(where.document, node.first) .. "}"
+  elseif node.kind == document.SCALAR then
+    text = document.text(where.document, index)
   end
-  return node.kind == document.SCALAR and document.text(where.document, index):match "^{file:(/[^}]+)}$"
+  return vault.is_reference(text) and text or nil
 end
 
 --- Returns what stands inside of {sealed:...}.
@@ -78,11 +82,13 @@ end
 --- Reads a scalar that may stand in a file or in the environment.
 -- @return its text, and how it was written if that is something else, so that exports repeat that
 local function read_reference(where, index, expected)
-  local path = file_reference(where, index)
-  if path then
-    local text, problem = read_secret_file(path)
+  local reference = reference_at(where, index)
+  if reference then
+    local parsed, problem = vault.parse(reference)
+    local text
+    if parsed then text, problem = vault.resolve(parsed, where.env, read_secret_file) end
     if not text then return where:fail(index, "%s", problem) end
-    return text, "{file:" .. path .. "}"
+    return text, reference
   end
   local sealed = where.unseal and sealed_text(where, index)
   if sealed then

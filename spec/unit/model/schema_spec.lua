@@ -89,9 +89,32 @@ describe("scalars", function()
     local secret = s.string { secret = true }
     assert.equal("hunter2", value(secret, '"{file:' .. path .. '}"'))
     assert.equal("hunter2", value(secret, "{file:" .. path .. "}"))
+    assert.equal("hunter2", value(secret, "{vault://file" .. path .. "}"))
+    assert.equal("hunter2", value(s.string { referenceable = true }, "{file:" .. path .. "}"))
     os.remove(path)
     assert.truthy(message(secret, '"{file:' .. path .. '}"'):find("No such file", 1, true))
     assert.equal("{file:/x}", value(s.string {}, '"{file:/x}"'))
+  end)
+
+  it("read secrets from the environment, however YAML takes the braces", function()
+    local secret = s.string { secret = true }
+    local env = { MY_SECRET = "hunter2", MY_OBJECT = '{"key":"inner"}' }
+    assert.equal("hunter2", value(secret, '"{vault://env/my-secret}"', env))
+    assert.equal("hunter2", value(secret, "{vault://env/my-secret}", env))
+    assert.equal("inner", value(secret, "{vault://env/my-object/key}", env))
+    assert.equal(7, value(s.integer { referenceable = true }, "{vault://env/n}", { N = "7" }))
+    assert.equal("the environment variable MY_SECRET is not set", message(secret, "{vault://env/my-secret}"))
+    assert.equal('there is no vault "hcv": expected env or file', message(secret, "{vault://hcv/x}"))
+    assert.equal("expected {vault://NAME/RESOURCE}", message(secret, '"{vault://env}"'))
+    assert.equal("{vault://env/x}", value(s.string {}, '"{vault://env/x}"'))
+  end)
+
+  it("repeat references in exports", function()
+    local record, compiled = read({ { f = s.string { secret = true } } }, "f: '{vault://env/x}'\n", { X = "hidden" })
+    assert.equal("hidden", record.f)
+    local out = require("veloflux.model.json").writer()
+    compiled.encode(record, out)
+    assert.equal('{"f":"{vault://env/x}"}', table.concat(out))
   end)
 end)
 

@@ -20,6 +20,7 @@ local SHARED = {
     .. "load_consumer authenticate tls.request_client_certificate tls.disable_session_reuse "
     .. "tls.get_full_client_certificate_chain tls.set_client_verify",
   cache = "get probe renew invalidate invalidate_local",
+  vault = "is_reference parse_reference get try update",
   log = "debug info notice warn err crit alert emerg inspect serialize set_serialize_value deprecation",
   router = "get_route get_service",
   ip = "is_trusted",
@@ -119,7 +120,7 @@ describe("the plugin API", function()
   end)
 
   it("has no group without a module but those that are on their way", function()
-    local coming = " vault model "
+    local coming = " model "
     for _, name in ipairs(missing) do assert.is_truthy(coming:find(" " .. name .. " ", 1, true), name) end
   end)
 
