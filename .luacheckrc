@@ -4,3 +4,4 @@ max_line_length = 120
 self = false -- phases are methods by contract, whether they use self or not
 files["spec"] = { std = "+busted" }
 files["spec/**/*.lua"] = { std = "+busted" }
+files["plugins/*/spec"] = { std = "+busted" }
