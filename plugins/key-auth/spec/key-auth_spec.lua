@@ -1,35 +1,69 @@
 local kit = require "veloflux.kit"
 
-local CONSUMERS = { { name = "ana", credentials = { { type = "key-auth", key = "ana-key" } } } }
+local CONSUMERS = {
+  { name = "ana", custom_id = "a7", credentials = { { type = "key-auth", key = "ana-key", id = "laptop" } } },
+  { name = "guest" },
+}
 
-local function start(config) return kit.start { config = config, consumers = CONSUMERS } end
+local function start(config)
+  return kit.start { config = config, consumers = CONSUMERS,
+    upstream = function(request) return request.headers["x-consumer-username"] or "nobody" end }
+end
 
 describe("key-auth", function()
-  it("lets those pass who have a key, and tells the backend who they are", function()
-    local gateway = start { key_names = { "apikey" } }
-    assert.equal(401, gateway:request({}).status)
-    assert.equal(401, gateway:request({ headers = { apikey = "another" } }).status)
-    assert.equal(200, gateway:request({ headers = { apikey = "ana-key" } }).status)
-    assert.equal(200, gateway:request({ path = "/?apikey=ana-key" }).status)
-    local seen = gateway:upstream_requests()
-    assert.equal(2, #seen)
-    assert.equal("ana", seen[1].headers["x-consumer-username"])
+  it("lets those pass who know a key, and tells the backend who they are", function()
+    local gateway = start {}
+    assert.equal("ana", gateway:request({ headers = { apikey = "ana-key" } }).body)
+    assert.equal("ana", gateway:request({ path = "/?apikey=ana-key" }).body)
+    local headers = gateway:upstream_requests()[1].headers
+    assert.equal("a7", headers["x-consumer-custom-id"])
+    assert.equal("laptop", headers["x-credential-identifier"])
+    assert.is_nil(headers["x-anonymous-consumer"])
   end)
 
-  it("hides keys from the backend when asked to", function()
-    local gateway = start { key_names = { "apikey" }, hide_credentials = true }
-    gateway:request { headers = { apikey = "ana-key" } }
-    gateway:request { path = "/?a=b&apikey=ana-key" }
-    local seen = gateway:upstream_requests()
-    assert.is_nil(seen[1].headers.apikey)
-    assert.equal("/?a=b", seen[2].path)
+  it("refuses all others", function()
+    local gateway = start { realm = "here" }
+    for path, message in pairs { ["/"] = "No API key found in request", ["/?apikey=x"] = "Unauthorized",
+      ["/?apikey=ana-key&apikey=x"] = "Duplicate API key found" } do
+      local answer = gateway:request { path = path }
+      assert.equal(401, answer.status)
+      assert.matches(message, answer.body, 1, true)
+      assert.equal('Key realm="here"', answer.headers["www-authenticate"])
+    end
+    assert.equal(0, #gateway:upstream_requests())
+  end)
+
+  it("hides keys, in contents that come in pieces, too", function()
+    local gateway = start { hide_credentials = true, key_in_body = true }
+    gateway:request { path = "/?a=1&apikey=ana-key", headers = { apikey = "ana-key" } }
+    local seen = gateway:upstream_requests()[1]
+    assert.equal("/?a=1", seen.path)
+    assert.is_nil(seen.headers.apikey)
+    local body = '{"apikey":"ana-key","text":"' .. ("x"):rep(5000) .. '"}'
+    local answer = gateway:request { method = "POST", headers = { ["Content-Type"] = "application/json" }, body = body }
+    assert.equal("ana", answer.body)
+    assert.equal('{"text":"' .. ("x"):rep(5000) .. '"}', gateway:upstream_requests()[2].body)
   end)
 
   it("reads keys from the content of a request, however it comes", function()
-    local gateway = start { key_names = { "apikey" }, key_in_body = true }
+    local gateway = start { key_in_body = true }
     local answer = gateway:request { method = "POST", body = "a=b&apikey=ana-key&c=d",
       headers = { ["Content-Type"] = "application/x-www-form-urlencoded" } }
-    assert.equal(200, answer.status)
+    assert.equal("ana", answer.body)
     assert.equal("a=b&apikey=ana-key&c=d", gateway:upstream_requests()[1].body)
+  end)
+
+  it("lets those go on as another who have none, when told so", function()
+    local gateway = start { anonymous = "guest" }
+    assert.equal("guest", gateway:request({ headers = { ["X-Consumer-Username"] = "ana" } }).body)
+    assert.equal("true", gateway:upstream_requests()[1].headers["x-anonymous-consumer"])
+  end)
+
+  it("says what its configuration may be", function()
+    assert.equal(0, #kit.validate { key_names = { "X-Key" } })
+    for _, config in ipairs { { key_names = kit.list {} }, { key_names = { "a b" } }, { realm = 'a"b' },
+      { key_in_header = false, key_in_query = false }, { key_name = "x" } } do
+      assert.is_true(#kit.validate(config) > 0)
+    end
   end)
 end)
