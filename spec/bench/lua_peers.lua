@@ -157,7 +157,8 @@ frontend http
 %s  default_backend web
 backend web
   server origin 127.0.0.1:%d maxconn 10000 pool-max-conn 256
-]]):format(script ~= "" and ("  lua-load %s/bench.lua"):format(folder) or "", ports.haproxy, rules, ports.origin), script
+]]):format(script ~= "" and ("  lua-load %s/bench.lua"):format(folder) or "", ports.haproxy, rules, ports.origin),
+    script
 end
 
 return M

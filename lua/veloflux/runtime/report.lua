@@ -35,9 +35,13 @@ local function label(instance)
   return instance.as ~= instance.name and instance.as or nil
 end
 
+--- What LuaJIT says when there was no stack left to describe an error with.
+local NO_STACK = "error in error handling"
+
 --- A handler has raised.
 -- @param message with its traceback
 function M.handler_failed(instance, phase, message)
+  if message == NO_STACK then message = "stack overflow: a function calls itself without end" end
   local route, request_id = place()
   M.write(M.ERROR, "plugin.failed", "plugin", instance.name, "as", label(instance), "phase", phase, "route", route,
     "request_id", request_id, "error", message)
