@@ -121,6 +121,9 @@ int vf_signature_verify(const struct vf_pkey *key, int number, int is_der, const
     uint8_t der[DER_BYTES];
     if (scheme == NULL)
         return UV_EINVAL;
+    /* OpenSSL takes a PSS signature without its leading zeros, too (RFC 8017 section 8.1.2). */
+    if (key->kind == VF_PKEY_RSA && signature_len != (size_t)key->bytes)
+        return UV_EACCES;
     if (is_ecdsa(scheme) && !is_der) {
         int der_len = der_of_raw(signature, signature_len, key->bytes, der);
         if (der_len < 0)

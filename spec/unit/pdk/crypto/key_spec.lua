@@ -123,6 +123,22 @@ describe("signatures", function()
     end
   end)
 
+  it("of RSA are as long as the modulus, without their leading zeros they are none", function()
+    local key = key_of(keys.rsa)
+    for _, algorithm in ipairs { "RS256", "PS256" } do
+      local signature, data, n = nil, nil, 0
+      repeat -- one in 150 has one
+        n = n + 1
+        data = "data " .. n
+        signature = key:sign(algorithm, data)
+      until signature:byte(1) == 0 or n == 20000
+      assert.equal(0, signature:byte(1))
+      assert.is_true(key:verify(algorithm, data, signature))
+      assert.same({ nil, "the signature is wrong" }, { key:verify(algorithm, data, signature:sub(2)) })
+      assert.same({ nil, "the signature is wrong" }, { key:verify(algorithm, data, "\0" .. signature) })
+    end
+  end)
+
   it("of another program are understood", function()
     local function verify(name, algorithm, signature, format)
       return key_of(keys[name]):verify(algorithm, keys.message, crypto.base64_decode(signature), format)
