@@ -126,7 +126,8 @@ describe("signatures", function()
   it("of RSA are as long as the modulus, without their leading zeros they are none", function()
     local key = key_of(keys.rsa)
     for _, algorithm in ipairs { "RS256", "PS256" } do
-      local signature, data, n = nil, nil, 0
+      local signature, data
+      local n = 0
       repeat -- one in 150 has one
         n = n + 1
         data = "data " .. n
