@@ -254,7 +254,7 @@ function M.get_body(mimetype, max_args)
   local content_type = mimetype or view.field(view.REQUEST, "content-type")
   local max = check_max(max_args, MAX_ARGUMENTS, "request.get_body")
   if not content_type then return nil, "missing content type" end
-  local kind = content_type:match("^%s*([^;%s]+)"):lower()
+  local kind = content_type:match("^%s*([^;%s]*)"):lower()
   local body, err = M.get_raw_body()
   if not body then return nil, err, kind end
   if kind == "application/x-www-form-urlencoded" then return query.decode(body, max), nil, kind end
