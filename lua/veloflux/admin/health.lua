@@ -1,6 +1,6 @@
 --- /health, /ready and their relatives: is this node alive, may it get traffic, and what is wrong.
 local status = require "veloflux.admin.status"
-local totals = require "veloflux.admin.totals"
+local totals = require "veloflux.totals"
 
 local M = {}
 

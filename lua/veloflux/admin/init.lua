@@ -12,7 +12,7 @@ local problem = require "veloflux.admin.problem"
 local rates = require "veloflux.admin.rates"
 local routers = require "veloflux.admin.router"
 local status = require "veloflux.admin.status"
-local totals = require "veloflux.admin.totals"
+local totals = require "veloflux.totals"
 
 ffi.cdef [[
 uint64_t vf_clock_ns(void);

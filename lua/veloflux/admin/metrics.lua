@@ -7,7 +7,7 @@ local plugin_metrics = require "veloflux.admin.plugin_metrics"
 local prometheus = require "veloflux.admin.prometheus"
 local shared_metrics = require "veloflux.admin.shared_metrics"
 local table_metrics = require "veloflux.admin.table_metrics"
-local totals = require "veloflux.admin.totals"
+local totals = require "veloflux.totals"
 
 ffi.cdef "long sysconf(int name);"
 

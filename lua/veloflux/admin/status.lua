@@ -2,7 +2,7 @@
 -- backends, and recent errors.
 local json = require "veloflux.pdk.json"
 local ffi = require "ffi"
-local totals = require "veloflux.admin.totals"
+local totals = require "veloflux.totals"
 
 ffi.cdef "void vf_clock_rfc3339(uint64_t wall_ms, char out[24]);"
 

@@ -1,7 +1,7 @@
 --- The metrics of a gateway under test: the text that GET /metrics answers, and single values of it.
 local exposition = require "veloflux.admin.metrics"
 local native = require "veloflux.kit.native"
-local totals = require "veloflux.admin.totals"
+local totals = require "veloflux.totals"
 
 local C = native.C
 

@@ -4,6 +4,7 @@ local task = require "veloflux.runtime.task"
 local background = require "veloflux.runtime.background"
 local code = require "veloflux.runtime.code"
 local chain = require "veloflux.runtime.chain"
+local entities = require "veloflux.runtime.entities"
 local identity = require "veloflux.runtime.identity"
 local snapshot = require "veloflux.runtime.snapshot"
 local view = require "veloflux.runtime.view"
@@ -54,6 +55,7 @@ function M.publish(pointer)
   local plugins = code.publish(header)
   chain.publish(header)
   identity.publish(header)
+  entities.publish(pointer)
   local live = {}
   for _, plugin in ipairs(plugins) do live[plugin] = true end
   background.retire(function(plugin) return live[plugin] end)

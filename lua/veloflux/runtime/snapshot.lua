@@ -25,6 +25,7 @@ local RECORDS = {
   [C.VF_SNAP_POOLS] = ffi.typeof "const struct vf_snap_pool *",
   [C.VF_SNAP_BACKENDS] = ffi.typeof "const struct vf_snap_backend *",
   [C.VF_SNAP_ROUTES] = ffi.typeof "const struct vf_snap_route *",
+  [C.VF_SNAP_BINDINGS] = ffi.typeof "const struct vf_snap_binding *",
   [C.VF_SNAP_NETWORKS] = ffi.typeof "const struct vf_snap_network *",
 }
 

@@ -12,7 +12,7 @@ ffi.cdef(require("unit.snapshot.state_header").state())
 ffi.cdef "int vf_table_adopt(uint32_t kind, int generation_fd, int delta_fd);"
 ffi.cdef "int munmap(void *, size_t);\nint close(int);\nint getpid(void);"
 
-local totals = require "veloflux.admin.totals"
+local totals = require "veloflux.totals"
 local metrics = require "veloflux.admin.metrics"
 local rates = require "veloflux.admin.rates"
 local status = require "veloflux.admin.status"

@@ -50,6 +50,7 @@ local OURS = {
   shared = "dict",
   template = "compile render",
   metrics = "counter gauge histogram",
+  model = "route pool consumer plugins",
   ratelimit = "gcra peek_gcra window peek_window",
   encoding = "base64_encode base64_decode base64url_encode base64url_decode hex_encode hex_decode url_encode "
     .. "url_decode",
@@ -119,10 +120,7 @@ describe("the plugin API", function()
     assert.equal("", table.concat(absent, " "))
   end)
 
-  it("has no group without a module but those that are on their way", function()
-    local coming = " model "
-    for _, name in ipairs(missing) do assert.is_truthy(coming:find(" " .. name .. " ", 1, true), name) end
-  end)
+  it("has no group without a module", function() assert.same({}, missing) end)
 
   it("documents every function, its parameters and its objects", function()
     for _, group in ipairs(groups) do
