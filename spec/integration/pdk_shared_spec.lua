@@ -41,6 +41,49 @@ describe("memory shared by plugins", function()
     server:stop()
   end))
 
+  it("counts and limits exactly when workers do it at the same time", loop.spec(function()
+    local server = scripted.start { workers = 2, conf = { plugin_limits = { cpu = "10s" } } }
+    local first, second = server:workers()
+    local HURRY = [[
+      local admitted, granted = 0, 0
+      pdk.shared:incr("here", 1, 0)
+      while pdk.shared:get "here" < 2 do pdk.timer.sleep(0.001) end
+      for i = 1, 100000 do
+        pdk.shared:incr("n", 1, 0)
+        if pdk.ratelimit.gcra("burst", 5000, 86400) then admitted = admitted + 1 end
+        if pdk.shared:quota("budget", 7000, 3600) then granted = granted + 1 end
+      end
+      return admitted, granted
+    ]]
+    first:begin(HURRY)
+    second:begin(HURRY)
+    local one, two = first:answer(), second:answer()
+    assert.same({ 5000, 7000 }, { one[2] + two[2], one[3] + two[3] })
+    assert.same({ 200000 }, first:run [[ return pdk.shared:get "n" ]])
+    server:stop()
+  end))
+
+  it("is told of by pdk.node, and may be named where a plugin is loaded", loop.spec(function()
+    local server = scripted.start { files = { ["plugins/early/handler.lua"] = [[
+      local pdk = require "veloflux.pdk"
+      local mine, hits = pdk.shared.dict("mine", { size = 100000 }), pdk.metrics.counter("hits", "Hits.")
+      local Plugin = { PRIORITY = 2000 }
+      function Plugin:init_worker() mine:set("begun", true) end
+      function Plugin:access()
+        hits:inc()
+        pdk.ctx.shared.begun = mine:get "begun"
+      end
+      return Plugin
+    ]], ["plugins/early/schema.lua"] = "return {}" }, conf = { plugins = { { name = "early" } } } }
+    local connection = server:connect()
+    assert.same({ true, true }, connection:run [[
+      local dicts = pdk.node.get_memory_stats().lua_shared_dicts
+      return pdk.ctx.shared.begun, dicts.mine.allocated_slabs > 0 and dicts.mine.capacity > dicts.mine.allocated_slabs
+    ]])
+    assert.is_truthy(server:metrics():find "\nveloflux_plugin_early_hits_total 2\n")
+    server:stop()
+  end))
+
   it("stays whole when a worker is killed inside", loop.spec(function()
     local server = scripted.start { workers = 2, conf = { plugin_limits = { cpu = "10s" } } }
     local first, second = server:workers()

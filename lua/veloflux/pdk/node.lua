@@ -39,10 +39,21 @@ function M.get_id()
   return id
 end
 
+local function shared_dicts(shown)
+  local memory, area = require "veloflux.shared_memory", require "veloflux.runtime.area"
+  local info, dicts = ffi.new "struct vf_dict_info", {}
+  for _, dict in memory.dicts(area.state()) do
+    C.vf_dict_info(dict, info)
+    dicts[ffi.string(info.name)] = { allocated_slabs = shown(info.capacity_bytes - info.free_bytes),
+      capacity = shown(info.capacity_bytes) }
+  end
+  return dicts
+end
+
 local UNITS = { b = 1, k = 1024, m = 1024 ^ 2, g = 1024 ^ 3 }
 
 --- Returns what the Lua state of this process uses: {workers_lua_vms = {{pid, http_allocated_gc, limit}},
--- lua_shared_dicts = {}}.
+-- lua_shared_dicts = {NAME = {allocated_slabs, capacity}}}: what is used of each shared dictionary.
 ---@param unit "b"|"k"|"m"|"g"|nil bytes by default; others as text: "1.25 MiB"
 ---@param scale integer|nil digits behind the point (2)
 ---@return table
@@ -57,7 +68,7 @@ function M.get_memory_stats(unit, scale)
     return ("%." .. (scale or 2) .. "f %siB"):format(number / by, unit:upper())
   end
   return { workers_lua_vms = { { pid = tonumber(found.pid), http_allocated_gc = shown(found.lua_bytes),
-    limit = shown(found.lua_limit) } }, lua_shared_dicts = {} }
+    limit = shown(found.lua_limit) } }, lua_shared_dicts = shared_dicts(shown) }
 end
 
 return M

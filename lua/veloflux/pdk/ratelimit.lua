@@ -23,6 +23,7 @@ local clock, KEY = C.vf_clock_ns, area.KEY
 local WINDOWS, WINDOWS_BYTES = "veloflux.windows", 64 * 1024 * 1024
 local LARGEST, LONGEST_S = 2 ^ 32 - 1, 86400 * 366
 local NEVER = 0xffffffffffffffffULL
+local LONGEST_NS = 2 ^ 52 -- VF_CELLS_MAX_NS: how far a key may be ahead of its schedule
 
 ---@class pdk.ratelimit
 local M = {}
@@ -55,12 +56,17 @@ local function seconds(ns)
   return tonumber(ns) / 1e9
 end
 
+local function refuse_burst(name)
+  error(name .. ": a burst that takes more than 52 days at its rate cannot be kept: see pdk.ratelimit.window", 4)
+end
+
 local function take(key, rate, per, burst, cost, name)
   if per == nil then per = 1 end
   if burst == nil then burst = math.max(1, math.floor(rate)) end
   local n = place(key, rate, per, burst, name)
   local interval_ns = math.max(per * 1e9 / rate, 1)
-  limit_out.interval_ns, limit_out.slack_ns = interval_ns, math.min((burst - 1) * interval_ns, 2 ^ 62)
+  if burst * interval_ns > LONGEST_NS then refuse_burst(name) end
+  limit_out.interval_ns, limit_out.slack_ns = interval_ns, (burst - 1) * interval_ns
   cells = cells or area.cells()
   return C.vf_cells_take(cells, KEY, n, limit_out, cost, clock(), answer), interval_ns, burst
 end
@@ -75,7 +81,7 @@ end
 ---@param key string whose limit it is: an address, a consumer, ...
 ---@param rate number so many ...
 ---@param per? number ... in so many seconds (1)
----@param burst? integer how many may come at once; `rate` when left out
+---@param burst? integer how many may come at once; `rate` when left out. At the rate it may take 52 days at most
 ---@param cost? integer 1 when left out
 ---@return boolean allowed
 ---@return integer remaining how many more would be allowed now

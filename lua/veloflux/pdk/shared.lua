@@ -24,26 +24,17 @@ local area = require "veloflux.runtime.area"
 local memory = require "veloflux.shared_memory"
 local values = require "veloflux.runtime.values"
 
-local C, text_of = ffi.C, ffi.string
+local C = ffi.C
 local clock, KEY = C.vf_clock_ns, area.KEY
-local fill, value_of = values.fill, values.read
+local fill, value_of, failed = values.fill, values.read, values.failed
 
-local OK, ABSENT, PRESENT, CONFLICT, SMALL = C.VF_DICT_OK, C.VF_DICT_ABSENT, C.VF_DICT_PRESENT, C.VF_DICT_CONFLICT,
-  C.VF_DICT_SMALL
+local OK, ABSENT, SMALL = C.VF_DICT_OK, C.VF_DICT_ABSENT, C.VF_DICT_SMALL
 local SET, ADD, REPLACE, HEAD, TAIL = C.VF_DICT_SET, C.VF_DICT_ADD, C.VF_DICT_REPLACE, C.VF_DICT_HEAD, C.VF_DICT_TAIL
 
 local DEFAULT_BYTES = 16 * 1024 * 1024
 local LONGEST_S = 1e9 -- some 30 years
 local LARGEST = 2 ^ 53 -- up to which a Lua number counts one by one
-local KEYS_ROOM, MOST_KEYS_ROOM = 64 * 1024, 64 * 1024 * 1024
 local DEFAULT_KEYS = 1024
-
-local PROBLEMS = {
-  [ABSENT] = { "not found", "absent" }, [PRESENT] = { "exists already", "exists" },
-  [CONFLICT] = { "has another value", "changed" }, [C.VF_DICT_TYPE] = { "the value is of another type", "type" },
-  [C.VF_DICT_NO_MEMORY] = { "the dictionary is full", "no_memory" },
-  [C.VF_DICT_TOO_LARGE] = { "key and value are longer than can be kept", "too_large" },
-}
 
 local out, given, expected = ffi.new "struct vf_dict_value", ffi.new "struct vf_dict_value",
   ffi.new "struct vf_dict_value"
@@ -55,11 +46,6 @@ local buffer = ffi.new("char[?]", room)
 ---@class pdk.shared.dict
 local Dict = {}
 Dict.__index = Dict
-
-local function failed(rc)
-  local problem = PROBLEMS[rc] or { "cannot be done", "failed" }
-  return nil, problem[1], problem[2]
-end
 
 -- Opens the dictionary.
 -- @return struct vf_dict *, or nil, message, code
@@ -344,19 +330,6 @@ function Dict:expire(key, ttl)
   return failed(rc)
 end
 
-local used = ffi.new "size_t[1]"
-
--- Reads keys that are laid out as vf_dict_keys does, without their first `skip` bytes.
-local function read_keys(bytes, n_bytes, skip)
-  local keys, at, len = {}, 0, ffi.new "uint32_t[1]"
-  while at < n_bytes do
-    ffi.copy(len, bytes + at, 4)
-    keys[#keys + 1] = text_of(bytes + at + 4 + skip, len[0] - skip)
-    at = at + 4 + len[0]
-  end
-  return keys
-end
-
 --- Returns keys, the ones used last first within each shard. Slow, and others wait meanwhile: looks at every entry of
 -- the dictionary, other plugins' too.
 ---@param max? integer 1,024 when left out; 0: all
@@ -367,16 +340,7 @@ function Dict:keys(max)
   local c, prefix, code = begin_all(self, "shared.keys", 2)
   if not c then return nil, prefix, code end
   max = whole(max or DEFAULT_KEYS, "max", "shared.keys")
-  local bytes_room = KEYS_ROOM
-  while true do
-    local bytes = ffi.new("char[?]", bytes_room)
-    local n = C.vf_dict_keys(c, prefix, #prefix, max, clock(), bytes, bytes_room, used)
-    local n_used = tonumber(used[0])
-    if n == max or bytes_room - n_used > C.VF_DICT_KEY_BYTES + 4 or bytes_room >= MOST_KEYS_ROOM then
-      return read_keys(bytes, n_used, #prefix)
-    end
-    bytes_room = bytes_room * 4
-  end
+  return values.keys(c, prefix, max)
 end
 
 --- Removes everything that the plugin has in the dictionary; of one with `share`, everything.

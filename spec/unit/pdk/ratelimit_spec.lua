@@ -121,6 +121,9 @@ describe("pdk.ratelimit", function()
     assert.matches(at_line "ratelimit.gcra: per: ", raised(function() ratelimit.gcra("k", 1, "1") end))
     assert.matches(at_line "ratelimit.gcra: burst: expected a whole number",
       raised(function() ratelimit.gcra("k", 1, 1, 1.5) end))
+    assert.matches(at_line "ratelimit.gcra: a burst that takes more than 52 days",
+      raised(function() ratelimit.gcra("k", 1, 86400, 53) end))
+    assert.is_true((ratelimit.gcra(new_key(), 1, 86400, 52)))
     assert.matches(at_line "ratelimit.gcra: cost: ", raised(function() ratelimit.gcra("k", 1, 1, 1, 0) end))
     assert.matches(at_line "ratelimit.gcra: expected a key", raised(function() ratelimit.gcra(nil, 1) end))
     assert.matches(at_line "ratelimit.window: limit: ", raised(function() ratelimit.window("k", -1, 60) end))
