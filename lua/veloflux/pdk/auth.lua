@@ -33,7 +33,7 @@ end
 
 -- Tells the backend who asks, and nothing else that a client may have said about it.
 local function tell(values, consumer, identifier, anonymous)
-  values.is_told = true
+  values.is_told, values.credential_identifier = true, identifier
   put("X-Consumer-ID", consumer and consumer.id)
   put("X-Consumer-Custom-ID", consumer and consumer.custom_id)
   put("X-Consumer-Username", consumer and consumer.username)

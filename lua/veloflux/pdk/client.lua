@@ -56,6 +56,14 @@ function M.get_credential()
   return view.values().credential
 end
 
+--- Returns what tells the credential apart from others of its kind and is no secret, as pdk.auth.accept was
+-- given it; nil when there is none.
+---@return string|nil
+function M.get_credential_identifier()
+  check(KNOWN, "get_credential_identifier")
+  return view.values().credential_identifier
+end
+
 --- Returns the consumer that the request was authenticated as, or nil.
 ---@return table|nil
 function M.get_consumer()

@@ -12,4 +12,12 @@ function M.get_id()
   return instance.as == instance.name and instance.name or instance.name .. "/" .. instance.as
 end
 
+--- Returns the scope of the running instance: where in the conf it stands, the narrowest place if several had
+-- a part in it.
+---@return "global"|"tenant"|"pool"|"route"|"consumer"|nil
+function M.get_scope()
+  local instance = chain.current()
+  return instance and instance.scope
+end
+
 return M

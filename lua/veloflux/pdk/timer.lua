@@ -32,6 +32,11 @@ end
 
 local function milliseconds(seconds) return math.max(1, math.ceil(seconds * 1000)) end
 
+--- Returns the time of a clock that never jumps, for how long things take: seconds, with fractions, since
+-- some moment in the past.
+---@return number
+function M.now() return network.now_ms() / 1000 end
+
 --- Waits.
 ---@async
 ---@param seconds number 0 or more; 0 lets others run

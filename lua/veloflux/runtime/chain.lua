@@ -35,6 +35,8 @@ M.PHASES = { [C.VF_PHASE_INIT_WORKER] = "init_worker", [C.VF_PHASE_CONFIGURE] = 
   [C.VF_PHASE_BALANCER] = "balancer", [C.VF_PHASE_HEADER_FILTER] = "header_filter",
   [C.VF_PHASE_BODY_FILTER] = "body_filter", [C.VF_PHASE_LOG] = "log", [C.VF_PHASE_TIMER] = "timer" }
 
+local SCOPES = { [C.VF_SCOPE_GLOBAL] = "global", [C.VF_SCOPE_TENANT] = "tenant", [C.VF_SCOPE_POOL] = "pool",
+  [C.VF_SCOPE_ROUTE] = "route", [C.VF_SCOPE_CONSUMER] = "consumer" }
 local FIRST_EXCHANGE_PHASE = C.VF_PHASE_CERTIFICATE
 
 --- All instances that this process has, by hash; and by number, for whoever asks which one runs.
@@ -49,7 +51,7 @@ local function new_instance(header, record, hash)
     config = cjson.decode(snapshot.text(header, record.config)),
     meta = cjson.decode(snapshot.text(header, record.meta)),
     priority = record.priority, phases = record.phases, continues = record.on_error == C.VF_ON_ERROR_CONTINUE,
-    source = snapshot.text(header, record.source), guard = guard, number = n_instances }
+    scope = SCOPES[record.scope], source = snapshot.text(header, record.source), guard = guard, number = n_instances }
   instance.label = instance.as == instance.name and instance.name or instance.name .. "." .. instance.as
   guard.label.data, guard.label.len = instance.label, #instance.label
   by_number[n_instances] = instance

@@ -1,0 +1,72 @@
+--- Whose requests are counted together: a key for what the configuration limits by, at the place where it
+-- stands. Two instances, two routes and two tenants never count into one another.
+local pdk = require "veloflux.pdk"
+
+local M = {}
+
+local client, request = pdk.client, pdk.request
+local LONGEST = 64 -- of what clients choose; longer texts are counted by their hash
+
+local function consumer_id()
+  local consumer = client.get_consumer()
+  return consumer and (consumer.id or consumer.name)
+end
+
+local function credential_id()
+  local credential = client.get_credential()
+  return credential and (credential.id or client.get_credential_identifier()) or nil
+end
+
+local WHO = {
+  consumer = function() return consumer_id() or credential_id() end,
+  credential = credential_id,
+  ip = function() return nil end,
+  header = function(conf) return request.get_header(conf.header_name) end,
+  path = function(conf) return request.get_path() == conf.path and conf.path or nil end,
+  service = function()
+    local service = pdk.router.get_service()
+    return service and service.name
+  end,
+  route = function()
+    local route = pdk.router.get_route()
+    return route and route.name
+  end,
+  tenant = function() return client.tenant() end,
+}
+
+--- Where the configuration stands.
+local PLACES = {
+  global = function() return "" end,
+  tenant = function() return client.tenant() end,
+  pool = function()
+    local service = pdk.router.get_service()
+    return client.tenant() .. "/" .. (service and service.name or "")
+  end,
+  route = function()
+    local route = pdk.router.get_route()
+    return client.tenant() .. "/" .. (route and route.name or "")
+  end,
+  consumer = function() return client.tenant() .. "/" .. (consumer_id() or "") end,
+}
+
+--- Names are unique in a tenant; addresses, header fields and paths mean the same in all.
+local IS_TENANTS = { consumer = true, credential = true, service = true, route = true }
+
+local function bounded(text)
+  if #text <= LONGEST then return text end
+  return pdk.encoding.hex_encode(pdk.crypto.hash("sha256", text))
+end
+
+--- Returns the key.
+function M.key(conf)
+  local kind, who = conf.limit_by, WHO[conf.limit_by](conf)
+  if not who then
+    kind, who = "ip", client.get_forwarded_ip() or ""
+  elseif IS_TENANTS[kind] then
+    who = client.tenant() .. "/" .. who
+  end
+  local scope = pdk.plugin.get_scope() or "global"
+  return pdk.plugin.get_id() .. "|" .. scope .. "|" .. PLACES[scope]() .. "|" .. kind .. "|" .. bounded(who)
+end
+
+return M
