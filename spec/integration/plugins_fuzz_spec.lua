@@ -25,6 +25,8 @@ local CONFIGS = {
     anonymous = "nobody" } },
   ["key-auth"] = { {}, { key_names = { "apikey", "x-key" }, key_in_body = true, hide_credentials = true,
     anonymous = "nobody" } },
+  ["rate-limiting"] = { { second = 1000, hour = 100000, limit_by = "header", header_name = "x-a" },
+    { algorithm = "gcra", rate = 1000, burst = 2000, limit_by = "consumer", error_code = 418 } },
   ["request-transformer"] = { { remove = { headers = { "x-a" }, querystring = { "b" }, body = { "c" } },
     rename = { headers = { "x-b:x-c" }, querystring = { "d:e" }, body = { "f:g" } },
     replace = { headers = { "x-d:$(headers.x-e)" }, body = { "h:$(query_params.i)" } },
@@ -33,7 +35,8 @@ local CONFIGS = {
   ["response-transformer"] = { { remove = { headers = { "x-a" }, json = { "request" } },
     rename = { headers = { "x-b:x-c" }, json = { "method:verb" } }, add = { headers = { "x-d:1" }, json = { "k:v" } },
     append = { headers = { "x-e:1" }, json = { "fields:v" } } } },
-  script = { { access = "pdk.ctx.plugin.path = pdk.request.get_path() pdk.request.get_query() pdk.request.get_body()" } },
+  script = { { access = "pdk.ctx.plugin.path = pdk.request.get_path() pdk.request.get_query() "
+    .. "pdk.request.get_body()" } },
 }
 
 local NAMES = { "Authorization", "apikey", "x-key", "Origin", "Access-Control-Request-Method", "Cookie", "Content-Type",
