@@ -1,8 +1,7 @@
 --- The metrics of plugins in the state area, for Lua: src/snapshot/series.h. Each process has a log of records in its
--- block. A family is a metric, its text is JSON (see M.family); its one number is the time when it was last used by
--- code that was loaded. A series belongs to a family, its text are its labels as Prometheus writes them.
+-- block. A family is a metric, its text says which (see M.family_text); its one number is the time when it was last
+-- used by code that was loaded. A series belongs to a family, its text are its labels as Prometheus writes them.
 local ffi = require "ffi"
-local cjson = require "cjson"
 
 ffi.cdef [[
 struct vf_state;
@@ -23,25 +22,37 @@ local C = ffi.C
 
 local M = { FAMILY = 1, GAUGE = 2 } -- enum vf_series_flag
 
---- Returns the text of a family.
+local function numbers_text(list)
+  local parts = {}
+  for i, number in ipairs(list or {}) do parts[i] = ("%.17g"):format(number) end
+  return table.concat(parts, ",")
+end
+
+local function split(text, separator, pattern)
+  local parts = {}
+  for part in (text .. separator):gmatch("(.-)" .. pattern) do parts[#parts + 1] = part end
+  return parts
+end
+
+--- Returns the text of a family: its fields, with NUL between them.
 -- @param family table: name, kind (counter, gauge, histogram), help, labels (list of names), bounds (list of numbers,
 -- of a histogram), combine (of a gauge: sum, min, max, last)
 function M.family_text(family)
-  return cjson.encode { family.name, family.kind, family.help, #family.labels > 0 and family.labels or cjson.null,
-    family.bounds or cjson.null, family.combine or cjson.null }
-end
-
-local function given(value)
-  if value == cjson.null then return nil end
-  return value
+  return table.concat({ family.name, family.kind, (family.help:gsub("%z", " ")), table.concat(family.labels, ","),
+    numbers_text(family.bounds), family.combine or "" }, "\0")
 end
 
 --- Reads the text of a family. Returns nil for what is none.
 function M.read_family(text)
-  local ok, list = pcall(cjson.decode, text)
-  if not ok or type(list) ~= "table" then return nil end
-  return { name = list[1], kind = list[2], help = list[3], labels = given(list[4]) or {}, bounds = given(list[5]),
-    combine = given(list[6]) }
+  local fields = split(text, "\0", "%z")
+  if #fields ~= 6 then return nil end
+  local family = { name = fields[1], kind = fields[2], help = fields[3], labels = {}, combine = fields[6] }
+  if fields[4] ~= "" then family.labels = split(fields[4], ",", ",") end
+  if fields[5] ~= "" then
+    family.bounds = {}
+    for i, number in ipairs(split(fields[5], ",", ",")) do family.bounds[i] = tonumber(number) end
+  end
+  return family
 end
 
 --- Iterates over the records of a log. The struct is the same each time.
