@@ -185,7 +185,10 @@ function M.start(options, paths, seed)
     random = options.fuzz ~= false and pieces.new(seed) or nil }, Gateway)
   self.world = world.new(self.kit, function(arrival) on_arrival(self, arrival) end)
   self:host(site.UPSTREAM, options.upstream or function() return { status = 200 } end)
-  for place, handler in pairs(options.hosts or {}) do self:host(place, handler) end
+  local places = {}
+  for place in pairs(options.hosts or {}) do places[#places + 1] = place end
+  table.sort(places) -- names get their addresses in the same order every time
+  for _, place in ipairs(places) do self:host(place, options.hosts[place]) end
   local ok, message = configure(self, options)
   if not ok then
     self:stop()
