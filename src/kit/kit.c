@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +108,7 @@ int vf_kit_new(double seed, double wall_ms, struct vf_kit **out)
         free(kit);
         return rc;
     }
+    signal(SIGPIPE, SIG_IGN); /* as in every process that serves */
     vf_clock_hold(START_NS, (uint64_t)wall_ms);
     vf_random_hold((uint64_t)seed);
     vf_wires_init(&kit->wires);
@@ -279,7 +281,8 @@ int vf_kit_connect(struct vf_kit *kit, const char *listener, const char *ip, int
     int fds[2], rc;
     if (acceptor == NULL)
         return UV_ENOENT;
-    if ((rc = parse_address(ip, port, &address)) < 0 || (rc = vf_wire_open(SOCK_STREAM, fds)) < 0)
+    if ((rc = parse_address(ip, port, &address)) < 0 ||
+        (rc = vf_wires_open(&kit->wires, SOCK_STREAM, fds)) < 0)
         return rc;
     struct vf_snap_address peer = vf_address_from_socket(&address);
     vf_reactor_refresh(kit->proxy->reactor);

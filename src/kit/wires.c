@@ -3,9 +3,9 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 #include <uv.h>
@@ -55,10 +55,20 @@ static void name_of(const struct vf_wires *wires, const struct sockaddr_storage 
     }
 }
 
-int vf_wire_open(int type, int fds[2])
+static uint64_t inode_of(int fd)
 {
+    struct stat info;
+    return fstat(fd, &info) == 0 ? (uint64_t)info.st_ino : 0;
+}
+
+int vf_wires_open(struct vf_wires *wires, int type, int fds[2])
+{
+    if (wires->n_ends == VF_WIRES_ENDS)
+        return UV_EMFILE;
     if (socketpair(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
         return uv_translate_sys_error(errno);
+    wires->ends[wires->n_ends++] =
+        (struct vf_wires_end){.fd = fds[1], .other = fds[0], .inode = inode_of(fds[0])};
     return 0;
 }
 
@@ -84,7 +94,7 @@ static int connect_to(void *owner, int type, const struct sockaddr_storage *addr
         return UV_ECONNREFUSED;
     if (wires->n_arrivals == VF_WIRES_ARRIVALS || wires->n_hanging == VF_WIRES_ARRIVALS)
         return UV_EMFILE;
-    int fds[2], rc = vf_wire_open(type, fds);
+    int fds[2], rc = vf_wires_open(wires, type, fds);
     if (rc < 0)
         return rc;
     arrival.fd = fds[1];
@@ -120,9 +130,9 @@ void vf_wires_deinit(struct vf_wires *wires)
 {
     struct vf_wire_arrival arrival;
     while (vf_wires_arrival(wires, &arrival))
-        close(arrival.fd);
+        vf_wires_close(wires, arrival.fd, false);
     while (wires->n_hanging > 0)
-        close(wires->hanging[--wires->n_hanging]);
+        vf_wires_close(wires, wires->hanging[--wires->n_hanging], false);
     vf_outside_replace(NULL);
 }
 
@@ -154,28 +164,10 @@ bool vf_wires_arrival(struct vf_wires *wires, struct vf_wire_arrival *out)
     return true;
 }
 
-/* A byte that is kept back hides the end of file behind it. */
-static bool has_ended(int fd)
+ssize_t vf_wire_read(int fd, char *buffer, size_t room)
 {
-    struct pollfd state = {.fd = fd, .events = POLLRDHUP};
-    return poll(&state, 1, 0) == 1 && (state.revents & (POLLRDHUP | POLLHUP)) != 0;
-}
-
-ssize_t vf_wire_read(int fd, char *buffer, size_t room, bool *held)
-{
-    bool ended = has_ended(fd); /* asked before reading: what came before the end is there then */
-    ssize_t n = recv(fd, buffer, room, MSG_PEEK);
-    if (n <= 0)
-        return n < 0 ? uv_translate_sys_error(errno) : 0;
-    size_t old = *held ? 1 : 0, fresh = (size_t)n - old;
-    if (fresh == 0)
-        return ended ? 0 : UV_EAGAIN;
-    if (recv(fd, buffer, (size_t)n - 1, 0) < 0)
-        return uv_translate_sys_error(errno);
-    recv(fd, buffer + n - 1, 1, MSG_PEEK);
-    memmove(buffer, buffer + old, fresh);
-    *held = true;
-    return (ssize_t)fresh;
+    ssize_t n = recv(fd, buffer, room, 0);
+    return n < 0 ? uv_translate_sys_error(errno) : n;
 }
 
 ssize_t vf_wire_write(int fd, const char *data, size_t len)
@@ -189,9 +181,25 @@ void vf_wire_finish(int fd)
     shutdown(fd, SHUT_WR);
 }
 
-void vf_wire_close(int fd, bool reset)
+/* A unix socket that is closed with something unread in it resets its peer, so the peer, which is in
+ * this process, is made to have sent something. */
+static void make_reset(const struct vf_wires_end *end)
+{
+    if (inode_of(end->other) == end->inode)
+        send(end->other, "", 1, MSG_NOSIGNAL);
+}
+
+void vf_wires_close(struct vf_wires *wires, int fd, bool reset)
 {
     char rest[SMALL_BUFFER];
+    for (size_t i = 0; i < wires->n_ends; i++) {
+        if (wires->ends[i].fd != fd)
+            continue;
+        if (reset)
+            make_reset(&wires->ends[i]);
+        wires->ends[i] = wires->ends[--wires->n_ends];
+        break;
+    }
     while (!reset && recv(fd, rest, sizeof(rest), 0) > 0)
         ;
     close(fd);

@@ -14,7 +14,12 @@
 
 #include "net/outside.h"
 
-enum { VF_WIRES_HOSTS = 256, VF_WIRES_HOST_BYTES = 254, VF_WIRES_ARRIVALS = 256 };
+enum {
+    VF_WIRES_HOSTS = 256,
+    VF_WIRES_HOST_BYTES = 254,
+    VF_WIRES_ARRIVALS = 1024,
+    VF_WIRES_ENDS = 8192 /* open at once */
+};
 
 enum vf_wire_mode {
     VF_WIRE_ACCEPTS = 0,
@@ -36,6 +41,13 @@ struct vf_wire_arrival {
     char host[VF_WIRES_HOST_BYTES]; /* as the connection was asked for */
 };
 
+/* An end of the spec's, and what is known of the other. */
+struct vf_wires_end {
+    int fd;
+    int other;      /* the proxy's descriptor, unless it was closed: then it may be another file */
+    uint64_t inode; /* of what it was */
+};
+
 struct vf_wires {
     struct vf_outside outside;
     struct vf_wires_host hosts[VF_WIRES_HOSTS];
@@ -44,6 +56,8 @@ struct vf_wires {
     size_t first, n_arrivals;
     int hanging[VF_WIRES_ARRIVALS]; /* ends of connections that never stand */
     size_t n_hanging;
+    struct vf_wires_end ends[VF_WIRES_ENDS];
+    size_t n_ends;
 };
 
 /* Takes the place of the network until deinit. `wires` is the caller's, and large. */
@@ -59,12 +73,11 @@ int vf_wires_host(struct vf_wires *wires, const char *name, int port, enum vf_wi
 bool vf_wires_arrival(struct vf_wires *wires, struct vf_wire_arrival *out);
 
 /* Makes a wire that does not block; fds[0] is for the proxy. Returns 0 or UV_E*. */
-int vf_wire_open(int type, int fds[2]);
+int vf_wires_open(struct vf_wires *wires, int type, int fds[2]);
 
-/* Reads up to `room` bytes; the last byte of a stream stays in the kernel, see vf_wire_reset.
- * *held says whether it was read already; begin with false. Returns how many were read, 0 at the
- * end, UV_EAGAIN, UV_ECONNRESET or another UV_E*. */
-ssize_t vf_wire_read(int fd, char *buffer, size_t room, bool *held);
+/* Reads up to `room` bytes, or a datagram. Returns how many, 0 at the end, UV_EAGAIN,
+ * UV_ECONNRESET or another UV_E*. */
+ssize_t vf_wire_read(int fd, char *buffer, size_t room);
 
 /* Writes what there is room for. Returns how many bytes, or UV_E*. */
 ssize_t vf_wire_write(int fd, const char *data, size_t len);
@@ -72,8 +85,7 @@ ssize_t vf_wire_write(int fd, const char *data, size_t len);
 /* The peer sees the end of file; it may go on sending. */
 void vf_wire_finish(int fd);
 
-/* Closes the end. With a byte of the peer's unread in the kernel the peer sees a reset: what
- * vf_wire_read has kept back serves for that. Without `reset` it is taken out first. */
-void vf_wire_close(int fd, bool reset);
+/* Closes the spec's end; with `reset` the proxy finds its connection broken off. */
+void vf_wires_close(struct vf_wires *wires, int fd, bool reset);
 
 #endif

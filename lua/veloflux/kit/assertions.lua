@@ -1,16 +1,13 @@
 --- `assert` as specs use it: what luassert calls its assertions, with messages that say where two values differ.
 -- assert.equal(expected, got), assert.is_not.equal, assert.has_no.errors: words before the last are for reading, but
 -- `not` and `no`.
+local failures = require "veloflux.kit.failure"
 local show = require "veloflux.kit.show"
 
 local M = {}
 
 local FILLERS = { is = true, are = true, was = true, has = true, be = true, does = true, to = true, have = true }
 local NEGATIONS = { ["not"] = true, no = true }
-
---- A failed assertion: the runner shows it without a traceback of its own.
-local Failure = { __tostring = function(self) return self.message end }
-M.Failure = Failure
 
 -- Each: function(arguments, n) -> whether it holds, and what to say when it does not (or nil when negated).
 local checks = {}
@@ -112,7 +109,7 @@ function Words.__call(self, ...)
   local message = holds and negative() or positive()
   local own = arguments[(ARGUMENTS[name] or 1) + 1] -- a message of the spec's
   if type(own) == "string" then message = own .. "\n" .. message end
-  error(setmetatable({ message = message, trace = debug.traceback("", 2) }, Failure), 2)
+  error(failures.new { message = message, trace = debug.traceback("", 2) }, 2)
 end
 
 M.assert = setmetatable({}, {
@@ -120,7 +117,7 @@ M.assert = setmetatable({}, {
   __call = function(_, value, message, ...)
     if value then return value, message, ... end
     if type(message) ~= "string" and message ~= nil then error(message, 2) end
-    error(setmetatable({ message = message or "assertion failed!", trace = debug.traceback("", 2) }, Failure), 2)
+    error(failures.new { message = message or "assertion failed!", trace = debug.traceback("", 2) }, 2)
   end,
 })
 

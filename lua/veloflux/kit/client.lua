@@ -26,7 +26,7 @@ local function connect(gateway, request)
   local listener, ip = request.listener or "http", request.ip or IP
   local fd = native.C.vf_kit_connect(gateway.kit, listener, ip, request.port or PORT)
   if fd >= 0 then
-    local wire = wires.new(fd)
+    local wire = wires.new(gateway.kit, fd)
     table.insert(gateway.wires, wire)
     return wire
   end

@@ -57,7 +57,7 @@ end
 
 local function on_arrival(self, arrival)
   local place = { host = ffi.string(arrival.host), port = arrival.port, is_datagram = arrival.is_datagram ~= 0 }
-  local ours = wire.new(arrival.fd)
+  local ours = wire.new(self.kit, arrival.fd)
   self.wires[#self.wires + 1] = ours
   local handler = handler_of(self, place)
   if type(handler) == "table" then

@@ -1,5 +1,6 @@
 --- Runs specs: describe, it, before_each and the others as busted has them, in the order in which they stand.
 local assertions = require "veloflux.kit.assertions"
+local failures = require "veloflux.kit.failure"
 local pieces = require "veloflux.kit.pieces"
 
 local M = {}
@@ -45,7 +46,7 @@ local function words_of(self)
   end
   function words.pending(title, fn)
     if not self.current then return add_spec(self, title, fn, true) end
-    error(setmetatable({ pending = tostring(title) }, assertions.Failure), 2)
+    error(failures.new { pending = tostring(title) }, 2)
   end
   for name, kind in pairs(HOOKS) do
     words[name] = function(fn) table.insert(self.block.hooks, { kind = kind, fn = fn }) end
@@ -54,11 +55,7 @@ local function words_of(self)
   return words
 end
 
-local function traceback(err)
-  if getmetatable(err) == assertions.Failure then return err end
-  return { message = type(err) == "string" and err or "an error that is no text: " .. tostring(err),
-    trace = debug.traceback("", 2) }
-end
+local function traceback(err) return failures.of(err, debug.traceback("", 2)) end
 
 --- Reads a spec file.
 -- @param path of the file

@@ -15,14 +15,13 @@ local ROOM = 65536
 local buffer = ffi.new("char[?]", ROOM)
 
 --- Takes over a descriptor.
-function M.new(fd)
-  return setmetatable({ fd = fd, held = ffi.new "bool[1]", input = "" }, Wire)
-end
+-- @param kit struct vf_kit *
+function M.new(kit, fd) return setmetatable({ kit = kit, fd = fd, input = "" }, Wire) end
 
 --- Reads what is there. Returns true when something has come: bytes, or the end.
 function Wire:poll()
   if self.ended or self.fd < 0 then return true end
-  local n = tonumber(C.vf_wire_read(self.fd, buffer, ROOM, self.held))
+  local n = tonumber(C.vf_wire_read(self.fd, buffer, ROOM))
   if n == native.EAGAIN then return false end
   if n > 0 then
     self.input = self.input .. ffi.string(buffer, n)
@@ -135,15 +134,14 @@ function Wire:hang_up()
   self:close()
 end
 
-function Wire:close()
-  if self.fd >= 0 then C.vf_wire_close(self.fd, false) end
+local function close(self, reset)
+  if self.fd >= 0 then C.vf_wires_close(C.vf_kit_wires(self.kit), self.fd, reset) end
   self.fd = -1
 end
 
---- Breaks the connection off: the gateway sees a reset, once it has sent something.
-function Wire:reset()
-  if self.fd >= 0 then C.vf_wire_close(self.fd, true) end
-  self.fd = -1
-end
+function Wire:close() close(self, false) end
+
+--- Breaks the connection off: the gateway sees a reset.
+function Wire:reset() close(self, true) end
 
 return M

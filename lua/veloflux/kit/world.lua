@@ -1,6 +1,7 @@
 --- What surrounds the gateway of a spec: tasks that play its clients and hosts, and time, which passes when all of
 -- them wait. Tasks run in the order in which they began, so that a spec runs in the same way every time.
 local ffi = require "ffi"
+local failures = require "veloflux.kit.failure"
 local native = require "veloflux.kit.native"
 
 local C = native.C
@@ -66,10 +67,7 @@ local function resume(self, task)
   local ok, err = coroutine.resume(task.co)
   running = before
   task.is_done = coroutine.status(task.co) == "dead"
-  if not ok then
-    self.failure = self.failure or err
-    self.failure_trace = debug.traceback(task.co)
-  end
+  if not ok then self.failure = self.failure or failures.of(err, debug.traceback(task.co)) end
 end
 
 local function run_tasks(self)

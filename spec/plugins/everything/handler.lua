@@ -35,6 +35,16 @@ local function call(url)
   return pdk.response.exit(answer and answer.status or 599, answer and answer.body or tostring(err))
 end
 
+function acts.datagrams()
+  local socket = pdk.socket.udp()
+  assert(socket:set_peer("stats.test", 8125))
+  socket:send "a:1|c"
+  socket:send "b:2|c"
+  local answer = assert(socket:receive())
+  socket:close()
+  return pdk.response.exit(200, answer)
+end
+
 function acts.call_api() return call "http://api.test/x" end
 
 function acts.call_nobody() return call "http://nobody.test/x" end

@@ -1,5 +1,6 @@
 --- The kit's own `assert`, judged by busted's.
 local assertions = require "veloflux.kit.assertions"
+local failures = require "veloflux.kit.failure"
 local show = require "veloflux.kit.show"
 
 local own = assertions.assert
@@ -8,7 +9,7 @@ local own = assertions.assert
 local function failure(fn)
   local ok, err = pcall(fn)
   if ok then return nil end
-  assert.equal(assertions.Failure, getmetatable(err))
+  assert.is_true(failures.is(err))
   return err.message
 end
 

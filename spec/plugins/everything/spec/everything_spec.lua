@@ -63,6 +63,17 @@ describe("hosts", function()
     assert.equal("you said hello", gateway:request(act "ask_db").body)
   end)
 
+  it("get datagrams", function()
+    local seen = {}
+    local gateway = kit.start { hosts = { ["stats.test:8125"] = kit.wire(function(wire, place)
+      assert.is_true(place.is_datagram)
+      for i = 1, 2 do seen[i] = wire:receive() end
+      wire:send "both"
+    end) } }
+    assert.equal("both", gateway:request(act "datagrams").body)
+    assert.same({ "a:1|c", "b:2|c" }, seen)
+  end)
+
   it("answer a plugin, in their time", function()
     local gateway = kit.start { hosts = {
       ["api.test"] = function(request)
@@ -129,6 +140,16 @@ describe("backends", function()
 end)
 
 describe("clients", function()
+  it("come in hundreds at once", function()
+    local gateway = kit.start { upstream = function(request)
+      kit.sleep(10)
+      return request.body
+    end }
+    local list = {}
+    for i = 1, 100 do list[i] = { method = "POST", body = ("x"):rep(i) } end
+    for i, answer in ipairs(gateway:requests(list)) do assert.equal(i, #answer.body) end
+  end)
+
   it("come several at once", function()
     local gateway = kit.start { upstream = function(request)
       kit.sleep(3)
@@ -172,6 +193,16 @@ describe("bodies", function()
     for length = 0, 60, 5 do
       local text = ("abcde"):rep(length)
       assert.equal("UPSTREAM " .. text:upper(), gateway:request(act("upper", { method = "POST", body = text })).body)
+    end
+  end)
+
+  it("may be large", function()
+    local gateway = kit.start { upstream = function(request) return { body = request.body } end }
+    local text = ("0123456789abcdef"):rep(128 * 1024)
+    for _, chunked in ipairs { false, true } do
+      local answer = gateway:request { method = "POST", body = text, chunked = chunked }
+      assert.is_true(answer.body == text)
+      assert.equal(0, answer.elapsed)
     end
   end)
 
