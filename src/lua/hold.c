@@ -88,7 +88,10 @@ void vf_hold_free(struct vf_hold *hold)
 
 void vf_hold_lost(struct vf_hold *hold)
 {
-    if (hold->is_owned)
-        hold->thing.on_task_end(&hold->thing, hold->thing.task, false);
+    struct vf_task *task = hold->thing.task;
+    if (hold->is_owned) {
+        vf_task_disown(&hold->thing);
+        hold->thing.on_task_end(&hold->thing, task, false);
+    }
     vf_hold_free(hold);
 }
