@@ -29,16 +29,26 @@ void vf_clock_release(void)
     held.is_held = false;
 }
 
-uint64_t vf_clock_true_ns(void)
+static uint64_t read_ns(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
 }
 
-uint64_t vf_clock_of(uint64_t true_ns)
+uint64_t vf_clock_true_ns(void)
 {
-    return held.is_held ? held.ns : true_ns;
+    return read_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t vf_clock_cost_ns(void)
+{
+    return read_ns(held.is_held ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC);
+}
+
+uint64_t vf_clock_of(uint64_t cost_ns)
+{
+    return held.is_held ? held.ns : cost_ns;
 }
 
 uint64_t vf_clock_ns(void)

@@ -8,12 +8,17 @@
 /* Returns CLOCK_MONOTONIC in nanoseconds. */
 uint64_t vf_clock_ns(void);
 
-/* The same, also while the clocks are held: for what code costs. */
+/* The same, also while the clocks are held. */
 uint64_t vf_clock_true_ns(void);
 
-/* Returns what vf_clock_ns says when vf_clock_true_ns says `true_ns`: one reading of the clock for
+/* The same, to measure what code costs. While the clocks are held: the processor time of this
+ * thread, which does not pass while others have the processor. May be called in a signal handler.
+ */
+uint64_t vf_clock_cost_ns(void);
+
+/* Returns what vf_clock_ns says when vf_clock_cost_ns says `cost_ns`: one reading of the clock for
  * both. */
-uint64_t vf_clock_of(uint64_t true_ns);
+uint64_t vf_clock_of(uint64_t cost_ns);
 
 /* Returns the time since 1970-01-01 UTC in milliseconds. */
 uint64_t vf_clock_wall_ms(void);

@@ -181,8 +181,8 @@ void vf_wire_finish(int fd)
     shutdown(fd, SHUT_WR);
 }
 
-/* A unix socket that is closed with something unread in it resets its peer, so the peer, which is in
- * this process, is made to have sent something. */
+/* A unix socket that is closed with something unread in it resets its peer, so the peer, which is
+ * in this process, is made to have sent something. */
 static void make_reset(const struct vf_wires_end *end)
 {
     if (inode_of(end->other) == end->inode)

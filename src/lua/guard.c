@@ -54,7 +54,7 @@ static void on_tick(int signal)
     struct vf_run *run = &guards->tasks->run;
     uint64_t entered_ns = run->entered_ns;
     if (entered_ns == 0 || run->cut || guards->limits.cpu_us == UINT64_MAX ||
-        vf_clock_true_ns() - entered_ns + run->spent_ns < guards->limits.cpu_us * 1000)
+        vf_clock_cost_ns() - entered_ns + run->spent_ns < guards->limits.cpu_us * 1000)
         return;
     run->cut = 1;
     lua_sethook(guards->tasks->lua, on_hook, LUA_MASKCOUNT, 1);
@@ -132,7 +132,7 @@ static void on_switch(struct vf_tasks *tasks)
     struct vf_run *run = &tasks->run;
     if (run->entered_ns == 0)
         return;
-    run->spent_ns += vf_clock_true_ns() - run->entered_ns;
+    run->spent_ns += vf_clock_cost_ns() - run->entered_ns;
     run->entered_ns = 0;
     guards->block->process.phase_owner = 0;
     end_cut(guards);
@@ -187,7 +187,7 @@ int vf_guard_enter(struct vf_run *run, struct vf_guard *guard)
 {
     struct vf_guards *guards = guards_of(run);
     struct vf_state_plugin_phase *counts = &counters_of(run, guard)->phases[run->phase];
-    uint64_t true_ns = vf_clock_true_ns(), now_ns = vf_clock_of(true_ns);
+    uint64_t cost_ns = vf_clock_cost_ns(), now_ns = vf_clock_of(cost_ns);
     if (guard->tripped_until_ns > now_ns ||
         atomic_load_explicit(&guards->state->plugin_tripped_ns[guard->slot], memory_order_relaxed) >
             now_ns) {
@@ -199,7 +199,7 @@ int vf_guard_enter(struct vf_run *run, struct vf_guard *guard)
     run->instance = guard->number;
     run->waited = 0;
     run->spent_ns = 0;
-    run->entered_ns = true_ns;
+    run->entered_ns = cost_ns;
     atomic_store_explicit(&guards->block->process.phase_owner, run->plugin, memory_order_relaxed);
     return 1;
 }
@@ -235,7 +235,7 @@ void vf_guard_leave(struct vf_run *run, struct vf_guard *guard)
 {
     struct vf_guards *guards = guards_of(run);
     struct vf_state_plugin_phase *counts = &counters_of(run, guard)->phases[run->phase];
-    uint64_t spent_ns = run->spent_ns + (vf_clock_true_ns() - run->entered_ns);
+    uint64_t spent_ns = run->spent_ns + (vf_clock_cost_ns() - run->entered_ns);
     run->entered_ns = 0;
     run->plugin = run->instance = 0;
     atomic_store_explicit(&guards->block->process.phase_owner, 0, memory_order_relaxed);

@@ -235,7 +235,7 @@ static enum vf_task_outcome step(struct vf_task *task, int n_values)
     task->state = VF_TASK_RUNNING;
     tasks->run = task->run;
     if (tasks->run.instance != 0)
-        tasks->run.entered_ns = vf_clock_true_ns();
+        tasks->run.entered_ns = vf_clock_cost_ns();
     int rc = lua_resume(task->co, n_values);
     enum vf_task_outcome outcome = VF_TASK_FAILED;
     if (rc == LUA_YIELD)

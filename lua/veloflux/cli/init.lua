@@ -18,6 +18,7 @@ local COMMANDS = {
 -- @param name of the command, then its arguments
 -- @return the exit status, 0 or 1
 function M.main(name, ...)
+  io.stdout:setvbuf "line" -- what was said is there, whatever comes
   local command = assert(COMMANDS[name], "main.c passes the commands above only")
   return require(command[1])[command[2]]({ ... }, out, err)
 end

@@ -21,6 +21,16 @@ function acts.leak()
   assert(socket:connect("db.test", 5432))
 end
 
+--- The socket is collected while the request goes on.
+function acts.leak_and_go_on()
+  acts.leak()
+  local text = {}
+  for round = 1, 50 do
+    for i = 1, 10000 do text[i] = round .. "/" .. i end
+    pdk.timer.sleep(0.01)
+  end
+end
+
 function acts.ask_db()
   local socket = pdk.socket.tcp()
   assert(socket:connect("db.test", 5432))

@@ -5,7 +5,8 @@ ffi.cdef [[
 uint64_t vf_clock_ns(void);
 uint64_t vf_clock_wall_ms(void);
 uint64_t vf_clock_true_ns(void);
-uint64_t vf_clock_of(uint64_t true_ns);
+uint64_t vf_clock_cost_ns(void);
+uint64_t vf_clock_of(uint64_t cost_ns);
 void vf_clock_hold(uint64_t ns, uint64_t wall_ms);
 void vf_clock_move(uint64_t ns);
 void vf_clock_release(void);
@@ -40,7 +41,10 @@ describe("clock", function()
     lib.vf_clock_move(500000ULL) -- halves of milliseconds add up
     assert.equal(1700000000125ULL, lib.vf_clock_wall_ms())
     assert.is_true(lib.vf_clock_true_ns() >= before)
+    local cost = lib.vf_clock_cost_ns()
+    assert.is_true(cost < before) -- of this thread, not of the machine
     lib.vf_clock_release()
+    assert.is_true(lib.vf_clock_cost_ns() >= before)
     assert.is_true(lib.vf_clock_ns() >= before)
     assert.equal(7ULL, lib.vf_clock_of(7ULL))
   end)

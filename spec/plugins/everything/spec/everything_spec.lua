@@ -50,8 +50,10 @@ describe("faults of a plugin", function()
 
   it("of which one is a socket left open", function()
     local gateway = kit.start { hosts = { ["db.test:5432"] = kit.wire(function(wire) wire:receive() end) } }
-    assert.equal(200, gateway:request(act "leak").status)
-    assert.equal("everything", gateway:logs("socket.left_open")[1].plugin)
+    for _, way in ipairs { "leak", "leak_and_go_on" } do
+      assert.equal(200, gateway:request(act(way)).status)
+      assert.equal("everything", gateway:logs("socket.left_open")[1].plugin)
+    end
   end)
 end)
 
