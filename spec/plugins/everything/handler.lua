@@ -29,6 +29,7 @@ function acts.leak_and_go_on()
     for i = 1, 10000 do text[i] = round .. "/" .. i end
     pdk.timer.sleep(0.01)
   end
+  pdk.ctx.plugin.garbage = #text
 end
 
 function acts.ask_db()
