@@ -1,6 +1,6 @@
---- What calls of the plugin API on shared memory cost: pdk.shared, ratelimit, cache and metrics as a plugin calls them,
--- clock and keys included. Prints nanoseconds a call and calls a second, on one core. The goals: a million increments a second,
--- 100,000 rate-limit decisions.
+--- What calls of the plugin API on shared memory cost: pdk.shared, ratelimit, cache and metrics as a plugin calls
+-- them, clock and keys included. Prints nanoseconds a call and calls a second, on one core. The goals: a million
+-- increments a second, 100,000 rate-limit decisions.
 --
 --     build/deps/bin/luajit spec/bench/plugin_memory.lua        run by `make bench`, scenario `shared`
 package.path = "./lua/?.lua;./lua/?/init.lua;./spec/?.lua;" .. package.path
