@@ -101,6 +101,7 @@ function Pending:is_done() return self.done ~= nil end
 
 --- The client goes away without waiting for the answer.
 function Pending:abort()
+  if self.gateway.kit == nil then return end
   if self.wire then self.wire:reset() end
   self.gateway.world:settle()
 end

@@ -115,16 +115,20 @@ end
 
 -- What has happened ---------------------------------------------------------------------------------
 
+local function found_in(entries, event)
+  local found = {}
+  for _, entry in ipairs(entries) do
+    if not event or entry.event == event then found[#found + 1] = entry end
+  end
+  return found
+end
+
 --- Returns what was logged: a list of {level, event, time, ...}, the fields of the event.
 -- @param event only these, or nil
 function Gateway:logs(event)
   self.looked_at = true
   log.collect(self.kit, self.log)
-  local found = {}
-  for _, entry in ipairs(self.log) do
-    if not event or entry.event == event then found[#found + 1] = entry end
-  end
-  return found
+  return found_in(self.log, event)
 end
 
 --- Returns what /metrics says (kit/metrics.lua).
@@ -161,13 +165,23 @@ function Gateway:faults()
   return faults
 end
 
+--- What can be asked of a gateway that has ended.
+local Ended = { upstream_requests = Gateway.upstream_requests, stop = function() end }
+
+function Ended.logs(self, event) return found_in(self.log, event) end
+
+Ended.__index = function(_, name)
+  if Ended[name] or not Gateway[name] then return Ended[name] end
+  return function() error(("gateway:%s: this gateway has ended"):format(name), 2) end
+end
+
 --- Ends it: what is under way is broken off.
 function Gateway:stop()
-  if self.kit == nil then return end
   log.collect(self.kit, self.log)
   for _, each in ipairs(self.wires) do each:close() end
   local kit = self.kit
-  self.kit = nil
+  self.kit, self.world.kit = nil, nil
+  setmetatable(self, Ended)
   assert(C.vf_kit_free(kit) == 0, "the gateway has left a handle of its loop open")
 end
 jit.off(Gateway.stop)

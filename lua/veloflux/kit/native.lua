@@ -41,7 +41,10 @@ M.EAGAIN, M.ECONNRESET = -11, -104
 M.ACCEPTS, M.REFUSES, M.HANGS = 0, 1, 2
 
 -- The gateway runs inside: its Lua state is another, but a signal may come, and traces are for loops of Lua.
-function M.turn(kit) return ffi.C.vf_kit_turn(kit) ~= 0 end
+function M.turn(kit)
+  if kit == nil then error("this gateway has ended", 0) end
+  return ffi.C.vf_kit_turn(kit) ~= 0
+end
 function M.move(kit, ms) ffi.C.vf_kit_move(kit, ms) end
 jit.off(M.turn)
 jit.off(M.move)

@@ -40,6 +40,20 @@ describe("kit", function()
     assert.equal(second, kit.running())
   end)
 
+  it("has an end, after which only what has been is known", function()
+    local gateway = kit.start { config = { word = "x" }, upstream = function() return { delay = 9 } end }
+    local pending = gateway:begin {}
+    gateway:advance(6)
+    kit.stop()
+    assert.error_matches(function() gateway:request {} end, "gateway:request: this gateway has ended")
+    assert.error_matches(function() pending:answer() end, "this gateway has ended")
+    assert.error_matches(function() gateway:metrics() end, "this gateway has ended")
+    assert.equal(1, #gateway:upstream_requests())
+    assert.same({}, gateway:logs "plugin.failed")
+    pending:abort()
+    gateway:stop()
+  end)
+
   it("says what is wrong with what it is given", function()
     assert.has_error(function() kit.start { confg = {} } end, "kit.start: unknown option confg")
     assert.error_matches(function() kit.start { config = {} } end,
