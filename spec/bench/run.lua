@@ -504,11 +504,12 @@ local function bench_plugins()
   end
 end
 
-local function bench_shared()
-  if not wanted "shared" then return end
+--- Runs measurements of their own, for a scenario.
+local function bench_scripts(scenario, scripts)
+  if not wanted(scenario) then return end
   print ""
   io.flush()
-  for _, script in ipairs { "shared", "plugin_memory" } do
+  for _, script in ipairs(scripts) do
     local command = ("build/deps/bin/luajit spec/bench/%s.lua"):format(script)
     assert(os.execute(command) == 0, command .. " failed")
   end
@@ -521,8 +522,9 @@ local ok, err = xpcall(function()
   bench_routes()
   bench_reload()
   bench_workers()
-  bench_shared()
+  bench_scripts("shared", { "shared", "plugin_memory" })
   bench_plugins()
+  bench_scripts("guard", { "guard" })
 end, debug.traceback)
 stop_all()
 stop(origin)

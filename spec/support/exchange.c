@@ -109,6 +109,8 @@ void vf_spec_exchange_reset(struct vf_run *run)
 void vf_spec_exchange_free(struct vf_run *run)
 {
     struct world *world = (struct world *)run;
+    if (world->tasks.lua != NULL)
+        vf_guards_deinit(&world->guards);
     vf_arena_deinit(&world->ex.arena);
     vf_reactor_free(world->proxy.reactor);
     uv_run(&world->loop, UV_RUN_DEFAULT);
@@ -116,4 +118,27 @@ void vf_spec_exchange_free(struct vf_run *run)
     free(world->state);
     free(world->block);
     free(world);
+}
+
+/* The Lua state that the specs run in, for limits: called as a C function of Lua. */
+static lua_State *state_of_specs;
+
+int vf_spec_exchange_attach(lua_State *lua)
+{
+    state_of_specs = lua;
+    return 0;
+}
+
+/* Bounds handlers as a worker does; 0: time is not bounded, nothing ticks. */
+void vf_spec_exchange_limit(struct vf_run *run, uint64_t cpu_us)
+{
+    struct world *world = (struct world *)run;
+    struct vf_snap_plugin_limits limits = world->guards.limits;
+    if (world->tasks.lua == NULL) {
+        world->tasks.lua = state_of_specs;
+        if (vf_guards_init(&world->guards, &world->tasks, world->state, world->block) < 0)
+            abort();
+    }
+    limits.cpu_us = cpu_us != 0 ? cpu_us : UINT64_MAX;
+    vf_guards_limit(&world->guards, &limits);
 }

@@ -12,6 +12,7 @@ struct vf_run *vf_spec_exchange_new(void);
 void vf_spec_exchange_field(struct vf_run *run, int side, const char *name, const char *value);
 void vf_spec_exchange_reset(struct vf_run *run);
 void vf_spec_exchange_free(struct vf_run *run);
+void vf_spec_exchange_limit(struct vf_run *run, uint64_t cpu_us);
 ]]
 
 local M = {}
@@ -30,6 +31,7 @@ end
 local library
 local texts = {} -- that the exchange points at
 local run
+local n_instances = 0
 
 local function add(side, fields)
   for name, value in pairs(fields or {}) do
@@ -64,6 +66,23 @@ function M.enter(phase) task.run.phase = require("veloflux.runtime.phase").NUMBE
 function M.reset()
   library.vf_spec_exchange_reset(run)
   task.values[1] = nil
+end
+
+--- Bounds the time of handlers, as plugin_limits.cpu does; nil: not at all.
+-- @param ms number
+function M.limit(ms)
+  assert(package.loadlib("./" .. BINARY, "vf_spec_exchange_attach"))()
+  library.vf_spec_exchange_limit(run, (ms or 0) * 1000)
+end
+
+--- Makes an instance for runtime/chain.lua.
+-- @param name of plugin and instance
+-- @param handler table of phases
+-- @param config table
+function M.instance(name, handler, config)
+  n_instances = n_instances + 1
+  return { plugin = { handler = handler }, config = config or {}, name = name, as = name, phases = 0xffff,
+    guard = ffi.new("struct vf_guard", { number = n_instances }) }
 end
 
 --- Ends it.

@@ -1,6 +1,5 @@
 --- The rules of docs/plugins/performance.md: what LuaJIT compiles, what it does not, and what allocates. Each
 -- `it` is one line of that page.
-local ffi = require "ffi"
 local exchanges = require "support.exchanges"
 local traces = require "support.traces"
 local pdk = require "veloflux.pdk"
@@ -125,8 +124,7 @@ describe("LuaJIT compiles", function()
       local handler = { access = function(_, conf)
         if pdk.request.get_header "x-name" == "ana" then pdk.service.request.set_header("X-User-" .. i, conf.user) end
       end }
-      members[i] = { plugin = { handler = handler }, config = { user = "u" .. i }, name = "p" .. i, as = "p" .. i,
-        phases = 0x3ff, guard = ffi.new("struct vf_guard", { number = i }) }
+      members[i] = exchanges.instance("p" .. i, handler, { user = "u" .. i })
     end
     local run = chain.compile(members, 4)
     traces.assert_compiles(function() run() end)
