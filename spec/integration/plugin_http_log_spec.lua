@@ -103,6 +103,11 @@ describe("http-log", function()
     sink:refuse()
     for i = 1, 5 do assert.equal(200, clients.get(rig.port, "/" .. i).status) end
     rig.server:wait_log "queue%.dropped.*plugin=http%-log.*queue=%x+ items=%d+"
+    local metrics = clients.get(rig.server.ports.admin, "/metrics").body
+    local PREFIX = "veloflux_plugin_queue_"
+    assert.matches(PREFIX .. 'items_total{plugin="http%-log",as="http%-log",event="pushed"} 5', metrics)
+    assert.matches(PREFIX .. 'items_total{plugin="http%-log",as="http%-log",event="given_up"} [1-5]', metrics)
+    assert.matches(PREFIX .. 'failures_total{plugin="http%-log",as="http%-log"} [1-5]', metrics)
     rig.server:stop()
   end))
 

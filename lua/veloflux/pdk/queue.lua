@@ -11,9 +11,10 @@
 -- A queue is known by plugin instance and name: `get` again, as in each request, returns it with the options and the
 -- function given then. So it survives reloads of the plugin, and what waits is shipped by the new code. There is one
 -- batch under way at a time in each worker. When the worker drains, batches go at once; what is left after the bound is
--- lost and counted.
+-- lost and counted. /metrics has veloflux_plugin_queue_items_total and _failures_total for every instance.
 local background = require "veloflux.runtime.background"
 local network = require "veloflux.runtime.network"
+local metrics = require "veloflux.runtime.queue_metrics"
 local report = require "veloflux.runtime.report"
 local task = require "veloflux.runtime.task"
 
@@ -94,6 +95,11 @@ function M.get(name, options, handler)
   return queue
 end
 
+local function count(queue, event, n)
+  queue.counts[event] = queue.counts[event] + n
+  metrics.count(queue.owner.instance, event, n)
+end
+
 -- Says, not too often, that items were lost.
 local function report_loss(queue, n, why)
   queue.unreported = queue.unreported + n
@@ -126,7 +132,7 @@ local function make_room(queue, size)
     remove_first(queue)
     dropped = dropped + 1
   end
-  queue.counts.dropped = queue.counts.dropped + dropped
+  count(queue, "dropped", dropped)
   report_loss(queue, dropped, "full")
   return true
 end
@@ -161,12 +167,12 @@ local function ship(queue, batch)
   local handler = queue.handler
   local returned = queue.owner:call(function() done, why = handler(batch) end)
   if returned and done then return true end
-  queue.counts.failures = queue.counts.failures + 1
+  count(queue, "failures", 1)
   return false, returned and tostring(why or "the function returned no true value") or "an error was raised"
 end
 
 local function give_up(queue, batch, why)
-  queue.counts.given_up = queue.counts.given_up + #batch
+  count(queue, "given_up", #batch)
   report_loss(queue, #batch, why)
 end
 
@@ -177,7 +183,7 @@ local function ship_or_give_up(queue, batch)
   while true do
     local ok, why = ship(queue, batch)
     if ok then
-      queue.counts.shipped = queue.counts.shipped + #batch
+      count(queue, "shipped", #batch)
       break
     end
     local wait_ms = math.ceil(delay * 1000 * (0.75 + math.random() / 2))
@@ -221,9 +227,9 @@ end
 function Queue:push(item, bytes)
   if item == nil then error("push: expected an item, got nil", 2) end
   local size = bytes or (type(item) == "string" and #item or UNKNOWN_BYTES)
-  self.counts.pushed = self.counts.pushed + 1
+  count(self, "pushed", 1)
   if not make_room(self, size) then
-    self.counts.dropped = self.counts.dropped + 1
+    count(self, "dropped", 1)
     report_loss(self, 1, "full")
     return false
   end

@@ -43,6 +43,9 @@ function chain.call(_, fn, ...)
   return ok
 end
 
+--- What queues would count in /metrics.
+package.preload["veloflux.runtime.queue_metrics"] = function() return { count = function() end } end
+
 --- What the runtime would log.
 local log = {}
 package.preload["veloflux.runtime.report"] = function()
