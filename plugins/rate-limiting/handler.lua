@@ -12,6 +12,10 @@ local Plugin = { PRIORITY = 910, VERSION = "1.0.0" } -- behind authentication
 
 local REPORT_S = 10 -- between two lines about the same trouble
 
+local decided = pdk.metrics.counter("requests",
+  "Requests that limits were asked about: allowed, refused, or uncounted where nobody could count.", { "verdict" })
+local redis_failures = pdk.metrics.counter("redis_failures", "Requests for which Redis was away.")
+
 local plans = setmetatable({}, { __mode = "k" }) -- configuration -> plan
 
 local function plan_of(conf)
@@ -79,6 +83,7 @@ local function take(conf, plan, key)
   if not plan.leases then return take_local(plan, key) end
   local refusing, retry = plan.leases:take(key, left, reset)
   if refusing then return refusing, retry end
+  redis_failures:inc()
   if not conf.fault_tolerant then return nil, "Redis: " .. retry end
   report(plan, "this node counts for itself, Redis is away", retry)
   return take_local(plan, key)
@@ -117,12 +122,14 @@ function Plugin:access(conf)
   local plan = plan_of(conf)
   local refusing, retry = take(conf, plan, identity.key(conf))
   if not refusing then
+    decided:inc(1, "uncounted")
     if not conf.fault_tolerant then
       pdk.log.err("requests cannot be counted: ", retry)
       return response.error(500)
     end
     return report(plan, "requests are not counted", retry)
   end
+  decided:inc(1, refusing > 0 and "refused" or "allowed")
   if not conf.hide_client_headers then tell(plan) end
   if refusing > 0 then return refuse(conf, retry) end
 end

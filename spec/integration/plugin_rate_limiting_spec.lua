@@ -105,6 +105,8 @@ describe("rate-limiting", function()
     local rig = start { hour = 3, policy = "redis",
       redis = { host = "127.0.0.1", port = silent:getsockname().port, timeout = 50 } }
     assert.equal(3, (send(rig, 10)))
+    assert.matches("\nveloflux_plugin_rate_limiting_redis_failures_total 10\n",
+      clients.get(rig.server.ports.admin, "/metrics").body)
     rig.server:stop()
   end))
 
