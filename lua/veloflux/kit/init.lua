@@ -10,6 +10,85 @@ local native = require "veloflux.kit.native"
 local site = require "veloflux.kit.site"
 local world = require "veloflux.kit.world"
 
+---@class kit.request
+---@field method? string "GET"
+---@field path? string with the query
+---@field host? string
+---@field headers? table<string, string|string[]>
+---@field body? string|string[] a list: pieces, sent as chunks
+---@field ip? string of the client
+---@field port? integer
+---@field listener? string
+---@field chunked? boolean
+---@field interval? number seconds between pieces
+---@field delay? number seconds before it begins
+---@field raw? string sent instead
+
+---@class kit.answer what a client has got
+---@field status integer?
+---@field reason string?
+---@field headers table<string, string|string[]> names in any case
+---@field fields string[][] as they came: {name, value}
+---@field body string
+---@field interim integer[] statuses of answers before it
+---@field elapsed number seconds
+---@field error "closed"|"reset"|nil it did not come whole
+
+---@class kit.seen what a host has got
+---@field method string
+---@field path string
+---@field headers table<string, string|string[]>
+---@field fields string[][]
+---@field body string
+---@field host string
+---@field port integer
+---@field time number
+
+---@class kit.reply what a host answers
+---@field status? integer
+---@field reason? string
+---@field headers? table<string, string|string[]>
+---@field body? string|string[]
+---@field delay? number seconds before it begins
+---@field interval? number seconds between pieces
+---@field chunked? boolean
+---@field cut? integer bytes of the body after which the connection is closed
+---@field reset? boolean|integer the connection is broken off; after so many bytes of the body
+---@field close? boolean the connection is closed behind it
+---@field raw? string sent instead
+
+---@alias kit.host fun(request: kit.seen): kit.reply|integer|string|nil
+
+---@class kit.options
+---@field config? table of the plugin under test
+---@field plugins? table[] of the route, instead
+---@field upstream? kit.host|"refuse"|"hang"
+---@field hosts? table<string, kit.host|table|"refuse"|"hang">
+---@field consumers? table[]
+---@field global_plugins? table[]
+---@field tenants? table[]
+---@field route? table
+---@field pool? table
+---@field conf? table
+---@field log_level? string
+---@field time? number
+---@field fuzz? boolean
+
+---@class kit.gateway
+---@field request fun(self: kit.gateway, request: kit.request): kit.answer
+---@field requests fun(self: kit.gateway, list: kit.request[]): kit.answer[]
+---@field begin fun(self: kit.gateway, request: kit.request): table
+---@field logs fun(self: kit.gateway, event?: string): table[]
+---@field metrics fun(self: kit.gateway): table
+---@field upstream_requests fun(self: kit.gateway, host?: string): kit.seen[]
+---@field flush fun(self: kit.gateway)
+---@field reload fun(self: kit.gateway, options: kit.options)
+---@field host fun(self: kit.gateway, place: string, handler: kit.host|table|string)
+---@field advance fun(self: kit.gateway, seconds: number)
+---@field settle fun(self: kit.gateway)
+---@field stop fun(self: kit.gateway)
+
+---@class kit
 local M = {
   plugin = nil, -- the name of the plugin under test, set by the runner
   folder = nil, -- and its folder
@@ -46,6 +125,8 @@ end
 --   log_level  "info"
 --   time       seconds since 1970 at the start
 --   fuzz       false: bodies are not cut at random places
+---@param options? kit.options
+---@return kit.gateway
 function M.start(options)
   M.stop()
   local gateway, message = gateways.start(complete(options or {}), M.paths, M.seed)
@@ -94,6 +175,9 @@ function M.wire(fn) return { wire = fn } end
 -- @param config table
 -- @param name of another plugin, or nil
 -- @return list of problems {path, message, rule, pointer}, empty when there are none; paths begin at the config
+---@param config table
+---@param name? string
+---@return { path: string, message: string, rule: string?, pointer: string? }[]
 function M.validate(config, name)
   local conf = site.conf({ plugins = { { name = name or M.plugin, config = config } } }, M.paths)
   local _, problems = site.load(conf)

@@ -2,6 +2,8 @@
 local pdk = require "veloflux.pdk"
 local helper = require "veloflux.plugins.everything.helper"
 
+local asked = pdk.metrics.counter("asked", "What was asked for.", { "act" })
+
 local Plugin = { PRIORITY = 1000, VERSION = "1.0.0" }
 
 local acts = {}
@@ -81,7 +83,9 @@ end
 
 function Plugin:access(conf)
   local act = acts[pdk.request.get_header "x-do"]
-  if act then return act(conf) end
+  if not act then return end
+  asked:inc(1, pdk.request.get_header "x-do")
+  return act(conf)
 end
 
 function Plugin:header_filter(conf)
