@@ -110,9 +110,16 @@ describe("a plugin", function()
     assert.matches('veloflux_plugin_trips_total{plugin="boom"} 1', metrics)
   end, { conf = { plugin_limits = { trip = { errors = 3, window = "1m", pause = "1h" } } } }))
 
-  it("tells trusted clients how long it took", spec_of({
-    one = { handler = [[ function Plugin:access() end function Plugin:header_filter() end ]] },
+  it("tells trusted clients how long it took, waiting included", spec_of({
+    one = { handler = [[
+      function Plugin:access() if pdk.request.get_path() == "/wait" then pdk.timer.sleep(0.05) end end
+      function Plugin:header_filter() end ]] },
   }, function(rig)
+    local slow = clients.get(rig.port, "/wait", { ["VeloFlux-Debug"] = "1" }):get "server-timing"
+    assert.is_true(tonumber(slow:match "^one;desc=access;dur=([%d.]+)") >= 30, slow) -- timers beat every 10 ms
+    local metrics = clients.get(rig.server.ports.admin, "/metrics").body
+    local sum = metrics:match 'veloflux_plugin_duration_seconds_sum{plugin="one",phase="access"} ([%d.e-]+)'
+    assert.is_true(tonumber(sum) >= 0.03, sum)
     local answer = clients.get(rig.port, "/", { ["VeloFlux-Debug"] = "1" })
     assert.matches("^one;desc=access;dur=[%d.]+, one;desc=header_filter;dur=[%d.]+$", answer:get "server-timing")
     assert.is_nil(clients.get(rig.port, "/"):get "server-timing")

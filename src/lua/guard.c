@@ -200,13 +200,14 @@ int vf_guard_enter(struct vf_run *run, struct vf_guard *guard)
     run->waited = 0;
     run->spent_ns = 0;
     run->entered_ns = cost_ns;
+    run->begun_ns = now_ns;
     atomic_store_explicit(&guards->block->process.phase_owner, run->plugin, memory_order_relaxed);
     return 1;
 }
 
 /* Adds "key-auth;desc=access;dur=0.012" to what the answer tells (W3C Server Timing;
  * milliseconds). */
-static void note_timing(const struct vf_run *run, const struct vf_guard *guard, uint64_t spent_ns)
+static void note_timing(const struct vf_run *run, const struct vf_guard *guard, uint64_t took_ns)
 {
     static const char *const names[VF_PHASES] = {
         "init_worker", "configure",     "certificate", "rewrite", "access",
@@ -215,7 +216,7 @@ static void note_timing(const struct vf_run *run, const struct vf_guard *guard, 
     char entry[256];
     int len = snprintf(entry, sizeof(entry), "%s%.*s;desc=%s;dur=%.3f",
                        ex->timings.len > 0 ? ", " : "", (int)guard->label.len, guard->label.data,
-                       names[run->phase], (double)spent_ns / 1e6);
+                       names[run->phase], (double)took_ns / 1e6);
     if (ex->head_sent || len <= 0 || (size_t)len >= sizeof(entry))
         return;
     if (ex->timings.len + (size_t)len > ex->timings_room) {
@@ -235,14 +236,14 @@ void vf_guard_leave(struct vf_run *run, struct vf_guard *guard)
 {
     struct vf_guards *guards = guards_of(run);
     struct vf_state_plugin_phase *counts = &counters_of(run, guard)->phases[run->phase];
-    uint64_t spent_ns = run->spent_ns + (vf_clock_cost_ns() - run->entered_ns);
+    uint64_t took_ns = vf_clock_ns() - run->begun_ns; /* waiting included */
     run->entered_ns = 0;
     run->plugin = run->instance = 0;
     atomic_store_explicit(&guards->block->process.phase_owner, 0, memory_order_relaxed);
     end_cut(guards);
-    vf_state_observe_handler(counts, spent_ns);
+    vf_state_observe_handler(counts, took_ns);
     if (run->ex != NULL && run->ex->wants_timings)
-        note_timing(run, guard, spent_ns);
+        note_timing(run, guard, took_ns);
     if (run->waited > 0)
         vf_count_add(&counts->yields, run->waited);
 }

@@ -46,6 +46,7 @@ struct vf_run {
     uint64_t
         entered_ns;    /* when the handler call, or its stretch after a wait, began; 0: none runs */
     uint64_t spent_ns; /* by the handler call, in its stretches before */
+    uint64_t begun_ns; /* when the handler call began; what it waits counts */
     uint64_t waited;   /* how often the handler call has waited */
     uint32_t cut;      /* 1: over its time, being cut off */
     uint32_t cancelled;  /* 1: the task has been ended: no more waiting */

@@ -13,6 +13,7 @@ struct vf_run {
   uint32_t instance;
   uint64_t entered_ns;
   uint64_t spent_ns;
+  uint64_t begun_ns;
   uint64_t waited;
   uint32_t cut;
   uint32_t cancelled;
