@@ -123,7 +123,8 @@ local function collect(list, group, file, variable, prefix, inner)
       local doc = entry_of(file, variable, path, value)
       if not (doc and doc.is_private) then
         local phases, said = M.phases_of(value)
-        list[#list + 1] = { name = prefix .. path, doc = doc, phases = phases, said = said,
+        local shown = doc and doc.colon == ":" and prefix:gsub("%.$", ":") .. path or prefix .. path
+        list[#list + 1] = { name = shown, doc = doc, phases = phases, said = said,
           at = doc and position(file, doc) or math.huge }
       end
     elseif type(value) == "table" and annotations.class_named(file, prefix .. path) then

@@ -68,11 +68,18 @@ end)
 
 describe("the pages of docs/plugins", function()
   local examples = require "docs_examples"
-  for _, page in ipairs { "phases", "porting" } do
+  for _, page in ipairs { "README", "phases", "porting" } do
     it(("show the examples as they are: %s.md"):format(page), function()
       local text = read("docs/plugins/" .. page .. ".md")
       assert.is_true(text:find("<!-- plugins/", 1, true) ~= nil)
       assert.is_true(examples.fill(text) == text, "run scripts/docs.sh")
     end)
   end
+
+  it("have the example that README.md begins with", function()
+    local handler = read("docs/plugins/examples/plan/handler.lua"):gsub("^%-%-%-[^\n]*\n", "")
+    local code = read("README.md"):match "```lua\n(.-)```"
+    assert.equal(code, handler:sub(1, #code))
+    assert.is_truthy(read("README.md"):find(read("docs/plugins/README.md"):match "```yaml\n(.-)```", 1, true))
+  end)
 end)

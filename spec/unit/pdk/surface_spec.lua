@@ -19,7 +19,7 @@ local SHARED = {
   client = "get_ip get_forwarded_ip get_port get_forwarded_port get_credential get_consumer get_protocol "
     .. "load_consumer authenticate tls.request_client_certificate tls.disable_session_reuse "
     .. "tls.get_full_client_certificate_chain tls.set_client_verify",
-  cache = "get probe renew invalidate invalidate_local",
+  cache = ":get :probe :renew :invalidate :invalidate_local",
   vault = "is_reference parse_reference get try update",
   log = "debug info notice warn err crit alert emerg inspect serialize set_serialize_value deprecation",
   router = "get_route get_service",
@@ -48,6 +48,7 @@ local OURS = {
   json = "decode encode canonical lenient array is_array",
   re = "match find gmatch sub gsub",
   shared = "dict",
+  auth = "is_settled accept refuse",
   template = "compile render",
   metrics = "counter gauge histogram",
   model = "route pool consumer plugins",
@@ -89,7 +90,9 @@ local function wanted_names()
   local list = {}
   for _, lists in ipairs { SHARED, OURS } do
     for group, names in pairs(lists) do
-      for name in names:gmatch "%S+" do list[#list + 1] = ("pdk.%s.%s"):format(group, name) end
+      for name in names:gmatch "%S+" do
+        list[#list + 1] = "pdk." .. group .. (name:find "^:" and name or "." .. name)
+      end
     end
   end
   table.sort(list)
@@ -120,7 +123,7 @@ describe("the plugin API", function()
     assert.equal("", table.concat(absent, " "))
   end)
 
-  it("has no group without a module", function() assert.same({}, missing) end)
+  it("has a module for each group", function() assert.same({}, missing) end)
 
   it("documents every function, its parameters and its objects", function()
     for _, group in ipairs(groups) do
@@ -146,7 +149,7 @@ describe("the plugin API", function()
   it("says under its own name that a function cannot be called in a phase", function()
     for _, group in ipairs(groups) do
       for _, entry in ipairs(group.functions) do
-        if type(entry.phases) == "table" then assert.equal(entry.name, "pdk." .. entry.said) end
+        if type(entry.phases) == "table" then assert.equal((entry.name:gsub(":", ".")), "pdk." .. entry.said) end
       end
     end
   end)
