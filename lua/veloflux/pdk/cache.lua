@@ -57,7 +57,9 @@ end
 -- What is asked for -----------------------------------------------------------------------------------
 
 local function check_key(self, key, name)
-  if self ~= M then error(("%s is called with a colon: pdk.%s(...)"):format(name, (name:gsub("%.", ":"))), 3) end
+  if type(self) ~= "table" then
+    error(("%s is called with a colon: pdk.%s(...)"):format(name, (name:gsub("%.", ":"))), 3)
+  end
   if type(key) ~= "string" or key == "" then
     error(("%s: expected a key, a string, got %s"):format(name, key == "" and "an empty one" or type(key)), 3)
   end

@@ -180,6 +180,7 @@ end
 ---@class pdk.metrics.counter
 local Counter = {}
 Counter.__index = Counter
+Counter.__metatable = false -- its methods serve all plugins
 
 --- Adds to a counter. Up to six label values, strings, numbers or booleans, follow.
 ---@param by? number 1 when left out; not negative
@@ -194,6 +195,7 @@ end
 ---@class pdk.metrics.gauge
 local Gauge = {}
 Gauge.__index = Gauge
+Gauge.__metatable = false
 
 local function stamp(self) return self.combine == "last" and tonumber(clock()) or 1 end
 
@@ -227,6 +229,7 @@ end
 ---@class pdk.metrics.histogram
 local Histogram = {}
 Histogram.__index = Histogram
+Histogram.__metatable = false
 
 --- Adds an observation.
 ---@param value number

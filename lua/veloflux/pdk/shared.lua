@@ -46,11 +46,13 @@ local buffer = ffi.new("char[?]", room)
 ---@class pdk.shared.dict
 local Dict = {}
 Dict.__index = Dict
+Dict.__metatable = {} -- what getmetatable says: its methods serve all plugins
+local DICT = Dict.__metatable
 
 -- Opens the dictionary.
 -- @return struct vf_dict *, or nil, message, code
 local function open(self, name, level)
-  if type(self) ~= "table" or getmetatable(self) ~= Dict then
+  if type(self) ~= "table" or getmetatable(self) ~= DICT then
     error(("%s is called with a colon: pdk.%s(...)"):format(name, (name:gsub("%.", ":"))), level + 1)
   end
   local c, err, code = area.dict(self.name, self.bytes)

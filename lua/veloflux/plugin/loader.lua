@@ -42,7 +42,7 @@ local function lazy(module)
 end
 
 local function provide_here(module)
-  if module == "veloflux.pdk" or module:find "^veloflux%.pdk%.[%w_.]+$" then return lazy(module) end
+  if module == "veloflux.pdk" or module:find "^veloflux%.pdk%.[%w_]+$" then return lazy(module) end
   return provide.module(module)
 end
 

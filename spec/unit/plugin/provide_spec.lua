@@ -26,6 +26,32 @@ describe("what plugins may require", function()
     assert.equal("x", box('return require("cjson").decode("[[\\"x\\"]]")[1][1]'):run "handler")
   end)
 
+  it("has the plugin API in tables of the plugin's own", function()
+    local evil = box([[
+      local pdk = require "veloflux.pdk"
+      local function bad() error "bent" end
+      pdk.json.encode, pdk.log.err, pdk.table.new = bad, bad, bad
+      pdk.client.tls.set_client_verify, pdk.service.request.set_header = bad, bad
+      getmetatable("").__index = nil]])
+    pcall(evil.run, evil, "handler")
+    local good = box([[
+      local pdk = require "veloflux.pdk"
+      return { json = pdk.json.encode, log = pdk.log.err, new = pdk.table.new, request = pdk.service.request.set_header,
+        tls = pdk.client.tls.set_client_verify, same = pdk == require "veloflux.pdk", pdk = pdk,
+        shared = require("veloflux.pdk.shared"), meta = getmetatable(pdk.shared), nothing = pdk.nothing == nil,
+        null = pdk.json.null == require("cjson").null }]]):run "handler"
+    local pdk = require "veloflux.pdk"
+    assert.equal(pdk.json.encode, good.json)
+    assert.equal(pdk.log.err, good.log)
+    assert.equal(pdk.table.new, good.new)
+    assert.equal(pdk.service.request.set_header, good.request)
+    assert.equal(pdk.client.tls.set_client_verify, good.tls)
+    assert.equal(pdk.shared.incr, good.shared.incr)
+    assert.same({}, good.meta)
+    assert.is_true(good.same and good.nothing and good.null)
+    assert.has_error(function() good.pdk.ctx.x = 1 end)
+  end)
+
   it("has the JSON module that does not raise", function()
     local results = box('return { require("cjson.safe").decode "{" }'):run "handler"
     assert.is_nil(results[1])
@@ -33,7 +59,8 @@ describe("what plugins may require", function()
   end)
 
   it("is nothing else", function()
-    for _, name in ipairs { "ffi", "veloflux.runtime.task", "kong.db.dao", "luv", "os" } do
+    for _, name in ipairs { "ffi", "veloflux.runtime.task", "kong.db.dao", "luv", "os",
+      "veloflux.pdk.http.connection", "veloflux.pdk.redis.reply", "veloflux.pdk.nothing" } do
       local ok, err = pcall(box("return require " .. ("%q"):format(name)).run, box(("return require %q"):format(name)),
         "handler")
       assert.is_false(ok)
