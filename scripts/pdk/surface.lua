@@ -45,19 +45,26 @@ local function nothing() end
 
 --- Arguments with which functions get as far as looking where they are called.
 local ARGUMENTS = { { n = 0 }, { 1, nothing, n = 2 }, { "name", nil, nothing, n = 3 },
-  { "name", "name", "name", n = 3 } }
+  { "name", "name", "name", n = 3 }, { "name", 1, 1, 1, 1, n = 5 }, { "name", "help", n = 2 } }
 
-local function refusal(fn)
+local function refusal(fn, self)
   for _, arguments in ipairs(ARGUMENTS) do
-    local ok, caught = pcall(fn, unpack(arguments, 1, arguments.n))
+    local ok, caught
+    if self then
+      ok, caught = pcall(fn, self, unpack(arguments, 1, arguments.n))
+    else
+      ok, caught = pcall(fn, unpack(arguments, 1, arguments.n))
+    end
     if not ok and type(caught) == "table" and caught.set then return caught end
+    if not ok and tostring(caught):find "while the plugin's code is loaded" then return { set = LOADED.set } end
   end
 end
 
 --- Returns where a function may be called: a list of phases, "task" (wherever the plugin runs, but not while
 -- its code is loaded) or "anywhere"; and the name that its message would say.
-function M.phases_of(fn)
-  local caught = refusal(fn)
+-- @param self of functions that are called with a colon, or nil
+function M.phases_of(fn, self)
+  local caught = refusal(fn, self)
   if not caught then return "anywhere" end
   if caught.set == LOADED.set then return "task", caught.name end
   local list = {}
@@ -122,7 +129,7 @@ local function collect(list, group, file, variable, prefix, inner)
     if is_callable(value) then
       local doc = entry_of(file, variable, path, value)
       if not (doc and doc.is_private) then
-        local phases, said = M.phases_of(value)
+        local phases, said = M.phases_of(value, doc and doc.colon == ":" and group)
         local shown = doc and doc.colon == ":" and prefix:gsub("%.$", ":") .. path or prefix .. path
         list[#list + 1] = { name = shown, doc = doc, phases = phases, said = said,
           at = doc and position(file, doc) or math.huge }

@@ -118,6 +118,9 @@ end
 --- Returns the plugin instances that concern the tenant: its own, and global ones.
 ---@param tenant? string outside of requests
 ---@return pdk.model.plugin[]
-function M.plugins(tenant) return entities().plugins(tenant_of(tenant, "model.plugins")) end
+function M.plugins(tenant)
+  local whose = tenant_of(tenant, "model.plugins")
+  return entities().plugins(whose)
+end
 
 return M

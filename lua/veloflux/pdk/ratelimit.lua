@@ -118,12 +118,12 @@ end
 local function slide(key, limit, window, cost, name)
   expect_whole(limit, 0, "limit", name, 3)
   expect(window, 1e-3, LONGEST_S, "window", name, 3)
+  local n = place(key, limit, window, 0, name)
   if not windows then
     local err
     windows, err = area.dict(WINDOWS, WINDOWS_BYTES)
     if not windows then error(name .. ": " .. err, 0) end
   end
-  local n = place(key, limit, window, 0, name)
   local rc = C.vf_dict_slide(windows, KEY, n, limit, window * 1e9, cost, clock(), window_out)
   return rc == C.VF_DICT_OK
 end

@@ -188,7 +188,7 @@ end
 
 --- Returns the values of all fields called `name` (as get_header looks for it), in their order.
 ---@param name string
----@return string[] empty when there is none
+---@return string[] values empty when there is none
 function M.get_header_values(name)
   check "get_header_values"
   check_name(name, "request.get_header_values", 2)

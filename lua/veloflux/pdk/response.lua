@@ -39,7 +39,7 @@ end
 
 --- Returns the values of all fields called `name` (as get_header looks for it), in their order.
 ---@param name string
----@return string[] empty when there is none
+---@return string[] values empty when there is none
 function M.get_header_values(name)
   check(EDIT[task.run.phase] and EDIT or READ, "get_header_values")
   if type(name) ~= "string" then error("response.get_header_values: expected a string", 2) end

@@ -7,6 +7,9 @@ local M = {}
 --- Tables of functions within groups.
 local PARTS = { service = { "request", "response" }, client = { "tls" }, log = { "inspect", "deprecation" } }
 
+--- What the runtime calls, and plugins do not.
+local PRIVATE = { queue = { "pending", "drain", "report_left" } }
+
 local function copy(group)
   local own = {}
   for name, value in pairs(group) do own[name] = value end
@@ -19,6 +22,7 @@ function M.group(name)
   if type(group) ~= "table" then return nil end
   local own = copy(group)
   for _, part in ipairs(PARTS[name] or {}) do own[part] = copy(group[part]) end
+  for _, private in ipairs(PRIVATE[name] or {}) do own[private] = nil end
   return own
 end
 
