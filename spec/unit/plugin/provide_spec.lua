@@ -38,7 +38,8 @@ describe("what plugins may require", function()
       local pdk = require "veloflux.pdk"
       return { json = pdk.json.encode, log = pdk.log.err, new = pdk.table.new, request = pdk.service.request.set_header,
         tls = pdk.client.tls.set_client_verify, same = pdk == require "veloflux.pdk", pdk = pdk,
-        shared = require("veloflux.pdk.shared"), meta = getmetatable(pdk.shared), nothing = pdk.nothing == nil and pdk.queue.drain == nil,
+        shared = require("veloflux.pdk.shared"), meta = getmetatable(pdk.shared),
+        nothing = pdk.nothing == nil and pdk.queue.drain == nil,
         null = pdk.json.null == require("cjson").null }]]):run "handler"
     local pdk = require "veloflux.pdk"
     assert.equal(pdk.json.encode, good.json)
