@@ -13,6 +13,11 @@ struct vf_route_rival { uint32_t index, verdict, host_class, condition; };
 int vf_explain(const void *snapshot, size_t size, const struct vf_explain_request *request,
                struct vf_route_rival *rivals, size_t room, size_t *n_rivals, char *path, char *error,
                size_t error_size);
+int vf_explain_running(void *snapshot, const struct vf_explain_request *request, struct vf_route_rival *rivals,
+                       size_t room, size_t *n_rivals, char *path, char *error, size_t error_size);
+uint32_t vf_explain_ranks(const void *snapshot, uint32_t *ranks, uint32_t room);
+int64_t vf_explain_backend(void *state, const void *snapshot, uint32_t pool_index, const char *hash_key,
+                           const char *client);
 struct vf_explain_shadow { uint32_t route, by; };
 int64_t vf_explain_shadows(const void *snapshot, size_t size, struct vf_explain_shadow *shadows, size_t room);
 ]]
@@ -24,13 +29,8 @@ local VERDICTS = { [0] = "wins", "rank", "method", "condition" } -- enum vf_rout
 local HOST_CLASSES = { [0] = "exact host", "wildcard host", "any host" } -- enum vf_host_class
 local MAX_RIVALS = 1024
 
---- Asks which routes match a request.
--- @param compiled of compiler.compile
--- @param request {method, host, target, headers}: headers is a map of lower-case names
--- @return {path, rivals}: the normalised path, and {route, verdict, host_class, condition} in order of
--- preference; `route` is a position in model.routes, `condition` one in the route's list (both from 1).
--- Or nil and why such a request is refused.
-function M.ask(compiled, request)
+--- Asks which routes match a request. `ask` is function(asked, rivals, room, count, path, fault, fault_bytes).
+local function ask_with(ask, request)
   local names, n_fields = {}, 0
   for name in pairs(request.headers or {}) do names[#names + 1] = name end
   local fields = ffi.new("struct vf_explain_field[?]", math.max(#names, 1))
@@ -42,7 +42,7 @@ function M.ask(compiled, request)
   local rivals = ffi.new("struct vf_route_rival[?]", MAX_RIVALS)
   local count, path = ffi.new "size_t[1]", ffi.new("char[?]", #request.target + 2)
   local fault = ffi.new "char[128]"
-  local rc = C.vf_explain(compiled.data, compiled.size, asked, rivals, MAX_RIVALS, count, path, fault, 128)
+  local rc = ask(asked, rivals, MAX_RIVALS, count, path, fault, 128)
   if rc ~= 0 then return nil, ffi.string(fault) end
   local list = {}
   for i = 0, math.min(tonumber(count[0]), MAX_RIVALS) - 1 do
@@ -51,6 +51,44 @@ function M.ask(compiled, request)
       host_class = HOST_CLASSES[rival.host_class], condition = rival.condition }
   end
   return { path = ffi.string(path), rivals = list }
+end
+
+--- Asks which routes match a request.
+-- @param compiled of compiler.compile
+-- @param request {method, host, target, headers}: headers is a map of lower-case names
+-- @return {path, rivals}: the normalised path, and {route, verdict, host_class, condition} in order of
+-- preference; `route` is a position in model.routes, `condition` one in the route's list (both from 1).
+-- Or nil and why such a request is refused.
+function M.ask(compiled, request)
+  return ask_with(function(...) return C.vf_explain(compiled.data, compiled.size, ...) end, request)
+end
+
+--- The same of a snapshot that this process runs.
+-- @param snapshot pointer to struct vf_snapshot
+function M.ask_running(snapshot, request)
+  return ask_with(function(...) return C.vf_explain_running(ffi.cast("void *", snapshot), ...) end, request)
+end
+
+--- Returns the positions of all routes in model.routes (from 1), the preferred first. Classes of hosts come
+-- before that.
+function M.order(snapshot)
+  local count = C.vf_explain_ranks(snapshot, nil, 0)
+  local ranks, order = ffi.new("uint32_t[?]", math.max(count, 1)), {}
+  C.vf_explain_ranks(snapshot, ranks, count)
+  for i = 0, count - 1 do order[ranks[i] + 1] = i + 1 end
+  return order
+end
+
+--- Asks which backend a request to a pool would get now; src/lua/explain.h says of which algorithms that is
+-- an answer.
+-- @param pool its index in the snapshot, from 0
+-- @param hash_key text or nil
+-- @param client IP address as text, or "" for unknown
+-- @return the index of the backend in the snapshot, or nil: none is eligible
+function M.backend(state, snapshot, pool, hash_key, client)
+  local index = tonumber(C.vf_explain_backend(ffi.cast("void *", state), snapshot, pool, hash_key, client))
+  if index < 0 then return nil end
+  return index
 end
 
 --- Lists the routes that can never answer as {route, by}: positions in model.routes.

@@ -164,6 +164,9 @@ end
 --- Returns the state area, a pointer to struct vf_state.
 function M.state() return state end
 
+--- Returns the snapshot that is read, a pointer to struct vf_snapshot, or nil.
+function M.snapshot() return snapshot end
+
 --- Returns true when there is a snapshot: only then may entities be read.
 function M.has_snapshot() return snapshot ~= nil end
 

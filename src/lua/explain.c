@@ -4,8 +4,10 @@
 #include <string.h>
 #include <uv.h>
 
+#include "base/clock.h"
 #include "http/method.h"
 #include "http/target.h"
+#include "proxy/balance.h"
 
 static struct vf_str field_of(void *owner, struct vf_str name)
 {
@@ -50,25 +52,66 @@ static int prepare(const struct vf_explain_request *request, struct vf_route_que
     return 0;
 }
 
+int vf_explain_running(struct vf_snapshot *snapshot, const struct vf_explain_request *request,
+                       struct vf_route_rival *rivals, size_t room, size_t *n_rivals, char *path,
+                       char *error, size_t error_size)
+{
+    struct vf_route_query query;
+    int rc = prepare(request, &query, path, error, error_size);
+    if (rc < 0)
+        return rc;
+    struct vf_router *router = vf_router_new();
+    if (router == NULL)
+        return refuse(error, error_size, "out of memory");
+    *n_rivals = vf_route_explain(router, snapshot, &query, rivals, room);
+    vf_router_free(router);
+    return 0;
+}
+
 int vf_explain(const void *snapshot, size_t size, const struct vf_explain_request *request,
                struct vf_route_rival *rivals, size_t room, size_t *n_rivals, char *path,
                char *error, size_t error_size)
 {
-    struct vf_route_query query;
     struct vf_snapshot *adopted = NULL;
-    int rc = prepare(request, &query, path, error, error_size);
+    int rc = vf_snapshot_adopt(snapshot, size, &adopted);
     if (rc < 0)
-        return rc;
-    if ((rc = vf_snapshot_adopt(snapshot, size, &adopted)) < 0)
         return refuse(error, error_size, vf_snapshot_fault());
-    struct vf_router *router = vf_router_new();
-    if (router == NULL)
-        rc = UV_ENOMEM;
-    else
-        *n_rivals = vf_route_explain(router, adopted, &query, rivals, room);
-    vf_router_free(router);
+    rc = vf_explain_running(adopted, request, rivals, room, n_rivals, path, error, error_size);
     vf_snapshot_release(&adopted);
     return rc;
+}
+
+uint32_t vf_explain_ranks(const struct vf_snapshot *snapshot, uint32_t *ranks, uint32_t room)
+{
+    uint32_t count = vf_snap_count(snapshot, VF_SNAP_ROUTES);
+    for (uint32_t i = 0; i < count && i < room; i++)
+        ranks[i] = vf_snap_route(snapshot, i)->rank;
+    return count;
+}
+
+static void read_client(const char *client, struct vf_balance_key *key)
+{
+    if (uv_inet_pton(AF_INET, client, key->ip) == 0)
+        key->family = VF_FAMILY_IPV4;
+    else if (uv_inet_pton(AF_INET6, client, key->ip) == 0)
+        key->family = VF_FAMILY_IPV6;
+}
+
+int64_t vf_explain_backend(struct vf_state *state, const struct vf_snapshot *snapshot,
+                           uint32_t pool_index, const char *hash_key, const char *client)
+{
+    struct vf_balancers *balancers = NULL;
+    struct vf_balance_key key = {.family = VF_FAMILY_NONE};
+    uint32_t index = 0;
+    int rc = vf_balancers_new(state, -1, 0, &balancers);
+    if (rc < 0)
+        return rc;
+    if (hash_key != NULL)
+        key.hash_key = vf_str_from(hash_key);
+    read_client(client, &key);
+    rc = vf_balance_pick(balancers, snapshot, pool_index, &key, vf_clock_ns(), NULL, 0, &index);
+    vf_balancers_free(balancers);
+    return rc < 0 ? rc : (int64_t)index;
 }
 
 int64_t vf_explain_shadows(const void *snapshot, size_t size, struct vf_explain_shadow *shadows,

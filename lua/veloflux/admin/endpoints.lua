@@ -1,9 +1,13 @@
 --- The endpoints that the core serves itself. Open ones tell a stranger nothing but that we live.
 local conf = require "veloflux.conf"
+local debugging = require "veloflux.admin.debug"
 local embedded = require "veloflux.embedded"
 local health = require "veloflux.admin.health"
 local json = require "veloflux.pdk.json"
 local metrics = require "veloflux.admin.metrics"
+local monitoring = require "veloflux.admin.monitoring"
+local node = require "veloflux.admin.node"
+local parameters = require "veloflux.admin.parameters"
 local problem = require "veloflux.admin.problem"
 local prometheus = require "veloflux.admin.prometheus"
 local status = require "veloflux.admin.status"
@@ -61,9 +65,9 @@ local function register_status(router, context)
     return { json = full(), headers = { "Vary", "Accept" } }
   end }
   router:register { method = "GET", path = "/api/status", permission = "status:read",
-    handler = function() return { json = full() } end }
+    handler = parameters.taking(nil, function() return { json = full() } end) }
   router:register { method = "GET", path = "/api/status/health", permission = "status:read",
-    handler = function() return { json = health.document(context.version) } end }
+    handler = parameters.taking(nil, function() return { json = health.document(context.version) } end) }
 end
 
 local function register_health(router, context)
@@ -78,17 +82,46 @@ local function register_health(router, context)
       headers = { "Retry-After", "1" } }
   end }
   router:register { method = "GET", path = "/api/version", open = true,
-    handler = function() return { json = { name = "VeloFlux", version = context.version } } end }
+    handler = parameters.taking(nil, function() return { json = node.version(context.version) } end) }
+end
+
+--- Prometheus names its text formats in Accept, and no kind of JSON.
+local function wants_text(request)
+  local accept = request.headers.accept or ""
+  return (accept:find "text/plain" or accept:find "openmetrics") and not accept:find "application/json"
 end
 
 local function register_metrics(router, context)
-  local function answer()
-    return { status = 200, headers = { "Content-Type", prometheus.CONTENT_TYPE, "Cache-Control", "no-store" },
-      body = metrics.text(context.version) }
+  local function exposition()
+    return { status = 200, headers = { "Content-Type", prometheus.CONTENT_TYPE, "Cache-Control", "no-store",
+      "Vary", "Accept" }, body = metrics.text(context.version) }
   end
-  router:register { method = "GET", path = "/metrics", permission = "metrics:read", handler = answer,
+  local function get(path, handler)
+    router:register { method = "GET", path = path, permission = "metrics:read",
+      handler = parameters.taking(nil, handler) }
+  end
+  router:register { method = "GET", path = "/metrics", permission = "metrics:read", handler = exposition,
     open = function() return context.metrics_open() end }
-  router:register { method = "GET", path = "/api/metrics/prometheus", permission = "metrics:read", handler = answer }
+  get("/api/metrics/prometheus", exposition)
+  get("/api/metrics", function(request)
+    if wants_text(request) then return exposition() end
+    local current = context.current()
+    return { json = monitoring.document(context.rates, context.now(), current and current.model.node.data_dir),
+      headers = { "Vary", "Accept" } }
+  end)
+  get("/api/metrics/realtime", function() return { json = monitoring.realtime(context.rates, context.now()) } end)
+end
+
+local function register_node(router, context)
+  local function get(path, describe)
+    router:register { method = "GET", path = path, permission = "status:read",
+      handler = parameters.taking(nil, function()
+        local current = context.current()
+        return { json = describe(context.version, current and current.model) }
+      end) }
+  end
+  get("/api/system/info", node.info)
+  get("/api/cluster", node.cluster)
 end
 
 --- Problems of the conf as members of `errors`: `detail` is the whole line, and its parts stand beside it.
@@ -130,12 +163,15 @@ local function register_reload(router, context)
 end
 
 --- Registers all of them.
--- @param context table: version, rates, now() -> seconds, metrics_open() -> boolean, and reload(), which
--- yields until the reload has ended and returns its result (control/init.lua)
+-- @param context table: version, rates, now() -> seconds, metrics_open() -> boolean, current() -> {model,
+-- version} or nil, and reload(), which yields until the reload has ended and returns its result
+-- (control/init.lua)
 function M.register(router, context)
   register_status(router, context)
   register_health(router, context)
   register_metrics(router, context)
+  register_node(router, context)
+  debugging.register(router, context)
   register_reload(router, context)
   register_assets(router)
 end

@@ -1,4 +1,5 @@
 --- /health, /ready and their relatives: is this node alive, may it get traffic, and what is wrong.
+local json = require "veloflux.pdk.json"
 local status = require "veloflux.admin.status"
 local totals = require "veloflux.totals"
 
@@ -33,12 +34,14 @@ local function backends_of()
     message = ("%d of %d backends are usable"):format(usable, count) }
 end
 
---- Returns the components by name, each {ok, message, ...}.
+--- Returns the components by name, each {ok, status, message, ...}.
 function M.components()
   local node = totals.node()
   local config, workers, count = status.config(node), workers_of(node), node.n_blocks
   if config.message == "" then config.message = config.ok and "the last configuration was accepted" or "refused" end
-  return { config = config, workers = workers, checker = checker_of(count), backends = backends_of() }
+  local components = { config = config, workers = workers, checker = checker_of(count), backends = backends_of() }
+  for _, component in pairs(components) do component.status = component.ok and "healthy" or "unhealthy" end
+  return components
 end
 
 local function overall(components)
@@ -54,7 +57,10 @@ function M.document(version)
   local components = M.components()
   local node = totals.node()
   local uptime_ms = number(node.uptime_ms)
-  return { status = overall(components), timestamp = status.time(node.wall_ms), version = version,
+  local checks, failed = number(node.counts.checks), number(node.counts.check_failures)
+  local good = checks > 0 and status.round(100 * (checks - failed) / checks) or json.null
+  return { total_checks = checks, successful_checks = checks - failed, failed_checks = failed, uptime_percentage = good,
+    status = overall(components), timestamp = status.time(node.wall_ms), version = version,
     uptime = status.duration(uptime_ms), uptime_seconds = math.floor(uptime_ms / 1000), components = components }
 end
 

@@ -8,10 +8,10 @@ local auths = require "veloflux.admin.auth"
 local endpoints = require "veloflux.admin.endpoints"
 local json = require "veloflux.pdk.json"
 local log = require "veloflux.admin.log"
+local monitoring = require "veloflux.admin.monitoring"
 local problem = require "veloflux.admin.problem"
 local rates = require "veloflux.admin.rates"
 local routers = require "veloflux.admin.router"
-local status = require "veloflux.admin.status"
 local totals = require "veloflux.totals"
 
 ffi.cdef [[
@@ -62,6 +62,7 @@ local administrator = administrators.new(verify)
 --- The list of methods of authentication: plugins add theirs here.
 M.auth = auths.new(administrator, now)
 local context = { version = ffi.string(ffi.C.vf_version()), rates = rates.new(), now = now, reload = reload,
+  current = function() return services.current() end,
   metrics_open = function() return admin ~= nil and admin.metrics_open end }
 endpoints.register(M.router, context)
 
@@ -155,13 +156,14 @@ function M.verified(token, is_right)
 end
 
 --- Takes a sample for the rates. Called by C every two seconds.
-function M.tick() context.rates:sample(now(), status.sample()) end
+function M.tick() context.rates:sample(now(), monitoring.sample()) end
 
 --- A configuration is published. Called by C.
 -- @param snapshot pointer to struct vf_snapshot, valid until the next call
 -- @param usage pointer to struct vf_usage, as long as the process lives, or nil
 function M.published(snapshot, usage)
   totals.open(state, snapshot, usage)
+  if #context.rates:list() == 0 then M.tick() end -- the first rates need something to be measured against
   local current = services.current()
   if not current then return end
   local node = current.model.node

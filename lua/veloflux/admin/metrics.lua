@@ -1,20 +1,15 @@
 --- /metrics: what the state area holds, in the text format of Prometheus. docs/metrics.md lists it.
 -- Names and labels that existing alert rules use are kept. At most MAX_SERIES routes, pools, backends
 -- and tenants have series of their own, in the order of the configuration; the rest is `_other`.
-local ffi = require "ffi"
 local bit = require "bit"
+local host = require "veloflux.admin.host"
 local plugin_metrics = require "veloflux.admin.plugin_metrics"
 local prometheus = require "veloflux.admin.prometheus"
 local shared_metrics = require "veloflux.admin.shared_metrics"
 local table_metrics = require "veloflux.admin.table_metrics"
 local totals = require "veloflux.totals"
 
-ffi.cdef "long sysconf(int name);"
-
 local M = {}
-
-local SC_CLK_TCK, SC_PAGESIZE = 2, 30 -- of glibc and musl on Linux
-local TICKS_PER_SECOND, PAGE_BYTES = tonumber(ffi.C.sysconf(SC_CLK_TCK)), tonumber(ffi.C.sysconf(SC_PAGESIZE))
 
 M.MAX_SERIES = 1000
 local OTHER = "_other"
@@ -171,21 +166,8 @@ local function add_node(exposition, version)
   end
 end
 
---- Returns the processor time in seconds and the resident memory in bytes of a process; nil when it is
--- gone (proc(5), /proc/PID/stat).
-local function usage_of(pid)
-  local file = io.open(("/proc/%d/stat"):format(pid), "rb")
-  if not file then return nil end
-  local line = file:read "*a" or ""
-  file:close()
-  local fields = {}
-  for field in (line:match "^.*%) (.*)$" or ""):gmatch "%S+" do fields[#fields + 1] = tonumber(field) or field end
-  if #fields < 22 then return nil end
-  return (fields[12] + fields[13]) / TICKS_PER_SECOND, fields[22] * PAGE_BYTES
-end
-
 local function add_usage(cpu, memory, labels, pid)
-  local seconds, bytes = usage_of(pid)
+  local seconds, bytes = host.process(pid)
   if not seconds then return end
   cpu:add(labels, seconds)
   memory:add(labels, bytes)

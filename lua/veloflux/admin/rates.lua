@@ -25,4 +25,15 @@ function Rates:get(name, value, now)
   return (value - before) / (now - first.at)
 end
 
+--- Returns by how much the counter `name`, which is `value` now, has grown since the oldest sample; without
+-- samples, or after a counter was begun anew, all of it.
+function Rates:growth(name, value)
+  local first = self.samples[1]
+  local before = first and first.values[name] or 0
+  return value >= before and value - before or value
+end
+
+--- Returns the samples, the oldest first: list of {at, values}.
+function Rates:list() return self.samples end
+
 return M

@@ -2,6 +2,7 @@
 -- backends, and recent errors.
 local json = require "veloflux.pdk.json"
 local ffi = require "ffi"
+local nodes = require "veloflux.pdk.node"
 local totals = require "veloflux.totals"
 
 ffi.cdef "void vf_clock_rfc3339(uint64_t wall_ms, char out[24]);"
@@ -12,7 +13,7 @@ M.MAX_POOLS, M.MAX_BACKENDS = 500, 2000 -- listed; beyond, `truncated` is true
 
 local number, text = totals.number, totals.text
 local PROCESSES = { [0] = "worker", "control", "checker" }
-local ALGORITHMS = { [0] = "round_robin", "least_conn", "random", "ip_hash", "consistent_hash", "peak_ewma" }
+M.ALGORITHMS = { [0] = "round_robin", "least_conn", "random", "ip_hash", "consistent_hash", "peak_ewma" }
 local DRAIN = { [0] = "none", "draining", "disabled" }
 local rfc3339 = ffi.new "char[24]"
 
@@ -37,7 +38,9 @@ local function average_ms(sum_us, count)
   return count > 0 and math.floor(sum_us / count / 10 + 0.5) / 100 or 0
 end
 
+--- Rounds to two digits behind the point.
 local function round(value) return math.floor(value * 100 + 0.5) / 100 end
+M.round, M.average_ms = round, average_ms
 
 local function key_of(backend)
   return text(backend.tenant) .. "/" .. text(backend.pool) .. "/" .. text(backend.address)
@@ -73,6 +76,7 @@ end
 
 local function ago(ms) return totals.age(ms) and math.floor(totals.age(ms) / 1000) or json.null end
 
+--- Returns what is known of the backend `index` of the snapshot, from 0.
 local function backend_of(index, rates, now)
   local backend = totals.backend(index)
   local address, pool = text(backend.address), text(backend.pool)
@@ -89,6 +93,8 @@ local function backend_of(index, rates, now)
     last_check_seconds_ago = ago(backend.checked_ago_ms), changed_seconds_ago = ago(backend.changed_ago_ms) }
 end
 
+M.backend = backend_of
+
 local function pool_status(usable, all)
   if all == 0 or usable == 0 then return "unhealthy" end
   return usable < all and "degraded" or "healthy"
@@ -97,7 +103,7 @@ end
 local function pool_of(index, budget, rates, now)
   local pool = totals.pool(index)
   local requests, total_us = number(pool.requests), number(pool.sum_us)
-  local result = { name = text(pool.name), tenant = text(pool.tenant), algorithm = ALGORITHMS[pool.algorithm],
+  local result = { name = text(pool.name), tenant = text(pool.tenant), algorithm = M.ALGORITHMS[pool.algorithm],
     sticky_sessions = pool.is_sticky ~= 0, requests = requests, retries = number(pool.retries),
     failovers = number(pool.failovers), unavailable = number(pool.unavailable), bytes_in = number(pool.bytes_in),
     bytes_out = number(pool.bytes_out), average_ms = average_ms(total_us, requests), backends = json.array() }
@@ -119,7 +125,8 @@ local function pool_of(index, budget, rates, now)
   return result
 end
 
-local function pools(count, rates, now)
+--- Returns the pools with their backends, and whether some are left out.
+function M.pools(count, rates, now)
   local result, budget = json.array(), { backends = M.MAX_BACKENDS, truncated = count > M.MAX_POOLS }
   for i = 0, math.min(count, M.MAX_POOLS) - 1 do table.insert(result, pool_of(i, budget, rates, now)) end
   return result, budget.truncated
@@ -136,7 +143,8 @@ local function listeners(count)
   return result
 end
 
-local function processes()
+--- Returns what the processes are doing, one element for each.
+function M.processes()
   local result = json.array()
   for i = 0, totals.node().n_blocks - 1 do
     local process = totals.process(i)
@@ -162,6 +170,12 @@ local function errors()
       path = totals.string(entry.path), pool = text(entry.pool), backend = text(entry.backend) })
   end
   return result
+end
+
+local function usable_backends()
+  local usable = 0
+  for i = 0, totals.numbers().backends - 1 do usable = usable + totals.backend(i).is_usable end
+  return usable
 end
 
 --- Returns what became of the last configuration: {ok, version, message, time}.
@@ -198,15 +212,20 @@ function M.full(version, rates, now)
     started_at = M.time(node.started_wall_ms), uptime = M.duration(uptime_ms),
     uptime_seconds = math.floor(uptime_ms / 1000), generation = node.generation, workers = node.n_workers,
     ready_workers = node.n_ready, restarts = restarts, config = M.config(node),
-    traffic = traffic(node, rates, now), processes = processes(),
-    listeners = json.array(), pools = json.array(), errors = json.array(), routes = 0, truncated = false }
+    traffic = traffic(node, rates, now), processes = M.processes(),
+    listeners = json.array(), pools = json.array(), errors = json.array(), routes = 0, truncated = false,
+    node_id = nodes.get_id(), cluster = { enabled = false, is_leader = true } }
   if node.is_stopping ~= 0 then result.status = "VeloFlux is stopping" end
   if totals.has_snapshot() then
     local counts = totals.numbers()
     result.routes = counts.routes
     result.listeners = listeners(counts.listeners)
-    result.pools, result.truncated = pools(counts.pools, rates, now)
+    result.pools, result.truncated = M.pools(counts.pools, rates, now)
     result.errors = errors()
+    result.pools_count, result.total_backends = counts.pools, counts.backends
+    result.healthy_backends = usable_backends()
+    local all = result.total_backends
+    result.backend_health_percentage = all > 0 and round(100 * result.healthy_backends / all) or json.null
   end
   return result
 end

@@ -8,6 +8,7 @@ local compiler = require "veloflux.compiler"
 local explain = require "veloflux.explain"
 local origins = require "veloflux.plugin.origins"
 local resolve = require "veloflux.plugin.resolve"
+local words = require "veloflux.explain_words"
 
 local M = {}
 
@@ -30,60 +31,6 @@ function M.counts(summary)
   return table.concat(parts, ", ")
 end
 
-local function action_of(route)
-  if route.pool then return "pool " .. route.pool end
-  local redirect = route.redirect
-  if redirect then
-    local is_record = type(redirect) == "table"
-    return ("redirect %d to %s"):format(is_record and redirect.status or 301, is_record and redirect.to or redirect)
-  end
-  return ("answer %d"):format(route.respond.status)
-end
-
-local function path_of(route)
-  if route.path then return "path " .. route.path end
-  if route.path_regex then return "path_regex " .. route.path_regex end
-  return "path_prefix " .. (route.path_prefix or "/")
-end
-
-local function describe(route, host_class)
-  local parts = { host_class, path_of(route) }
-  if #route.methods > 0 then parts[#parts + 1] = "methods " .. table.concat(route.methods, " ") end
-  if route.match then parts[#parts + 1] = "match" end
-  if route.priority ~= 0 then parts[#parts + 1] = "priority " .. route.priority end
-  return table.concat(parts, ", ")
-end
-
-local CLASS_RANKS = { ["exact host"] = 1, ["wildcard host"] = 2, ["any host"] = 3 }
-
-local function kind_of(route)
-  return route.path and 1 or route.path_regex and 2 or 3
-end
-
-local function count_of(map)
-  local n = 0
-  for _ in pairs(map) do n = n + 1 end
-  return n
-end
-
-local function conditions_of(route)
-  local n = #route.methods > 0 and 1 or 0
-  return n + (route.match and count_of(route.match.headers) + count_of(route.match.query) or 0)
-end
-
---- Says by which rule the winner goes before a route that matches as well.
-local function why_later(winner, route, winner_class, class)
-  if CLASS_RANKS[class] > CLASS_RANKS[winner_class] then return ("the %s goes before"):format(winner_class) end
-  if route.priority ~= winner.priority then return "lower priority" end
-  if kind_of(route) ~= kind_of(winner) then return "exact paths go before patterns, patterns before prefixes" end
-  local prefix, winning = route.path_prefix or "/", winner.path_prefix or "/"
-  if kind_of(route) == 3 and #prefix ~= #winning then return "shorter prefix" end
-  if conditions_of(route) ~= conditions_of(winner) then return "fewer conditions" end
-  return "its name comes later"
-end
-
-local REASONS = { method = "not for this method", condition = "a condition of match does not hold" }
-
 local function backends_of(pool)
   local parts = {}
   for _, backend in ipairs(pool.backends) do parts[#parts + 1] = backend.address.text end
@@ -92,8 +39,8 @@ end
 
 local function print_winner(route, rival, out)
   out(("route    %s (%s:%d)"):format(route.name, route._file, route._line))
-  out(("matches  %s"):format(describe(route, rival.host_class)))
-  out(("action   %s"):format(action_of(route)))
+  out(("matches  %s"):format(words.describe(route, rival.host_class)))
+  out(("action   %s"):format(words.action_of(route)))
   if route._pool then
     out(("pool     %s, %s: %s"):format(route._pool.name, route._pool.algorithm, backends_of(route._pool)))
   end
@@ -112,14 +59,8 @@ local function print_chain(items, out)
   end
 end
 
-local function winner_of(answer)
-  for _, rival in ipairs(answer.rivals) do
-    if rival.verdict == "wins" then return rival end
-  end
-end
-
 local function print_answer(model, answer, out)
-  local winner = winner_of(answer)
+  local winner = words.winner_of(answer)
   if winner then
     print_winner(model.routes[winner.route], winner, out)
     print_chain(model.routes[winner.route]._chain, out)
@@ -130,20 +71,11 @@ local function print_answer(model, answer, out)
   for _, rival in ipairs(answer.rivals) do
     local route = model.routes[rival.route]
     if rival ~= winner then
-      local reason = REASONS[rival.verdict]
-        or why_later(model.routes[winner.route], route, winner.host_class, rival.host_class)
+      local reason = words.why_not(model, winner, rival)
       out(("rival    %s (%s:%d): %s; loses: %s"):format(route.name, route._file, route._line,
-        describe(route, rival.host_class), reason))
+        words.describe(route, rival.host_class), reason))
     end
   end
-end
-
---- Splits a URL (or a path, for routes of any host) into host and target.
-local function split_url(url)
-  local host, target = url:match "^%a[%w+.-]*://([^/?#]*)([^#]*)"
-  if not host then host, target = "", url end
-  if not target:find "^/" then target = "/" .. target end
-  return host, target
 end
 
 local function headers_of(list)
@@ -158,7 +90,7 @@ end
 
 local function run_explain(model, compiled, parsed, out, err)
   local method, url = parsed.explain[1], parsed.explain[2]
-  local host, target = split_url(url)
+  local host, target = words.split_url(url)
   local headers, problem = headers_of(parsed.headers)
   if not headers then
     err(problem)

@@ -362,6 +362,16 @@ function Resolver:warn_of_phases()
   end)
 end
 
+--- Returns the chain that runs once the consumer of a request is known. The model has been through `run`.
+-- @param of_route a chain, or nil
+-- @param items consumer._items, or nil
+function M.with_consumer(of_route, items)
+  if not items then return of_route end
+  local function nothing() end -- what is to be said of it was said by `run`
+  local self = setmetatable({ note = nothing, warn = nothing, ties = {} }, Resolver)
+  return self:resolve { of_route or {}, items }
+end
+
 --- Resolves all chains of a model. Appends to `problems` and to model.warnings.
 -- @param places as for model/check.lua
 function M.run(model, places, problems)
