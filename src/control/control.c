@@ -15,6 +15,7 @@
 #include "control/admin.h"
 #include "control/metering.h"
 #include "control/upkeep.h"
+#include "lua/database.h"
 #include "lua/state.h"
 #include "snapshot/follower.h"
 #include "snapshot/snapshot.h"
@@ -78,7 +79,28 @@ static void raise_event(const char *name, uint64_t number, const char *text)
     lua_settop(lua, 0);
 }
 
+/* Calls a function of veloflux.store.database without arguments. A fault there is logged. */
+static void call_databases(const char *name)
+{
+    if (vf_lua_call(control.lua, "veloflux.store.database", name, 0, NULL) != 0)
+        vf_log_error(NULL, "control.fault", "event=%s error=%s", name,
+                     lua_tostring(control.lua, -1));
+    lua_settop(control.lua, 0);
+}
+
+static void on_answers(void *owner)
+{
+    (void)owner;
+    call_databases("ready");
+}
+
 /* What Lua calls */
+
+const struct vf_database_host *vf_control_database_host(void)
+{
+    static const struct vf_database_host host = {.loop = &control.loop, .on_ready = on_answers};
+    return &host;
+}
 
 void vf_control_offer(uint64_t version, int fd)
 {
@@ -234,6 +256,7 @@ static void on_drained(void *owner)
     (void)owner;
     vf_admin_free(control.admin);
     control.admin = NULL;
+    call_databases("shutdown");
     for (size_t i = 0; i < control.n_watches; i++)
         uv_close((uv_handle_t *)&control.watches[i], NULL);
     vf_metering_stop(&control.metering);

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct vf_database_host;
 struct vf_stage;
 
 /* Runs control until the supervisor ends it. Returns the exit code; 1 when the conf file has
@@ -48,6 +49,9 @@ void vf_control_offer_table(uint32_t kind, uint64_t sequence, int generation_fd,
 int vf_control_publish_stage(struct vf_stage *stage);
 int vf_control_change_table(uint32_t kind, const char *key, size_t key_len, const char *value,
                             size_t value_len);
+
+/* Returns where answers of databases come to (lua/database.h): veloflux.store.database.ready. */
+const struct vf_database_host *vf_control_database_host(void);
 
 /* Raises the event "changed" when the file or folder changes. Returns 0 or UV_E*. */
 int vf_control_watch(const char *path);

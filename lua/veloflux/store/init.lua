@@ -1,0 +1,140 @@
+--- The store: versions of the model, and small things with a life time. It knows no entity: a kind, a key (TENANT/NAME)
+-- and a text, which is JSON with its secrets sealed by whoever wrote it.
+--
+-- What a call answers comes to its callback, from the loop of the process and never from inside the call. The first
+-- argument is nil or an error: { code, message }, the code one of
+--   "conflict"     the version of a commit is not the one after the store's: somebody else has committed;
+--   "unavailable"  the store cannot be opened or reached, is busy, damaged or of a newer version;
+--   "io"           disk full or failing; nothing of the change was written.
+-- A fault of the caller (an unknown source, the same key twice, a closed store) is raised.
+--
+--     store:load(cb)                  cb(err, { version = N, entities = ENTITIES }); 0 while nothing was committed
+--     store:commit(change, cb)        cb(err): the change is whole and outlives a power cut, or nothing of it is there
+--     store:versions(options, cb)     cb(err, list of RECORD): newest first; options: before (a version), limit (100)
+--     store:version(n, cb)            cb(err, RECORD with `changes`, or nil when there is no such version)
+--     store:at(n, cb)                 cb(err, ENTITIES as they were in version n, or nil when there is no such version)
+--     store:put(bucket, key, text, ttl_ms, cb)      cb(err); ttl_ms nil: for ever
+--     store:get(bucket, key, cb)                    cb(err, text), nil when it is not there or its time is over
+--     store:delete(bucket, key, cb)                 cb(err)
+--     store:close(cb)                 cb() after everything that was asked for
+--
+--   ENTITIES  { [kind] = { [key] = { json, version, created_ms, updated_ms } } }: `version` is when it last changed
+--   change    version, time_ms, author, source, reason, request_id, summary,
+--             puts = { { kind, key, json, created_ms } }, deletes = { { kind, key } }: fields by name. Without
+--             created_ms an entity keeps the time it has, a new one takes time_ms. A delete of what is not there
+--             changes nothing.
+--   RECORD    version, time_ms, author, source, reason, request_id, summary; changes = { { kind, key, before, after } }
+--             in the order of kind and key: JSON, nil where there was or is none.
+--
+-- Versions have no gaps; the first commit to an empty store may have any number, so that a node that had none until now
+-- goes on counting. A rollback or an import is a commit like any other.
+local sqlite = require "veloflux.store.sqlite"
+
+local M = {}
+
+local DRIVERS = { sqlite = sqlite }
+local SOURCES = { api = true, file = true, seed = true, rollback = true, import = true }
+local DEFAULT_LIMIT = 100
+local MAX_INTEGER = 2 ^ 53
+
+local Store = {}
+Store.__index = Store
+
+--- Opens a store. That it works is seen by the first answer.
+-- @param settings driver ("sqlite") and what it needs: path of the file, absolute; for specs: host, now_ms
+-- @return the store, or nil and a message
+function M.open(settings)
+  local driver = assert(DRIVERS[settings.driver or "sqlite"], "no such driver")
+  local opened, message = driver.open(settings)
+  if not opened then return nil, message end
+  return setmetatable({ driver = opened }, Store)
+end
+
+--- Returns the settings of `open` for a node of the model.
+function M.settings(node)
+  local path = node.store.path
+  if path:sub(1, 1) ~= "/" then path = node.data_dir .. "/" .. path end
+  return { driver = node.store.driver, path = path }
+end
+
+local function is_whole(value)
+  return type(value) == "number" and value % 1 == 0 and value >= 0 and value < MAX_INTEGER
+end
+
+local function check(ok, ...)
+  if not ok then error(("store: " .. select(1, ...)):format(select(2, ...)), 4) end
+end
+
+local function check_text(value, what) check(type(value) == "string", "%s is not a text", what) end
+
+local function check_key(seen, entry)
+  check_text(entry.kind, "kind")
+  check_text(entry.key, "key")
+  local id = entry.kind .. "\0" .. entry.key
+  check(not seen[id], "%s %s is changed twice", entry.kind, entry.key)
+  seen[id] = true
+end
+
+--- Raises what is no change.
+local function check_change(change)
+  check(is_whole(change.version) and change.version > 0, "version is not a whole number above 0")
+  check(is_whole(change.time_ms), "time_ms is not a whole number")
+  check(SOURCES[change.source], "no such source: %s", tostring(change.source))
+  for _, field in ipairs { "author", "reason", "request_id", "summary" } do
+    if change[field] ~= nil then check_text(change[field], field) end
+  end
+  local seen = {}
+  for _, put in ipairs(change.puts or {}) do
+    check_key(seen, put)
+    check_text(put.json, "json")
+    check(put.created_ms == nil or is_whole(put.created_ms), "created_ms is not a whole number")
+  end
+  for _, delete in ipairs(change.deletes or {}) do check_key(seen, delete) end
+end
+
+function Store:load(callback) self.driver:load(callback) end
+
+function Store:commit(change, callback)
+  check_change(change)
+  self.driver:commit(change, callback)
+end
+
+function Store:versions(options, callback)
+  check(options.before == nil or is_whole(options.before), "before is not a version")
+  check(options.limit == nil or is_whole(options.limit), "limit is not a whole number")
+  self.driver:versions(options.before, options.limit or DEFAULT_LIMIT, callback)
+end
+
+function Store:version(number, callback)
+  check(is_whole(number), "not a version")
+  self.driver:version(number, callback)
+end
+
+function Store:at(number, callback)
+  check(is_whole(number), "not a version")
+  self.driver:at(number, callback)
+end
+
+function Store:put(bucket, key, text, ttl_ms, callback)
+  check_text(bucket, "bucket")
+  check_text(key, "key")
+  check_text(text, "value")
+  check(ttl_ms == nil or is_whole(ttl_ms), "ttl_ms is not a whole number")
+  self.driver:put(bucket, key, text, ttl_ms, callback)
+end
+
+function Store:get(bucket, key, callback)
+  check_text(bucket, "bucket")
+  check_text(key, "key")
+  self.driver:get(bucket, key, callback)
+end
+
+function Store:delete(bucket, key, callback)
+  check_text(bucket, "bucket")
+  check_text(key, "key")
+  self.driver:delete(bucket, key, callback)
+end
+
+function Store:close(callback) self.driver:close(callback) end
+
+return M

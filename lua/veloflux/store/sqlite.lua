@@ -1,0 +1,212 @@
+--- The store in one SQLite file.
+--
+-- The history is the state: an entity is a name and the changes that it went through, each with its text of that
+-- version. The live change of a name makes what `load` reads; the last change up to version n makes what it was in
+-- version n, found by one look into an index per name, however long the history is. So nothing is kept twice, and no
+-- version has to be rebuilt from others.
+local databases = require "veloflux.store.database"
+local ffi = require "ffi"
+
+ffi.cdef "uint64_t vf_clock_wall_ms(void);"
+
+local M = {}
+local Driver = {}
+Driver.__index = Driver
+
+local statement, condition = databases.statement, databases.condition
+
+local APPLICATION_ID = 0x56464c58 -- "VFLX"
+
+local MIGRATIONS = { [[
+CREATE TABLE versions (
+  number INTEGER PRIMARY KEY, time_ms INTEGER NOT NULL, author TEXT, source TEXT NOT NULL, reason TEXT,
+  request_id TEXT, summary TEXT
+);
+CREATE TABLE names (
+  id INTEGER PRIMARY KEY, kind TEXT NOT NULL, key TEXT NOT NULL,
+  live INTEGER, -- changes.id; NULL: deleted
+  UNIQUE (kind, key)
+);
+CREATE INDEX names_live ON names (live) WHERE live IS NOT NULL;
+CREATE TABLE changes (
+  id INTEGER PRIMARY KEY, name INTEGER NOT NULL, version INTEGER NOT NULL,
+  json TEXT, -- NULL: deleted
+  created_ms INTEGER, updated_ms INTEGER,
+  UNIQUE (name, version)
+);
+CREATE INDEX changes_version ON changes (version);
+CREATE TABLE buckets (
+  id INTEGER PRIMARY KEY, bucket TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+  expires_ms INTEGER, -- NULL: never
+  UNIQUE (bucket, key)
+);
+CREATE INDEX buckets_expires ON buckets (expires_ms) WHERE expires_ms IS NOT NULL;
+]] }
+
+local SWEEP = 200 -- expired entries that one put removes: more than it adds, and never a long stop
+
+local LAST_VERSION = "SELECT max(number) FROM versions"
+
+local ADD_VERSION = [[
+INSERT INTO versions (number, time_ms, author, source, reason, request_id, summary)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE ?1 = coalesce((SELECT max(number) FROM versions) + 1, ?1)]]
+
+local ADD_NAME = "INSERT INTO names (kind, key) VALUES (?1, ?2) ON CONFLICT DO NOTHING"
+
+local ADD_CHANGE = [[
+INSERT INTO changes (name, version, json, created_ms, updated_ms)
+SELECT id, ?3, ?4, coalesce(?5, (SELECT created_ms FROM changes WHERE id = names.live), ?6), ?6
+FROM names WHERE kind = ?1 AND key = ?2]]
+
+local SET_LIVE = "UPDATE names SET live = last_insert_rowid() WHERE kind = ?1 AND key = ?2"
+
+local ADD_DELETION = [[
+INSERT INTO changes (name, version) SELECT id, ?3 FROM names WHERE kind = ?1 AND key = ?2 AND live IS NOT NULL]]
+
+local SET_DELETED = "UPDATE names SET live = NULL WHERE kind = ?1 AND key = ?2"
+
+local LIVE = [[
+SELECT kind, key, json, version, created_ms, updated_ms FROM names JOIN changes ON changes.id = names.live
+WHERE names.live IS NOT NULL]]
+
+local AT = [[
+SELECT kind, key, json, version, created_ms, updated_ms FROM names CROSS JOIN changes ON changes.name = names.id
+WHERE version = (SELECT max(version) FROM changes WHERE name = names.id AND version <= ?1) AND json IS NOT NULL]]
+
+local VERSION_FIELDS = { "version", "time_ms", "author", "source", "reason", "request_id", "summary" }
+local VERSION_COLUMNS = "number, time_ms, author, source, reason, request_id, summary"
+local VERSIONS = "SELECT " .. VERSION_COLUMNS .. [[
+ FROM versions WHERE number < ?1 ORDER BY number DESC LIMIT ?2]]
+local VERSION = "SELECT " .. VERSION_COLUMNS .. " FROM versions WHERE number = ?1"
+
+local CHANGE_FIELDS = { "kind", "key", "before", "after" }
+local CHANGES = [[
+SELECT kind, key, (SELECT before.json FROM changes AS before WHERE before.name = changes.name AND before.version < ?1
+  ORDER BY before.version DESC LIMIT 1), json
+FROM changes JOIN names ON names.id = changes.name WHERE changes.version = ?1 ORDER BY kind, key]]
+
+local PUT = [[
+INSERT INTO buckets (bucket, key, value, expires_ms) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT DO UPDATE SET value = excluded.value, expires_ms = excluded.expires_ms]]
+local GET = "SELECT value FROM buckets WHERE bucket = ?1 AND key = ?2 AND (expires_ms IS NULL OR expires_ms > ?3)"
+local DELETE = "DELETE FROM buckets WHERE bucket = ?1 AND key = ?2"
+local SWEEP_EXPIRED = [[
+DELETE FROM buckets WHERE id IN
+(SELECT id FROM buckets WHERE expires_ms <= ?1 ORDER BY expires_ms LIMIT ?2)]]
+
+local NO_LIMIT = 2 ^ 53
+
+local function wall_ms() return tonumber(ffi.C.vf_clock_wall_ms()) end
+
+--- Opens the driver.
+-- @param settings path; host and now_ms (function returning milliseconds since 1970) or nil
+-- @return the driver, or nil and a message
+function M.open(settings)
+  local database, message = databases.open { host = settings.host, path = settings.path,
+    application_id = APPLICATION_ID, migrations = MIGRATIONS }
+  if not database then return nil, message end
+  return setmetatable({ database = database, now_ms = settings.now_ms or wall_ms }, Driver)
+end
+
+--- Returns a function that hands an error on, or what `convert` makes of the results.
+local function answering(callback, convert)
+  return function(err, results)
+    if err then -- "wrong": somebody has changed the tables
+      return callback { code = err.code == "wrong" and "unavailable" or err.code, message = err.message }
+    end
+    return callback(nil, convert(results))
+  end
+end
+
+local function nothing() end
+
+--- Makes tables of rows.
+local function records(values, fields)
+  local list = {}
+  for at = 0, values.n - 1, #fields do
+    local record = {}
+    for i, field in ipairs(fields) do record[field] = values[at + i] end
+    list[#list + 1] = record
+  end
+  return list
+end
+
+local function entities(values)
+  local kinds = {}
+  for at = 0, values.n - 1, 6 do
+    local kind = values[at + 1]
+    kinds[kind] = kinds[kind] or {}
+    kinds[kind][values[at + 2]] = { json = values[at + 3], version = values[at + 4], created_ms = values[at + 5],
+      updated_ms = values[at + 6] }
+  end
+  return kinds
+end
+
+function Driver:load(callback)
+  self.database:run(false, { statement(LAST_VERSION, 0), statement(LIVE, 0) }, answering(callback, function(results)
+    return { version = results[1][1] or 0, entities = entities(results[2]) }
+  end))
+end
+
+local function add_put(list, change, put)
+  list[#list + 1] = statement(ADD_NAME, 2, put.kind, put.key)
+  list[#list + 1] = statement(ADD_CHANGE, 6, put.kind, put.key, change.version, put.json, put.created_ms,
+    change.time_ms)
+  list[#list + 1] = statement(SET_LIVE, 2, put.kind, put.key)
+end
+
+local function add_delete(list, change, delete)
+  list[#list + 1] = statement(ADD_DELETION, 3, delete.kind, delete.key, change.version)
+  list[#list + 1] = statement(SET_DELETED, 2, delete.kind, delete.key)
+end
+
+function Driver:commit(change, callback)
+  local list = { condition(ADD_VERSION, 7, change.version, change.time_ms, change.author, change.source,
+    change.reason, change.request_id, change.summary) }
+  for _, put in ipairs(change.puts or {}) do add_put(list, change, put) end
+  for _, delete in ipairs(change.deletes or {}) do add_delete(list, change, delete) end
+  self.database:run(true, list, function(err)
+    if err and err.code == "refused" then
+      err = { code = "conflict", message = ("version %d is not the one after the store's"):format(change.version) }
+    end
+    answering(callback, nothing)(err)
+  end)
+end
+
+function Driver:versions(before, limit, callback)
+  self.database:run(false, { statement(VERSIONS, 2, before or NO_LIMIT, limit) },
+    answering(callback, function(results) return records(results[1], VERSION_FIELDS) end))
+end
+
+function Driver:version(number, callback)
+  self.database:run(false, { statement(VERSION, 1, number), statement(CHANGES, 1, number) },
+    answering(callback, function(results)
+      local record = records(results[1], VERSION_FIELDS)[1]
+      if record then record.changes = records(results[2], CHANGE_FIELDS) end
+      return record
+    end))
+end
+
+function Driver:at(number, callback)
+  self.database:run(false, { statement(VERSION, 1, number), statement(AT, 1, number) },
+    answering(callback, function(results) return results[1].n > 0 and entities(results[2]) or nil end))
+end
+
+function Driver:put(bucket, key, text, ttl_ms, callback)
+  local now_ms = self.now_ms()
+  self.database:run(true, { statement(SWEEP_EXPIRED, 2, now_ms, SWEEP),
+    statement(PUT, 4, bucket, key, text, ttl_ms and now_ms + ttl_ms) }, answering(callback, nothing))
+end
+
+function Driver:get(bucket, key, callback)
+  self.database:run(false, { statement(GET, 3, bucket, key, self.now_ms()) },
+    answering(callback, function(results) return results[1][1] end))
+end
+
+function Driver:delete(bucket, key, callback)
+  self.database:run(true, { statement(DELETE, 2, bucket, key) }, answering(callback, nothing))
+end
+
+function Driver:close(callback) self.database:close(callback) end
+
+return M
