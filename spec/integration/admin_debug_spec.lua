@@ -222,3 +222,78 @@ describe("POST /api/debug/explain", function()
     server:stop()
   end))
 end)
+
+local function put(server, body)
+  return clients.request(server.ports.admin, "PUT", "/api/debug/log-level", nil, cjson.encode(body))
+end
+
+describe("log levels", function()
+  it("change at run time, for all processes, also those to come, until they are taken back", loop.spec(function()
+    local conf = { routes = { { name = "x", path_prefix = "/", respond = { body = "x" } } } }
+    local server = servers.start { conf = conf }
+    assert.same({ configured = "info", level = "info", subsystems = {} }, (get(server, "/api/debug/log-level")))
+    assert.equal(200, put(server, { level = "warn", subsystems = { worker = "debug" } }).status)
+    local levels = { configured = "info", level = "warn", subsystems = { worker = "debug" } }
+    assert.same(levels, (get(server, "/api/debug/log-level")))
+    assert.is_true(server:reload())
+    assert.same(levels, (get(server, "/api/debug/log-level")))
+    for _, line in ipairs(server:log_lines()) do assert.is_nil(line:find "reload%.done") end
+
+    local before = #server:log_lines()
+    for _, process in ipairs(get(server, "/api/debug/performance").processes) do
+      if process.kind == "control" then require("luv").kill(process.pid, "sigkill") end
+    end
+    server:wait_log("control%.exited", before + 1)
+    assert.same(levels, (get(server, "/api/debug/log-level")))
+
+    assert.equal(200, clients.request(server.ports.admin, "DELETE", "/api/debug/log-level").status)
+    assert.equal("info", get(server, "/api/debug/log-level").level)
+    assert.is_true(server:reload())
+    server:wait_log "reload%.done"
+    server:stop()
+  end))
+
+  it("are refused when they are none", loop.spec(function()
+    local server = servers.start { conf = { routes = { { name = "x", path = "/", respond = { body = "x" } } } } }
+    for pointer, body in pairs { ["/level"] = { level = "loud" }, ["/levels"] = { levels = "info" },
+      ["/subsystems"] = { subsystems = "all" }, ["/subsystems/a"] = { subsystems = { a = 1 } },
+      ["/subsystems/a b"] = { subsystems = { ["a b"] = "info" } } } do
+      local response = put(server, body)
+      assert.equal(400, response.status)
+      assert.equal(pointer, cjson.decode(response.body).errors[1].pointer)
+    end
+    server:stop()
+  end))
+end)
+
+describe("POST /api/system/drain", function()
+  it("finishes what is under way, takes nothing new, and ends", loop.spec(function()
+    local asked, go = loop.condition(), loop.condition()
+    local is_asked, may_go = false, false
+    local origin = origins.start(function(conn, request)
+      is_asked = true
+      asked:notify()
+      go:wait("the drain", function() return may_go end)
+      conn:write(origins.response(200, {}, "done", request.method))
+    end)
+    local server = servers.start { conf = { pools = { { name = "web",
+        backends = { { address = "127.0.0.1:" .. origin.port } } } },
+      routes = { { name = "site", path_prefix = "/", pool = "web" } } } }
+    for _, body in ipairs { { confirm = false }, { sure = true } } do
+      assert.equal(400, post(server, "/api/system/drain", body).status)
+    end
+    local client = clients.connect(server.ports.http)
+    client:request("GET", "/")
+    asked:wait("the request", function() return is_asked end)
+    local response = post(server, "/api/system/drain", { confirm = true })
+    assert.equal(200, response.status)
+    local document = cjson.decode(response.body)
+    assert.same({ "draining", 1 }, { document.status, document.active_connections })
+    server:wait_log " stopping "
+    may_go = true
+    go:notify()
+    assert.equal("done", client:read_response("GET").body)
+    client:close()
+    assert.same({ code = 0, signal = 0 }, server.process:wait_exit())
+  end))
+end)

@@ -34,6 +34,7 @@ enum vf_link_type {
     VF_LINK_USAGE = 9,    /* fds: the file of usage counters */
     VF_LINK_TABLE = 10,   /* args: enum vf_table_kind, sequence; fds: generation, delta (writable
                              for control). From here on lookups are answered from it */
+    VF_LINK_LOG = 11,     /* text: levels at run time, as vf_log_override takes them */
 
     /* any child to the supervisor */
     VF_LINK_PREPARED = 32,   /* args: version. The supervisor to control: write it down, COMMIT */
@@ -48,8 +49,10 @@ enum vf_link_type {
     VF_LINK_LIVE = 67,      /* supervisor. args: version, workers that do not run it yet */
     VF_LINK_RELOADING = 68, /* control. args: 1 a reload has begun, 0 it has ended; newest request
                                 that had come when it began */
-    VF_LINK_OFFER_TABLE = 69 /* control. args and fds of TABLE, which the supervisor sends to all
-                                before it handles what control says next */
+    VF_LINK_OFFER_TABLE = 69, /* control. args and fds of TABLE, which the supervisor sends to all
+                                 before it handles what control says next */
+    VF_LINK_SET_LOG = 70,     /* control. text of LOG, which the supervisor sends to all */
+    VF_LINK_STOP = 71         /* control. drain and end, as after SIGTERM */
 };
 
 /* What control does first. */

@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,23 +12,120 @@
 /* Stands between two pairs while a line is put together: the spaces of a format string become this,
  * so that spaces inside values are told apart from those between pairs. */
 
-enum { LINE_BYTES = 4096 };
+enum { LINE_BYTES = 4096, OVERRIDES = 16, NAME_BYTES = 32 };
 
 struct line {
     char text[LINE_BYTES];
     size_t len;
 };
 
-static enum vf_log_level min_level = VF_LOG_INFO;
+struct override {
+    char name[NAME_BYTES]; /* of a subsystem */
+    enum vf_log_level level;
+};
+
+struct overrides {
+    struct override list[OVERRIDES];
+    size_t count;
+    bool has_base; /* `base` instead of what the conf says */
+    enum vf_log_level base;
+};
+
+static enum vf_log_level conf_level = VF_LOG_INFO; /* as vf_log_setup was told */
+static enum vf_log_level min_level = VF_LOG_INFO;  /* the lowest of any subsystem */
+static struct overrides overrides;
+static char overrides_text[VF_LOG_OVERRIDES_BYTES];
 static bool as_json;
 static unsigned long n_lost; /* lines since the reader of standard error stood still */
 static char process_name[32] = "veloflux";
 static void (*diverted)(const char *line, size_t len); /* NULL: standard error */
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
+static enum vf_log_level base_level(void)
+{
+    return overrides.has_base ? overrides.base : conf_level;
+}
+
+static void settle_levels(void)
+{
+    min_level = base_level();
+    for (size_t i = 0; i < overrides.count; i++)
+        if (overrides.list[i].level < min_level)
+            min_level = overrides.list[i].level;
+}
+
+/* The level of the subsystem that an event belongs to: the part of its name before the dot. */
+static enum vf_log_level level_of(const char *event)
+{
+    size_t len = strcspn(event, ".");
+    for (size_t i = 0; i < overrides.count; i++)
+        if (strlen(overrides.list[i].name) == len &&
+            memcmp(overrides.list[i].name, event, len) == 0)
+            return overrides.list[i].level;
+    return base_level();
+}
+
+static int read_level(const char *text, size_t len, enum vf_log_level *out)
+{
+    for (int level = VF_LOG_DEBUG; level <= VF_LOG_ERROR; level++)
+        if (strlen(level_names[level]) == len && memcmp(level_names[level], text, len) == 0) {
+            *out = (enum vf_log_level)level;
+            return 0;
+        }
+    return -EINVAL;
+}
+
+/* Reads one NAME=LEVEL of `len` bytes. */
+static int read_override(const char *text, size_t len, struct overrides *into)
+{
+    const char *equals = memchr(text, '=', len);
+    enum vf_log_level level;
+    if (equals == NULL || equals == text)
+        return -EINVAL;
+    size_t name_len = (size_t)(equals - text);
+    int rc = read_level(equals + 1, len - name_len - 1, &level);
+    if (rc < 0)
+        return rc;
+    if (name_len == 1 && text[0] == '*') {
+        into->has_base = true;
+        into->base = level;
+        return 0;
+    }
+    if (name_len >= NAME_BYTES || into->count == OVERRIDES)
+        return -EINVAL;
+    struct override *one = &into->list[into->count++];
+    memcpy(one->name, text, name_len);
+    one->level = level;
+    return 0;
+}
+
+int vf_log_override(const char *text)
+{
+    struct overrides read = {0};
+    if (strlen(text) >= sizeof(overrides_text))
+        return -EINVAL;
+    for (const char *at = text + strspn(text, " "); *at != '\0'; at += strspn(at, " ")) {
+        size_t len = strcspn(at, " ");
+        int rc = read_override(at, len, &read);
+        if (rc < 0)
+            return rc;
+        at += len;
+    }
+    overrides = read;
+    snprintf(overrides_text, sizeof(overrides_text), "%s", text);
+    settle_levels();
+    return 0;
+}
+
+const char *vf_log_overrides(void)
+{
+    return overrides_text;
+}
+
 void vf_log_setup(enum vf_log_level level, enum vf_log_format format, const char *process)
 {
-    min_level = level;
+    conf_level = level;
+    settle_levels();
     as_json = format == VF_LOG_JSON || (format == VF_LOG_AUTO && !isatty(STDERR_FILENO));
     snprintf(process_name, sizeof(process_name), "%s", process);
 }
@@ -173,7 +271,7 @@ static void end_line(struct line *line)
 void vf_log_pairs(enum vf_log_level level, const char *event, const char *pairs)
 {
     struct line line = {.len = 0};
-    if (!vf_log_enabled(level))
+    if (level < level_of(event))
         return;
     put_head(&line, level, event);
     put_pairs(&line, pairs);
@@ -186,6 +284,8 @@ void vf_log_write(const struct vf_log *log, enum vf_log_level level, const char 
     struct line line = {.len = 0};
     char marked[512], pairs[LINE_BYTES], context[sizeof(log->context)];
     va_list args;
+    if (level < level_of(event))
+        return;
     mark_pairs(marked, sizeof(marked), format);
     va_start(args, format);
 #pragma GCC diagnostic push

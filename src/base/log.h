@@ -20,7 +20,17 @@ struct vf_log {
 /* Sets the process-wide level, format and process name ("worker-1"). May repeat (reload). */
 void vf_log_setup(enum vf_log_level level, enum vf_log_format format, const char *process);
 
-/* Returns true when lines of `level` are written. */
+/* Sets levels at run time, over what vf_log_setup says then and later: "NAME=LEVEL NAME=LEVEL ...",
+ * where NAME is a subsystem, the part of an event's name before the dot, or `*` for all that are
+ * not named; "" for none. They replace those of the last call. Returns 0; or -EINVAL, and nothing
+ * has changed, for what is not such a list or too long. */
+enum { VF_LOG_OVERRIDES_BYTES = 768 }; /* with the NUL */
+int vf_log_override(const char *text);
+
+/* Returns the levels in force, as vf_log_override got them. */
+const char *vf_log_overrides(void);
+
+/* Returns true when lines of `level` are written, of one subsystem at least. */
 bool vf_log_enabled(enum vf_log_level level);
 
 /* Writes one line. `event` is a dotted name; `format` as printf, made of key=value pairs ("" for

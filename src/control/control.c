@@ -123,6 +123,23 @@ void vf_control_offer_table(uint32_t kind, uint64_t sequence, int generation_fd,
     vf_follower_send(&control.follower, &message);
 }
 
+int vf_control_set_log(const char *text)
+{
+    struct vf_link_message message;
+    int rc = vf_log_override(text);
+    if (rc < 0)
+        return rc;
+    vf_link_message_init(&message, VF_LINK_SET_LOG);
+    vf_link_message_text(&message, text);
+    vf_follower_send(&control.follower, &message);
+    return 0;
+}
+
+void vf_control_stop_node(void)
+{
+    vf_follower_tell(&control.follower, VF_LINK_STOP, 0);
+}
+
 int vf_control_publish_stage(struct vf_stage *stage)
 {
     return vf_stage_publish(stage, vf_control_offer_table);

@@ -27,6 +27,13 @@ void vf_control_offer(uint64_t version, int fd);
 /* The model is written down: publish. The event "live" follows. */
 void vf_control_commit(uint64_t version);
 
+/* Sets the log levels of all processes, as vf_log_override (base/log.h) takes them. Returns 0 or
+ * -EINVAL. */
+int vf_control_set_log(const char *text);
+
+/* Asks the supervisor to drain this node and end it, as after SIGTERM. */
+void vf_control_stop_node(void);
+
 /* A reload has begun (1) or ended (0); for the service manager. */
 void vf_control_reloading(int is_reloading);
 

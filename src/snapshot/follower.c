@@ -258,6 +258,9 @@ static void handle(struct vf_follower *follower, struct vf_link_message *message
     case VF_LINK_USAGE:
         use_usage(follower, message);
         break;
+    case VF_LINK_LOG:
+        (void)vf_log_override(message->text); /* what a newer binary says is not for us */
+        break;
     default:
         if (follower->handlers.on_message != NULL)
             follower->handlers.on_message(follower->handlers.owner, message);

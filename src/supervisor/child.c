@@ -152,6 +152,8 @@ int vf_child_spawn(struct vf_supervisor *super, enum vf_process_kind kind, uint3
     child->next = super->children;
     super->children = child;
     send_start(super, child);
+    if (vf_log_overrides()[0] != '\0')
+        vf_child_share_log(child);
     vf_child_share_usage(super, child);
     vf_shelf_give(super, child);
     *out = child;
@@ -201,6 +203,14 @@ void vf_child_tell(struct vf_child *child, enum vf_link_type type, uint64_t a, u
     vf_link_message_init(&message, type);
     message.args[0] = a;
     message.args[1] = b;
+    vf_child_send(child, &message);
+}
+
+void vf_child_share_log(struct vf_child *child)
+{
+    struct vf_link_message message;
+    vf_link_message_init(&message, VF_LINK_LOG);
+    vf_link_message_text(&message, vf_log_overrides());
     vf_child_send(child, &message);
 }
 

@@ -175,6 +175,9 @@ void vf_child_send(struct vf_child *child, const struct vf_link_message *message
 /* As vf_child_send for a message of a type and two numbers. */
 void vf_child_tell(struct vf_child *child, enum vf_link_type type, uint64_t a, uint64_t b);
 
+/* Tells it the log levels that were set at run time. */
+void vf_child_share_log(struct vf_child *child);
+
 /* Gives it the file of usage counters, if there is one yet. */
 void vf_child_share_usage(const struct vf_supervisor *super, struct vf_child *child);
 
@@ -303,6 +306,9 @@ void vf_supervisor_timer(struct vf_supervisor *super, struct vf_timer *timer, ui
 
 /* Tells control to reload, as soon as there is one that is READY. */
 void vf_supervisor_request_reload(struct vf_supervisor *super);
+
+/* Drains and stops; nothing when that is under way, or nothing is served yet. */
+void vf_supervisor_stop(struct vf_supervisor *super);
 
 /* Control has begun or ended a reload: tells the service manager. */
 void vf_supervisor_reloading(struct vf_supervisor *super, bool has_begun);

@@ -345,6 +345,15 @@ static void on_reloading(struct vf_supervisor *super, bool has_begun, uint64_t n
     vf_supervisor_reloading(super, has_begun);
 }
 
+static void set_log(struct vf_supervisor *super, const char *levels)
+{
+    if (vf_log_override(levels) < 0)
+        return;
+    vf_log_info(NULL, "log.levels", "levels=%s", levels[0] != '\0' ? levels : "conf");
+    for (struct vf_child *child = super->children; child != NULL; child = child->next)
+        vf_child_share_log(child);
+}
+
 /* Only the control that holds the post may change anything. */
 static void on_control_message(struct vf_supervisor *super, struct vf_link_message *message)
 {
@@ -354,6 +363,10 @@ static void on_control_message(struct vf_supervisor *super, struct vf_link_messa
         vf_publish_offer(super, message);
     else if (message->type == VF_LINK_COMMIT)
         vf_publish_commit(super, message->args[0]);
+    else if (message->type == VF_LINK_SET_LOG)
+        set_log(super, message->text);
+    else if (message->type == VF_LINK_STOP)
+        vf_supervisor_stop(super);
     else if (message->type == VF_LINK_RELOADING)
         on_reloading(super, message->args[0] != 0, message->args[1]);
 }

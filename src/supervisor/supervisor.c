@@ -109,13 +109,10 @@ static void refuse_connections(struct vf_supervisor *super)
     }
 }
 
-/* The first time: drain and stop; again, or before anything was served: stop now. */
-static void stop(struct vf_supervisor *super)
+void vf_supervisor_stop(struct vf_supervisor *super)
 {
-    if (super->phase != VF_SUPER_RUNNING) {
-        vf_supervisor_quit(super, 0);
+    if (super->phase != VF_SUPER_RUNNING)
         return;
-    }
     super->phase = VF_SUPER_STOPPING;
     super->state->stopping = 1;
     vf_log_info(NULL, "stopping", "version=%llu", (unsigned long long)super->version);
@@ -123,6 +120,15 @@ static void stop(struct vf_supervisor *super)
     refuse_connections(super);
     super->stop_due_ms = vf_supervisor_now_ms() + VF_LISTENING_SETTLE_MS;
     vf_supervisor_timer(super, &super->stop_grace, STOP_GRACE_MS);
+}
+
+/* The first time: drain and stop; again, or before anything was served: stop now. */
+static void stop(struct vf_supervisor *super)
+{
+    if (super->phase == VF_SUPER_RUNNING)
+        vf_supervisor_stop(super);
+    else
+        vf_supervisor_quit(super, 0);
 }
 
 /* --- Signals --- */

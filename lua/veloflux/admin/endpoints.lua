@@ -7,6 +7,7 @@ local json = require "veloflux.pdk.json"
 local metrics = require "veloflux.admin.metrics"
 local monitoring = require "veloflux.admin.monitoring"
 local node = require "veloflux.admin.node"
+local operations = require "veloflux.admin.operations"
 local parameters = require "veloflux.admin.parameters"
 local problem = require "veloflux.admin.problem"
 local prometheus = require "veloflux.admin.prometheus"
@@ -172,6 +173,7 @@ function M.register(router, context)
   register_metrics(router, context)
   register_node(router, context)
   debugging.register(router, context)
+  operations.register(router, context)
   register_reload(router, context)
   register_assets(router)
 end

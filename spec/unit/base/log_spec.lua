@@ -6,6 +6,9 @@ ffi.cdef [[
 struct vf_log { char context[96]; };
 void vf_log_setup(int level, int format, const char *process);
 bool vf_log_enabled(int level);
+int vf_log_override(const char *text);
+const char *vf_log_overrides(void);
+void vf_log_pairs(int level, const char *event, const char *pairs);
 void vf_log_write(const struct vf_log *, int level, const char *event, const char *format, ...);
 int memfd_create(const char *, unsigned);
 int dup(int);
@@ -46,6 +49,29 @@ describe("log", function()
     local text = line("peer=%s try=%d", "127.0.0.1:80", ffi.new("int", 2))
     assert.is_truthy(text:match "^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%dZ warn backend%.down process=worker%-1")
     assert.is_truthy(text:match " peer=127%.0%.0%.1:80 try=2\n$")
+  end)
+
+  it("has levels of subsystems, over what the conf says then and later", function()
+    local function shown(level, event)
+      local text = captured(function()
+        lib.vf_log_write(nil, level, event, "x=1")
+        lib.vf_log_pairs(level, event, "x=1")
+      end)
+      return select(2, text:gsub("\n", ""))
+    end
+    assert.equal(0, lib.vf_log_override "backend=debug  *=warn proxy=error")
+    lib.vf_log_setup(INFO, TEXT, "p")
+    assert.is_true(lib.vf_log_enabled(DEBUG))
+    assert.same({ 2, 2, 0, 2, 0, 2, 0 }, { shown(DEBUG, "backend.up"), shown(DEBUG, "backend"),
+      shown(INFO, "backends.up"), shown(WARN, "other.x"), shown(INFO, "other.x"), shown(ERROR, "proxy.x"), shown(WARN, "proxy.x") })
+    for _, bad in ipairs { "backend", "backend=", "=debug", "*=loud", "a=debug b", ("x"):rep(32) .. "=debug",
+      ("a=debug "):rep(17), ("a=debug "):rep(200) } do
+      assert.is_true(lib.vf_log_override(bad) < 0, bad)
+    end
+    assert.equal("backend=debug  *=warn proxy=error", ffi.string(lib.vf_log_overrides()))
+    assert.equal(0, lib.vf_log_override "")
+    assert.is_false(lib.vf_log_enabled(DEBUG))
+    assert.equal(2, shown(INFO, "proxy.x"))
   end)
 
   it("drops lines while a pipe's reader stands still, and tells how many", function()
