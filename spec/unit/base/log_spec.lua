@@ -63,7 +63,8 @@ describe("log", function()
     lib.vf_log_setup(INFO, TEXT, "p")
     assert.is_true(lib.vf_log_enabled(DEBUG))
     assert.same({ 2, 2, 0, 2, 0, 2, 0 }, { shown(DEBUG, "backend.up"), shown(DEBUG, "backend"),
-      shown(INFO, "backends.up"), shown(WARN, "other.x"), shown(INFO, "other.x"), shown(ERROR, "proxy.x"), shown(WARN, "proxy.x") })
+      shown(INFO, "backends.up"), shown(WARN, "other.x"), shown(INFO, "other.x"), shown(ERROR, "proxy.x"),
+      shown(WARN, "proxy.x") })
     for _, bad in ipairs { "backend", "backend=", "=debug", "*=loud", "a=debug b", ("x"):rep(32) .. "=debug",
       ("a=debug "):rep(17), ("a=debug "):rep(200) } do
       assert.is_true(lib.vf_log_override(bad) < 0, bad)
