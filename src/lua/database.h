@@ -25,10 +25,11 @@ struct vf_database_host {
     void *owner;
 };
 
-struct vf_database_schema {
+struct vf_database_schema {        /* what the file holds, and how it is opened */
     uint32_t application_id;       /* in the file's header: whose it is */
     uint32_t n_migrations;         /* user_version of a file that is up to date */
     const char *const *migrations; /* SQL scripts; number n leads from user_version n to n + 1 */
+    uint32_t busy_ms;              /* how long to wait for another process that writes */
 };
 
 enum vf_database_code {

@@ -6,15 +6,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "lua/database_core.h"
 #include "lua/files.h"
 
-enum {
-    BUSY_MS = 5000, /* another process may be reading the log of the file back, after a crash */
-    FILE_MODE = 0600,
-    FOLDER_MODE = 0750,
-    PATH_BYTES = 4096
-};
+enum { FILE_MODE = 0600, FOLDER_MODE = 0750, PATH_BYTES = 4096 };
 
 enum vf_database_code vf_database_explain(struct vf_database_file *file, char *message, size_t room)
 {
@@ -59,17 +55,41 @@ static bool has_log(const char *path)
     return n > 0 && (size_t)n < sizeof(log) && stat(log, &found) == 0 && found.st_size > 0;
 }
 
-static int make_folder_of(const char *path)
+/* Writes the folder of a path to `out`. Returns 0 or -errno. */
+static int folder_of(const char *path, char out[PATH_BYTES])
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL || slash == path ? 1 : (size_t)(slash - path);
+    if (len >= PATH_BYTES)
+        return -ENAMETOOLONG;
+    memcpy(out, slash == NULL ? "." : path, len);
+    out[len] = '\0';
+    return 0;
+}
+
+/* Root opens the file before it becomes somebody else, who shall have it then: whoever has the
+ * folder. SQLite gives the log the owner of the file. */
+static void give_to_owner_of(const char *folder, const char *path)
+{
+    struct stat of_folder, of_file;
+    if (geteuid() != 0 || stat(folder, &of_folder) < 0 || lstat(path, &of_file) < 0)
+        return;
+    if (of_file.st_uid == 0 && of_file.st_nlink == 1 && of_folder.st_uid != 0 &&
+        lchown(path, of_folder.st_uid, of_folder.st_gid) < 0)
+        vf_log_warn(NULL, "store.owner", "path=%s error=%s", path, strerror(errno));
+}
+
+static int create_file(const char *path)
 {
     char folder[PATH_BYTES];
-    const char *slash = strrchr(path, '/');
-    if (slash == NULL || slash == path)
-        return 0;
-    if ((size_t)(slash - path) >= sizeof(folder))
-        return -ENAMETOOLONG;
-    memcpy(folder, path, (size_t)(slash - path));
-    folder[slash - path] = '\0';
-    return vf_file_make_folder(folder, FOLDER_MODE);
+    int rc = folder_of(path, folder);
+    if (rc == 0)
+        rc = vf_file_make_folder(folder, FOLDER_MODE);
+    if (rc == 0)
+        rc = vf_file_create(path, "", 0, FILE_MODE);
+    if (rc == 0)
+        give_to_owner_of(folder, path);
+    return rc;
 }
 
 /* Sees to it that the file is there, regular, and for its owner alone. An existing one is not
@@ -89,9 +109,9 @@ static enum vf_database_code prepare_file(const struct vf_database_file *file, c
                       "it, or remove both to begin anew",
                       message, room);
     int rc = 0;
-    if (!exists && (rc = make_folder_of(file->path)) == 0)
-        rc = vf_file_create(file->path, "", 0, FILE_MODE);
-    else if (exists && (found.st_mode & 07777) != FILE_MODE && chmod(file->path, FILE_MODE) < 0)
+    if (!exists)
+        rc = create_file(file->path);
+    else if ((found.st_mode & 07777) != FILE_MODE && chmod(file->path, FILE_MODE) < 0)
         rc = -errno;
     if (rc == 0 || rc == -EEXIST)
         return VF_DATABASE_OK;
@@ -200,7 +220,7 @@ enum vf_database_code vf_database_file_open(struct vf_database_file *file, char 
         vf_database_file_close(file);
         return code;
     }
-    sqlite3_busy_timeout(file->handle, BUSY_MS);
+    sqlite3_busy_timeout(file->handle, (int)file->schema.busy_ms);
     /* What is refused stays as it is: closing must not write its log back either. */
     sqlite3_db_config(file->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     code = set_up(file, message, room);

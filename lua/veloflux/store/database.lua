@@ -9,7 +9,12 @@ typedef struct uv_loop_s uv_loop_t;
 struct vf_database;
 struct vf_database_request;
 struct vf_database_host { uv_loop_t *loop; void (*on_ready)(void *owner); void *owner; };
-struct vf_database_schema { uint32_t application_id; uint32_t n_migrations; const char *const *migrations; };
+struct vf_database_schema {
+  uint32_t application_id;
+  uint32_t n_migrations;
+  const char *const *migrations;
+  uint32_t busy_ms;
+};
 struct vf_database_value { const char *text; size_t len; int64_t integer; uint32_t kind; uint32_t unused; };
 struct vf_database_answer {
   uint64_t number;
@@ -43,10 +48,13 @@ Database.__index = Database
 local CODES = { [1] = "refused", [2] = "unavailable", [3] = "io", [4] = "wrong" } -- enum vf_database_code
 local INTEGER, TEXT = 1, 2 -- enum vf_database_kind
 
+local BUSY_MS = 5000 -- another process may be reading back what a crash has left in the log
+
 local open = {} -- set of databases: whoever waits for an answer is held here
 
 --- Opens a database. The file itself is opened by the first request, whose answer says what is wrong with it.
--- @param settings host (struct vf_database_host, or nil: of the control process), path, application_id, migrations
+-- @param settings host (struct vf_database_host, or nil: of the control process), path, application_id, migrations,
+-- busy_ms (how long to wait for another process that writes; 5000)
 -- @return the database, or nil and a message
 function M.open(settings)
   local self = setmetatable({ waiting = {}, n_requests = 0 }, Database)
@@ -54,7 +62,8 @@ function M.open(settings)
   local scripts = ffi.new("const char *[?]", #self.scripts)
   for i, script in ipairs(self.scripts) do scripts[i - 1] = script end
   self.pointers = scripts
-  local schema = ffi.new("struct vf_database_schema", settings.application_id, #self.scripts, scripts)
+  local schema = ffi.new("struct vf_database_schema", settings.application_id, #self.scripts, scripts,
+    settings.busy_ms or BUSY_MS)
   local out = ffi.new "struct vf_database *[1]"
   local rc = C.vf_database_open(settings.host or C.vf_control_database_host(), settings.path, schema, out)
   if rc ~= 0 then return nil, ("%s: cannot be opened (error %d)"):format(settings.path, -rc) end

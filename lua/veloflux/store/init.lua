@@ -41,7 +41,7 @@ local Store = {}
 Store.__index = Store
 
 --- Opens a store. That it works is seen by the first answer.
--- @param settings driver ("sqlite") and what it needs: path of the file, absolute; for specs: host, now_ms
+-- @param settings driver ("sqlite") and what it needs: path of the file, absolute; for specs: host, now_ms, busy_ms
 -- @return the store, or nil and a message
 function M.open(settings)
   local driver = assert(DRIVERS[settings.driver or "sqlite"], "no such driver")

@@ -99,11 +99,11 @@ local NO_LIMIT = 2 ^ 53
 local function wall_ms() return tonumber(ffi.C.vf_clock_wall_ms()) end
 
 --- Opens the driver.
--- @param settings path; host and now_ms (function returning milliseconds since 1970) or nil
+-- @param settings path; host, busy_ms and now_ms (function returning milliseconds since 1970) or nil
 -- @return the driver, or nil and a message
 function M.open(settings)
   local database, message = databases.open { host = settings.host, path = settings.path,
-    application_id = APPLICATION_ID, migrations = MIGRATIONS }
+    application_id = APPLICATION_ID, migrations = MIGRATIONS, busy_ms = settings.busy_ms }
   if not database then return nil, message end
   return setmetatable({ database = database, now_ms = settings.now_ms or wall_ms }, Driver)
 end

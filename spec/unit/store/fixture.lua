@@ -27,8 +27,9 @@ end
 
 --- Opens a store of the file `path`.
 -- @param now_ms function, or nil
-function Bench:open(path, now_ms)
-  local opened = assert(store.open { path = path, host = self.host, now_ms = now_ms })
+-- @param busy_ms number, or nil
+function Bench:open(path, now_ms, busy_ms)
+  local opened = assert(store.open { path = path, host = self.host, now_ms = now_ms, busy_ms = busy_ms })
   self.stores[opened] = true
   return opened
 end
