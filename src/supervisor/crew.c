@@ -472,14 +472,14 @@ void vf_crew_ended(struct vf_supervisor *super, struct vf_child *child, int stat
     bool is_expected = child->state == VF_CHILD_LEAVING && WIFEXITED(status) &&
                        WEXITSTATUS(status) == 0 && child->killed_for == NULL;
     bool held_post = post->child == child;
-    if (super->snapshot != NULL || super->phase != VF_SUPER_BOOTING)
-        log_ended(child, status, is_expected);
-    if (!is_expected)
-        super->state->restarts[child->kind]++;
     if (child->block >= 0) {
         trip_plugin(super, child, status);
         vf_state_end_lease(super->state, child->block);
     }
+    if (super->snapshot != NULL || super->phase != VF_SUPER_BOOTING)
+        log_ended(child, status, is_expected);
+    if (!is_expected)
+        super->state->restarts[child->kind]++;
     if (held_post && child->kind == VF_PROCESS_CONTROL)
         lose_reload(super);
     if (held_post)
