@@ -1,10 +1,11 @@
 --- The last published model on disk: data_dir/last-model.json (0600). A control process that is
 -- replaced while the conf file cannot be read goes on with it.
 --
--- The file is one line of JSON: {"checksum":SHA-256 of the model's text,"format":1,"model":{...},
--- "version":N}. The model is a conf file itself, in canonical form (fields in byte order, no spaces,
--- defaults left out), so it is read through the same door. Secrets that the conf file refers to stand
--- there by their reference, others sealed with the key of the data directory.
+-- The file is one line of JSON: {"checksum":SHA-256 of all that follows it up to the version,"format":1,
+-- "model_bytes":length of the model's text,"model":{...},"stored":{...},"version":N}. The model is a conf file
+-- itself, in canonical form (fields in byte order, no spaces, defaults left out), so it is read through the same
+-- door. Secrets that the conf file refers to stand there by their reference, others sealed with the key of the data
+-- directory. `stored` has the entities of the store, should that be out of reach: by kind and key {json, ...}.
 local ffi = require "ffi"
 local schema = require "veloflux.model.schema"
 local grammar = require "veloflux.conf.grammar"
@@ -12,6 +13,8 @@ local conf = require "veloflux.conf"
 local files = require "veloflux.conf.files"
 local keys = require "veloflux.keys"
 local crypto = require "veloflux.pdk.crypto"
+local json = require "veloflux.pdk.json"
+local quote = require("veloflux.model.json").quote
 
 ffi.cdef [[
 int vf_file_replace(const char *path, const char *data, size_t len, uint32_t mode);
@@ -35,14 +38,32 @@ function M.encode(model, seal)
   return schema.encode(grammar.file, model.node, seal)
 end
 
+--- Writes entities of a store (control/entities.lua) as JSON.
+local function encode_stored(stored)
+  local kinds = {}
+  for kind, entities in pairs(stored or {}) do
+    local rows = {}
+    for key, entity in pairs(entities) do
+      rows[#rows + 1] = ('%s:{"json":%s,"version":%d,"created_ms":%d,"updated_ms":%d}'):format(quote(key),
+        entity.quoted or quote(entity.json), entity.version, entity.created_ms or 0, entity.updated_ms or 0)
+    end
+    kinds[#kinds + 1] = quote(kind) .. ":{" .. table.concat(rows, ",") .. "}"
+  end
+  return "{" .. table.concat(kinds, ",") .. "}"
+end
+
 --- Writes a model as the last published one; a reader or a power cut finds the old one or this.
+-- @param model or a draft (conf.read): its text is kept, so that it is made once
 -- @param version the version under which it was published
+-- @param stored entities of the store by kind and key: {json, version, created_ms, updated_ms}; may be nil
 -- @return true, or nil and a message
-function M.save(model, version)
+function M.save(model, version, stored)
   local seal, problem = keys.sealer(model.node.data_dir)
   if not seal then return nil, problem end
-  local text = M.encode(model, seal)
-  local line = ('{"checksum":"%s","format":1,"model":%s,"version":%d}\n'):format(checksum(text), text, version)
+  model.canonical_text = model.canonical_text or M.encode(model, seal)
+  local text = model.canonical_text
+  local body = ('"model_bytes":%d,"model":%s,"stored":%s'):format(#text, text, encode_stored(stored))
+  local line = ('{"checksum":"%s","format":1,%s,"version":%d}\n'):format(checksum(body), body, version)
   local path = M.path(model.node.data_dir)
   local rc = C.vf_file_replace(path, line, #line, PRIVATE)
   if rc ~= 0 then return nil, ("%s: cannot be written (error %d)"):format(path, -rc) end
@@ -59,23 +80,46 @@ function M.version(data_dir)
   return tonumber(version)
 end
 
---- Reads the last published model.
+--- Splits what stands between checksum and version. Returns the texts of the model and of what was stored.
+local function split(body)
+  local bytes, at = body:match '^"model_bytes":(%d+),"model":()'
+  if not bytes then return body:match '^"model":(.*)$', "{}" end -- of an earlier release
+  local rest = at + tonumber(bytes)
+  return body:sub(at, rest - 1), body:sub(rest):match '^,"stored":(.*)$'
+end
+
+local function damaged(path)
+  return nil, { { file = path, path = "", message = "is damaged: its checksum is wrong" } }
+end
+
+--- Reads the last published model as a draft, for conf.complete.
 -- @param env as for conf.load
--- @return the model and its version; or nil and a list of problems
-function M.load(data_dir, env)
+-- @return the draft (conf.read), the version and the entities of the store: {[kind] = {[key] = {json, ...}}}; or
+-- nil and a list of problems
+function M.read(data_dir, env)
   local path = M.path(data_dir)
   local line, problem = files.read(path)
   if not line then return nil, { { file = path, path = "", message = problem } } end
-  local sum, text, version = line:match '^{"checksum":"(%x+)","format":1,"model":(.*),"version":(%d+)}\n$'
-  if not sum or checksum(text) ~= sum then
-    return nil, { { file = path, path = "", message = "is damaged: its checksum is wrong" } }
-  end
+  local sum, body, version = line:match '^{"checksum":"(%x+)","format":1,(.*),"version":(%d+)}\n$'
+  if not sum then return damaged(path) end
+  local text, stored = split(body)
+  if not text or checksum(body) ~= sum and checksum(text) ~= sum then return damaged(path) end
   local seal, unseal = keys.sealer(data_dir)
   if not seal then return nil, { { file = path, path = "", message = unseal } } end
-  local model, problems = conf.load { source = { text = text, name = path, dir = data_dir }, env = env,
-    unseal = unseal }
+  local draft = conf.read { source = { text = text, name = path, dir = data_dir }, env = env, unseal = unseal }
+  if #draft.problems > 0 then return nil, draft.problems end
+  return draft, tonumber(version), json.decode(stored) or {}
+end
+
+--- Reads the last published model without the entities of the store.
+-- @param env as for conf.load
+-- @return the model and its version; or nil and a list of problems
+function M.load(data_dir, env)
+  local draft, version = M.read(data_dir, env)
+  if not draft then return nil, version end
+  local model, problems = conf.complete(draft)
   if not model then return nil, problems end
-  return model, tonumber(version)
+  return model, version
 end
 
 return M

@@ -293,6 +293,12 @@ static void end(void)
     vf_admin_drain(control.admin, on_drained, NULL);
 }
 
+void vf_control_give_up(void)
+{
+    control.exit_code = 1;
+    end();
+}
+
 static void on_publish(void *owner, struct vf_snapshot *snapshot)
 {
     (void)owner;

@@ -63,6 +63,9 @@ const struct vf_database_host *vf_control_database_host(void);
 /* Raises the event "changed" when the file or folder changes. Returns 0 or UV_E*. */
 int vf_control_watch(const char *path);
 
+/* Ends the process with exit code 1: nothing can be served. */
+void vf_control_give_up(void);
+
 /* Writes one event of `level` ("info", "warn", "error") to the log, with a version unless it is 0.
  */
 void vf_control_log(const char *level, const char *event, uint64_t version, const char *message);

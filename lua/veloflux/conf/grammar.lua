@@ -19,13 +19,10 @@ local function entities()
   }
 end
 
-local function is_built(value)
-  return value ~= "seed" or nil, "not available in this version: entities: seed"
-end
-
 local head = {
-  { entities = schema.string { default = "owned", one_of = { "owned", "seed" }, custom_validator = is_built,
-    description = "owned: this file is the truth for its entities; seed: it fills an empty store once." } },
+  { entities = schema.string { default = "owned", one_of = { "owned", "seed" },
+    description = "owned: this file is the truth for its entities; seed: they fill an empty store once, then the API "
+      .. "owns them." } },
   { include = schema.list { default = {}, elements = schema.string { len_min = 1, expects = "a file or a pattern" },
     description = "Files, or patterns like conf.d/*.yaml, whose entities are appended." } },
 }

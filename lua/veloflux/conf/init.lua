@@ -110,10 +110,12 @@ local function position_of(doc, kind, node)
   return position
 end
 
---- Says where a field of an entity stands: file, line and path, for model/check.lua.
+--- Says where a field of an entity stands: file, line and path, for model/check.lua. What came through
+-- the API has no line.
 function Loader:place(root, kind, position, field)
   local entity = root[kind][position]
   local doc = self.documents[entity._file]
+  if entity._key then return entity._file, nil, field end
   if not doc then return entity._file, entity._line, kind end
   local value = document.find(doc, entity._node, field)
   local line = doc.nodes[value or entity._node].line
@@ -157,19 +159,40 @@ local function own_lists(root)
   end
 end
 
-function Loader:check(root)
-  local tenant_type = grammar.file.by_name.tenants.element
-  local result = { node = root, pools = root.pools, routes = root.routes, consumers = root.consumers,
-    plugins = root.plugins, tenants = with_default_tenant(root, tenant_type), source = self.main.name,
-    files = self.files, warnings = self.reader.warnings }
-  root.tenants = result.tenants
-  local function places(...) return self:place(root, ...) end
+--- Checks the node settings and the entities, those of `more` too; see M.complete.
+function Loader:check(root, more)
   node_check.run(root, function(path, message) self:note_at(path, message) end)
-  check.run(result, places, self.problems)
   append(self.problems, self.reader.plugins.problems)
   append(self.reader.warnings, self.reader.plugins.warnings)
   append(self.files, self.reader.plugins.read)
-  if #self.problems == 0 then resolve.run(result, places, self.problems) end
+  return self:assemble(root, more, self.problems)
+end
+
+--- Returns a list with the elements of both.
+local function joined(list, more)
+  local all = {}
+  append(all, list)
+  append(all, more or {})
+  return all
+end
+
+--- Makes a model of the node settings, the entities of the file and those of the store. The records are
+-- those given; what checks add to one that an earlier model has is added to a copy.
+-- @param more lists of records by kind, or nil
+function Loader:assemble(root, more, problems)
+  local node = setmetatable({}, getmetatable(root))
+  for key, value in pairs(root) do node[key] = value end
+  local result = { node = node, source = self.main.name, files = self.files, warnings = joined(self.reader.warnings) }
+  for _, kind in ipairs(model.KINDS) do
+    local own = root.entities == "owned" and root[kind] or {}
+    node[kind] = joined(own, more and more[kind])
+  end
+  node.tenants = with_default_tenant(node, grammar.file.by_name.tenants.element)
+  for _, kind in ipairs(model.KINDS) do result[kind] = node[kind] end
+  local function places(...) return self:place(node, ...) end
+  check.run(result, places, problems)
+  if #problems == 0 then resolve.run(result, places, problems) end
+  if #problems == 0 then model.share(result) end
   return result
 end
 
@@ -220,6 +243,65 @@ function Loader:load_root(text, name, dir)
   return root
 end
 
+local function new_loader(options)
+  local env = options.env or os.getenv
+  local lookup = type(env) == "table" and function(name) return env[name] end or env
+  local self = setmetatable({ env = lookup, reader = reader.new(lookup), documents = {}, files = {} }, Loader)
+  self.problems, self.reader.unseal = self.reader.problems, options.unseal
+  return self
+end
+
+--- Reads a conf file and all that it includes, without what can only be judged with the entities of the
+-- store: `complete` does the rest.
+-- @param options as for load, without `lenient`
+-- @return a draft: {node, plugins, ...}: the node settings with the file's own entities, as far as they are
+-- known, and the loader of plugins
+function M.read(options)
+  local self = new_loader(options)
+  local text, name, dir, problem = open_source(options.source)
+  if not text then
+    self:note(name, nil, "", problem)
+  else
+    self.root = self:load_root(text, name, dir)
+  end
+  self.dir = dir
+  self.plugins = self.reader.plugins
+  self.node = self.root
+  if not self.node then
+    self.node = guess(text, dir)
+    place_data_dir(self.node, dir)
+  end
+  return self
+end
+
+--- Makes a model of a draft, with the entities of the store.
+-- @param draft of read
+-- @param more lists of records by kind, or nil
+-- @return the model, or nil; and the list of problems, empty when all is well
+function M.complete(draft, more)
+  local result = draft.root and draft:check(draft.root, more)
+  draft.documents = {} -- nobody asks where things stand any more
+  if #draft.problems == 0 then return result, draft.problems end
+  sort_problems(draft.problems, draft.files)
+  return nil, draft.problems
+end
+
+--- The same again with other entities, after `complete` was content.
+-- @return the model, or nil; and a list of problems
+function M.recombine(draft, more)
+  local problems = {}
+  local result = draft:assemble(draft.root, more, problems)
+  if #problems == 0 then return result, problems end
+  return nil, problems
+end
+
+--- The entities of a file that are there to fill an empty store.
+function M.seed_of(draft)
+  local lists = {}
+  for _, kind in ipairs(model.KINDS) do lists[kind] = draft.root[kind] end
+  return lists
+end
+
 --- Loads a conf file and all that it includes.
 -- @param options table:
 --   source   {path} of a file, or {text, name, dir}: a text, what messages call it and the folder that
@@ -230,28 +312,10 @@ end
 -- @return the model (model/init.lua; with lenient perhaps only its `node`), or nil; and the list of
 -- problems, empty when all is well
 function M.load(options)
-  local env = options.env or os.getenv
-  local lookup = type(env) == "table" and function(name) return env[name] end or env
-  local self = setmetatable({ env = lookup, reader = reader.new(lookup), documents = {}, files = {} }, Loader)
-  self.problems, self.reader.unseal = self.reader.problems, options.unseal
-  local text, name, dir, problem = open_source(options.source)
-  local root, result
-  if not text then
-    self:note(name, nil, "", problem)
-  else
-    root = self:load_root(text, name, dir)
-    result = root and self:check(root)
-  end
-  if #self.problems > 0 then
-    sort_problems(self.problems, self.files)
-    if not options.lenient then return nil, self.problems end
-    if not root then
-      root = guess(text, dir)
-      place_data_dir(root, dir)
-      result = { node = root }
-    end
-  end
-  return result, self.problems
+  local draft = M.read(options)
+  local result, problems = M.complete(draft, draft.root and draft.node.entities == "seed" and M.seed_of(draft) or nil)
+  if not result and options.lenient then result = { node = draft.node } end
+  return result, problems
 end
 
 --- Finds where the state of a conf file lives without reading the rest of it: whatever its errors, a

@@ -1,57 +1,48 @@
---- The control process: loads the conf, compiles it, and brings it through the supervisor to all
--- processes. One transaction at a time; reloads that are asked for meanwhile run afterwards, as one.
---
---   idle -> offered -> (prepared) written -> committed -> (live) idle        any refusal -> idle
+--- The control process: puts the conf file and the store's entities together, and brings what they make through
+-- the supervisor to all processes. Every change goes through control/transactions.lua; what is here is where it
+-- begins: start, reload, and the supervisor's events.
 --
 -- The admin server uses `current` and `reload`; everything else is called by src/control/control.c.
 local ffi = require "ffi"
-local conf = require "veloflux.conf"
 local compiler = require "veloflux.compiler"
-local tables = require "veloflux.compiler.tables"
-local explain = require "veloflux.explain"
-local last_model = require "veloflux.last_model"
-local model_kinds = require "veloflux.model"
+local conf = require "veloflux.conf"
+local entities = require "veloflux.control.entities"
 local files = require "veloflux.conf.files"
-local plugin_schema = require "veloflux.plugin.schema"
-local account_of = require("veloflux.conf.node_check").account
+local flow = require "veloflux.control.flow"
+local last_model = require "veloflux.last_model"
+local link = require "veloflux.control.link"
+local model_kinds = require "veloflux.model"
+local outcome = require "veloflux.control.outcome"
+local storage = require "veloflux.control.storage"
+local transactions = require "veloflux.control.transactions"
+local worlds = require "veloflux.control.world"
 
-ffi.cdef [[
-void vf_control_offer(uint64_t version, int fd);
-void vf_control_commit(uint64_t version);
-void vf_control_reloading(int is_reloading);
-uint64_t vf_control_published(void);
-void vf_control_set_config(int is_ok, const char *message);
-int vf_control_drop(uint32_t uid, uint32_t gid);
-int vf_control_watch(const char *path);
-int close(int fd);
-void vf_control_log(const char *level, const char *event, uint64_t version, const char *message);
-]]
-local C = ffi.C
+ffi.cdef "uint64_t vf_clock_wall_ms(void);"
 
 local M = {}
 
 local context -- what C started us with
-local current -- {model, version}: what is published
-local pending -- the transaction under way: {model, version, compiled, diff, event}
-local callbacks = {} -- of the reload under way
-local later -- callbacks of the reload after it; nil: none was asked for
+local waiting -- callbacks of the reload that has not begun; nil: none was asked for
 local watched = {} -- set of paths
-local tables_need_repair = false -- when what is published comes: the tables have come before it
 
-local function log(level, event, message, version) C.vf_control_log(level, event, version or 0, message) end
+local function now_ms() return tonumber(ffi.C.vf_clock_wall_ms()) end
 
 local function source()
   if context.text then return { text = context.text, name = context.conf } end
   return { path = context.conf }
 end
 
---- For a new binary before it takes over: is the conf good for it? Says why not on standard error.
+--- For a new binary before it takes over: is the conf good for it? Says why not on standard error. The store is the
+-- running instance's; its entities are what that has written down.
 -- @param path of the conf file, or what to call `text`
 -- @param text the conf itself, or nil
 function M.probe(path, text)
   context = { conf = path, text = text }
-  local model, problems = conf.load { source = source() }
-  if model then
+  local draft = conf.read { source = source() }
+  local more, found = M.last_entities(draft)
+  local model, problems = conf.complete(draft, more)
+  problems = found or problems
+  if model and not found then
     local compiled, problem = compiler.compile(model, {})
     if compiled then return true end
     problems = { problem }
@@ -60,18 +51,27 @@ function M.probe(path, text)
   return false
 end
 
+--- Returns the records of the store's entities as the last model has them; nil and problems when they cannot be read.
+function M.last_entities(draft)
+  local saved, _, stored = last_model.read(draft.node.data_dir)
+  if not saved or not draft.root then return draft.root and conf.seed_of(draft) or nil end
+  local sealing = worlds.sealing(draft.node)
+  local set, problems = entities.load(stored, worlds.tools(draft, sealing or {}))
+  if not set then return nil, problems end
+  if worlds.wants_seed(draft, set) then return conf.seed_of(draft) end
+  return entities.records(set)
+end
+
 local function format(problems)
   local lines = {}
   for i, problem in ipairs(problems) do lines[i] = conf.format(problem) end
   return lines
 end
 
-local function state() return ffi.cast("struct vf_state *", context.state) end
-
 local function watch_path(path)
   if watched[path] then return end
   watched[path] = true
-  if C.vf_control_watch(path) ~= 0 then log("warn", "watch.failed", path) end
+  if not link.watch(path) then link.log("warn", "watch.failed", path) end
 end
 
 --- With --watch: the files of the conf, and the folders of those that an `include` found, where
@@ -84,84 +84,141 @@ local function watch(names)
   end
 end
 
---- Tells who waits for the reload under way what became of it, and begins the next.
-local function finish(result)
-  local told = callbacks
-  pending, callbacks = nil, {}
-  C.vf_control_reloading(0)
-  for _, callback in ipairs(told) do callback(result) end
-  if later then
-    callbacks, later = later, nil
-    M.reload_now()
-  end
-end
+-- Reloads -------------------------------------------------------------------------------------------
 
-local function reject(problems)
+local function rejected(problems)
   local lines = format(problems)
-  for _, line in ipairs(lines) do log("error", "reload.rejected", line) end
+  for _, line in ipairs(lines) do link.log("error", "reload.rejected", line) end
   local more = #lines > 1 and (" (and %d more)"):format(#lines - 1) or ""
-  C.vf_control_set_config(0, lines[1] .. more)
-  finish { ok = false, problems = problems, lines = lines, version = current and current.version }
+  link.set_config(false, lines[1] .. more)
+  local current = flow.current()
+  return { ok = false, problems = problems, lines = lines, version = current and current.version }
 end
 
---- What the plugin of a credential says of its type.
-local function kind_of(credential) return getmetatable(credential).plugin.credential end
-
-local function plain(credential) return plugin_schema.plain(kind_of(credential).record, credential) end
-
---- Prepares the tables for a model.
--- @param compiled the same, compiled: it knows the chains of the consumers
-local function stage_tables(model, compiled)
-  local chains = compiled.consumer_chains or {}
-  local function chain_of(consumer) return chains[consumer] and tables.chain_key(chains[consumer].hash) end
-  return tables.stage(model, { kind_of = kind_of, plain = plain, chain_of = chain_of })
-end
-
---- Compiles `model` and offers it. Returns true, or nil and problems.
--- @param event logged when it is live, or nil
-local function offer(model, version, event)
-  local compiled, problem = compiler.compile(model, { version = version, state = state() })
-  if not compiled then return nil, { problem } end
-  local fd, message = compiler.memfd(compiled)
-  if not fd then return nil, { { file = context.conf, path = "", message = message } } end
-  local staged
-  staged, message = stage_tables(model, compiled)
-  if not staged then
-    C.close(fd)
-    return nil, { { file = context.conf, path = "consumers", message = message } }
+--- What a file becomes together with the store's entities.
+-- @param draft of conf.read
+-- @param set of the store's entities as they were read last
+-- @param may_seed true: a store that was never seeded is, with `entities: seed`
+-- @return {world, model, net, source}, or nil and problems
+local function combine(draft, set, version, may_seed)
+  if not draft.root or #draft.problems > 0 then
+    local _, problems = conf.complete(draft, entities.records(set))
+    return nil, problems
   end
-  pending = { model = model, version = version, compiled = compiled, tables = staged, event = event,
-    diff = model_kinds.diff(current and current.model, model) }
-  C.vf_control_offer(version, fd)
-  return true
+  local sealing, message = worlds.sealing(draft.node)
+  if not sealing then return nil, { { file = context.conf, path = "data_dir", message = message } } end
+  local tools, edits, problems, model = worlds.tools(draft, sealing), {}
+  set, problems = entities.with_plugins(set, tools)
+  if not set then return nil, problems end
+  local is_seed = may_seed and worlds.wants_seed(draft, set)
+  if is_seed then
+    edits, problems = worlds.seed_edits(draft, tools, sealing.seal, version, now_ms())
+    if #problems > 0 then return nil, problems end
+    set = entities.with(set, edits)
+  end
+  model, problems = conf.complete(draft, entities.records(set))
+  if not model then return nil, problems end
+  local world = worlds.new(draft, set, version, sealing, transactions.world())
+  return { world = world, model = model, net = outcome.net(edits), source = is_seed and "seed" or "file" }
 end
 
-function M.reload_now()
-  C.vf_control_reloading(1)
-  local model, problems = conf.load { source = source() }
-  if model then
-    watch(model.files)
-    local ok, refused = offer(model, tonumber(C.vf_control_published()) + 1, "reload.done")
-    if ok then return end
-    problems = refused
+--- Publishes what `combine` made.
+-- @param reason of the version
+-- @param callback function(result of flow.offer)
+-- @param is_stored true: the store has it already
+local function publish(made, reason, diff, callback, is_stored)
+  local version = made.world.version
+  local summary = diff and model_kinds.describe_diff(diff) or outcome.summary(made.net)
+  local change = outcome.store_change(made.net, { source = made.source, reason = reason, summary = summary }, version,
+    now_ms())
+  local stores = not transactions.unavailable() and not is_stored
+  return flow.offer { model = made.model, version = version, draft = made.world.draft, set = made.world.set,
+    changes = stores and { change } or {},
+    on_end = function(result)
+      if result.ok then
+        transactions.adopt(made.world, transactions.unavailable())
+        if stores then transactions.set_stored(version) end
+      end
+      callback(result)
+    end }
+end
+
+local function begin_reload(set, callback)
+  local draft = conf.read { source = source() }
+  local version = transactions.next_version()
+  local made, problems = combine(draft, set, version, true)
+  if draft.root then watch(draft.files) end
+  if not made then return callback(rejected(problems)) end
+  local current = flow.current()
+  local diff = model_kinds.diff(current and current.model, made.model)
+  local ok, refused = publish(made, "reload", diff, function(result)
+    if not result.ok then return callback(rejected(result.problems)) end
+    local summary = model_kinds.describe_diff(diff)
+    link.log("info", "reload.done", summary, version)
+    callback { ok = true, version = version, diff = diff, summary = summary, warnings = result.warnings,
+      laggards = result.laggards }
+  end)
+  if not ok then callback(rejected(refused)) end
+end
+
+--- Tries again to reach a store that was out of reach.
+-- @param callback function(set): nil when it still is; then `M.unavailable` says why
+local function with_store(node, callback)
+  if not transactions.unavailable() then return callback(transactions.world() and transactions.world().set) end
+  storage.open(node, function(message, loaded)
+    if message then
+      transactions.adopt(transactions.world(), message)
+      return callback(nil, message)
+    end
+    M.join(node, loaded, callback)
+  end)
+end
+
+--- Takes what a store has, after it was out of reach.
+function M.join(node, loaded, callback)
+  local world, sealing = transactions.world(), worlds.sealing(node)
+  local draft = world and world.draft or conf.read { source = source() }
+  local set, problems = entities.load(loaded.entities, worlds.tools(draft, sealing or {}))
+  if not set then return callback(nil, conf.format(problems[1])) end
+  local last = loaded.version > 0 and link.published() or 0
+  storage.catch_up(loaded.version, last, now_ms(), function(message)
+    transactions.set_stored(math.max(loaded.version, last))
+    transactions.adopt(world, message)
+    callback(not message and set or nil, message)
+  end)
+end
+
+local function reload_now(done)
+  local callbacks = waiting
+  waiting = nil
+  link.reloading(true)
+  local function finish(result)
+    link.reloading(false)
+    for _, callback in ipairs(callbacks) do callback(result) end
+    done()
   end
-  reject(problems)
+  local world = transactions.world()
+  local node = world and world.draft.node or conf.read({ source = source() }).node
+  with_store(node, function(set, message)
+    if set then return begin_reload(set, finish) end
+    finish(rejected { { file = context.conf, path = "store", message = "the store is not available: "
+      .. (message or "not ready yet") } })
+  end)
 end
 
 --- Reads the conf again and publishes it.
--- @param callback called once with {ok = true, version, diff, summary, laggards}, or {ok = false,
+-- @param callback called once with {ok = true, version, diff, summary, warnings, laggards}, or {ok = false,
 -- problems, lines, version}; may be nil
 function M.reload(callback)
-  if pending then
-    later = later or {}
-    later[#later + 1] = callback
+  if waiting then
+    waiting[#waiting + 1] = callback
     return
   end
-  callbacks[#callbacks + 1] = callback
-  M.reload_now()
+  waiting = { callback }
+  transactions.enqueue(reload_now)
 end
 
--- Events from the supervisor
+-- Events from the supervisor ------------------------------------------------------------------------
 
 local events = {}
 
@@ -169,137 +226,184 @@ function events.reload() M.reload() end
 
 --- One of the watched files or folders has changed. What says the same as before is not published.
 function events.changed()
-  local model = conf.load { source = source() }
-  if model and current and model_kinds.describe_diff(model_kinds.diff(current.model, model)) == "no changes" then
-    return
+  local world, current = transactions.world(), flow.current()
+  if world and current then
+    local made = combine(conf.read { source = source() }, world.set, world.version)
+    if made and model_kinds.describe_diff(model_kinds.diff(current.model, made.model)) == "no changes" then return end
   end
-  log("info", "conf.changed", "reloading")
+  link.log("info", "conf.changed", "reloading")
   M.reload()
 end
 
-local function drop_privileges(model)
-  local account = account_of(model.node)
-  local rc = account and C.vf_control_drop(account.uid, account.gid) or 0
-  if rc ~= 0 then error(("cannot become user %s (error %d)"):format(model.node.user, -rc), 0) end
-end
+function events.prepared(version) flow.prepared(version) end
 
---- All processes have prepared the offer: write it down, the point of no return. The tables change just
--- before that: they reach each process ahead of the version that needs them.
-function events.prepared(version)
-  if not pending or pending.version ~= version then return end
-  drop_privileges(pending.model)
-  local ok, message = tables.publish(pending.tables)
-  if not ok then
-    reject { { file = context.conf, path = "consumers", message = message } }
-    return
-  end
-  pending.tables = nil
-  ok, message = last_model.save(pending.model, version)
-  if not ok then log("error", "last_model.failed", message) end
-  C.vf_control_commit(version)
-end
+function events.refused(version, why) flow.refused(version, why) end
 
-function events.refused(version, why)
-  if not pending or pending.version ~= version then return end
-  reject { { file = context.conf, path = "", message = why } }
-end
+function events.published(version) flow.published(version) end
 
---- A predecessor that was killed may have changed a table and not come to say the rest.
-local function repair_tables()
-  tables_need_repair = false
-  local compiled, problem = compiler.compile(current.model, { version = current.version })
-  if not compiled then return log("error", "tables.failed", conf.format(problem)) end
-  local staged, message = stage_tables(current.model, compiled)
-  local ok = staged
-  if staged then ok, message = tables.publish(staged) end
-  if not ok then log("error", "tables.failed", message) end
-end
-
-function events.published(version)
-  if pending and pending.version == version then
-    current = { model = pending.model, version = version }
-  elseif tables_need_repair and current then
-    repair_tables()
-  end
-end
-
-function events.live(laggards)
-  if not pending then return end
-  local done = pending
-  current = { model = done.model, version = done.version }
-  compiler.sweep(done.compiled, state())
-  local summary = model_kinds.describe_diff(done.diff)
-  C.vf_control_set_config(1, "")
-  if done.event then log("info", done.event, summary, done.version) end
-  local warnings = explain.warnings(done.model, done.compiled)
-  for _, warning in ipairs(warnings) do log("warn", "conf.warning", warning, done.version) end
-  finish { ok = true, version = done.version, diff = done.diff, summary = summary, warnings = warnings,
-    laggards = laggards }
-end
+function events.live(laggards) flow.live(laggards) end
 
 function M.on_event(name, number, text)
   events[name](number, text)
 end
 
 --- Returns what is published: {model, version}, or nil before the first publication.
-function M.current() return current end
+function M.current() return flow.current() end
 
--- Start
+-- Start ---------------------------------------------------------------------------------------------
 
-local function print_problems(problems)
+local function fail_start(problems)
   for _, line in ipairs(format(problems)) do io.stderr:write(line, "\n") end
+  link.give_up()
 end
 
---- The first version of a house is the one after the last that its data directory remembers.
-local function start_fresh()
-  local model, problems = conf.load { source = source() }
-  if model then
-    watch(model.files)
-    local version = last_model.version(model.node.data_dir)
-    local ok
-    ok, problems = offer(model, (tonumber(version) or 0) + 1)
-    if ok then return true end
+--- What is known of the store's entities without the store: those of the last model.
+local function entities_of_last(draft, tools)
+  local saved, version, stored = last_model.read(draft.node.data_dir)
+  local set = saved and entities.load(stored, tools)
+  return set or entities.new(), saved and version or nil
+end
+
+--- The first version of a house is the one after the last that its store, or else its data directory, remembers.
+-- Without its store it serves what it served last, under the same version.
+local function start_fresh(done)
+  local draft = conf.read { source = source() }
+  local tools = worlds.tools(draft, worlds.sealing(draft.node) or {})
+  local go
+  function go(set, version)
+    local made, problems = combine(draft, set, version, true)
+    if draft.root then watch(draft.files) end
+    local ok = made
+    if made then
+      ok, problems = publish(made, "start", nil, function(result)
+        if result.ok then return done() end
+        rejected(result.problems)
+        if result.code == "invalid" then return done() end -- the supervisor knows what that means at a start
+        transactions.adopt(nil, conf.format(result.problems[1]))
+        go(set, version)
+      end)
+    end
+    if not ok then fail_start(problems) end
   end
-  print_problems(problems)
-  return false
+  if not draft.root or #draft.problems > 0 then return go(entities.new(), 1) end
+  storage.open(draft.node, function(message, loaded)
+    local set, problems = entities.new(), nil
+    if loaded then set, problems = entities.load(loaded.entities, tools) end
+    if problems and not set then message = conf.format(problems[1]) end
+    transactions.adopt(nil, message)
+    if message then
+      link.log("error", "store.unavailable", message)
+      local known, version = entities_of_last(draft, tools)
+      return go(known, version or 1)
+    end
+    transactions.set_stored(loaded.version)
+    local last = loaded.version > 0 and loaded.version or last_model.version(draft.node.data_dir) or 0
+    go(set, last + 1)
+  end)
 end
 
---- Finds the model that a predecessor published, or was about to: what it wrote down, else the conf
--- file if that is good.
--- @return model and version, or nil and problems
+--- True when the conf file says what the draft of the last model says: then it is taken, for its lines.
+local function says_the_same(draft, saved)
+  if not draft.root or #draft.problems > 0 then return false end
+  local function plain(of)
+    local seed = conf.seed_of(of)
+    return { node = of.node, tenants = seed.tenants, pools = seed.pools, routes = seed.routes,
+      consumers = seed.consumers, plugins = seed.plugins }
+  end
+  return last_model.encode(plain(draft)) == last_model.encode(plain(saved))
+end
+
+--- Finds what a predecessor published, or was about to: what it wrote down, else the conf file if that is good.
+-- @return a draft, its version and the entities of the store; or nil and problems
 local function recover(published)
-  local model, problems = conf.load { source = source(), lenient = true }
-  local saved, version = last_model.load(model.node.data_dir)
-  if saved and version >= published then return saved, version end
-  if #problems > 0 then return nil, problems end
-  return model, published
+  local draft = conf.read { source = source() }
+  local saved, version, stored = last_model.read(draft.node.data_dir)
+  if saved and version >= published then return says_the_same(draft, saved) and draft or saved, version, stored end
+  if #draft.problems > 0 then return nil, draft.problems end
+  return draft, published, {}
 end
 
---- After a predecessor: what runs goes on. What it had written down but not published is published.
-local function start_again()
-  local published = tonumber(context.published)
-  local model, version = recover(published)
-  if not model then
-    for _, line in ipairs(format(version)) do log("error", "control.no_model", line) end
-    return true -- the next reload repairs this
+local function no_model(problems, done)
+  for _, line in ipairs(format(problems)) do link.log("error", "control.no_model", line) end
+  done() -- the next reload repairs this
+end
+
+--- What the store or the last model has and nobody has published yet, or what another binary has to compile anew.
+-- @param is_stored true when the store needs no version of it
+local function publish_again(made, is_stored, done)
+  local function ended(result)
+    if result.ok then
+      link.log("info", "resume.done", "control goes on", made.world.version)
+    else
+      rejected(result.problems)
+    end
+    done()
   end
-  watch(model.files)
-  local is_ahead = version > published
-  if not is_ahead then current = { model = model, version = published } end
-  tables_need_repair = not is_ahead and context.mode ~= "recompile"
-  if is_ahead or context.mode == "recompile" then
-    local ok, refused = offer(model, is_ahead and version or published + 1, "resume.done")
-    if not ok then reject(refused) end
+  local ok, problems = publish(made, "upgrade", nil, ended, is_stored)
+  if ok then return end
+  rejected(problems)
+  done()
+end
+
+--- Goes on once the store has said what it has.
+-- @param made what the last model, or the conf file, has become
+-- @param version of that
+local function settle(made, version, loaded, done)
+  local published, recompiles = tonumber(context.published), context.mode == "recompile"
+  local ahead = math.max(version, loaded and loaded.version or 0)
+  local draft, set, problems = made.world.draft, made.world.set
+  if loaded and loaded.version > 0 then
+    set, problems = entities.load(loaded.entities, made.world.tools)
+    if not set then return no_model(problems, done) end
+    made.model, problems = conf.recombine(draft, entities.records(set))
+    if not made.model then return no_model(problems, done) end
   end
-  return true
+  local is_ahead = ahead > published
+  local next_version = recompiles and not is_ahead and published + 1 or ahead
+  made.world = worlds.with(made.world, set, next_version)
+  if is_ahead or recompiles then return publish_again(made, is_ahead, done) end
+  flow.adopt(made.model, published)
+  transactions.adopt(made.world, transactions.unavailable())
+  done()
+end
+
+--- After a predecessor: what runs goes on at once, as it was written down. What was stored or written down but not
+-- published is published when the store has been read.
+local function start_again(done)
+  local draft, version, stored = recover(tonumber(context.published))
+  if not draft then return no_model(version, done) end
+  local set, problems = entities.load(stored, worlds.tools(draft, worlds.sealing(draft.node) or {}))
+  local made
+  if set then made, problems = combine(draft, set, version) end
+  if not made then return no_model(problems, done) end
+  watch(draft.files)
+  transactions.adopt(made.world, "not ready yet")
+  if version <= tonumber(context.published) then
+    flow.adopt(made.model, tonumber(context.published), context.mode ~= "recompile")
+  end
+  storage.open(draft.node, function(message, loaded)
+    if message then
+      link.log("error", "store.unavailable", message)
+      transactions.adopt(made.world, message)
+      return settle(made, version, nil, done)
+    end
+    local ahead = loaded.version > 0 and math.max(version, loaded.version) or 0
+    storage.catch_up(loaded.version, ahead, now_ms(), function(failure)
+      transactions.set_stored(failure and loaded.version or ahead)
+      transactions.adopt(made.world, failure)
+      settle(made, version, loaded, done)
+    end)
+  end)
 end
 
 --- Called by C once. `started`: {mode, conf, text, watch, state, published}.
 -- @return true to go on; false ends the process with exit code 1
 function M.start(started)
   context = started
-  if started.mode == "fresh" then return start_fresh() end
-  return start_again()
+  flow.open { link = link, state = started.state, store = storage.current }
+  transactions.open { link = link, now_ms = now_ms, retry = with_store }
+  transactions.enqueue(started.mode == "fresh" and start_fresh or start_again)
+  return true
 end
 
 return M

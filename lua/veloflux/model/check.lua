@@ -4,6 +4,7 @@
 local entity_checks = require "veloflux.model.entity_checks"
 local plugin = require "veloflux.model.kinds.plugin"
 local suggest = require "veloflux.model.suggest"
+local annotate = require("veloflux.model").annotate
 
 local M = {}
 
@@ -82,7 +83,7 @@ function Checker:routes(pools)
     local name = route.pool
     if name and not self.by_tenant[route.tenant].is_unknown then
       local pool, unshared = find_pool(pools, route.tenant, name)
-      route._pool = pool
+      annotate(self.model.routes, i, "_pool", pool)
       if not pool and unshared then
         self:note("routes", i, "pool", "the pool %s of the default tenant is not shared", name)
       elseif not pool then

@@ -55,6 +55,8 @@ local function says_no_more(a, b)
 end
 
 --- Says whether two values of the model are equal.
+function M.same(a, b) return same(a, b) end
+
 function same(a, b)
   if a == b then return true end
   if type(a) ~= "table" or type(b) ~= "table" then return false end
@@ -62,6 +64,28 @@ function same(a, b)
   if metatable ~= getmetatable(b) then return false end
   if metatable then return same_record(a, b, metatable.names) end
   return says_no_more(a, b) and says_no_more(b, a)
+end
+
+--- Sets what a check has found out about the entity at `position` of a list: on a copy when an earlier
+-- model has the record too.
+function M.annotate(list, position, field, value)
+  local record = list[position]
+  if rawget(record, field) == value then return record end
+  if rawget(record, "_is_shared") then
+    local copy = setmetatable({}, getmetatable(record))
+    for key, inner in pairs(record) do copy[key] = inner end
+    copy._is_shared = nil
+    list[position], record = copy, copy
+  end
+  record[field] = value
+  return record
+end
+
+--- From here on the records of a model are not changed any more.
+function M.share(model)
+  for _, kind in ipairs { "routes", "consumers" } do
+    for _, record in ipairs(model[kind]) do record._is_shared = true end
+  end
 end
 
 local function by_key(kind, list)

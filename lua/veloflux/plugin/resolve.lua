@@ -13,6 +13,7 @@ local json = require "veloflux.model.json"
 local plugin_kind = require "veloflux.model.kinds.plugin"
 local schema = require "veloflux.model.schema"
 local suggest = require "veloflux.model.suggest"
+local annotate = require("veloflux.model").annotate
 
 local M = {}
 
@@ -293,24 +294,27 @@ end
 
 function Resolver:routes()
   local global, of_tenant = self.global, self.of_tenant
-  for _, route in ipairs(self.model.routes) do
+  local routes = self.model.routes
+  for i = 1, #routes do
+    local route, chain_found = routes[i], nil
     local own, pool = rawget(route, "plugins"), route._pool
     local pool_list = pool and rawget(pool, "plugins")
     local tenant = of_tenant[route.tenant]
     if own or pool_list or global ~= NOTHING or tenant ~= NOTHING then
-      route._chain = self:chain_of(global, tenant, pool_list and self:handle(pool_list, POOL, pool.tenant) or NOTHING,
+      chain_found = self:chain_of(global, tenant, pool_list and self:handle(pool_list, POOL, pool.tenant) or NOTHING,
         own and self:handle(own, ROUTE, route.tenant) or NOTHING)
     end
+    annotate(routes, i, "_chain", chain_found)
   end
 end
 
 --- What a consumer changes has to fit every chain of its tenant.
 function Resolver:consumers()
-  for _, consumer in ipairs(self.model.consumers) do
+  for position, consumer in ipairs(self.model.consumers) do
     local handle = self:handle(rawget(consumer, "plugins"), CONSUMER, consumer.tenant)
     if handle ~= NOTHING then
       local items = self:items(handle)
-      consumer._items = items
+      annotate(self.model.consumers, position, "_items", items)
       local tried = {}
       if self.model.rest_chain then self:resolve { self.model.rest_chain, items } end
       for _, route in ipairs(self.model.routes) do

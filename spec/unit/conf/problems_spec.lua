@@ -38,7 +38,6 @@ local CASES = {
       .. "or allow that with admin.insecure: true" } },
   { "unknown accounts", "user: no-such-user\n", { 'conf.yaml:1: user: unknown user "no-such-user"' } },
   { "a group without user", "group: daemon\n", { "conf.yaml:1: group: has no meaning without user" } },
-  { "seed", "entities: seed\n", { "conf.yaml:1: entities: not available in this version: entities: seed" } },
   { "redis", "store: { driver: redis }\n", { "conf.yaml:1: store.driver: not available in this version: redis" } },
   { "features that are not built", [[
 listeners: [ { name: a, address: ':1', tls: { certificates: [] } } ]

@@ -1,0 +1,184 @@
+--- The way of a model to the processes, one at a time:
+--
+--   idle -> offered -> (prepared) storing -> committed -> (live) idle          any refusal -> idle
+--
+-- Storing is the point of no return: what the store has taken is published, by this process or by its
+-- successor. A candidate is a table:
+--   model, version     the model and the version that it is published under
+--   draft, set         what it was made of: the file's part and the store's, to be written down
+--   changes            what the store is to commit, in order (store/init.lua); the last has this version. Empty:
+--                      it has them already
+--   on_end             function(result): {ok = true, version, warnings, laggards}, or {ok = false, code, problems,
+--                      stored = how many of the changes the store has taken}
+local ffi = require "ffi"
+local compiler = require "veloflux.compiler"
+local conf = require "veloflux.conf"
+local explain = require "veloflux.explain"
+local last_model = require "veloflux.last_model"
+local plugin_schema = require "veloflux.plugin.schema"
+local tables = require "veloflux.compiler.tables"
+local account_of = require("veloflux.conf.node_check").account
+
+ffi.cdef "int close(int fd);"
+
+local M = {}
+
+local link, state_area, store_of -- what `open` was given
+local pending -- the candidate under way, with {compiled, tables}
+local current -- {model, version}: what is published
+local tables_need_repair = false -- when what is published comes: the tables have come before it
+
+local function state() return state_area and ffi.cast("struct vf_state *", state_area) end
+
+--- Begins.
+-- @param options {link = control/link.lua, state = the state area, store = function() -> the store or nil}
+function M.open(options)
+  link, state_area, store_of = options.link, options.state, options.store
+  pending, current, tables_need_repair = nil, nil, false
+end
+
+--- Returns what is published: {model, version}, or nil before the first publication.
+function M.current() return current end
+
+--- After a predecessor: this is published already. Its tables may not be.
+-- @param repair true: they are given again when it comes
+function M.adopt(model, version, repair)
+  current = { model = model, version = version }
+  if repair ~= nil then tables_need_repair = repair end
+end
+
+--- True while a candidate is under way.
+function M.is_busy() return pending ~= nil end
+
+local function kind_of(credential) return getmetatable(credential).plugin.credential end
+
+local function plain(credential) return plugin_schema.plain(kind_of(credential).record, credential) end
+
+--- Prepares the tables for a model.
+-- @param compiled the same, compiled: it knows the chains of the consumers
+local function stage_tables(model, compiled)
+  local chains = compiled.consumer_chains or {}
+  local function chain_of(consumer) return chains[consumer] and tables.chain_key(chains[consumer].hash) end
+  return tables.stage(model, { kind_of = kind_of, plain = plain, chain_of = chain_of })
+end
+
+local function finish(result)
+  local done = pending
+  pending = nil
+  done.on_end(result)
+end
+
+local function reject(code, problems, stored)
+  finish { ok = false, code = code, problems = problems, stored = stored or 0 }
+end
+
+local function problem(path, message) return { { file = pending.model.source, path = path, message = message } } end
+
+--- Offers a candidate. Returns true, or nil and problems; then on_end is not called.
+function M.offer(candidate)
+  local model = candidate.model
+  local compiled, fault = compiler.compile(model, { version = candidate.version, state = state() })
+  if not compiled then return nil, { fault } end
+  local fd, message = compiler.memfd(compiled)
+  if not fd then return nil, { { file = model.source, path = "", message = message } } end
+  local staged
+  staged, message = stage_tables(model, compiled)
+  if not staged then
+    ffi.C.close(fd)
+    return nil, { { file = model.source, path = "consumers", message = message } }
+  end
+  pending = candidate
+  pending.compiled, pending.tables = compiled, staged
+  link.offer(candidate.version, fd)
+  return true
+end
+
+--- A predecessor that was killed, or a store that refused, may have left tables of another model.
+local function repair_tables()
+  tables_need_repair = false
+  if not current then return end
+  local compiled, fault = compiler.compile(current.model, { version = current.version })
+  if not compiled then return link.log("error", "tables.failed", conf.format(fault)) end
+  local staged, message = stage_tables(current.model, compiled)
+  local ok = staged
+  if staged then ok, message = tables.publish(staged) end
+  if not ok then link.log("error", "tables.failed", message) end
+end
+
+local function drop_privileges(model)
+  local account = account_of(model.node)
+  local rc = account and link.drop(account.uid, account.gid) or 0
+  if rc ~= 0 then error(("cannot become user %s (error %d)"):format(model.node.user, -rc), 0) end
+end
+
+--- A set without what it keeps for itself.
+local function stored_part(set)
+  local kinds = {}
+  for kind, entities in pairs(set) do
+    if kind ~= "lists" then kinds[kind] = entities end
+  end
+  return kinds
+end
+
+--- What the store has taken is published.
+local function commit()
+  local ok, message = last_model.save(pending.draft, pending.version, pending.set and stored_part(pending.set))
+  if not ok then link.log("error", "last_model.failed", message) end
+  link.commit(pending.version)
+end
+
+--- Hands the changes to the store, all at once: it takes them in order.
+local function store_changes()
+  local candidate, changes = pending, pending.changes
+  local answered, stored, failure = 0, 0, nil
+  local function on_stored(err)
+    answered = answered + 1
+    if not err and not failure then stored = stored + 1 end
+    failure = failure or err
+    if answered < #changes then return end
+    if not failure then return commit() end
+    repair_tables()
+    reject(failure.code == "conflict" and "conflict" or "unavailable",
+      { { file = candidate.model.source, path = "store", message = failure.message or failure.code } }, stored)
+  end
+  local store = store_of()
+  if #changes == 0 or not store then return commit() end
+  for _, change in ipairs(changes) do store:commit(change, on_stored) end
+end
+
+--- All processes have prepared the offer. The tables change first: they reach each process ahead of the
+-- version that needs them.
+function M.prepared(version)
+  if not pending or pending.version ~= version then return end
+  drop_privileges(pending.model)
+  local ok, message = tables.publish(pending.tables)
+  if not ok then return reject("invalid", problem("consumers", message)) end
+  pending.tables = nil
+  store_changes()
+end
+
+--- A process cannot serve the offer.
+function M.refused(version, why)
+  if not pending or pending.version ~= version then return end
+  reject("invalid", problem("", why))
+end
+
+function M.published(version)
+  if pending and pending.version == version then
+    current = { model = pending.model, version = version }
+  elseif tables_need_repair and current then
+    repair_tables()
+  end
+end
+
+function M.live(laggards)
+  if not pending then return end
+  current = { model = pending.model, version = pending.version }
+  if state_area then compiler.sweep(pending.compiled, state()) end
+  link.set_config(true, "")
+  local warnings = explain.warnings(pending.model, pending.compiled)
+  for _, warning in ipairs(warnings) do link.log("warn", "conf.warning", warning, pending.version) end
+  finish { ok = true, version = pending.version, warnings = warnings, laggards = laggards }
+end
+
+return M

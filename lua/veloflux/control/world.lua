@@ -1,0 +1,128 @@
+--- What the configuration is made of at this moment: the draft of the conf file, the entities of the store,
+-- and the version in which each entity of the file last changed.
+--
+-- A world is {draft, set, file, versions, version, tools, seal}; like sets it is replaced, not changed.
+local conf = require "veloflux.conf"
+local entities = require "veloflux.control.entities"
+local keys = require "veloflux.keys"
+local model = require "veloflux.model"
+
+local M = {}
+
+--- The entity, unknown to the model, that says that `entities: seed` has filled the store.
+M.SEEDED = { kind = "meta", key = "seeded" }
+
+--- Returns the functions that seal secrets for the store, and open them: {seal, unseal}; or nil and a message.
+function M.sealing(node)
+  local seal, unseal = keys.sealer(node.data_dir)
+  if not seal then return nil, unseal end
+  return { seal = seal, unseal = unseal }
+end
+
+--- Returns what entities.read needs, for the plugins that a draft knows.
+function M.tools(draft, sealing)
+  return { plugins = draft.plugins, unseal = sealing.unseal, dir = draft.dir }
+end
+
+--- Indexes the file's own entities.
+-- @return records by kind and key
+local function index_file(draft)
+  local index = {}
+  for _, kind in ipairs(model.KINDS) do
+    index[kind] = {}
+    for _, record in ipairs(draft.node.entities == "owned" and draft.root and draft.root[kind] or {}) do
+      if record.name then index[kind][model.key(kind, record)] = record end
+    end
+  end
+  return index
+end
+
+--- Entities that say what they said before keep their version.
+local function versions_of(file, version, before)
+  local versions = {}
+  for kind, records in pairs(file) do
+    local of_kind, old, known = {}, before and before.file[kind] or {}, before and before.versions[kind] or {}
+    for key, record in pairs(records) do
+      local is_same = old[key] and model.same(old[key], record)
+      of_kind[key] = is_same and known[key] or version
+    end
+    versions[kind] = of_kind
+  end
+  return versions
+end
+
+--- Makes a world.
+-- @param draft of conf.read
+-- @param set of the store's entities
+-- @param version of what it becomes
+-- @param before the world before it, or nil
+function M.new(draft, set, version, sealing, before)
+  local file = index_file(draft)
+  return { draft = draft, set = set, file = file, versions = versions_of(file, version, before), version = version,
+    tools = M.tools(draft, sealing), seal = sealing.seal, unseal = sealing.unseal }
+end
+
+--- The same with another set.
+function M.with(world, set, version)
+  local copy = {}
+  for name, value in pairs(world) do copy[name] = value end
+  copy.set, copy.version = set, version
+  return copy
+end
+
+--- Returns the model of a world, or nil and problems.
+function M.model(world) return conf.recombine(world.draft, entities.records(world.set)) end
+
+--- True when the file's entities shall become the store's.
+function M.wants_seed(draft, set)
+  return draft.node.entities == "seed" and not entities.get(set, M.SEEDED.kind, M.SEEDED.key)
+end
+
+--- Returns the edits that fill a store with the entities of the file.
+function M.seed_edits(draft, tools, seal, version, now_ms)
+  local edits, problems = {}, {}
+  for _, kind in ipairs(model.KINDS) do
+    for _, record in ipairs(draft.root[kind]) do
+      local key, text = model.key(kind, record), entities.encode(kind, record, seal)
+      local own, found = entities.read(kind, key, text, tools)
+      for _, problem in ipairs(found) do problems[#problems + 1] = problem end
+      edits[#edits + 1] = { kind = kind, key = key, entity = { kind = kind, key = key, record = own, json = text,
+        version = version, created_ms = now_ms, updated_ms = now_ms } }
+    end
+  end
+  edits[#edits + 1] = { kind = M.SEEDED.kind, key = M.SEEDED.key, entity = { kind = M.SEEDED.kind,
+    key = M.SEEDED.key, json = "{}", version = version, created_ms = now_ms, updated_ms = now_ms } }
+  return edits, problems
+end
+
+--- Returns an entity as transactions.find gives it, or nil.
+function M.find(world, kind, tenant, name)
+  local key = entities.key_of(kind, tenant, name)
+  local own = world.file[kind] and world.file[kind][key]
+  if own then
+    return { value = own, key = key, version = world.versions[kind][key], origin = "file",
+      source = ("%s:%d"):format(own._file, own._line) }
+  end
+  local entity = entities.type_of(kind) and entities.get(world.set, kind, key)
+  if not entity then return nil end
+  return { value = entity.record, key = key, version = entity.version, created_ms = entity.created_ms,
+    updated_ms = entity.updated_ms, origin = "api" }
+end
+
+--- Returns all entities of a kind, those of the file first.
+function M.list(world, kind)
+  local list, keys_of_file = {}, {}
+  for key in pairs(world.file[kind] or {}) do keys_of_file[#keys_of_file + 1] = key end
+  table.sort(keys_of_file)
+  for _, key in ipairs(keys_of_file) do
+    list[#list + 1] = M.find(world, kind, entities.split_key(kind, key))
+  end
+  if not entities.type_of(kind) then return list end
+  for _, entity in ipairs(entities.sorted(world.set, kind)) do
+    list[#list + 1] = { value = entity.record, key = entity.key, version = entity.version,
+      created_ms = entity.created_ms, updated_ms = entity.updated_ms, origin = "api" }
+  end
+  return list
+end
+
+return M

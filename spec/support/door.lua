@@ -1,0 +1,138 @@
+--- The door for specs: transactions on a link and a store that are tables, so that each step is taken when the
+-- spec says so.
+local fixture = require "unit.conf.fixture"
+local conf = require "veloflux.conf"
+local entities = require "veloflux.control.entities"
+local flow = require "veloflux.control.flow"
+local outcome = require "veloflux.control.outcome"
+local transactions = require "veloflux.control.transactions"
+local worlds = require "veloflux.control.world"
+
+local M = {}
+
+local Store = {}
+Store.__index = Store
+
+local function memory_store()
+  return setmetatable({ version_now = 0, records = {}, kinds = {}, held = {} }, Store)
+end
+
+local function err_of(self, change)
+  if self.failure then return self.failure end
+  if self.version_now > 0 and change.version ~= self.version_now + 1 then
+    return { code = "conflict", message = "not the next version" }
+  end
+end
+
+local function take(self, change)
+  local record = { version = change.version, time_ms = change.time_ms, author = change.author, source = change.source,
+    reason = change.reason, request_id = change.request_id, summary = change.summary, changes = {} }
+  local function set(kind, key, row)
+    self.kinds[kind] = self.kinds[kind] or {}
+    local before = self.kinds[kind][key]
+    self.kinds[kind][key] = row
+    table.insert(record.changes, { kind = kind, key = key, before = before and before.json, after = row and row.json })
+  end
+  for _, put in ipairs(change.puts) do
+    set(put.kind, put.key, { json = put.json, version = change.version, created_ms = put.created_ms,
+      updated_ms = change.time_ms })
+  end
+  for _, delete in ipairs(change.deletes) do set(delete.kind, delete.key, nil) end
+  self.version_now = change.version
+  record.state = {}
+  for kind, rows in pairs(self.kinds) do
+    record.state[kind] = {}
+    for key, row in pairs(rows) do record.state[kind][key] = row end
+  end
+  self.records[change.version] = record
+end
+
+function Store:commit(change, callback)
+  table.insert(self.held, function()
+    local err = err_of(self, change)
+    if not err then take(self, change) end
+    callback(err)
+  end)
+  if not self.holds then self:answer() end
+end
+
+--- Answers what was asked while `holds` was set.
+function Store:answer()
+  local held = self.held
+  self.held = {}
+  for _, answer in ipairs(held) do answer() end
+end
+
+function Store:versions(options, callback)
+  local list = {}
+  for version = (options.before or self.version_now + 1) - 1, 1, -1 do
+    if self.records[version] and #list < (options.limit or 100) then list[#list + 1] = self.records[version] end
+  end
+  callback(nil, list)
+end
+
+function Store:version(number, callback) callback(nil, self.records[number]) end
+
+function Store:at(number, callback) callback(nil, self.records[number] and self.records[number].state) end
+
+--- Opens the door upon a conf text.
+-- @param text of the conf file
+-- @return {store, link, apply(ops, context) -> outcome or nil, step(), ...}
+function M.open(text)
+  local folder = fixture.folder {}
+  local door = { folder = folder, store = memory_store(), log = {}, offers = {}, commits = {} }
+  door.link = { published_version = 1 }
+  function door.link.published() return door.link.published_version end
+  function door.link.offer(version, fd)
+    require("ffi").C.close(fd)
+    door.offers[#door.offers + 1] = version
+  end
+  function door.link.commit(version) door.commits[#door.commits + 1] = version end
+  function door.link.set_config() end
+  function door.link.log(level, event, message) table.insert(door.log, level .. " " .. event .. " " .. message) end
+  flow.open { link = door.link, store = function() return door.store end }
+  transactions.open { link = door.link, now_ms = function() return 1000 end,
+    retry = function(_, callback) callback(door.set_again) end }
+  text = "data_dir: " .. folder .. "\n" .. text
+  local draft = conf.read { source = { text = text, name = "conf.yaml", dir = folder }, env = {} }
+  local model, problems = conf.complete(draft)
+  if not model then error(conf.format(problems[1]), 2) end
+  local world = worlds.new(draft, entities.new(), 1, assert(worlds.sealing(draft.node)))
+  door.store.version_now = 1
+  flow.adopt(model, 1, false)
+  transactions.adopt(world)
+
+  --- All processes have prepared what was offered.
+  function door.prepare() flow.prepared(door.offers[#door.offers]) end
+
+  --- What was committed is published and live.
+  function door.publish()
+    local version = door.commits[#door.commits]
+    door.link.published_version = version
+    flow.published(version)
+    flow.live(0)
+  end
+
+  --- Answers the whole way of one offer.
+  function door.step()
+    door.prepare()
+    door.publish()
+  end
+
+  --- Applies operations and takes every step. Returns the outcome.
+  function door.apply(ops, context)
+    local result
+    local offered = #door.offers
+    transactions.apply(ops, context or {}, function(answer) result = answer end)
+    if #door.offers > offered and not result then door.step() end
+    return result
+  end
+
+  function door.close() fixture.remove(folder) end
+
+  return door
+end
+
+M.outcome = outcome
+
+return M
