@@ -8,6 +8,7 @@
 
 enum {
     CHUNK_BYTES = 4096,
+    LOOK_BACK = 4,  /* statements: what a driver says of one entity */
     GROUP_MAX = 256 /* writes in one transaction: what one failure may make run again */
 };
 
@@ -100,16 +101,30 @@ void vf_database_request_free(struct vf_database_request *request)
     free(request);
 }
 
+/* Returns the request's copy of a text that one of its last statements has, or a new one: a change
+ * of many entities repeats the same few. */
+static const char *keep_sql(struct vf_database_request *request, const char *sql, size_t len)
+{
+    size_t count = request->answer.n_statements;
+    for (size_t back = 1; back <= LOOK_BACK && back <= count; back++) {
+        const struct vf_database_statement *statement = &request->statements[count - back];
+        if (statement->len == len && memcmp(statement->sql, sql, len) == 0)
+            return statement->sql;
+    }
+    return vf_database_keep(request, sql, len);
+}
+
 void vf_database_statement(struct vf_database_request *request, const char *sql, size_t len,
                            int must_change)
 {
     size_t used = request->answer.n_statements;
     struct vf_database_statement *list =
         grow(request, request->statements, used, &request->statements_room, sizeof(*list));
-    const char *copy = vf_database_keep(request, sql, len);
-    if (list != NULL)
-        request->statements = list;
-    if (list == NULL || copy == NULL)
+    if (list == NULL)
+        return;
+    request->statements = list;
+    const char *copy = keep_sql(request, sql, len);
+    if (copy == NULL)
         return;
     list[used] = (struct vf_database_statement){.sql = copy,
                                                 .len = len,
@@ -123,9 +138,11 @@ static struct vf_database_value *add_value(struct vf_database_request *request)
 {
     struct vf_database_value *list =
         grow(request, request->values, request->n_values, &request->values_room, sizeof(*list));
-    if (list == NULL || request->is_out_of_memory)
+    if (list == NULL)
         return NULL;
     request->values = list;
+    if (request->is_out_of_memory) /* perhaps of the statement itself */
+        return NULL;
     request->statements[request->answer.n_statements - 1].n_values++;
     struct vf_database_value *value = &list[request->n_values++];
     *value = (struct vf_database_value){.kind = VF_DATABASE_NULL};

@@ -65,6 +65,21 @@ function M.describe(env, set_up, tear_down)
     assert.same({ { kind = "routes", key = "a/a", after = B } }, bench:ask(store, "version", 3).changes)
   end)
 
+  it("takes a change of many entities", function()
+    local puts, deletes = {}, {}
+    for i = 1, 700 do puts[i] = put("routes", "a/" .. i, ('{"i":%d}'):format(i)) end
+    commit(1, puts)
+    for i = 1, 700, 2 do deletes[#deletes + 1] = { kind = "routes", key = "a/" .. i } end
+    commit(2, { put("pools", "a/p", A) }, deletes)
+    local now = bench:ask(store, "load").entities
+    for i = 1, 700 do
+      local entity = now.routes["a/" .. i]
+      assert.equal(i % 2 == 0 and ('{"i":%d}'):format(i) or nil, entity and entity.json)
+    end
+    assert.equal(700, #bench:ask(store, "version", 1).changes)
+    assert.equal(351, #bench:ask(store, "version", 2).changes)
+  end)
+
   it("tells a version with what it changed", function()
     commit(1, { put("routes", "a/x", A) })
     bench:ask(store, "commit", { version = 2, time_ms = 9, source = "file",
