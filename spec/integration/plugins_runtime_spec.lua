@@ -104,6 +104,37 @@ describe("a handler that is wrong", function()
     end
   end))
 
+  it("fails its request when it yields to nobody, and no other", spec_of({
+    strays = { handler = [[
+      function Plugin:access()
+        if pdk.request.get_path() == "/stray" then coroutine.yield() end
+        pdk.response.set_header("X-Passed", "1")
+      end]] },
+  }, function(rig)
+    for _ = 1, 3 do
+      assert.equal(500, clients.get(rig.port, "/stray").status)
+      local response = clients.get(rig.port, "/")
+      assert.equal(200, response.status)
+      assert.equal("1", response:get "X-Passed")
+    end
+    rig.server:wait_log "plugins%.fault.*nothing to wait for"
+  end))
+
+  it("fails only its own requests, after a hundred of which the others are still answered", spec_of({
+    fails = { handler = [[
+      function Plugin:access()
+        for i = 1, 5 do
+          if pdk.request.get_path() == "/fail" and i == 3 then error("at " .. i) end
+        end
+        pdk.response.set_header("X-Passed", "1")
+      end]] },
+  }, function(rig)
+    for _ = 1, 100 do
+      assert.equal(500, clients.get(rig.port, "/fail").status)
+      assert.equal("1", clients.get(rig.port, "/"):get "X-Passed")
+    end
+  end, { conf = { plugin_limits = { trip = { errors = "off" } } } }))
+
   it("at load time refuses the configuration and changes nothing", spec_of({
     good = { handler = [[ function Plugin:access() pdk.response.set_header("X-Good", "1") end ]] },
   }, function(rig)

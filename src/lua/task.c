@@ -19,7 +19,6 @@ struct vf_task {
     struct vf_task *next, *prev; /* among the busy ones, or next in the free list */
     struct vf_task *next_ready;
     struct lua_State *co;
-    int co_ref; /* keeps the coroutine */
     enum vf_task_state state;
     struct vf_run run; /* what tasks->run is while it runs */
     vf_task_callback on_outcome;
@@ -28,16 +27,15 @@ struct vf_task {
     void (*on_cancel)(void *op);
     struct vf_task_thing *things;
     double spawn_key;
-    bool is_fresh;     /* the coroutine has not run the driver yet */
     bool was_woken;    /* before it yielded */
     bool is_spawned;   /* gives itself back at its end */
-    bool starts_ready; /* READY without having run: begins with the driver */
+    bool starts_ready; /* READY without having run: begins with run_spawned */
     bool was_cut;      /* cancelled, or failed */
 };
 
 /* Life */
 
-static int load_driver(struct vf_tasks *tasks)
+static int load_runtime(struct vf_tasks *tasks)
 {
     lua_State *lua = tasks->lua;
     lua_getglobal(lua, "require");
@@ -50,10 +48,12 @@ static int load_driver(struct vf_tasks *tasks)
     lua_getfield(lua, -1, "init");
     lua_pushlightuserdata(lua, &tasks->run);
     lua_call(lua, 1, 0);
-    lua_getfield(lua, -1, "driver");
-    tasks->driver = luaL_ref(lua, LUA_REGISTRYINDEX);
+    lua_getfield(lua, -1, "coroutines");
+    tasks->coroutines = luaL_ref(lua, LUA_REGISTRYINDEX);
     lua_getfield(lua, -1, "run_spawned");
     tasks->run_spawned = luaL_ref(lua, LUA_REGISTRYINDEX);
+    lua_getfield(lua, -1, "fault");
+    tasks->fault = luaL_ref(lua, LUA_REGISTRYINDEX);
     lua_getfield(lua, -1, "values");
     tasks->values = luaL_ref(lua, LUA_REGISTRYINDEX);
     lua_pop(lua, 1);
@@ -66,7 +66,7 @@ int vf_tasks_init(struct vf_tasks *tasks, struct lua_State *lua, uv_loop_t *loop
     tasks->lua = lua;
     tasks->loop = loop;
     tasks->ready_end = &tasks->ready;
-    int rc = load_driver(tasks);
+    int rc = load_runtime(tasks);
     if (rc < 0)
         return rc;
     if ((tasks->idle = malloc(sizeof(*tasks->idle))) == NULL)
@@ -76,9 +76,21 @@ int vf_tasks_init(struct vf_tasks *tasks, struct lua_State *lua, uv_loop_t *loop
     return 0;
 }
 
+/* Sets the entry of the task in a table of runtime/task.lua, by its context, to the value on top of
+ * the stack, and pops that. */
+static void set_entry(struct vf_task *task, int table)
+{
+    lua_State *lua = task->tasks->lua;
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, table);
+    lua_insert(lua, -2);
+    lua_rawseti(lua, -2, (int)task->run.context);
+    lua_pop(lua, 1);
+}
+
 static void free_task(struct vf_task *task)
 {
-    luaL_unref(task->tasks->lua, LUA_REGISTRYINDEX, task->co_ref);
+    lua_pushnil(task->tasks->lua);
+    set_entry(task, task->tasks->coroutines);
     free(task);
 }
 
@@ -121,10 +133,9 @@ static struct vf_task *make_task(struct vf_tasks *tasks)
     if (task == NULL)
         return NULL;
     task->tasks = tasks;
-    task->co = lua_newthread(tasks->lua);
-    task->co_ref = luaL_ref(tasks->lua, LUA_REGISTRYINDEX);
-    task->is_fresh = true;
     task->run.context = ++tasks->n_contexts;
+    task->co = lua_newthread(tasks->lua);
+    set_entry(task, tasks->coroutines);
     return task;
 }
 
@@ -154,13 +165,10 @@ struct vf_task *vf_task_take(struct vf_tasks *tasks, struct vf_exchange *ex,
 
 static void drop_values(struct vf_task *task)
 {
-    lua_State *lua = task->tasks->lua;
     if (!task->run.has_values)
         return;
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, task->tasks->values);
-    lua_pushnil(lua);
-    lua_rawseti(lua, -2, (int)task->run.context);
-    lua_pop(lua, 1);
+    lua_pushnil(task->tasks->lua);
+    set_entry(task, task->tasks->values);
     task->run.has_values = 0;
 }
 
@@ -220,11 +228,50 @@ void vf_task_give(struct vf_task *task)
 
 /* Running */
 
-/* The function under way is left for good. */
-static void reset(struct vf_task *task)
+/* What is on top of Lua's stack was raised in the task. If it was in a handler, runtime/task.lua is
+ * told, which looks at the coroutine as it was left. Returns true when that has seen to it. */
+static bool is_explained(struct vf_task *task)
 {
-    lua_resetthread(task->tasks->lua, task->co);
-    task->is_fresh = true;
+    struct vf_tasks *tasks = task->tasks;
+    lua_State *lua = tasks->lua;
+    int raised = lua_gettop(lua);
+    if (tasks->run.instance == 0)
+        return false;
+    tasks->run.plugin = 0; /* what core code needs for it is not the plugin's memory */
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, tasks->fault);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, tasks->coroutines);
+    lua_rawgeti(lua, -1, (int)task->run.context);
+    lua_remove(lua, -2);
+    lua_pushvalue(lua, raised);
+    bool is_explained = lua_pcall(lua, 2, 1, 0) == 0 && lua_toboolean(lua, -1);
+    lua_settop(lua, raised);
+    return is_explained;
+}
+
+static enum vf_task_outcome fail(struct vf_tasks *tasks, const char *message)
+{
+    snprintf(tasks->message, sizeof(tasks->message), "%s",
+             message != NULL ? message : "no message");
+    return VF_TASK_FAILED;
+}
+
+/* What lua_resume has returned, in our terms; a message when it is a failure. */
+static enum vf_task_outcome outcome_of(struct vf_task *task, int rc)
+{
+    struct vf_tasks *tasks = task->tasks;
+    if (rc == 0)
+        return VF_TASK_DONE;
+    if (rc == LUA_YIELD) {
+        enum vf_task_outcome outcome = (enum vf_task_outcome)lua_tointeger(task->co, -1);
+        return outcome == VF_TASK_WAITS || outcome == VF_TASK_EXITS
+                   ? outcome
+                   : fail(tasks, "it yielded, with nothing to wait for");
+    }
+    lua_xmove(task->co, tasks->lua, 1);
+    enum vf_task_outcome outcome =
+        is_explained(task) ? VF_TASK_EXITS : fail(tasks, lua_tostring(tasks->lua, -1));
+    lua_pop(tasks->lua, 1);
+    return outcome;
 }
 
 /* Resumes the coroutine with the values on its stack. */
@@ -236,28 +283,23 @@ static enum vf_task_outcome step(struct vf_task *task, int n_values)
     tasks->run = task->run;
     if (tasks->run.instance != 0)
         tasks->run.entered_ns = vf_clock_cost_ns();
-    int rc = lua_resume(task->co, n_values);
-    enum vf_task_outcome outcome = VF_TASK_FAILED;
-    if (rc == LUA_YIELD)
-        outcome = (enum vf_task_outcome)lua_tointeger(task->co, -1);
+    enum vf_task_outcome outcome = outcome_of(task, lua_resume(task->co, n_values));
     if (tasks->on_switch != NULL)
         tasks->on_switch(tasks);
     task->run = tasks->run;
     tasks->run = outer;
-    if (rc == LUA_YIELD) {
-        lua_settop(task->co, 0);
-    } else {
-        const char *text = lua_tostring(task->co, -1);
-        snprintf(tasks->message, sizeof(tasks->message), "%s", text != NULL ? text : "no message");
+    if (outcome == VF_TASK_FAILED)
         task->was_cut = true;
-    }
+    if (outcome == VF_TASK_DONE || outcome == VF_TASK_WAITS)
+        lua_settop(task->co, 0);
     if (outcome == VF_TASK_WAITS && !task->run.cancelled) {
         task->run.waited++;
         task->state = VF_TASK_WAITING;
         return outcome;
     }
     if (outcome != VF_TASK_DONE)
-        reset(task);
+        lua_resetthread(tasks->lua, task->co); /* the function under way is left for good */
+    task->run.plugin = task->run.instance = 0;
     task->state = VF_TASK_IDLE;
     task->op = NULL;
     return outcome;
@@ -266,17 +308,12 @@ static enum vf_task_outcome step(struct vf_task *task, int n_values)
 enum vf_task_outcome vf_task_run(struct vf_task *task, int ref, double argument, uint32_t phase)
 {
     assert(task->state == VF_TASK_IDLE);
-    int n_values = 2;
     task->run.phase = phase;
     task->run.cancelled = 0;
     task->was_woken = false;
-    if (task->is_fresh) {
-        lua_rawgeti(task->co, LUA_REGISTRYINDEX, task->tasks->driver);
-        task->is_fresh = false;
-    }
     lua_rawgeti(task->co, LUA_REGISTRYINDEX, ref);
     lua_pushnumber(task->co, argument);
-    return step(task, n_values);
+    return step(task, 1);
 }
 
 /* A task that runs from the loop has come to an end of its stretch. */

@@ -8,7 +8,8 @@
  * whose operation takes time registers it (vf_task_wait_for); its Lua then yields
  * (runtime/task.lua: wait), and vf_task_wake makes the task run on, after the event under way. A
  * task that is ended while it waits has its operation cancelled, is resumed once with an error,
- * and is cut off if it waits again. Coroutines are recycled. */
+ * and is cut off if it waits again. Coroutines are recycled: each function that C starts is the
+ * first on the stack of its coroutine, so that its compiled code ends where C goes on. */
 #ifndef VF_LUA_TASK_H
 #define VF_LUA_TASK_H
 
@@ -62,10 +63,10 @@ struct vf_tasks {
     struct vf_proxy *proxy;   /* whose events the tasks follow; flushed after tasks have run */
     struct vf_task *free;
     struct vf_task *ready, **ready_end;
-    struct vf_task *all;     /* busy ones */
-    uv_idle_t *idle;         /* runs while a task is READY */
-    int driver;              /* registry reference of the function that every coroutine runs */
-    int run_spawned, values; /* likewise, of runtime/task.lua */
+    struct vf_task *all; /* busy ones */
+    uv_idle_t *idle;     /* runs while a task is READY */
+    /* registry references of what runtime/task.lua has: functions, tables by context */
+    int run_spawned, fault, coroutines, values;
     uint32_t n_contexts, n_tasks, n_free;
     bool is_closing;
     char message[512];          /* of the last failure */

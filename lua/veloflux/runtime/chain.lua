@@ -1,6 +1,6 @@
 --- Chains: plugin instances in the order in which they run, made into one function for each phase.
 -- The functions are generated, so that each call of a handler is a place of its own in the code: LuaJIT
--- compiles a chain as it would code written by hand. What surrounds a call is src/lua/guard.c.
+-- compiles it as it would code written by hand. What surrounds a call is src/lua/guard.c.
 local ffi = require "ffi"
 local bit = require "bit"
 local cjson = require "cjson"
@@ -26,6 +26,10 @@ void vf_guard_leave(struct vf_run *run, struct vf_guard *guard);
 int vf_guard_error(struct vf_run *run, struct vf_guard *guard);
 ]]
 local C = layout.C
+
+-- A handler becomes one trace, with the functions of the plugin API that it calls. LuaJIT's own bounds are for loops:
+-- what needs more constants or tail calls stays in the interpreter.
+jit.opt.start("maxirconst=8000", "maxsnap=4000", "loopunroll=60")
 
 local M = {}
 
@@ -92,20 +96,28 @@ end
 
 -- Calls of handlers -------------------------------------------------------------------------------
 
-local function traceback(message)
-  return debug.traceback(type(message) == "string" and message or "an error that is not a text: " ..
-    tostring(message), 2)
-end
+local function traceback(raised) return debug.traceback(task.message_of(raised), 2) end
 
---- A handler has raised. Returns true when the chain goes on; leaves the task when the request has failed.
-local function failed(instance, message)
+--- A handler has raised, and was left: counts and reports it.
+local function note(instance, message)
   local run = task.run
-  if run.cancelled ~= 0 then return false end
   local tripped = C.vf_guard_error(run, instance.guard) ~= 0
   report.handler_failed(instance, M.PHASES[run.phase], message)
   if tripped then report.tripped(instance) end
-  if instance.continues or run.phase == C.VF_PHASE_LOG then return true end
-  task.exit() -- without an answer of its own: 500
+end
+
+--- As `note`, for handlers behind which the chain goes on. Returns true when it does.
+local function failed(instance, message)
+  if task.run.cancelled ~= 0 then return false end
+  note(instance, message)
+  return true
+end
+
+--- For handlers without a pcall around them: the coroutine has ended.
+function task.on_handler_error(message)
+  local run, instance = task.run, M.current()
+  C.vf_guard_leave(run, instance.guard)
+  if run.cancelled == 0 then note(instance, message) end
 end
 
 --- Calls one function of a plugin for an instance, outside of an exchange's chain.
@@ -115,11 +127,8 @@ function M.call(instance, fn, ...)
   if C.vf_guard_enter(run, instance.guard) == 0 then return false end
   local ok, message = xpcall(fn, traceback, ...)
   C.vf_guard_leave(run, instance.guard)
-  if ok or run.cancelled ~= 0 then return ok end
-  local tripped = C.vf_guard_error(run, instance.guard) ~= 0
-  report.handler_failed(instance, M.PHASES[run.phase], message)
-  if tripped then report.tripped(instance) end
-  return false
+  if not ok and run.cancelled == 0 then note(instance, message) end
+  return ok
 end
 
 --- Nothing passes where a plugin that decides about that does not run.
@@ -128,48 +137,68 @@ local function shut() return require("veloflux.pdk.response").error(503) end
 -- Generated code ----------------------------------------------------------------------------------
 
 local HEAD = [[
-local C, run, xpcall, traceback, failed, identified, shut, members, rest = ...
+local C, run, xpcall, traceback, failed, identified, shut, members, rest, off = ...
 local enter, leave = C.vf_guard_enter, C.vf_guard_leave
 ]]
 
-local MEMBER = [[
+--- `call_N` runs a handler with what surrounds it, and is compiled as a whole: a trace begins there. It returns true
+-- when the chain ends, 2 when somebody was identified. An error of the handler ends the coroutine, and C tells
+-- (task.fault): there is no pcall, because what LuaJIT compiles behind a loop does not return through one.
+local CALL = [[
 local instance_N, handler_N, fn_N, config_N, guard_N = members[N], members[N].plugin.handler,
   members[N].plugin.handler.PHASE, members[N].config, members[N].guard
-]]
-
-local CALL = [[
+local function call_N()
   if enter(run, guard_N) ~= 0 then
-    local ok, message = xpcall(fn_N, traceback, handler_N, config_N)
+    HANDLER
     leave(run, guard_N)
-    if not ok and not failed(instance_N, message) then return end
-    if run.cancelled ~= 0 then return end
-]]
-
-local IDENTIFIED = [[
-    if run.identified ~= 0 then return identified(instance_N) end
-]]
-
---- A plugin that keeps others out does so while it is left out, too: its handler says FAIL_CLOSED.
-local SHUT = [[
+    REACTION
+    if run.cancelled ~= 0 then return true end
+    IDENTIFIED
   else
-    return shut()
+    return SHUT
+  end
+end
 ]]
+
+local HANDLER = "fn_N(handler_N, config_N)"
+--- Where the chain goes on behind a handler that has raised.
+local PROTECTED = "local ok, message = xpcall(fn_N, traceback, handler_N, config_N)"
+local REACTION = "if not ok and not failed(instance_N, message) then return true end"
+local IDENTIFIED = "if run.identified ~= 0 then return 2 end"
+--- A plugin that keeps others out does so while it is left out, too: its handler says FAIL_CLOSED.
+local SHUT = "shut()"
+
+--- The chain itself is interpreted, a few instructions for each handler: as one trace, long chains have more values
+-- than LuaJIT can hold. It calls through a function with `...`, at whose end each trace ends, whatever way it took.
+local STEP = [[
+  local stop = through_N()
+  if stop then
+    if stop == 2 then return identified(instance_N) end
+    return
+  end
+]]
+local THROUGH = "local function through_N(...) return (call_N()) end\n"
 
 local MEMBERS_PER_FUNCTION = 8 -- a function has room for 60 upvalues
 
+local function call_of(member, number, phase)
+  local is_before = phase == C.VF_PHASE_REWRITE or phase == C.VF_PHASE_ACCESS
+  local goes_on = member.continues or phase == C.VF_PHASE_LOG
+  local is_closed = is_before and member.plugin.handler.FAIL_CLOSED and not member.continues
+  local parts = { HANDLER = goes_on and PROTECTED or HANDLER, REACTION = goes_on and REACTION or "",
+    IDENTIFIED = is_before and IDENTIFIED or "", SHUT = is_closed and SHUT or "" }
+  return (CALL:gsub("%u%u%u+", parts):gsub("%f[%u]%u+%f[%U]", { N = tostring(number), PHASE = M.PHASES[phase] }))
+end
+
 --- Writes the code that calls `members`, all of which have the phase, and then what comes behind them.
 local function source_of(members, phase)
-  local locals, calls = {}, {}
+  local calls, throughs, steps = {}, {}, {}
   for i = 1, #members do
-    local values = { N = tostring(i), PHASE = M.PHASES[phase] }
-    local function fill(text) return (text:gsub("%f[%u]%u+%f[%U]", values)) end
-    local is_before = phase == C.VF_PHASE_REWRITE or phase == C.VF_PHASE_ACCESS
-    local is_closed = is_before and members[i].plugin.handler.FAIL_CLOSED and not members[i].continues
-    locals[#locals + 1] = fill(MEMBER)
-    calls[#calls + 1] = fill(CALL) .. (is_before and fill(IDENTIFIED) or "") .. (is_closed and SHUT or "") .. "  end\n"
+    calls[i] = call_of(members[i], i, phase)
+    throughs[i], steps[i] = THROUGH:gsub("N", i), STEP:gsub("N", i)
   end
-  return HEAD .. table.concat(locals) .. "return function()\n" .. table.concat(calls) ..
-    "  if rest then return rest() end\nend\n"
+  return table.concat { HEAD, table.concat(calls), table.concat(throughs), "local function chain()\n",
+    table.concat(steps), "  if rest then return rest() end\nend\noff(chain)\nreturn chain\n" }
 end
 
 local function compile_from(members, first, phase, identified)
@@ -178,7 +207,7 @@ local function compile_from(members, first, phase, identified)
   if #group == 0 then return nil end
   local rest = compile_from(members, first + #group, phase, identified)
   local chunk = assert(loadstring(source_of(group, phase), "=veloflux.runtime.chain(" .. M.PHASES[phase] .. ")"))
-  return chunk(C, task.run, xpcall, traceback, failed, identified, shut, group, rest)
+  return chunk(C, task.run, xpcall, traceback, failed, identified, shut, group, rest, jit.off)
 end
 
 --- Makes the function of one phase for a list of instances, or nil when none of them has the phase.
@@ -200,7 +229,7 @@ local function with_retry(fn)
     local values = task.values[task.run.context]
     local retry = values and values.retry
     if retry and view.response().tries > 0 then M.call(retry.instance, retry.callback) end
-    if fn then fn() end
+    if fn then return fn() end
   end
 end
 M.with_retry = with_retry

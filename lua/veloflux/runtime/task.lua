@@ -34,7 +34,10 @@ local WAITS, EXITS = 1, 2
 --- What the tasks keep (pdk.ctx), by context number; C drops a task's entry with the task.
 M.values = {}
 
-local coroutines = {} -- context number -> coroutine
+--- The coroutines of all tasks by context number; C keeps it. A plugin may have others, in which nothing can wait.
+M.coroutines = {}
+local coroutines = M.coroutines
+
 local spawned = {} -- key -> {function, argument}
 local n_spawned = 0
 
@@ -44,16 +47,6 @@ M.run = { phase = 0, context = 0, instance = 0, cancelled = 0 }
 
 --- Called by C once.
 function M.init(run) M.run = ffi.cast("struct vf_run *", run) end
-
---- What every coroutine runs: one function after the other, each given by C.
--- @param fn function(argument); nothing else is left on the stack between two of them
-function M.driver(fn, argument)
-  while true do
-    coroutines[M.run.context] = running()
-    fn(argument)
-    fn, argument = yield()
-  end
-end
 
 --- Yields until what the binding has registered wakes the task. Raises why when the task is ended
 -- meanwhile ("client gone"), and when it cannot wait here.
@@ -89,6 +82,30 @@ function M.exit()
     leave()
   end
   yield(EXITS)
+end
+
+--- A handler that ran without a pcall around it has raised: function(message with traceback), set by
+-- runtime/chain.lua.
+function M.on_handler_error(message) io.stderr:write(message, "\n") end
+
+--- Returns what has been raised as a text.
+function M.message_of(raised)
+  if type(raised) == "string" then return raised end
+  return "an error that is not a text: " .. tostring(raised)
+end
+
+--- Called by C when a function of the task has raised, and a handler was running: the request fails.
+-- @param co its coroutine, with the stack as it was then
+-- @return true
+function M.fault(co, raised)
+  local context = M.run.context
+  M.on_handler_error(debug.traceback(co, M.message_of(raised), 0))
+  local leave = M.at_exit[context]
+  if leave then
+    M.at_exit[context] = nil
+    leave()
+  end
+  return true
 end
 
 --- Starts `fn(argument)` as a task of its own, soon. What it raises is logged and counted for the plugin

@@ -116,18 +116,53 @@ describe("LuaJIT compiles", function()
     end)
   end
 
-  it("a chain of plugins as a whole, with what surrounds each call", function()
-    open()
-    local chain = require "veloflux.runtime.chain"
-    local members = {}
-    for i = 1, 3 do
-      local handler = { access = function(_, conf)
-        if pdk.request.get_header "x-name" == "ana" then pdk.service.request.set_header("X-User-" .. i, conf.user) end
-      end }
-      members[i] = exchanges.instance("p" .. i, handler, { user = "u" .. i })
+  --- A chain of handlers that C would call, for specs that call it.
+  local function chain_of(handlers)
+    local chain, members = require "veloflux.runtime.chain", {}
+    for i, access in ipairs(handlers) do
+      members[i] = exchanges.instance("p" .. i, { access = access }, { user = "u" .. i, list = { "a", "b", "c" } })
     end
-    local run = chain.compile(members, 4)
-    traces.assert_compiles(function() run() end)
+    return chain.compile(members, 4)
+  end
+
+  it("each handler of a chain as a whole, with what surrounds its call", function()
+    open()
+    local function handler(i)
+      return function(_, conf)
+        if pdk.request.get_header "x-name" == "ana" then pdk.service.request.set_header("X-User-" .. i, conf.user) end
+      end
+    end
+    local run = chain_of { handler(1), handler(2), handler(3) }
+    traces.assert_calls_compile(function() run() end)
+  end)
+
+  it("a handler behind a loop, and whichever way it takes", function()
+    open()
+    local n, seen = 0, 0
+    local function loops(_, conf)
+      n = n + 1
+      for i = 1, #conf.list do
+        if conf.list[i] == "c" and n % 3 == 0 then seen = seen + 1 end
+      end
+      if n % 2 == 0 then
+        pdk.service.request.clear_header "x-none"
+      else
+        kept = pdk.request.get_header "x-name"
+      end
+    end
+    local run = chain_of { loops, loops, function() kept = pdk.request.get_header "accept" end }
+    traces.assert_calls_compile(function() run() end, 3000)
+    assert.is_true(seen > 0)
+  end)
+
+  it("a handler with many calls of the plugin API", function()
+    open()
+    local names = {}
+    for i = 1, 30 do names[i] = ("kept = pdk.request.get_header 'x-%d' pdk.request.get_path()"):format(i) end
+    local many = assert(loadstring("local pdk, kept = ... return function() " .. table.concat(names, "\n") ..
+      "\nreturn kept end"))(pdk)
+    local run = chain_of { many, many }
+    traces.assert_calls_compile(function() run() end)
   end)
 end)
 
