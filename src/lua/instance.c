@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,10 +11,11 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { PID_BYTES = 24, READ_BYTES = 65536, MAX_ANSWER = 64 * 1024 * 1024 };
+enum { PID_BYTES = 24, READ_BYTES = 65536, MAX_ANSWER = 64 * 1024 * 1024, HOST_BYTES = 256 };
 
 pid_t vf_instance_pid(const char *lock_path)
 {
@@ -54,20 +56,75 @@ int vf_instance_stop(pid_t pid, int timeout_ms)
     return rc;
 }
 
-static int connect_to(const char *path)
+/* Bounds the connection, which the kernel would try for minutes. */
+static int connect_bounded(int family, const struct sockaddr *address, socklen_t len,
+                           int timeout_ms)
+{
+    struct timeval limit = {.tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000};
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    if (timeout_ms > 0)
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+    if (connect(fd, address, len) == 0)
+        return fd;
+    int rc = errno == EINPROGRESS || errno == EAGAIN ? -ETIMEDOUT : -errno;
+    close(fd);
+    return rc;
+}
+
+static int connect_unix(const char *path, int timeout_ms)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof(address.sun_path))
         return -ENAMETOOLONG;
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
-        return fd;
-    int rc = -errno;
-    close(fd);
+    return connect_bounded(AF_UNIX, (struct sockaddr *)&address, sizeof(address), timeout_ms);
+}
+
+/* Splits HOST:PORT or [HOST]:PORT; an empty host is this machine. */
+static int split_address(const char *address, char *host, size_t size, const char **port)
+{
+    const char *colon = strrchr(address, ':');
+    if (colon == NULL || colon[1] == '\0')
+        return -EINVAL;
+    size_t len = (size_t)(colon - address);
+    if (len > 1 && address[0] == '[' && colon[-1] == ']') {
+        address++;
+        len -= 2;
+    }
+    if (len >= size)
+        return -ENAMETOOLONG;
+    snprintf(host, size, "%.*s", (int)len, address);
+    if (len == 0)
+        snprintf(host, size, "localhost");
+    *port = colon + 1;
+    return 0;
+}
+
+static int connect_tcp(const char *address, int timeout_ms)
+{
+    const struct addrinfo wanted = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    char host[HOST_BYTES];
+    const char *port;
+    int rc = split_address(address, host, sizeof(host), &port);
+    if (rc < 0)
+        return rc;
+    if (getaddrinfo(host, port, &wanted, &found) != 0)
+        return -ENXIO;
+    rc = -ENXIO;
+    for (const struct addrinfo *at = found; at != NULL && rc < 0; at = at->ai_next)
+        rc = connect_bounded(at->ai_family, at->ai_addr, at->ai_addrlen, timeout_ms);
+    freeaddrinfo(found);
     return rc;
+}
+
+static int connect_to(const char *address, int timeout_ms)
+{
+    if (strchr(address, '/') != NULL)
+        return connect_unix(address, timeout_ms);
+    return connect_tcp(address, timeout_ms);
 }
 
 static int send_all(int fd, const char *data, size_t len)
@@ -112,11 +169,11 @@ static ssize_t read_all(int fd, int timeout_ms, char **answer)
     return (ssize_t)used;
 }
 
-ssize_t vf_instance_ask(const char *path, const char *request, size_t len, int timeout_ms,
+ssize_t vf_instance_ask(const char *address, const char *request, size_t len, int timeout_ms,
                         char **answer)
 {
     char *text = NULL;
-    int fd = connect_to(path);
+    int fd = connect_to(address, timeout_ms);
     if (fd < 0)
         return fd;
     ssize_t n = send_all(fd, request, len);

@@ -14,10 +14,12 @@ pid_t vf_instance_pid(const char *lock_path);
  * ever). Returns 0, -ETIMEDOUT, or -errno (-ESRCH: it has ended already; -EPERM: not ours). */
 int vf_instance_stop(pid_t pid, int timeout_ms);
 
-/* Sends `len` bytes to the unix socket `path` and reads the answer until its end, waiting at most
- * `timeout_ms` for each piece. Stores the answer (NUL-terminated, to be freed with
- * vf_instance_free) in *answer. Returns its length or -errno (-EMSGSIZE: more than 64 MiB). */
-ssize_t vf_instance_ask(const char *path, const char *request, size_t len, int timeout_ms,
+/* Sends `len` bytes to `address` and reads the answer until its end, waiting at most `timeout_ms`
+ * for the connection and for each piece. An address with a slash is the path of a unix socket;
+ * others are HOST:PORT or [IPv6]:PORT. Stores the answer (NUL-terminated, to be freed with
+ * vf_instance_free) in *answer. Returns its length or -errno (-EMSGSIZE: more than 64 MiB; -EINVAL:
+ * not an address; -ENXIO: no such host). */
+ssize_t vf_instance_ask(const char *address, const char *request, size_t len, int timeout_ms,
                         char **answer);
 void vf_instance_free(char *answer);
 

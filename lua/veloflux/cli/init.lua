@@ -1,4 +1,4 @@
---- The commands that ask and end: check, reload, status, stop, plugin, docs. main.c has the others.
+--- The commands that ask and end: check, reload, status, stop, plugin, ctl, docs. main.c has the others.
 local M = {}
 
 local function out(line) io.stdout:write(line, "\n") end
@@ -10,13 +10,14 @@ local COMMANDS = {
   reload = { "veloflux.cli.instance", "reload" },
   status = { "veloflux.cli.instance", "status" },
   stop = { "veloflux.cli.instance", "stop" },
+  ctl = { "veloflux.cli.ctl", "run" },
   plugin = { "veloflux.cli.plugin", "run" },
   docs = { "veloflux.cli.docs", "run" }, -- for the pages of docs/
 }
 
 --- Runs a command.
 -- @param name of the command, then its arguments
--- @return the exit status, 0 or 1
+-- @return the exit status: 0 or 1, of ctl more (cli/ctl/init.lua)
 function M.main(name, ...)
   io.stdout:setvbuf "line" -- what was said is there, whatever comes
   local command = assert(COMMANDS[name], "main.c passes the commands above only")

@@ -7,19 +7,17 @@ local ffi = require "ffi"
 local json = require "veloflux.pdk.json"
 local arguments = require "veloflux.cli.arguments"
 local conf = require "veloflux.conf"
+local http = require "veloflux.cli.http"
 local report = require "veloflux.cli.report"
 
 ffi.cdef [[
 int32_t vf_instance_pid(const char *lock_path);
 int vf_instance_stop(int32_t pid, int timeout_ms);
-ssize_t vf_instance_ask(const char *path, const char *request, size_t len, int timeout_ms, char **answer);
-void vf_instance_free(char *answer);
 ]]
 local C = ffi.C
 
 local M = {}
 
-local ANSWER_MS = 60 * 1000 -- a reload binds, prepares and publishes in far less
 local OPTIONS = { ["-c"] = arguments.CONFIG, ["--config"] = arguments.CONFIG }
 
 --- Returns the data directory that a conf file names, even one with errors; or nil and a message.
@@ -39,47 +37,12 @@ local function pid_of(data_dir)
     or ("%s/veloflux.pid cannot be read (error %d)"):format(data_dir, -pid)
 end
 
---- Joins the chunks of a body (RFC 9112 section 7.1).
-local function dechunk(body)
-  local parts, at = {}, 1
-  while true do
-    local digits, start = body:match("^(%x+)[^\r\n]*\r\n()", at)
-    local length = tonumber(digits or "0", 16)
-    if length == 0 then return table.concat(parts) end
-    parts[#parts + 1] = body:sub(start, start + length - 1)
-    at = start + length + 2
-  end
-end
-
---- Takes the last answer of a text apart (interim ones come before it). Returns status and body.
-local function parse_answer(text)
-  local at = 1
-  while true do
-    local status, stop = text:match("^HTTP/1%.[01] (%d%d%d)[^\r\n]*\r\n()", at)
-    local head_end = status and text:find("\r\n\r\n", stop - 2, true)
-    if not head_end then return nil end
-    local head = text:sub(stop, head_end):lower()
-    at = head_end + 4
-    if status:sub(1, 1) ~= "1" then
-      local body = text:sub(at)
-      if head:find "transfer%-encoding:[^\r\n]*chunked" then body = dechunk(body) end
-      return tonumber(status), body
-    end
-  end
-end
-
 --- Asks control. Returns the status and the decoded body; or nil and a message.
 function M.ask(data_dir, method, target)
-  local request = ("%s %s HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\nContent-Length: 0\r\n"
-    .. "Connection: close\r\n\r\n"):format(method, target)
-  local answer = ffi.new "char *[1]"
-  local n = tonumber(C.vf_instance_ask(data_dir .. "/control.sock", request, #request, ANSWER_MS, answer))
-  if n < 0 then return nil, ("no answer from %s/control.sock (error %d)"):format(data_dir, -n) end
-  local text = ffi.string(answer[0], n)
-  C.vf_instance_free(answer[0])
-  local status, body = parse_answer(text)
-  if not status then return nil, "the answer was cut short" end
-  return status, json.decode(body) or { detail = body }
+  local answer, message = http.ask(data_dir .. "/control.sock",
+    { method = method, target = target, headers = { "Accept", "application/json" } })
+  if not answer then return nil, message end
+  return answer.status, json.decode(answer.body) or { detail = answer.body }
 end
 
 --- Runs `act(data_dir)` on the running instance, or says why not.

@@ -42,11 +42,11 @@ end
 
 --- Writes a status.
 -- @param body decoded JSON
--- @param pid of the supervisor
+-- @param pid of the supervisor, or nil
 -- @return list of lines
 function M.lines(body, pid)
-  local lines = { ("VeloFlux %s is running, process %d, for %s"):format(tostring(body.version), pid,
-    tostring(body.uptime)) }
+  local lines = { ("VeloFlux %s is running%s, for %s"):format(tostring(body.version),
+    pid and (", process %d"):format(pid) or "", tostring(body.uptime)) }
   if body.config then lines[#lines + 1] = config_line(body.config) end
   if body.workers then lines[#lines + 1] = worker_line(body) end
   if body.traffic then lines[#lines + 1] = traffic_line(body.traffic) end

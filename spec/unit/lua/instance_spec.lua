@@ -12,6 +12,7 @@ int flock(int fd, int operation);
 int close(int fd);
 ]]
 local C = ffi.C
+local EINVAL, ECONNREFUSED = -22, -111
 local ENOENT, ESRCH, ENAMETOOLONG, ETIMEDOUT = -2, -3, -36, -110
 local LOCK_EX = 2
 
@@ -55,8 +56,11 @@ describe("the running instance", function()
 
   it("is not there to be asked", function()
     local answer = ffi.new "char *[1]"
+    assert.equal(ECONNREFUSED, tonumber(C.vf_instance_ask("127.0.0.1:1", "x", 1, 10, answer)))
+    assert.equal(ECONNREFUSED, tonumber(C.vf_instance_ask("[::ffff:127.0.0.1]:1", "x", 1, 10, answer)))
+    assert.equal(EINVAL, tonumber(C.vf_instance_ask("nonsense", "x", 1, 10, answer)))
     assert.equal(ENOENT, tonumber(C.vf_instance_ask(folder .. "/sock", "x", 1, 10, answer)))
-    assert.equal(ENAMETOOLONG, tonumber(C.vf_instance_ask(("x"):rep(200), "x", 1, 10, answer)))
+    assert.equal(ENAMETOOLONG, tonumber(C.vf_instance_ask("/" .. ("x"):rep(200), "x", 1, 10, answer)))
   end)
 
   it("is asked through a socket, and must answer in time", function()

@@ -1,0 +1,71 @@
+--- veloflux ctl completion SHELL: a script that asks this binary, as it is installed, what may come next.
+local M = {}
+
+local BASH = [[
+# completion of veloflux for bash:  source <(veloflux ctl completion bash)
+_veloflux() {
+  local IFS=$'\n' word="${COMP_WORDS[COMP_CWORD]}" next
+  next=$("${COMP_WORDS[0]}" ctl __complete "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)
+  COMPREPLY=( $(compgen -W "$next" -- "$word") )
+}
+complete -o default -F _veloflux veloflux
+]]
+
+M[1] = { name = "completion", usage = "completion bash", arguments = 1, help = "a script for the shell: "
+  .. "source <(veloflux ctl completion bash)", run = function(ctx)
+    local shell = ctx:argument(1, "bash")
+    if shell ~= "bash" then ctx:usage("there is none for " .. shell) end
+    ctx.out((BASH:gsub("\n$", "")))
+  end }
+
+local TOP_LEVEL = { "run", "check", "proxy", "reload", "status", "stop", "plugin", "ctl", "version" }
+local OUTPUTS, LEVELS = { "table", "json", "yaml" }, { "debug", "info", "warn", "error" }
+local METHODS = { "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS" }
+
+local function names_of(list, field)
+  local names = {}
+  for i, item in ipairs(list) do names[i] = item[field] end
+  return names
+end
+
+local function options()
+  local names = {}
+  for name in pairs(require("veloflux.cli.ctl").OPTIONS) do
+    if name:find "^%-%-" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+--- What may follow a command and the arguments behind it.
+local BY_COMMAND = {
+  ["log-level"] = function() return LEVELS end,
+  completion = function(words) return #words == 2 and { "bash" } or {} end,
+  explain = function(words) return #words == 2 and METHODS or {} end,
+  request = function(words) return #words == 2 and METHODS or {} end,
+}
+M.BY_COMMAND = BY_COMMAND
+
+--- Returns what may come behind `words`, "ctl" first.
+local function candidates(words)
+  local ctl = require "veloflux.cli.ctl"
+  local last = words[#words]
+  if #words == 0 then return TOP_LEVEL end
+  if words[1] ~= "ctl" then return {} end
+  if last == "-o" or last == "--output" then return OUTPUTS end
+  if ctl.OPTIONS[last] and ctl.OPTIONS[last].values > 0 then return {} end
+  if #words == 1 then return names_of(ctl.commands(), "name") end
+  local list = options()
+  local more = BY_COMMAND[words[2]] and BY_COMMAND[words[2]](words, ctl) or {}
+  for _, name in ipairs(more) do list[#list + 1] = name end
+  return list
+end
+
+--- Writes what may come behind the words of a command line, one a line.
+-- @param args "__complete" and the words so far, without the one that is being written
+function M.complete(args, out)
+  for _, name in ipairs(candidates { unpack(args, 2) }) do out(name) end
+  return 0
+end
+
+return M
