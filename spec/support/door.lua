@@ -4,8 +4,9 @@ local fixture = require "unit.conf.fixture"
 local conf = require "veloflux.conf"
 local entities = require "veloflux.control.entities"
 local flow = require "veloflux.control.flow"
-local outcome = require "veloflux.control.outcome"
+local queue = require "veloflux.control.queue"
 local transactions = require "veloflux.control.transactions"
+local storage = require "veloflux.control.storage"
 local worlds = require "veloflux.control.world"
 
 local M = {}
@@ -73,6 +74,8 @@ end
 
 function Store:version(number, callback) callback(nil, self.records[number]) end
 
+function Store:load(callback) callback(nil, { version = self.version_now, entities = self.kinds }) end
+
 function Store:at(number, callback) callback(nil, self.records[number] and self.records[number].state) end
 
 --- Opens the door upon a conf text.
@@ -91,7 +94,7 @@ function M.open(text)
   function door.link.set_config() end
   function door.link.log(level, event, message) table.insert(door.log, level .. " " .. event .. " " .. message) end
   flow.open { link = door.link, store = function() return door.store end }
-  transactions.open { link = door.link, now_ms = function() return 1000 end,
+  queue.open { link = door.link, now_ms = function() return 1000 end,
     retry = function(_, callback) callback(door.set_again) end }
   text = "data_dir: " .. folder .. "\n" .. text
   local draft = conf.read { source = { text = text, name = "conf.yaml", dir = folder }, env = {} }
@@ -99,8 +102,9 @@ function M.open(text)
   if not model then error(conf.format(problems[1]), 2) end
   local world = worlds.new(draft, entities.new(), 1, assert(worlds.sealing(draft.node)))
   door.store.version_now = 1
+  door.store.records[1] = { version = 1, state = {}, changes = {} }
   flow.adopt(model, 1, false)
-  transactions.adopt(world)
+  queue.adopt(world)
 
   --- All processes have prepared what was offered.
   function door.prepare() flow.prepared(door.offers[#door.offers]) end
@@ -128,11 +132,15 @@ function M.open(text)
     return result
   end
 
+  --- History asks the store of the process: gives it the door's.
+  function door.use_store()
+    storage.use(function() return door.store end)
+    storage.open(draft.node, function() end)
+  end
+
   function door.close() fixture.remove(folder) end
 
   return door
 end
-
-M.outcome = outcome
 
 return M

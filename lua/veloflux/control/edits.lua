@@ -217,7 +217,7 @@ end
 --- Applies operations to a set.
 -- @param world {set, file = entities of the file by kind and key, tools = for entities.read, seal, version,
 -- now_ms}
--- @param ops see transactions.apply
+-- @param ops see control/transactions.lua
 -- @return {set, edits, keys = for each operation {kind, key}}; or nil and the outcome that says why not
 function M.apply(world, ops)
   local result = { set = world.set, edits = {}, keys = {} }

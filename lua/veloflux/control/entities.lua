@@ -12,13 +12,11 @@ local schema = require "veloflux.model.schema"
 
 local M = {}
 
-local PLUGIN_TYPE = grammar.file.by_name.plugins.element
+local TYPES = {} -- those of the conf file, so that records of both compare
+for _, kind in ipairs(model.KINDS) do TYPES[kind] = grammar.file.by_name[kind].element end
 
 --- Returns the compiled schema of a kind, or nil when there is no such kind.
-function M.type_of(kind)
-  if kind == "plugins" then return PLUGIN_TYPE end
-  return model.types[kind]
-end
+function M.type_of(kind) return TYPES[kind] end
 
 --- Splits a key. Returns the tenant (nil: of no tenant) and the name.
 function M.split_key(kind, key)

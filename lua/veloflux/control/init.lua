@@ -1,5 +1,5 @@
 --- The control process: puts the conf file and the store's entities together, and brings what they make through
--- the supervisor to all processes. Every change goes through control/transactions.lua; what is here is where it
+-- the supervisor to all processes. Every change goes through control/queue.lua; what is here is where it
 -- begins: start, reload, and the supervisor's events.
 --
 -- The admin server uses `current` and `reload`; everything else is called by src/control/control.c.
@@ -14,7 +14,7 @@ local link = require "veloflux.control.link"
 local model_kinds = require "veloflux.model"
 local outcome = require "veloflux.control.outcome"
 local storage = require "veloflux.control.storage"
-local transactions = require "veloflux.control.transactions"
+local queue = require "veloflux.control.queue"
 local worlds = require "veloflux.control.world"
 
 ffi.cdef "uint64_t vf_clock_wall_ms(void);"
@@ -112,13 +112,14 @@ local function combine(draft, set, version, may_seed)
   if not set then return nil, problems end
   local is_seed = may_seed and worlds.wants_seed(draft, set)
   if is_seed then
-    edits, problems = worlds.seed_edits(draft, tools, sealing.seal, version, now_ms())
+    local base = { tools = tools, seal = sealing.seal, version = version, now_ms = now_ms(), set = set }
+    edits, problems = worlds.seed_edits(draft, base)
     if #problems > 0 then return nil, problems end
     set = entities.with(set, edits)
   end
   model, problems = conf.complete(draft, entities.records(set))
   if not model then return nil, problems end
-  local world = worlds.new(draft, set, version, sealing, transactions.world())
+  local world = worlds.new(draft, set, version, sealing, queue.world())
   return { world = world, model = model, net = outcome.net(edits), source = is_seed and "seed" or "file" }
 end
 
@@ -131,13 +132,13 @@ local function publish(made, reason, diff, callback, is_stored)
   local summary = diff and model_kinds.describe_diff(diff) or outcome.summary(made.net)
   local change = outcome.store_change(made.net, { source = made.source, reason = reason, summary = summary }, version,
     now_ms())
-  local stores = not transactions.unavailable() and not is_stored
+  local stores = not queue.unavailable() and not is_stored
   return flow.offer { model = made.model, version = version, draft = made.world.draft, set = made.world.set,
     changes = stores and { change } or {},
     on_end = function(result)
       if result.ok then
-        transactions.adopt(made.world, transactions.unavailable())
-        if stores then transactions.set_stored(version) end
+        queue.adopt(made.world, queue.unavailable())
+        if stores then queue.set_stored(version) end
       end
       callback(result)
     end }
@@ -145,7 +146,7 @@ end
 
 local function begin_reload(set, callback)
   local draft = conf.read { source = source() }
-  local version = transactions.next_version()
+  local version = queue.next_version()
   local made, problems = combine(draft, set, version, true)
   if draft.root then watch(draft.files) end
   if not made then return callback(rejected(problems)) end
@@ -164,10 +165,10 @@ end
 --- Tries again to reach a store that was out of reach.
 -- @param callback function(set): nil when it still is; then `M.unavailable` says why
 local function with_store(node, callback)
-  if not transactions.unavailable() then return callback(transactions.world() and transactions.world().set) end
+  if not queue.unavailable() then return callback(queue.world() and queue.world().set) end
   storage.open(node, function(message, loaded)
     if message then
-      transactions.adopt(transactions.world(), message)
+      queue.adopt(queue.world(), message)
       return callback(nil, message)
     end
     M.join(node, loaded, callback)
@@ -176,14 +177,14 @@ end
 
 --- Takes what a store has, after it was out of reach.
 function M.join(node, loaded, callback)
-  local world, sealing = transactions.world(), worlds.sealing(node)
+  local world, sealing = queue.world(), worlds.sealing(node)
   local draft = world and world.draft or conf.read { source = source() }
   local set, problems = entities.load(loaded.entities, worlds.tools(draft, sealing or {}))
   if not set then return callback(nil, conf.format(problems[1])) end
   local last = loaded.version > 0 and link.published() or 0
   storage.catch_up(loaded.version, last, now_ms(), function(message)
-    transactions.set_stored(math.max(loaded.version, last))
-    transactions.adopt(world, message)
+    queue.set_stored(math.max(loaded.version, last))
+    queue.adopt(world, message)
     callback(not message and set or nil, message)
   end)
 end
@@ -197,7 +198,7 @@ local function reload_now(done)
     for _, callback in ipairs(callbacks) do callback(result) end
     done()
   end
-  local world = transactions.world()
+  local world = queue.world()
   local node = world and world.draft.node or conf.read({ source = source() }).node
   with_store(node, function(set, message)
     if set then return begin_reload(set, finish) end
@@ -215,7 +216,7 @@ function M.reload(callback)
     return
   end
   waiting = { callback }
-  transactions.enqueue(reload_now)
+  queue.enqueue(reload_now)
 end
 
 -- Events from the supervisor ------------------------------------------------------------------------
@@ -226,7 +227,7 @@ function events.reload() M.reload() end
 
 --- One of the watched files or folders has changed. What says the same as before is not published.
 function events.changed()
-  local world, current = transactions.world(), flow.current()
+  local world, current = queue.world(), flow.current()
   if world and current then
     local made = combine(conf.read { source = source() }, world.set, world.version)
     if made and model_kinds.describe_diff(model_kinds.diff(current.model, made.model)) == "no changes" then return end
@@ -279,7 +280,7 @@ local function start_fresh(done)
         if result.ok then return done() end
         rejected(result.problems)
         if result.code == "invalid" then return done() end -- the supervisor knows what that means at a start
-        transactions.adopt(nil, conf.format(result.problems[1]))
+        queue.adopt(nil, conf.format(result.problems[1]))
         go(set, version)
       end)
     end
@@ -290,13 +291,13 @@ local function start_fresh(done)
     local set, problems = entities.new(), nil
     if loaded then set, problems = entities.load(loaded.entities, tools) end
     if problems and not set then message = conf.format(problems[1]) end
-    transactions.adopt(nil, message)
+    queue.adopt(nil, message)
     if message then
       link.log("error", "store.unavailable", message)
       local known, version = entities_of_last(draft, tools)
       return go(known, version or 1)
     end
-    transactions.set_stored(loaded.version)
+    queue.set_stored(loaded.version)
     local last = loaded.version > 0 and loaded.version or last_model.version(draft.node.data_dir) or 0
     go(set, last + 1)
   end)
@@ -363,7 +364,7 @@ local function settle(made, version, loaded, done)
   made.world = worlds.with(made.world, set, next_version)
   if is_ahead or recompiles then return publish_again(made, is_ahead, done) end
   flow.adopt(made.model, published)
-  transactions.adopt(made.world, transactions.unavailable())
+  queue.adopt(made.world, queue.unavailable())
   done()
 end
 
@@ -377,20 +378,20 @@ local function start_again(done)
   if set then made, problems = combine(draft, set, version) end
   if not made then return no_model(problems, done) end
   watch(draft.files)
-  transactions.adopt(made.world, "not ready yet")
+  queue.adopt(made.world, "not ready yet")
   if version <= tonumber(context.published) then
     flow.adopt(made.model, tonumber(context.published), context.mode ~= "recompile")
   end
   storage.open(draft.node, function(message, loaded)
     if message then
       link.log("error", "store.unavailable", message)
-      transactions.adopt(made.world, message)
+      queue.adopt(made.world, message)
       return settle(made, version, nil, done)
     end
     local ahead = loaded.version > 0 and math.max(version, loaded.version) or 0
     storage.catch_up(loaded.version, ahead, now_ms(), function(failure)
-      transactions.set_stored(failure and loaded.version or ahead)
-      transactions.adopt(made.world, failure)
+      queue.set_stored(failure and loaded.version or ahead)
+      queue.adopt(made.world, failure)
       settle(made, version, loaded, done)
     end)
   end)
@@ -401,8 +402,8 @@ end
 function M.start(started)
   context = started
   flow.open { link = link, state = started.state, store = storage.current }
-  transactions.open { link = link, now_ms = now_ms, retry = with_store }
-  transactions.enqueue(started.mode == "fresh" and start_fresh or start_again)
+  queue.open { link = link, now_ms = now_ms, retry = with_store, source = source }
+  queue.enqueue(started.mode == "fresh" and start_fresh or start_again)
   return true
 end
 

@@ -78,24 +78,35 @@ function M.wants_seed(draft, set)
   return draft.node.entities == "seed" and not entities.get(set, M.SEEDED.kind, M.SEEDED.key)
 end
 
---- Returns the edits that fill a store with the entities of the file.
-function M.seed_edits(draft, tools, seal, version, now_ms)
+--- Returns the edits that make entities of the store of records that stand in a file.
+-- @param lists of records by kind
+-- @param base {tools, seal, version, now_ms, set}
+-- @return edits, and a list of problems
+function M.adoption(lists, base)
   local edits, problems = {}, {}
   for _, kind in ipairs(model.KINDS) do
-    for _, record in ipairs(draft.root[kind]) do
-      local key, text = model.key(kind, record), entities.encode(kind, record, seal)
-      local own, found = entities.read(kind, key, text, tools)
+    for _, record in ipairs(lists[kind]) do
+      local key, text = model.key(kind, record), entities.encode(kind, record, base.seal)
+      local own, found = entities.read(kind, key, text, base.tools)
       for _, problem in ipairs(found) do problems[#problems + 1] = problem end
-      edits[#edits + 1] = { kind = kind, key = key, entity = { kind = kind, key = key, record = own, json = text,
-        version = version, created_ms = now_ms, updated_ms = now_ms } }
+      local before = entities.get(base.set, kind, key)
+      edits[#edits + 1] = { kind = kind, key = key, before = before and before.json, entity = { kind = kind, key = key,
+        record = own, json = text, version = base.version, created_ms = before and before.created_ms or base.now_ms,
+        updated_ms = base.now_ms } }
     end
   end
-  edits[#edits + 1] = { kind = M.SEEDED.kind, key = M.SEEDED.key, entity = { kind = M.SEEDED.kind,
-    key = M.SEEDED.key, json = "{}", version = version, created_ms = now_ms, updated_ms = now_ms } }
   return edits, problems
 end
 
---- Returns an entity as transactions.find gives it, or nil.
+--- Returns the edits that fill a store with the entities of the file, and a list of problems.
+function M.seed_edits(draft, base)
+  local edits, problems = M.adoption(draft.root, base)
+  edits[#edits + 1] = { kind = M.SEEDED.kind, key = M.SEEDED.key, entity = { kind = M.SEEDED.kind,
+    key = M.SEEDED.key, json = "{}", version = base.version, created_ms = base.now_ms, updated_ms = base.now_ms } }
+  return edits, problems
+end
+
+--- Returns an entity as control/transactions.lua gives it, or nil.
 function M.find(world, kind, tenant, name)
   local key = entities.key_of(kind, tenant, name)
   local own = world.file[kind] and world.file[kind][key]

@@ -1,6 +1,7 @@
 local doors = require "support.door"
 local flow = require "veloflux.control.flow"
 local json = require "veloflux.pdk.json"
+local queue = require "veloflux.control.queue"
 local transactions = require "veloflux.control.transactions"
 
 local FILE = [[
@@ -204,9 +205,9 @@ describe("transactions", function()
   end)
 
   it("answer unavailable while the store is out of reach, and go on afterwards", function()
-    transactions.adopt(transactions.world(), "locked")
+    queue.adopt(queue.world(), "locked")
     assert.equal("unavailable", door.apply({ pool "api" }).code)
-    door.set_again = transactions.world().set
+    door.set_again = queue.world().set
     assert.is_true(door.apply({ pool "api" }).ok)
   end)
 

@@ -1,0 +1,151 @@
+--- The configuration as one document: out, in, and judged.
+-- A document is what a conf file may include: lists of entities by kind, as YAML or JSON.
+local conf = require "veloflux.conf"
+local document = require "veloflux.model.document"
+local entities = require "veloflux.control.entities"
+local grammar = require "veloflux.conf.grammar"
+local model = require "veloflux.model"
+local outcome = require "veloflux.control.outcome"
+local queue = require "veloflux.control.queue"
+local reader = require "veloflux.model.reader"
+local worlds = require "veloflux.control.world"
+
+local M = {}
+
+local NAME = "document"
+
+-- Out -----------------------------------------------------------------------------------------------
+
+local function texts_of(world, kind)
+  local texts = {}
+  for i, found in ipairs(worlds.list(world, kind)) do texts[i] = entities.encode(kind, found.value, world.seal) end
+  return texts
+end
+
+--- Returns all entities, those of the file too, as a document. Secrets stand there by reference or sealed for this
+-- installation.
+-- @param format "json" or "yaml"
+-- @return text, or nil before anything is published
+function M.export(format)
+  local world = queue.world()
+  if not world then return nil end
+  local parts = {}
+  for _, kind in ipairs(model.KINDS) do
+    local texts = texts_of(world, kind)
+    if format ~= "yaml" then
+      parts[#parts + 1] = ('"%s":[%s]'):format(kind, table.concat(texts, ",\n"))
+    elseif #texts > 0 then
+      parts[#parts + 1] = ("%s:\n  - %s\n"):format(kind, table.concat(texts, "\n  - "))
+    end
+  end
+  if format == "yaml" then return #parts > 0 and table.concat(parts) or "{}\n" end
+  return "{" .. table.concat(parts, ",\n") .. "}\n"
+end
+
+-- In ------------------------------------------------------------------------------------------------
+
+local function refusal(problems)
+  local errors = {}
+  for i, problem in ipairs(problems) do
+    errors[i] = { pointer = conf.pointer(problem), detail = problem.message, line = problem.line, file = problem.file,
+      rule = problem.rule }
+  end
+  return { ok = false, code = "invalid", message = conf.format(problems[1]), errors = errors }
+end
+
+--- Reads a document. Returns lists of records by kind, or nil and an outcome.
+local function read(text, tools)
+  local doc, problem = document.parse(text, NAME)
+  if not doc then return nil, refusal { problem } end
+  local where = reader.new(tools.env or os.getenv)
+  where.plugins, where.unseal = tools.plugins, tools.unseal
+  where:open(doc, tools.dir)
+  local root = where:is_null(0) and grammar.included.from_default {} or grammar.included.read(where, 0)
+  if #where.problems > 0 then return nil, refusal(where.problems) end
+  local lists = {}
+  for _, kind in ipairs(model.KINDS) do lists[kind] = root[kind] end
+  return lists
+end
+
+local function note_duplicates(lists)
+  for _, kind in ipairs(model.KINDS) do
+    local seen = {}
+    for i, record in ipairs(lists[kind]) do
+      local key = model.key(kind, record)
+      if seen[key] then
+        return refusal { { file = NAME, line = record._line, path = ("%s[%d].name"):format(kind, i - 1),
+          message = ("the name %s is already taken, on line %d"):format(key, seen[key]) } }
+      end
+      seen[key] = record._line
+    end
+  end
+end
+
+--- Leaves what the file has to the file. Returns the edits that are left, and what was skipped because it differs.
+local function without_owned(edits, base)
+  local left, skipped = {}, {}
+  for _, edit in ipairs(edits) do
+    local mine = base.file[edit.kind][edit.key]
+    local known = entities.get(base.set, edit.kind, edit.key)
+    local before = mine or known and known.record
+    local is_same = before and entities.encode(edit.kind, before) == entities.encode(edit.kind, edit.entity.record)
+    if not mine and not is_same then
+      left[#left + 1] = edit
+    elseif mine and not is_same then
+      skipped[#skipped + 1] = { kind = edit.kind, key = edit.key, source = ("%s:%d"):format(mine._file, mine._line) }
+    end
+  end
+  return left, skipped
+end
+
+--- Deletes what the document does not name.
+local function delete_others(edits, wanted, base)
+  for _, kind in ipairs(model.KINDS) do
+    for _, entity in ipairs(entities.sorted(base.set, kind)) do
+      if not wanted[kind .. "\0" .. entity.key] then
+        edits[#edits + 1] = { kind = kind, key = entity.key, before = entity.json }
+      end
+    end
+  end
+end
+
+local function edits_of(lists, mode, base)
+  local all, problems = worlds.adoption(lists, base)
+  if #problems > 0 then return nil, outcome.refusal(problems, {}, "invalid") end
+  local wanted, keys = {}, {}
+  for _, edit in ipairs(all) do wanted[edit.kind .. "\0" .. edit.key] = true end
+  local edits, skipped = without_owned(all, base)
+  if mode == "replace" then delete_others(edits, wanted, base) end
+  for i, edit in ipairs(edits) do keys[i] = { kind = edit.kind, key = edit.key } end
+  return { set = entities.with(base.set, edits), edits = edits, keys = keys, extra = { skipped = skipped } }
+end
+
+--- Takes a document as one transaction.
+-- @param mode "merge": its entities are created or replaced; "replace": all others of the store go
+-- @param context, callback as for transactions.apply; the outcome has `skipped`: what the conf file has otherwise,
+-- {{kind, key, source = FILE:LINE}}
+function M.import(text, mode, context, callback)
+  local world = queue.world()
+  if not world then
+    return callback { ok = false, code = "unavailable", message = "nothing is published yet", errors = {} }
+  end
+  local lists, problem = read(text, world.tools)
+  problem = problem or note_duplicates(lists)
+  if problem then return callback(problem) end
+  local own = { source = "import" }
+  for name, value in pairs(context) do
+    if name ~= "source" then own[name] = value end
+  end
+  queue.transform(function(base) return edits_of(lists, mode, base) end, own, callback)
+end
+
+--- Judges a whole conf file, node settings and all, as `veloflux check` does.
+-- @return {ok = true, warnings} or an outcome with errors = {{pointer, detail, line}}
+function M.validate(text)
+  local world = queue.world()
+  local result, problems = conf.load { source = { text = text, name = NAME, dir = world and world.draft.dir or "/" } }
+  if not result then return refusal(problems) end
+  return { ok = true, warnings = result.warnings }
+end
+
+return M

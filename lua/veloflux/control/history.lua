@@ -1,0 +1,173 @@
+--- Versions: what was changed when, by whom and why; what is different between two; and the way back.
+-- Versions hold what the store keeps. What stands in the conf file is not theirs.
+local entities = require "veloflux.control.entities"
+local model = require "veloflux.model"
+local outcome = require "veloflux.control.outcome"
+local queue = require "veloflux.control.queue"
+local storage = require "veloflux.control.storage"
+local values = require "veloflux.control.values"
+
+local M = {}
+
+local function failed(err)
+  return { ok = false, code = err.code == "io" and "unavailable" or err.code, message = err.message or err.code,
+    errors = {} }
+end
+
+local function no_version(number)
+  return { ok = false, code = "not_found", message = ("there is no version %s"):format(tostring(number)), errors = {} }
+end
+
+--- Asks the store; without it the answer is unavailable.
+local function ask(method, argument, callback, on_answer)
+  local store = storage.current()
+  if not store then return callback(failed { code = "unavailable", message = "the store is not available" }) end
+  store[method](store, argument, function(err, answer)
+    if err then return callback(failed(err)) end
+    on_answer(answer)
+  end)
+end
+
+--- Lists versions, the newest first.
+-- @param options {before = a version, limit}
+-- @param callback function({ok = true, versions = records of store/init.lua} or an outcome that says why not)
+function M.versions(options, callback)
+  ask("versions", options, callback, function(list) callback { ok = true, versions = list } end)
+end
+
+--- Tells of one version.
+-- @param callback function({ok = true, version = record, diff} or an outcome): diff as of transactions.apply
+function M.version(number, callback)
+  ask("version", number, callback, function(record)
+    if not record then return callback(no_version(number)) end
+    local diff = outcome.diff(record.changes, queue.world().unseal)
+    record.changes = nil
+    callback { ok = true, version = record, diff = diff }
+  end)
+end
+
+-- States: texts by kind and key ----------------------------------------------------------------------
+
+local function texts_of(rows)
+  local state = {}
+  for _, kind in ipairs(model.KINDS) do
+    state[kind] = {}
+    for key, row in pairs(rows[kind] or {}) do state[kind][key] = row.json end
+  end
+  return state
+end
+
+local function add_file(state, file, seal)
+  for kind, records in pairs(file) do
+    for key, record in pairs(records) do state[kind][key] = entities.encode(kind, record, seal) end
+  end
+  return state
+end
+
+--- What a reload would make of the conf file as it stands now.
+local function state_of_file(world)
+  local draft = queue.read_file()
+  if not draft.root or #draft.problems > 0 then
+    return nil, outcome.refusal(draft.problems, {}, "invalid")
+  end
+  local file = {}
+  for _, kind in ipairs(model.KINDS) do
+    file[kind] = {}
+    for _, record in ipairs(draft.node.entities == "owned" and draft.root[kind] or {}) do
+      file[kind][model.key(kind, record)] = record
+    end
+  end
+  return add_file(texts_of(world.set), file, world.seal)
+end
+
+--- Finds a state: a version, "running" or "file".
+local function state_of(what, with_file, callback)
+  local world = queue.world()
+  if not world then return callback(nil, failed { code = "unavailable", message = "nothing is published yet" }) end
+  if what == "file" then return callback(state_of_file(world)) end
+  if what == "running" then
+    local state = texts_of(world.set)
+    return callback(with_file and add_file(state, world.file, world.seal) or state)
+  end
+  ask("at", what, function(failure) callback(nil, failure) end, function(rows)
+    if not rows then return callback(nil, no_version(what)) end
+    callback(texts_of(rows))
+  end)
+end
+
+--- Returns the changes from one state to another, without those that only seal the same anew.
+local function changes_between(from, to, unseal)
+  local changes = {}
+  for _, kind in ipairs(model.KINDS) do
+    local keys = {}
+    for key in pairs(from[kind]) do keys[#keys + 1] = key end
+    for key in pairs(to[kind]) do
+      if not from[kind][key] then keys[#keys + 1] = key end
+    end
+    table.sort(keys)
+    for _, key in ipairs(keys) do
+      local before, after = from[kind][key], to[kind][key]
+      if before ~= after and #values.diff(before, after, unseal) > 0 then
+        changes[#changes + 1] = { kind = kind, key = key, before = before, after = after }
+      end
+    end
+  end
+  return changes
+end
+
+--- Says what is different between two states.
+-- @param from, to a version, "running" (what is published) or "file" (what a reload would publish): versions hold
+-- what the store keeps, so next to one only that is compared
+-- @param callback function({ok = true, diff, summary} or an outcome)
+function M.diff(from, to, callback)
+  local with_file = type(from) ~= "number" and type(to) ~= "number"
+  state_of(from, with_file, function(before, failure)
+    if not before then return callback(failure) end
+    state_of(to, with_file, function(after, problem)
+      if not after then return callback(problem) end
+      local changes = changes_between(before, after, queue.world().unseal)
+      for _, change in ipairs(changes) do change.entity = change.after and {} end
+      callback { ok = true, diff = outcome.diff(changes, queue.world().unseal), summary = outcome.summary(changes) }
+    end)
+  end)
+end
+
+--- The edits that bring back a state.
+local function edits_to(base, state)
+  local edits, skipped, keys = {}, {}, {}
+  for _, change in ipairs(changes_between(texts_of(base.set), state, base.unseal)) do
+    local mine = base.file[change.kind][change.key]
+    if mine then
+      skipped[#skipped + 1] = { kind = change.kind, key = change.key,
+        source = ("%s:%d"):format(mine._file, mine._line) }
+    else
+      local edit = { kind = change.kind, key = change.key, before = change.before }
+      if change.after then
+        local record, found = entities.read(change.kind, change.key, change.after, base.tools)
+        if not record then return nil, outcome.refusal(found, {}, "invalid") end
+        local known = entities.get(base.set, change.kind, change.key)
+        edit.entity = { kind = change.kind, key = change.key, record = record, json = change.after,
+          version = base.version, created_ms = known and known.created_ms or base.now_ms, updated_ms = base.now_ms }
+      end
+      edits[#edits + 1], keys[#keys + 1] = edit, { kind = edit.kind, key = edit.key }
+    end
+  end
+  return { set = entities.with(base.set, edits), edits = edits, keys = keys, extra = { skipped = skipped } }
+end
+
+--- Brings back what the store had in a version, as a new version. What stands in the conf file stays as it is.
+-- @param context as for apply
+-- @param callback function(outcome): as of apply, with `skipped`: {{kind, key, source = FILE:LINE}}, what the
+-- file has now
+function M.rollback(number, context, callback)
+  state_of(number, false, function(state, failure)
+    if not state then return callback(failure) end
+    local own = {}
+    for name, value in pairs(context) do own[name] = value end
+    own.source = "rollback"
+    if not own.reason or own.reason == "" then own.reason = ("back to version %d"):format(number) end
+    queue.transform(function(base) return edits_to(base, state) end, own, callback)
+  end)
+end
+
+return M

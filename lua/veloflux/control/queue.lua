@@ -1,0 +1,281 @@
+--- Transactions, one after the other (transactions.lua is what others use). Those that wait while another is under
+-- way become versions of their own and are published together; if they are not good together, each is tried alone.
+--
+-- A change becomes: entities (edits.lua), a model that is checked as a whole, a snapshot that all processes
+-- prepare, a version of the store, and what is published (flow.lua). Refused at any step before the store has
+-- it, it leaves nothing behind.
+--
+-- Callbacks get an outcome; they may be called before the function that they were given to returns.
+local compiler = require "veloflux.compiler"
+local conf = require "veloflux.conf"
+local edits = require "veloflux.control.edits"
+local entities = require "veloflux.control.entities"
+local explain = require "veloflux.explain"
+local flow = require "veloflux.control.flow"
+local outcome = require "veloflux.control.outcome"
+local worlds = require "veloflux.control.world"
+
+local M = {}
+
+local MAX_BATCH = 500 -- transactions that are published together
+
+local link, now_ms, retry, source
+local world -- what is published; nil before the first publication
+local unavailable -- why nothing can be stored, or nil
+local stored_version = 0
+local waiting = {} -- jobs: {ops, context, callback}, {make, ...} or {run}
+local is_busy = false
+
+--- Begins.
+-- @param options {link = control/link.lua, now_ms = function: wall clock, retry = function(node, callback): tries to
+-- reach a store that was out of reach, callback(set) with what it has,
+-- source = function: of the conf file, as conf.read takes it}
+function M.open(options)
+  link, now_ms, retry, source = options.link, options.now_ms, options.retry, options.source
+  world, unavailable, stored_version, waiting, is_busy = nil, "not ready yet", 0, {}, false
+end
+
+--- Returns what is published (control/world.lua), or nil.
+function M.world() return world end
+
+--- Says what is published.
+-- @param why nil: the store takes changes; else why it does not
+function M.adopt(next_world, why)
+  world, unavailable = next_world, why
+end
+
+--- Reads the conf file as it stands now. Returns a draft (conf.read).
+function M.read_file() return conf.read { source = source() } end
+
+--- Says which version the store has.
+function M.set_stored(version) stored_version = version end
+
+--- Returns why the store takes nothing, or nil.
+function M.unavailable() return unavailable end
+
+--- Returns the version that comes next.
+function M.next_version()
+  return math.max(link.published(), stored_version, world and world.version or 0) + 1
+end
+
+--- Tells somebody; a fault of theirs is not ours.
+local function tell(callback, result)
+  if not callback then return end
+  local ok, message = xpcall(callback, debug.traceback, result)
+  if not ok then link.log("error", "control.fault", tostring(message)) end
+end
+
+local function refuse(job, result)
+  result.version = world and world.version
+  tell(job.callback, result)
+end
+
+--- The edits of a job upon a set.
+local function edits_of(job, set, version)
+  local base = setmetatable({ set = set, version = version, now_ms = now_ms() }, { __index = world })
+  if job.make then return job.make(base) end
+  return edits.apply(base, job.ops)
+end
+
+local function objects_of(keys, whole)
+  local objects = {}
+  for i, place in ipairs(keys or {}) do
+    objects[i] = worlds.find(whole, place.kind, entities.split_key(place.kind, place.key)) or false
+  end
+  return objects
+end
+
+local function success(job, result, whole)
+  local answer = { ok = true, version = job.version or whole.version, published = whole.version,
+    diff = outcome.diff(job.net, world.unseal), summary = outcome.summary(job.net),
+    warnings = result.warnings or {}, laggards = result.laggards or 0, objects = objects_of(job.result.keys, whole) }
+  for name, value in pairs(job.result.extra or {}) do answer[name] = value end
+  return answer
+end
+
+--- Applies jobs to what is published. Those that cannot be are answered.
+-- @return the jobs that change something, and the world with them
+local function stack(jobs)
+  local good, set, version = {}, world.set, M.next_version()
+  for _, job in ipairs(jobs) do
+    local result, refusal = edits_of(job, set, version)
+    if not result then
+      refuse(job, refusal)
+    else
+      job.result, job.net, job.version = result, outcome.net(result.edits), version
+      if #job.net == 0 then
+        job.version = nil
+        tell(job.callback, success(job, {}, world))
+      else
+        set, version = result.set, version + 1
+        good[#good + 1] = job
+      end
+    end
+  end
+  return good, worlds.with(world, set, version - 1)
+end
+
+--- Makes the model of stacked jobs.
+-- @return it, or nil and a refusal
+local function judge(jobs, next_world)
+  local all = {}
+  for _, job in ipairs(jobs) do
+    for _, edit in ipairs(job.result.edits) do all[#all + 1] = edit end
+  end
+  local model, problems = worlds.model(next_world)
+  if not model then return nil, outcome.refusal(problems, all, "invalid") end
+  local rivalry = outcome.rivalry(model, all)
+  if rivalry then return nil, rivalry end
+  return model
+end
+
+local turn
+
+local function done()
+  is_busy = false
+  turn()
+end
+
+--- What is not good together may be good alone.
+local function try_alone(jobs)
+  for i = #jobs, 1, -1 do
+    jobs[i].is_alone = true
+    table.insert(waiting, 1, jobs[i])
+  end
+  done()
+end
+
+local function refuse_all(jobs, refusal)
+  for _, job in ipairs(jobs) do refuse(job, refusal) end
+  done()
+end
+
+local offer
+
+--- The store took some of the changes and then failed: those are versions, so they are published.
+local function publish_stored(jobs, count, failure)
+  local kept = {}
+  for i, job in ipairs(jobs) do
+    if i <= count then kept[i] = job else refuse(job, outcome.refusal(failure.problems, {}, failure.code)) end
+  end
+  stored_version = kept[count].version
+  local next_world = worlds.with(world, kept[count].result.set, stored_version)
+  local model, refusal = judge(kept, next_world)
+  if not model then
+    link.log("error", "control.fault", refusal.message)
+    return done()
+  end
+  offer(kept, next_world, model, {})
+end
+
+local function on_end(jobs, next_world, result)
+  if result.ok then
+    world, stored_version = next_world, next_world.version
+    for _, job in ipairs(jobs) do tell(job.callback, success(job, result, next_world)) end
+    return done()
+  end
+  if result.stored > 0 then return publish_stored(jobs, result.stored, result) end
+  if #jobs > 1 and result.code == "invalid" then return try_alone(jobs) end
+  refuse_all(jobs, outcome.refusal(result.problems, {}, result.code))
+end
+
+function offer(jobs, next_world, model, changes)
+  local ok, problems = flow.offer { model = model, version = next_world.version, draft = world.draft,
+    set = next_world.set, changes = changes,
+    on_end = function(result) on_end(jobs, next_world, result) end }
+  if ok then return end
+  if #jobs > 1 then return try_alone(jobs) end
+  refuse_all(jobs, outcome.refusal(problems, jobs[1].result.edits, "invalid"))
+end
+
+local function process(batch)
+  local jobs, next_world = stack(batch)
+  if #jobs == 0 then return done() end
+  local model, refusal = judge(jobs, next_world)
+  if not model and #jobs > 1 then return try_alone(jobs) end
+  if not model then return refuse_all(jobs, refusal) end
+  local changes = {}
+  for i, job in ipairs(jobs) do
+    changes[i] = outcome.store_change(job.net, job.context, job.version, now_ms())
+  end
+  offer(jobs, next_world, model, changes)
+end
+
+--- Takes the jobs that go together from the front of those that wait.
+local function take_batch()
+  local batch = {}
+  while waiting[1] and not waiting[1].run and #batch < MAX_BATCH do
+    if waiting[1].is_alone and #batch > 0 then break end
+    batch[#batch + 1] = table.remove(waiting, 1)
+    if batch[1].is_alone then break end
+  end
+  return batch
+end
+
+local function refuse_unavailable(batch)
+  refuse_all(batch, { ok = false, code = "unavailable", errors = {},
+    message = "the store is not available: " .. (unavailable or "nothing is published yet") })
+end
+
+function turn()
+  if is_busy or not waiting[1] then return end
+  is_busy = true
+  if waiting[1].run then return table.remove(waiting, 1).run(done) end
+  local batch = take_batch()
+  if not world then return refuse_unavailable(batch) end
+  if not unavailable then return process(batch) end
+  retry(world.draft.node, function(set)
+    if not set then return refuse_unavailable(batch) end
+    world = worlds.with(world, set, world.version)
+    process(batch)
+  end)
+end
+
+--- Queues something that is no change of entities, such as a reload.
+-- @param run function(done): is called when its turn comes, and calls done when the next may begin
+function M.enqueue(run)
+  waiting[#waiting + 1] = { run = run }
+  turn()
+end
+
+--- The same with a dry run: nothing changes.
+local function try(job)
+  if not world then return { ok = false, code = "unavailable", message = "nothing is published yet", errors = {} } end
+  local result, refusal = edits_of(job, world.set, M.next_version())
+  if not result then return refusal end
+  job.result, job.net = result, outcome.net(result.edits)
+  local next_world = worlds.with(world, result.set, world.version)
+  local model, warnings, compiled = flow.current().model, {}
+  local before = model
+  if #job.net > 0 then
+    model, refusal = judge({ job }, next_world)
+    if not model then return refusal end
+    compiled, refusal = compiler.compile(model, {})
+    if not compiled then return outcome.refusal({ refusal }, result.edits, "invalid") end
+    warnings = explain.warnings(model, compiled)
+  end
+  local answer = success(job, { warnings = warnings }, next_world)
+  answer.dry_run = true
+  answer.affected_routes, answer.affected_count = outcome.affected_routes(job.net, { before, model })
+  return answer
+end
+
+local function submit(job)
+  if job.context.dry_run then return tell(job.callback, try(job)) end
+  waiting[#waiting + 1] = job
+  turn()
+end
+
+--- Changes entities by operations: see transactions.lua.
+function M.apply(ops, context, callback)
+  submit { ops = ops, context = context, callback = callback }
+end
+
+--- Changes entities in a way of its own.
+-- @param make function(base) -> {set, edits, keys, extra}, or nil and an outcome, like edits.apply: it is called
+-- when its turn comes, and again when the change has to be made anew
+function M.transform(make, context, callback)
+  submit { make = make, context = context, callback = callback }
+end
+
+return M

@@ -1,0 +1,135 @@
+local doors = require "support.door"
+local json = require "veloflux.pdk.json"
+local storage = require "veloflux.control.storage"
+local transactions = require "veloflux.control.transactions"
+
+local FILE = [[
+pools:
+  - { name: web, backends: [ { address: 127.0.0.1:9001 } ] }
+routes:
+  - { name: site, pool: web }
+]]
+
+local function answer_of(ask, ...)
+  local result
+  local args = { ... }
+  args[#args + 1] = function(answer) result = answer end
+  ask(unpack(args))
+  return result
+end
+
+describe("history", function()
+  local door
+  before_each(function()
+    door = doors.open(FILE)
+    door.use_store()
+  end)
+  after_each(function()
+    door.close()
+    storage.use(nil)
+  end)
+
+  local function create(name, fields)
+    local value = { name = name, backends = json.array { { address = "127.0.0.1:9002" } } }
+    for key, inner in pairs(fields or {}) do value[key] = inner end
+    return door.apply({ { op = "create", kind = "pools", name = name, value = value } }, { author = "ana" })
+  end
+
+  local function rollback(number, context)
+    local offered = #door.offers
+    local result
+    transactions.rollback(number, context or {}, function(answer) result = answer end)
+    if #door.offers > offered then door.step() end
+    return result
+  end
+
+  it("lists versions and tells of one", function()
+    create "a"
+    create "b"
+    local list = answer_of(transactions.versions, { limit = 1 })
+    assert.equal(3, list.versions[1].version)
+    local one = answer_of(transactions.version, 3)
+    assert.equal("ana", one.version.author)
+    assert.same({ { kind = "pools", key = "default/b", tenant = "default", name = "b", action = "added",
+      changes = one.diff[1].changes } }, one.diff)
+    assert.equal("", one.diff[1].changes[1].pointer)
+    assert.equal("not_found", answer_of(transactions.version, 99).code)
+  end)
+
+  it("goes back as a new version", function()
+    create "a"
+    door.apply { { op = "put", kind = "pools", name = "a", value = { algorithm = "random" } } }
+    create "b"
+    local result = rollback(2, { author = "bob" })
+    assert.is_true(result.ok, result.message)
+    assert.equal(5, result.version)
+    assert.equal("round_robin", transactions.find("pools", nil, "a").value.algorithm)
+    assert.is_nil(transactions.find("pools", nil, "b"))
+    local record = door.store.records[5]
+    assert.same({ "rollback", "bob", "back to version 2" }, { record.source, record.author, record.reason })
+    assert.equal("not_found", rollback(77).code)
+  end)
+
+  it("goes back dry", function()
+    create "a"
+    create "b"
+    local result = rollback(2, { dry_run = true })
+    assert.equal("removed", result.diff[1].action)
+    assert.is_not_nil(transactions.find("pools", nil, "b"))
+  end)
+
+  it("says what is different between versions and what runs", function()
+    create "a"
+    door.apply { { op = "put", kind = "pools", name = "a", value = { algorithm = "random" } } }
+    local result = answer_of(transactions.diff, 2, 3)
+    assert.same({ { pointer = "/algorithm", after = "random" } }, result.diff[1].changes)
+    assert.equal("pools: 1 changed", result.summary)
+    assert.same({}, answer_of(transactions.diff, 3, "running").diff)
+    assert.equal("added", answer_of(transactions.diff, 1, "running").diff and "added")
+  end)
+
+  it("exports what it imports", function()
+    create("a", { algorithm = "random" })
+    for _, format in ipairs { "json", "yaml" } do
+      local text = transactions.export(format)
+      assert.matches('"name":"site"', text)
+      door.apply { { op = "put", kind = "pools", name = "a", value = { algorithm = "ip_hash" } } }
+      local result
+      transactions.import(text, "merge", {}, function(answer) result = answer end)
+      door.step()
+      assert.is_true(result.ok, result.message)
+      assert.same({}, result.skipped)
+      assert.equal("random", transactions.find("pools", nil, "a").value.algorithm)
+    end
+  end)
+
+  it("imports one that replaces, and leaves the file's alone", function()
+    create "a"
+    local result
+    transactions.import("pools: [ { name: b }, { name: web, algorithm: random } ]", "replace", {},
+      function(answer) result = answer end)
+    door.step()
+    assert.is_true(result.ok, result.message)
+    assert.same({ { kind = "pools", key = "default/web", source = "conf.yaml:3" } }, result.skipped)
+    assert.is_nil(transactions.find("pools", nil, "a"))
+    assert.is_not_nil(transactions.find("pools", nil, "b"))
+  end)
+
+  it("refuses a document with its pointers and lines", function()
+    local result
+    local function import(text) transactions.import(text, "merge", {}, function(answer) result = answer end) end
+    import "pools:\n  - { name: b, algorithm: x }\n"
+    assert.same({ "/pools/0/algorithm", 2 }, { result.errors[1].pointer, result.errors[1].line })
+    import "pools:\n  - { name: b }\n  - { name: b }\n"
+    assert.equal("invalid", result.code)
+    import "routes: [ { name: r, pool: nowhere } ]"
+    assert.equal("invalid", result.code)
+    assert.same({}, door.offers)
+  end)
+
+  it("judges a whole conf file", function()
+    assert.is_true(transactions.validate("pools: [ { name: b } ]").ok)
+    local result = transactions.validate("listeners: 3\n")
+    assert.equal("/listeners", result.errors[1].pointer)
+  end)
+end)
