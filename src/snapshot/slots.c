@@ -3,6 +3,7 @@
  * and the queue of the dead, both made from the directory whenever they do not fit it. */
 #include "snapshot/state.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -243,6 +244,25 @@ uint32_t vf_state_slot_take(struct vf_state *state, enum vf_entity_kind kind, ui
     if (slot != UINT32_MAX)
         set_known(index, id, slot);
     return slot;
+}
+
+int vf_state_override(struct vf_state *state, uint64_t id, int drain, int64_t weight)
+{
+    uint32_t n_slots = atomic_load(&state->n_slots[VF_ENTITY_BACKEND]);
+    for (uint32_t slot = 0; slot < n_slots; slot++) {
+        const struct vf_state_slot *owner = &state->backend_slots[slot];
+        if (owner->id != id || owner->death_version != 0)
+            continue;
+        struct vf_backend_state *backend = &state->backends[slot];
+        if (drain >= 0)
+            atomic_store(&backend->drain, (uint32_t)drain);
+        if (weight == VF_STATE_CONFIGURED)
+            atomic_store(&backend->weight, 0);
+        else if (weight >= 0)
+            atomic_store(&backend->weight, (uint32_t)weight + 1);
+        return 0;
+    }
+    return -ENOENT;
 }
 
 static bool has_id(const uint64_t *ids, size_t n_ids, uint64_t id)

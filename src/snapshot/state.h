@@ -301,6 +301,15 @@ uint64_t vf_state_slot_id(struct vf_state *state, enum vf_entity_kind kind, uint
 void vf_state_slot_sweep(struct vf_state *state, enum vf_entity_kind kind, const uint64_t *ids,
                          size_t n_ids, uint64_t version);
 
+#define VF_STATE_CONFIGURED INT64_MAX /* for vf_state_override */
+
+/* Sets what run-time operations say of the backend with this id: `drain` (0 to 2, see struct
+ * vf_backend_state; negative: as it is) and `weight` (the weight in force, negative: as it is,
+ * VF_STATE_CONFIGURED: the configured one). It holds until the backend's slot is given to another,
+ * so it survives reloads. Called by control only. Returns 0, or -ENOENT when there is no such
+ * backend. */
+int vf_state_override(struct vf_state *state, uint64_t id, int drain, int64_t weight);
+
 /* Returns the oldest snapshot version that any live process has mapped; `now` when none has. */
 uint64_t vf_state_oldest_pinned(const struct vf_state *state, uint64_t now);
 

@@ -115,6 +115,24 @@ describe("blocks", function()
     assert.equal(30, tonumber(counters.requests))
   end))
 
+  it("take what is set at run time until their entity is gone", with_state(function(state)
+    local CONFIGURED = 0x7fffffffffffffffLL
+    local slot = lib.vf_state_slot_take(state, BACKEND, 22, 1, 1)
+    local backend = state.backends[slot]
+    assert.equal(0, lib.vf_state_override(state, 22, 2, -1))
+    assert.equal(2, backend.drain)
+    assert.equal(50, lib.vf_backend_weight(backend, 50))
+    assert.equal(0, lib.vf_state_override(state, 22, -1, 0))
+    assert.equal(2, backend.drain)
+    assert.equal(0, lib.vf_backend_weight(backend, 50))
+    assert.equal(0, lib.vf_state_override(state, 22, 0, CONFIGURED))
+    assert.equal(0, backend.drain)
+    assert.equal(50, lib.vf_backend_weight(backend, 50))
+    assert.equal(-2, lib.vf_state_override(state, 23, 1, -1)) -- ENOENT
+    sweep(state, BACKEND, {}, 2)
+    assert.equal(-2, lib.vf_state_override(state, 22, 1, -1))
+  end))
+
   it("say which snapshot is the oldest in use", with_state(function(state)
     assert.equal(8, tonumber(lib.vf_state_oldest_pinned(state, 8)))
     local a, b = lib.vf_state_lease(state, WORKER, 0, 1), lib.vf_state_lease(state, WORKER, 1, 2)
