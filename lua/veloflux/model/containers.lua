@@ -195,6 +195,7 @@ local function form_of(value)
   if type(value) ~= "table" then return "scalar" end
   return getmetatable(value) == nil and value[1] ~= nil and "list" or "map"
 end
+M.form_of = form_of
 
 function M.shape(attr, compile)
   local forms, expected = {}, {}

@@ -1,4 +1,4 @@
---- The schema of a plugin's configuration as JSON Schema 2020-12: what tools of other houses check
+--- Schemas of the model and of plugins' configurations as JSON Schema 2020-12: what tools of other houses check
 -- configurations with. What JSON Schema cannot say (conditions between fields, validators in Lua) is
 -- left to us.
 local json = require "veloflux.model.json"
@@ -17,6 +17,8 @@ local function object(...)
   for i = 1, select("#", ...), 2 do self:set(pairs_given[i], pairs_given[i + 1]) end
   return self
 end
+
+M.object = object
 
 function Object:set(key, value)
   if value == nil then return end
@@ -42,6 +44,13 @@ local function put(out, value)
   else
     json.put(out, type(value) == "string" and json.quote(value) or json.scalar(value))
   end
+end
+
+--- Returns an object of `object`, with all in it, as JSON text.
+function M.encode(value)
+  local out = json.writer()
+  put(out, value)
+  return table.concat(out)
 end
 
 --- Turns a Lua pattern into a regular expression (ECMA 262) when it uses nothing that has no
@@ -140,7 +149,8 @@ local function record_rules(out, attr)
   local properties, required = object(), {}
   for _, single in ipairs(attr.fields) do
     local name, field = next(single)
-    properties:set(name, schema_of(field))
+    field = field.compiled and field.compiled.attr or field
+    if field.type ~= "unavailable" then properties:set(name, schema_of(field)) end
     if field.required and field.default == nil then required[#required + 1] = name end
   end
   for _, single in ipairs(attr.shorthand_fields or {}) do
@@ -162,6 +172,9 @@ local function with_off(pattern, attr)
   return attr.off and pattern:gsub("%$$", "$|^off$") or pattern
 end
 
+-- Types whose patterns know `off` already.
+local TEXTS = { duration = true, size = true }
+
 local TYPES = {
   string = function(out, attr) out:set("type", "string") text_rules(out, attr) end,
   integer = function(out, attr) out:set("type", "integer") number_bounds(out, attr) end,
@@ -178,16 +191,51 @@ local TYPES = {
   set = function(out, attr) out:set("type", "array") list_rules(out, attr) end,
   map = function(out, attr) out:set("type", "object") map_rules(out, attr) end,
   record = function(out, attr) out:set("type", "object") record_rules(out, attr) end,
+  list = function(out, attr) out:set("type", "array") list_rules(out, attr) end,
+  foreign = function(out) out:set("type", "string") end,
+  path = function(out) out:set("type", "string") end,
+  opaque = function(out) out:set("type", "object") end,
+  unavailable = function() end,
+  variant = function(out, attr)
+    local general = schema_of(attr.general)
+    for _, key in ipairs(general.keys) do out:set(key, general.values[key]) end
+    out:set("additionalProperties", true) -- the rest is said by the plugin
+  end,
+  shape = function(out, attr)
+    local forms = {}
+    for _, form in ipairs { "scalar", "list", "map" } do
+      if attr[form] then forms[#forms + 1] = schema_of(attr[form]) end
+    end
+    out:set("anyOf", forms)
+  end,
 }
+
+--- Words that may stand instead of a number or text, `off` among them.
+local function add_words(out, attr)
+  local words = {}
+  for i, word in ipairs(attr.words or {}) do words[i] = word end
+  if attr.off and attr.type ~= "boolean" and not TEXTS[attr.type] then words[#words + 1] = "off" end
+  if #words == 0 then return out end
+  local description = out.values.description
+  out:set("description", nil)
+  local either = object("description", description)
+  local rest = object()
+  for _, key in ipairs(out.keys) do
+    if key ~= "description" then rest:set(key, out.values[key]) end
+  end
+  either:set("anyOf", { rest, object("enum", words) })
+  return either
+end
 
 --- Turns a default as the conf file says it into JSON's terms.
 local function default_of(attr, value)
   if type(value) ~= "table" then return value end
-  if attr.type == "array" or attr.type == "set" then
+  if attr.type == "array" or attr.type == "set" or attr.type == "list" then
     local list = {}
     for i, element in ipairs(value) do list[i] = default_of(attr.elements, element) end
     return list
   end
+  if attr.type == "shape" then return default_of(attr.map or attr.list, value) end
   local names, out = {}, object()
   for name in pairs(value) do names[#names + 1] = name end
   table.sort(names)
@@ -198,9 +246,11 @@ local function default_of(attr, value)
 end
 
 function schema_of(attr)
+  if attr.compiled and attr.compiled.attr then attr = attr.compiled.attr end
   local out = object()
   out:set("description", attr.description)
   TYPES[attr.type](out, attr)
+  out = add_words(out, attr)
   if attr.one_of then out:set("enum", attr.one_of) end
   if attr.eq ~= nil then out:set("const", attr.eq) end
   local refused = attr.not_one_of or attr.ne ~= nil and { attr.ne }
@@ -211,17 +261,19 @@ function schema_of(attr)
   return out
 end
 
+--- Returns the JSON Schema of a definition as an object.
+-- @param attr of model/schema.lua
+M.of = schema_of
+
 --- Returns the JSON Schema of a plugin's configuration as text.
 -- @param plugin of plugin/loader.lua
 function M.text(plugin)
-  local out = json.writer()
   local schema = object("$schema", DRAFT, "title", ("Configuration of the plugin %s"):format(plugin.name))
   local own = schema_of(plugin.config)
   for _, key in ipairs(own.keys) do
     if key ~= "default" then schema:set(key, own.values[key]) end
   end
-  put(out, schema)
-  return table.concat(out)
+  return M.encode(schema)
 end
 
 return M

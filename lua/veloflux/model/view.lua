@@ -1,0 +1,160 @@
+--- Values of the model as the admin API shows and takes them: decoded JSON, complete with defaults, times and
+-- sizes as the conf file writes them, secrets masked.
+local containers = require "veloflux.model.containers"
+local json = require "veloflux.pdk.json"
+local model_json = require "veloflux.model.json"
+local schema = require "veloflux.model.schema"
+
+local M = {}
+
+--- Stands for a secret. What comes back like this is unchanged.
+M.MASK = "*****"
+local MASK = M.MASK
+
+local show
+
+local function is_hidden(field)
+  return field.attr.type == "unavailable" or field.attr.type == "opaque"
+end
+
+--- The type of a value whose record is chosen by one of its fields.
+local function chosen(compiled, value)
+  return compiled.general and getmetatable(value) and getmetatable(value).compiled or compiled
+end
+
+local function show_scalar(compiled, value)
+  local attr = compiled.attr
+  if attr.secret then return value == "" and "" or MASK end
+  if type(value) == "boolean" or type(value) == "string" and attr.type == "string" then return value end
+  local out = model_json.writer()
+  compiled.encode(value, out)
+  return assert(json.decode("[" .. table.concat(out) .. "]"))[1]
+end
+
+local function show_record(compiled, value)
+  local shown = {}
+  for _, pair in ipairs(compiled.fields) do
+    local name, field = pair[1], pair[2]
+    local own = value[name]
+    if own ~= nil and not is_hidden(field) then shown[name] = show(field, own) end
+  end
+  return shown
+end
+
+local function show_list(compiled, value)
+  local shown = json.array()
+  for i = 1, #value do shown[i] = show(compiled.element, value[i]) end
+  return shown
+end
+
+local function show_map(compiled, value)
+  local shown = {}
+  for name, own in pairs(value) do shown[tostring(name)] = show(compiled.value, own) end
+  return shown
+end
+
+--- Returns a value as decoded JSON, complete, with its secrets masked.
+-- @param compiled of model/schema.lua
+function show(compiled, value)
+  compiled = chosen(compiled, value)
+  if compiled.forms then return show(compiled.forms[containers.form_of(value)], value) end
+  if compiled.fields then return show_record(compiled, value) end
+  if compiled.element then return show_list(compiled, value) end
+  if compiled.value then return show_map(compiled, value) end
+  return show_scalar(compiled, value)
+end
+M.show = show
+
+--- Returns a value as decoded JSON as the conf file would have it: only what was said, with `$${` for `${`, secrets
+-- open. Never for anybody outside.
+function M.open(compiled, value) return assert(json.decode(schema.encode(chosen(compiled, value), value))) end
+
+-- What comes in --------------------------------------------------------------------------------------
+
+local unmask
+
+--- How elements of a list are told apart from one version to the next.
+local function identity(element)
+  if type(element) ~= "table" then return nil end
+  local name = element.address or element.name or element.type
+  if type(name) ~= "string" then return nil end
+  local inner = element.as or element.id or element.username
+  return type(inner) == "string" and name .. "\0" .. inner or name
+end
+
+local function unmask_list(list, old)
+  local by_identity = {}
+  for i = 1, #(type(old) == "table" and old or {}) do
+    local id = identity(old[i])
+    by_identity[id or i] = by_identity[id or i] == nil and old[i] or false -- two alike: neither is meant
+  end
+  for i = 1, #list do
+    local before = by_identity[identity(list[i]) or i]
+    list[i] = unmask(list[i], before or nil)
+  end
+end
+
+function unmask(value, old)
+  if value == MASK then return type(old) == "string" and old or value end
+  if type(value) ~= "table" then return value end
+  if json.is_array(value) then
+    unmask_list(value, old)
+  else
+    for name, own in pairs(value) do value[name] = unmask(own, type(old) == "table" and old[name] or nil) end
+  end
+  return value
+end
+
+--- Puts the secrets of `old` (of `open`) where `value`, decoded JSON, has their mask. Changes and returns it.
+M.unmask = unmask
+
+local function copy(value)
+  if type(value) ~= "table" then return value end
+  local result = {}
+  for name, own in pairs(value) do result[name] = copy(own) end
+  return setmetatable(result, getmetatable(value))
+end
+M.copy = copy
+
+local function merge(target, patch)
+  if type(patch) ~= "table" or json.is_array(patch) then return patch end
+  if type(target) ~= "table" or json.is_array(target) then target = {} end
+  for name, value in pairs(patch) do
+    if value == json.null then
+      target[name] = nil
+    else
+      target[name] = merge(target[name], value)
+    end
+  end
+  return target
+end
+
+--- Returns what becomes of `old` by an operation.
+-- @param op "put" (fields present change, null resets), "merge" (RFC 7396) or "replace"
+function M.change(op, old, value)
+  if op == "replace" then return copy(value) end
+  if op == "merge" then return merge(copy(old), copy(value)) end
+  local result = copy(old)
+  for name, own in pairs(value) do
+    if own == json.null then result[name] = nil else result[name] = copy(own) end
+  end
+  return result
+end
+
+--- Removes what the type does not know from decoded JSON, in place: for those who asked to be lenient.
+-- What plugins decide is left to them.
+function M.strip(compiled, value)
+  if type(value) ~= "table" or compiled.general then return end
+  if compiled.forms then compiled = compiled.forms[json.is_array(value) and "list" or "map"] end
+  if not compiled then return end
+  if compiled.fields and not json.is_array(value) then
+    for name, own in pairs(value) do
+      local field = compiled.by_name[name]
+      if not field then value[name] = nil else M.strip(field, own) end
+    end
+  elseif compiled.element or compiled.value then
+    for _, own in pairs(value) do M.strip(compiled.element or compiled.value, own) end
+  end
+end
+
+return M
