@@ -1,20 +1,25 @@
 #!/bin/sh
-# Renews what docs/ has from the sources: the reference of the conf file in docs/configuration.md, below its
-# marker, from the schemas; docs/plugins/api.md from the annotations of the plugin API; the examples that other
+# Renews what docs/ has from the sources: the references in docs/configuration.md and docs/api.md, below their
+# markers, from the schemas and declarations; docs/plugins/api.md from the annotations of the plugin API; the examples that other
 # pages of docs/plugins show; docs/plugins/reference from the schemas of the shipped plugins.
 set -eu
 cd "$(dirname "$0")/.."
 
-page=docs/configuration.md
 marker='<!-- From here on made by'
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
-{
-    sed "/^$marker/q" "$page"
-    echo
-    "${VF_BINARY:-build/veloflux}" docs conf
-} >"$new"
-cat "$new" >"$page"
+
+# Renews the page $1 below its marker: what `veloflux docs $2` prints.
+renew() {
+    {
+        sed "/^$marker/q" "$1"
+        echo
+        "${VF_BINARY:-build/veloflux}" docs "$2"
+    } >"$new"
+    cat "$new" >"$1"
+}
+renew docs/configuration.md conf
+renew docs/api.md api
 
 multiarch=$("${CC:-cc}" -print-multiarch)
 LUA_PATH="./lua/?.lua;./lua/?/init.lua;./build/deps/share/luajit-2.1/?.lua" \

@@ -5,14 +5,22 @@
 local ffi = require "ffi"
 local administrators = require "veloflux.admin.administrator"
 local auths = require "veloflux.admin.auth"
+local await = require "veloflux.admin.await"
+local catalog = require "veloflux.admin.catalog"
 local endpoints = require "veloflux.admin.endpoints"
 local json = require "veloflux.pdk.json"
+local keys = require "veloflux.keys"
+local live = require "veloflux.admin.live"
 local log = require "veloflux.admin.log"
 local monitoring = require "veloflux.admin.monitoring"
+local overrides = require "veloflux.admin.overrides"
 local problem = require "veloflux.admin.problem"
 local rates = require "veloflux.admin.rates"
+local rest = require "veloflux.admin.rest"
 local routers = require "veloflux.admin.router"
+local storage = require "veloflux.control.storage"
 local totals = require "veloflux.totals"
+local transactions = require "veloflux.control.transactions"
 
 ffi.cdef [[
 uint64_t vf_clock_ns(void);
@@ -24,16 +32,13 @@ local M = {}
 local native, state -- from C: respond, verify; and the state area
 local services      -- what control offers: current(), reload(callback)
 local admin         -- the record `admin` of the published conf, or nil
+local sealing       -- {seal, unseal, data_dir}: of the data directory
 local waiting = {}  -- token -> coroutine that waits for a verification
 local last_token = 0
 
 local function now() return tonumber(ffi.C.vf_clock_ns()) / 1e9 end
 
---- Runs the current coroutine on; a fault in it was dealt with there.
-local function resume(thread, ...)
-  local ok, message = coroutine.resume(thread, ...)
-  if not ok then log.write("error", "admin.lua_error", { "err", debug.traceback(thread, message) }) end
-end
+local resume = await.resume
 
 --- Compares a password on a thread. Yields.
 local function verify(encoded, password)
@@ -44,17 +49,7 @@ local function verify(encoded, password)
 end
 
 --- Reloads. Yields until it has ended.
-local function reload()
-  local thread, result = coroutine.running(), nil
-  local has_yielded = false
-  services.reload(function(outcome)
-    result = outcome
-    if has_yielded then resume(thread, outcome) end
-  end)
-  if result then return result end
-  has_yielded = true
-  return coroutine.yield()
-end
+local function reload() return await.call(services.reload) end
 
 --- The table of endpoints: plugins register theirs here.
 M.router = routers.new()
@@ -62,9 +57,16 @@ local administrator = administrators.new(verify)
 --- The list of methods of authentication: plugins add theirs here.
 M.auth = auths.new(administrator, now)
 local context = { version = ffi.string(ffi.C.vf_version()), rates = rates.new(), now = now, reload = reload,
+  metrics_open = function() return admin ~= nil and admin.metrics_open end,
   current = function() return services.current() end,
-  metrics_open = function() return admin ~= nil and admin.metrics_open end }
+  transactions = function() return transactions end,
+  store = storage.current,
+  seal = function(text) return sealing.seal(text) end,
+  unseal = function(text) return sealing.unseal(text) end }
 endpoints.register(M.router, context)
+catalog.register(M.router, context)
+overrides.register(M.router, context) -- before what has a pool where these have an id
+rest.register(M.router, context)
 
 local SAFE = { GET = true, HEAD = true, OPTIONS = true }
 
@@ -164,12 +166,17 @@ function M.tick() context.rates:sample(now(), monitoring.sample()) end
 function M.published(snapshot, usage)
   totals.open(state, snapshot, usage)
   if #context.rates:list() == 0 then M.tick() end -- the first rates need something to be measured against
+  live.reset()
   local current = services.current()
   if not current then return end
   local node = current.model.node
   admin = node.admin
   M.auth.is_enabled = admin.auth.enabled
   administrator:configure(admin.auth, node.data_dir)
+  if sealing and sealing.data_dir == node.data_dir then return end
+  local seal, unseal = keys.sealer(node.data_dir)
+  if not seal then return log.write("error", "admin.no_key", { "err", unseal }) end
+  sealing = { seal = seal, unseal = unseal, data_dir = node.data_dir }
 end
 
 --- Called by C once.

@@ -12,7 +12,7 @@ Router.__index = Router
 local ORDER = { GET = 1, HEAD = 2, POST = 3, PUT = 4, PATCH = 5, DELETE = 6, OPTIONS = 7 }
 
 --- Makes an empty table.
-function M.new() return setmetatable({ exact = {}, patterns = {} }, Router) end
+function M.new() return setmetatable({ exact = {}, patterns = {}, endpoints = {} }, Router) end
 
 local function compile(path)
   local names = {}
@@ -30,6 +30,7 @@ end
 --   permission  what the caller has to have, such as "status:read"; or
 --   open        true, or function() -> boolean: answered without authentication
 --   handler     function(request) -> result
+--   doc         what openapi.lua says about it (see there), or nil
 -- Raises when the pair of method and path is taken.
 function Router:register(endpoint)
   assert(endpoint.permission or endpoint.open, "an endpoint needs a permission or to be open")
@@ -42,6 +43,7 @@ function Router:register(endpoint)
   end
   assert(not entry.methods[endpoint.method], endpoint.method .. " " .. endpoint.path .. " is registered already")
   entry.methods[endpoint.method] = endpoint
+  table.insert(self.endpoints, endpoint)
 end
 
 local function match_pattern(entry, path)

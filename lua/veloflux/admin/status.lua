@@ -15,6 +15,7 @@ local number, text = totals.number, totals.text
 local PROCESSES = { [0] = "worker", "control", "checker" }
 M.ALGORITHMS = { [0] = "round_robin", "least_conn", "random", "ip_hash", "consistent_hash", "peak_ewma" }
 local DRAIN = { [0] = "none", "draining", "disabled" }
+M.DRAIN = DRAIN
 local rfc3339 = ffi.new "char[24]"
 
 --- Returns a wall clock time in milliseconds as text (RFC 3339).
@@ -60,14 +61,16 @@ function M.sample()
   return values
 end
 
-local function health_of(backend)
+--- Returns the state of a backend (struct vf_totals_backend) in one word.
+function M.health_of(backend)
   if backend.drain ~= 0 then return DRAIN[backend.drain] or "disabled" end
   if backend.ejected_for_ms > 0 then return "ejected" end
   if backend.is_usable == 0 then return "unhealthy" end
   return backend.health == 1 and "healthy" or backend.health == 2 and "unhealthy" or "unknown"
 end
 
-local function reason_of(backend)
+--- Returns why it is so, or "".
+function M.reason_of(backend)
   if backend.ejected_for_ms > 0 then
     return ("passive health: connections failed; tried again in %s"):format(M.duration(number(backend.ejected_for_ms)))
   end
@@ -81,9 +84,9 @@ local function backend_of(index, rates, now)
   local backend = totals.backend(index)
   local address, pool = text(backend.address), text(backend.pool)
   local requests, responses = number(backend.requests), backend.responses
-  local health = health_of(backend)
+  local health = M.health_of(backend)
   return { address = address, pool = pool, weight = backend.weight, configured_weight = backend.configured_weight,
-    status = health, healthy = backend.is_usable ~= 0, reason = reason_of(backend), drain = DRAIN[backend.drain],
+    status = health, healthy = backend.is_usable ~= 0, reason = M.reason_of(backend), drain = DRAIN[backend.drain],
     requests = requests, requests_per_second = round(rates:get(key_of(backend), requests, now)),
     connections = number(backend.open), idle_connections = number(backend.idle),
     in_flight = number(backend.in_flight), response_time_ms = round(number(backend.latency_us) / 1000),
@@ -95,7 +98,8 @@ end
 
 M.backend = backend_of
 
-local function pool_status(usable, all)
+--- Returns the state of a pool of which `usable` backends out of `all` are usable.
+function M.pool_status(usable, all)
   if all == 0 or usable == 0 then return "unhealthy" end
   return usable < all and "degraded" or "healthy"
 end
@@ -121,7 +125,7 @@ local function pool_of(index, budget, rates, now)
   end
   result.total_backends, result.active_backends = count, usable
   result.requests_per_second, result.errors = round(rate), errors
-  result.status = pool_status(usable, #result.backends)
+  result.status = M.pool_status(usable, #result.backends)
   return result
 end
 

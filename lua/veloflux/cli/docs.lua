@@ -1,16 +1,22 @@
---- veloflux docs conf: the reference of the conf file, as docs/configuration.md has it.
+--- veloflux docs conf | api: the references of the conf file and of the admin API, as docs/ has them.
 local M = {}
+
+local PAGES = {
+  conf = function() return require("veloflux.model.reference").markdown(require("veloflux.conf.grammar").file) end,
+  api = function() return require("veloflux.admin.openapi").markdown(require("veloflux.admin").router) end,
+}
 
 --- Runs the command.
 -- @param args what follows "docs"
 -- @param out, err functions that write a line
 -- @return the exit status
 function M.run(args, out, err)
-  if args[1] ~= "conf" or args[2] then
-    err "usage: veloflux docs conf"
+  local page = PAGES[args[1]]
+  if not page or args[2] then
+    err "usage: veloflux docs conf | api"
     return 1
   end
-  out(require("veloflux.model.reference").markdown(require("veloflux.conf.grammar").file))
+  out(page())
   return 0
 end
 

@@ -88,9 +88,16 @@ local function read(world, op, value, i)
   return record, key
 end
 
-local function edit_of(world, op, entity, record, key)
+--- True when an entity says what it said before; a default that is written out is no difference. A secret may have
+-- become a reference that stands for the same.
+local function is_same(op, entity, record)
   local text = entities.encode(op.kind, record)
-  if entity and text == entities.encode(op.kind, entity.record) then return nil end -- says what it said before
+  if text == entities.encode(op.kind, entity.record) then return true end
+  return not text:find "{%a+:" and model.same(record, entity.record)
+end
+
+local function edit_of(world, op, entity, record, key)
+  if entity and is_same(op, entity, record) then return nil end
   return { kind = op.kind, key = key, before = entity and entity.json, entity = { kind = op.kind, key = key,
     record = record, json = entities.encode(op.kind, record, world.seal), version = world.version,
     created_ms = entity and entity.created_ms or world.now_ms, updated_ms = world.now_ms } }

@@ -1,0 +1,71 @@
+--- Bodies of requests to the admin API: JSON of the right media type, an object, not too deep; names that occur
+-- twice and bytes that are no UTF-8 are refused by the decoder. And what the client takes in return.
+local json = require "veloflux.pdk.json"
+local problem = require "veloflux.admin.problem"
+
+local M = {}
+
+M.JSON, M.MERGE_PATCH = "application/json", "application/merge-patch+json"
+M.MAX_DEPTH = 32 -- the deepest object of the model has fewer than ten levels
+
+--- Returns the media type of a field value, in small letters, without its parameters.
+local function media_type(field) return ((field or ""):match "^%s*([^;%s]+)" or ""):lower() end
+
+--- Reads a body.
+-- @param request of the router
+-- @param wanted the media type it has to be
+-- @param is_optional true: an empty body is an empty object
+-- @return decoded JSON, or nil and a problem
+function M.read(request, wanted, is_optional)
+  if request.body == "" and is_optional then return {} end
+  local kind = media_type(request.headers["content-type"])
+  if kind ~= wanted then
+    local accept = wanted == M.MERGE_PATCH and "Accept-Patch" or "Accept-Post"
+    return nil, problem.new("unsupported_media_type", ("The body has to be %s."):format(wanted),
+      { headers = { accept, wanted } })
+  end
+  if (request.headers["content-encoding"] or "identity"):lower() ~= "identity" then
+    return nil, problem.new("unsupported_media_type", "The body has to be without a Content-Encoding.",
+      { headers = { "Accept-Encoding", "identity" } })
+  end
+  local value, err = json.decode(request.body, { max_depth = M.MAX_DEPTH })
+  if value == nil then
+    return nil, problem.new("invalid", "The body is " .. err .. ".", { errors = { { pointer = "", detail = err } } })
+  end
+  if type(value) ~= "table" or json.is_array(value) then
+    return nil, problem.new("invalid", "The body has to be an object.",
+      { errors = { { pointer = "", detail = "expected an object" } } })
+  end
+  return value
+end
+
+local function quality(item)
+  local q = item:match ";%s*[qQ]%s*=%s*([%d.]+)"
+  return q and tonumber(q) or 1
+end
+
+--- Returns true when the client takes one of the media types (RFC 9110 section 12.5.1).
+function M.accepts(request, ...)
+  local field = request.headers.accept
+  if not field or field == "" then return true end
+  for _, offered in ipairs { ... } do
+    local best, specific = 0, -1
+    for item in field:gmatch "[^,]+" do
+      local kind = media_type(item)
+      local rank = kind == offered and 2 or kind == offered:match "^[^/]+" .. "/*" and 1 or kind == "*/*" and 0 or -1
+      if rank > specific then best, specific = quality(item), rank end
+    end
+    if specific >= 0 and best > 0 then return true end
+  end
+  return false
+end
+
+--- Returns true when the client asks for a preference such as handling=lenient (RFC 7240).
+function M.prefers(request, preference)
+  for item in (request.headers.prefer or ""):gmatch "[^,]+" do
+    if item:lower():gsub("[%s\"]", "") == preference then return true end
+  end
+  return false
+end
+
+return M

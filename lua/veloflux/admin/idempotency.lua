@@ -1,0 +1,81 @@
+--- Idempotency-Key on POST: the answer to the first request is kept for a day and given again to those that repeat
+-- it. While the first is under way the others get 409, and 422 when they say something else.
+-- Answers may hold a secret that is shown once, so they are sealed in the store.
+local await = require "veloflux.admin.await"
+local crypto = require "veloflux.pdk.crypto"
+local json = require "veloflux.pdk.json"
+local problem = require "veloflux.admin.problem"
+
+local M = {}
+
+local BUCKET, DAY_MS, MAX_KEY = "idempotency", 24 * 3600 * 1000, 255
+
+local function digest(...) return crypto.hex_encode(crypto.hash("sha256", table.concat({ ... }, "\0"))) end
+
+local function key_of(request)
+  local key = request.headers["idempotency-key"]
+  if #key > MAX_KEY or key == "" or key:find "[^\33-\126]" then
+    return nil, problem.new("invalid", ("Idempotency-Key has to be 1 to %d visible characters."):format(MAX_KEY))
+  end
+  return digest(request.identity.name, request.path, key)
+end
+
+local function unavailable()
+  return problem.new("unavailable", "The store cannot be reached, so Idempotency-Key cannot be honoured.",
+    { headers = { "Retry-After", "1" } })
+end
+
+--- Returns the kept answer, nil when there is none; or nil and a problem.
+local function kept(context, key, fingerprint)
+  local err, text = await.call(function(callback) context.store():get(BUCKET, key, callback) end)
+  if err then return nil, unavailable() end
+  text = text and context.unseal(text)
+  local record = text and json.decode(text)
+  if not record then return nil end
+  if record.fingerprint ~= fingerprint then
+    return nil, problem.new("key_reused", "This Idempotency-Key was used for another request.")
+  end
+  local result = record.result
+  result.headers = result.headers or {}
+  result.headers[#result.headers + 1], result.headers[#result.headers + 2] = "Idempotency-Replayed", "true"
+  return result
+end
+
+local function keep(context, key, fingerprint, result)
+  local text = json.encode { fingerprint = fingerprint, result = result }
+  if not text then return end
+  await.call(function(callback) context.store():put(BUCKET, key, context.seal(text), DAY_MS, callback) end)
+end
+
+--- Wraps the handler of a POST.
+-- @param context table: store() -> store or nil, seal(text), unseal(text)
+function M.wrap(context, handler)
+  local under_way = {} -- key -> fingerprint
+  return function(request)
+    if not request.headers["idempotency-key"] then return handler(request) end
+    local key, bad = key_of(request)
+    if not key then return bad end
+    if not context.store() then return unavailable() end
+    local fingerprint = digest(request.query or "", request.headers["content-type"] or "", request.body)
+    if under_way[key] then
+      if under_way[key] ~= fingerprint then
+        return problem.new("key_reused", "This Idempotency-Key is in use for another request.")
+      end
+      return problem.new("in_progress", "The request with this Idempotency-Key is still under way.",
+        { headers = { "Retry-After", "1" } })
+    end
+    under_way[key] = fingerprint
+    local ok, result = xpcall(function()
+      local before, refused = kept(context, key, fingerprint)
+      if before or refused then return before or refused end
+      local answer = handler(request)
+      if (answer.status or 200) < 500 then keep(context, key, fingerprint, answer) end
+      return answer
+    end, debug.traceback)
+    under_way[key] = nil
+    if not ok then error(result, 0) end
+    return result
+  end
+end
+
+return M

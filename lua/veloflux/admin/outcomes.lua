@@ -1,0 +1,60 @@
+--- What becomes of the outcome of a transaction (control/transactions.lua) on the way to the client.
+local json = require "veloflux.pdk.json"
+local problem = require "veloflux.admin.problem"
+
+local M = {}
+
+--- Returns how many processes do not run the new version yet.
+function M.laggards(result)
+  local laggards = result.laggards
+  if type(laggards) == "table" then return #laggards end
+  return tonumber(laggards) or 0
+end
+
+--- Returns the headers of the answer to a write as {name, value, ...}.
+function M.headers(result)
+  local headers = {}
+  if result.version then headers = { "VeloFlux-Version", ("%d"):format(result.version) } end
+  local count = M.laggards(result)
+  if count > 0 then
+    headers[#headers + 1] = "VeloFlux-Laggards"
+    headers[#headers + 1] = tostring(count)
+  end
+  return headers
+end
+
+--- Marks what are lists, so that empty ones are shown as such.
+local function marked(diff)
+  for _, entity in ipairs(diff) do json.array(entity.changes) end
+  return json.array(diff)
+end
+M.diff = marked
+
+--- Answers a dry run: what would change.
+function M.dry(result, headers)
+  return { headers = headers, json = { dry_run = true, diff = marked(result.diff or {}), summary = result.summary,
+    affected_routes = json.array(result.affected_routes or {}), affected_count = result.affected_count or 0,
+    warnings = json.array(result.warnings or {}) } }
+end
+
+-- Codes of transactions that the API knows by the same name; anything else is a fault of ours.
+local CODES = { invalid = true, not_found = true, exists = true, conflict = true, stale = true, owned = true,
+  unavailable = true, referenced = true }
+
+--- Answers a refusal.
+-- @param prefix of pointers to what the request was about within its entity, or nil
+function M.refused(result, prefix)
+  local code = CODES[result.code] and result.code or "internal_error"
+  local errors = {}
+  for i, found in ipairs(result.errors or {}) do
+    local pointer = found.pointer or ""
+    if prefix and pointer:sub(1, #prefix) == prefix then pointer = pointer:sub(#prefix + 1) end
+    errors[i] = { pointer = pointer, detail = found.detail, rule = found.rule }
+  end
+  local members = { source = result.source, rival = result.rival }
+  local headers = code == "unavailable" and { "Retry-After", "1" } or nil
+  return problem.new(code, result.message or "This was refused.", { errors = errors, members = members,
+    headers = headers })
+end
+
+return M

@@ -1,0 +1,133 @@
+--- What is done to backends at run time: draining, disabling, another weight. Nothing of it is configuration: it makes
+-- no version, is allowed on what stands in the conf file too, and holds through reloads until it is taken back.
+local ffi = require "ffi"
+local bodies = require "veloflux.admin.body"
+local entities = require "veloflux.admin.entities"
+local json = require "veloflux.pdk.json"
+local log = require "veloflux.admin.log"
+local problem = require "veloflux.admin.problem"
+local resources = require "veloflux.admin.resources"
+local rest = require "veloflux.admin.rest"
+local sink = require "veloflux.compiler.sink"
+local totals = require "veloflux.totals"
+
+ffi.cdef "int vf_state_override(struct vf_state *, uint64_t, int, int64_t);"
+
+local M = {}
+
+local AS_IT_IS, CONFIGURED = -1, 0x7fffffffffffffffLL
+local NONE, DRAINING, DISABLED = 0, 1, 2
+local MAX_WEIGHT = 1000000
+
+local function override(entry, drain, weight)
+  local id = sink.id("backend", entry.tenant, entry.name, entry.record.address.text)
+  return ffi.C.vf_state_override(ffi.cast("struct vf_state *", totals.state()), id, drain, weight) == 0
+end
+
+local function note(request, event, entry)
+  log.write("info", event, { "tenant", entry.tenant, "pool", entry.name, "backend",
+    entry.record.address and entry.record.address.text or "all", "by", request.identity.name,
+    "request_id", request.request_id })
+end
+
+--- Reads the body of a drain: {"mode": "drain" or "disable"}.
+local function read_mode(request)
+  local body, bad = bodies.read(request, bodies.JSON, true)
+  if not body then return nil, bad end
+  for name in pairs(body) do
+    if name ~= "mode" then return nil, resources.invalid("/" .. name, "unknown key, expected mode") end
+  end
+  if body.mode == nil or body.mode == "drain" then return DRAINING end
+  if body.mode == "disable" then return DISABLED end
+  return nil, resources.invalid("/mode", "expected drain or disable")
+end
+
+local function read_none(request)
+  local body, bad = bodies.read(request, bodies.JSON, true)
+  if not body then return nil, bad end
+  local name = next(body)
+  if name then return nil, resources.invalid("/" .. name, "unknown key, expected none") end
+  return NONE
+end
+
+local function read_weight(request)
+  local body, bad = bodies.read(request, bodies.JSON)
+  if not body then return nil, bad end
+  for name in pairs(body) do
+    if name ~= "weight" then return nil, resources.invalid("/" .. name, "unknown key, expected weight") end
+  end
+  local weight = body.weight
+  if weight == json.null then return CONFIGURED end
+  if type(weight) ~= "number" or weight % 1 ~= 0 or weight < 0 or weight > MAX_WEIGHT then
+    return nil, resources.invalid("/weight", ("expected an integer between 0 and %d, or null"):format(MAX_WEIGHT))
+  end
+  return weight
+end
+
+local function gone(entry)
+  return problem.new("conflict", ("The backend %s is not running yet."):format(entry.record.address.text))
+end
+
+local function of_backend(event, read, apply)
+  return function(context, request)
+    local entry, bad = rest.find(resources.backends, context, request)
+    if not entry then return bad end
+    local value
+    value, bad = read(request)
+    if not value then return bad end
+    if not apply(entry, value) then return gone(entry) end
+    note(request, event, entry)
+    return { json = rest.show(resources.backends, entry) }
+  end
+end
+
+local function of_pool(event, read)
+  return function(context, request)
+    local entry, bad = rest.find(resources.pools, context, request)
+    if not entry then return bad end
+    local value
+    value, bad = read(request)
+    if not value then return bad end
+    for _, backend in ipairs(entities.elements(entry, "backends")) do
+      if not override(backend, value, AS_IT_IS) then return gone(backend) end
+    end
+    note(request, event, entry)
+    return { json = rest.show(resources.pools, entry) }
+  end
+end
+
+local function set_drain(entry, value) return override(entry, value, AS_IT_IS) end
+local function set_weight(entry, value) return override(entry, AS_IT_IS, value) end
+
+local JSON = "application/json"
+local MODE = { [JSON] = { type = "object", additionalProperties = false,
+  properties = { mode = { type = "string", enum = { "drain", "disable" } } } } }
+local NOTHING = { [JSON] = { type = "object", additionalProperties = false } }
+local WEIGHT = { [JSON] = { type = "object", additionalProperties = false, required = { "weight" },
+  properties = { weight = { type = { "integer", "null" }, minimum = 0, maximum = MAX_WEIGHT } } } }
+
+local ROWS = {
+  { "/api/backends/{id}/drain", "backends", of_backend("backend.drain", read_mode, set_drain), MODE, true, "Backend",
+    "Drains a backend: no new requests but those of clients that stick to it; with mode disable none at all." },
+  { "/api/backends/{id}/undrain", "backends", of_backend("backend.undrain", read_none, set_drain), NOTHING, true,
+    "Backend", "Takes back what drain did." },
+  { "/api/backends/{id}/weight", "backends", of_backend("backend.weight", read_weight, set_weight), WEIGHT, false,
+    "Backend", "Sets the weight at run time; null: the configured one again." },
+  { "/api/pools/{id}/drain", "pools", of_pool("pool.drain", read_mode), MODE, true, "Pool",
+    "Drains all backends of a pool." },
+  { "/api/pools/{id}/undrain", "pools", of_pool("pool.undrain", read_none), NOTHING, true, "Pool",
+    "Takes back what drain did to all of them." },
+}
+
+--- Registers them.
+function M.register(router, context)
+  for _, row in ipairs(ROWS) do
+    router:register { method = "POST", path = row[1], permission = row[2] .. ":write",
+      handler = rest.post(context, row[3]),
+      doc = { tag = row[2], summary = row[7], body = row[4], is_body_optional = row[5], is_idempotent = true,
+        is_of_tenant = true, answers = { ["200"] = { "How it is now.", { [JSON] = row[6] } },
+          ["404"] = { "There is none." }, ["409"] = { "It is not running yet." } } } }
+  end
+end
+
+return M

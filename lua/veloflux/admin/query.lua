@@ -1,0 +1,230 @@
+--- Lists of the admin API: ?FIELD=VALUE filters, ?sort=FIELD,-FIELD, ?limit with ?cursor or ?page.
+-- A cursor is the place of the last item in the order, so what is added or removed meanwhile neither repeats nor
+-- hides others.
+local encoding = require "veloflux.pdk.encoding"
+local json = require "veloflux.pdk.json"
+local problem = require "veloflux.admin.problem"
+
+local M = {}
+
+M.MAX_LIMIT = 500   -- items of a page
+M.MAX_ITEMS = 10000 -- of a list that is asked for whole
+M.MAX_QUERY = 8192  -- bytes
+
+--- Reads a query: a map from name to the list of its values; or nil and a problem.
+function M.parse(text)
+  local params, names = {}, {}
+  for pair in (text or ""):gmatch "[^&]+" do
+    local raw_name, raw_value = pair:match "^([^=]*)=?(.*)$"
+    local name, value = encoding.url_decode(raw_name, true), encoding.url_decode(raw_value, true)
+    if not name or not value then
+      return nil, problem.new("invalid", "The query is not well-formed: a % without two hexadecimal digits.")
+    end
+    if not params[name] then
+      params[name] = {}
+      names[#names + 1] = name
+    end
+    table.insert(params[name], value)
+  end
+  return params, names
+end
+
+--- Refuses parameters that an endpoint does not know.
+-- @param known set of names
+-- @return nil, or a problem
+function M.unknown(names, known)
+  local errors = {}
+  for _, name in ipairs(names) do
+    if not known[name] then
+      errors[#errors + 1] = { parameter = name, pointer = "", detail = "unknown query parameter " .. name }
+    end
+  end
+  if #errors > 0 then return problem.new("invalid", errors[1].detail, { errors = errors }) end
+end
+
+local function wrong(name, detail)
+  return problem.new("invalid", ("%s: %s"):format(name, detail),
+    { errors = { { parameter = name, pointer = "", detail = detail } } })
+end
+M.wrong = wrong
+
+--- Reads a boolean parameter. Returns it, or nil and a problem.
+function M.flag(params, name)
+  local values = params[name]
+  if not values then return false end
+  local text = values[#values]
+  if text == "true" or text == "1" or text == "" then return true end
+  if text == "false" or text == "0" then return false end
+  return nil, wrong(name, "expected true or false")
+end
+
+local function integer(params, name, low, high)
+  local text = params[name] and params[name][#params[name]]
+  if not text then return nil end
+  local value = text:match "^%d+$" and tonumber(text)
+  if not value or value < low or value > high then
+    return nil, wrong(name, ("expected an integer between %d and %d"):format(low, high))
+  end
+  return value
+end
+M.integer = integer
+
+--- Returns the value at a path such as "hash_on.type".
+local function value_at(item, path)
+  for step in path:gmatch "[^.]+" do
+    if type(item) ~= "table" then return nil end
+    item = item[step]
+  end
+  return item
+end
+
+local function is_like(value, texts)
+  if json.is_array(value) then
+    for _, element in ipairs(value) do
+      if is_like(element, texts) then return true end
+    end
+    return false
+  end
+  if type(value) == "table" or value == nil or value == json.null then return false end
+  local text = type(value) == "number" and ("%.14g"):format(value) or tostring(value)
+  for _, wanted in ipairs(texts) do
+    if text == wanted then return true end
+  end
+  return false
+end
+
+local function filter(items, params, fields)
+  local wanted = {}
+  for name, values in pairs(params) do
+    if fields[name] then wanted[#wanted + 1] = { name, values } end
+  end
+  if #wanted == 0 then return items end
+  local kept = {}
+  for _, item in ipairs(items) do
+    local fits = true
+    for _, pair in ipairs(wanted) do fits = fits and is_like(value_at(item, pair[1]), pair[2]) end
+    if fits then kept[#kept + 1] = item end
+  end
+  return kept
+end
+
+--- Reads ?sort. Returns a list of {path, is_descending}, or nil and a problem.
+local function read_sort(params, fields, default)
+  local order = {}
+  for _, text in ipairs(params.sort or { default }) do
+    for word in text:gmatch "[^,]+" do
+      local sign, path = word:match "^([-+]?)(.-)$"
+      if not fields[path] then return nil, wrong("sort", "cannot sort by " .. path) end
+      order[#order + 1] = { path, sign == "-" }
+    end
+  end
+  return order
+end
+
+-- Values of different types have an order, too: nothing, booleans, numbers, texts.
+local RANK = { ["nil"] = 0, userdata = 0, boolean = 1, number = 2, string = 3, table = 4 }
+
+local function compare(a, b)
+  local rank_a, rank_b = RANK[type(a)], RANK[type(b)]
+  if rank_a ~= rank_b then return rank_a < rank_b and -1 or 1 end
+  if rank_a == 1 then a, b = a and 1 or 0, b and 1 or 0 end
+  if rank_a == 0 or rank_a == 4 or a == b then return 0 end
+  return a < b and -1 or 1
+end
+
+local function place_of(item, order)
+  local place = {}
+  for i, by in ipairs(order) do
+    local value = value_at(item, by[1])
+    if value == nil or type(value) == "table" then value = json.null end
+    place[i] = value
+  end
+  return json.array(place)
+end
+
+local function is_before(a, b, order)
+  for i, by in ipairs(order) do
+    local result = compare(a[i], b[i])
+    if result ~= 0 then return (result < 0) ~= by[2] end
+  end
+  return false
+end
+
+local function sorted(items, order)
+  local places, list = {}, {}
+  for i, item in ipairs(items) do
+    places[item], list[i] = place_of(item, order), item
+  end
+  table.sort(list, function(a, b) return is_before(places[a], places[b], order) end)
+  return list, places
+end
+
+local function read_cursor(params, order)
+  local text = params.cursor and encoding.base64url_decode(params.cursor[#params.cursor])
+  local place = text and json.decode(text, { max_depth = 4 })
+  if not json.is_array(place) or #place ~= #order then return nil end
+  return place
+end
+
+local function link(request, limit, cursor)
+  local parts = {}
+  for pair in (request.query or ""):gmatch "[^&]+" do
+    local name = pair:match "^[^=]*"
+    if name ~= "cursor" and name ~= "limit" and name ~= "page" then parts[#parts + 1] = pair end
+  end
+  parts[#parts + 1] = "limit=" .. limit
+  parts[#parts + 1] = "cursor=" .. cursor
+  return ('<%s?%s>; rel="next"'):format(request.path, table.concat(parts, "&"))
+end
+
+--- Returns where a page begins and how long it is, or nil and a problem.
+local function page_of(params, list, places, order)
+  local limit, bad = integer(params, "limit", 1, M.MAX_LIMIT)
+  if bad then return nil, bad end
+  local page
+  page, bad = integer(params, "page", 1, 1000000000)
+  if bad then return nil, bad end
+  if not limit and not page and not params.cursor then return 1, #list end
+  limit = limit or 100
+  if params.cursor and page then return nil, wrong("page", "cannot be given together with cursor") end
+  if page then return (page - 1) * limit + 1, limit, limit end
+  if not params.cursor then return 1, limit, limit end
+  local after = read_cursor(params, order)
+  if not after then return nil, wrong("cursor", "is none that was given for this order") end
+  local low, high = 1, #list + 1
+  while low < high do -- the first behind the cursor
+    local middle = math.floor((low + high) / 2)
+    if is_before(after, places[list[middle]], order) then high = middle else low = middle + 1 end
+  end
+  return low, limit, limit
+end
+
+--- Answers a list.
+-- @param request of the router
+-- @param params of `parse`
+-- @param items what there is, as it is shown
+-- @param fields set of paths by which lists are filtered and sorted
+-- @param default the order without ?sort, such as "tenant_id,name"; it tells any two items apart
+-- @return a result
+function M.answer(request, params, items, fields, default)
+  local order, bad = read_sort(params, fields, default)
+  if not order then return bad end
+  if params.sort then
+    for name in default:gmatch "[^,]+" do order[#order + 1] = { name, false } end -- so that no two are equal
+  end
+  local list, places = sorted(filter(items, params, fields), order)
+  local first, count, limit = page_of(params, list, places, order)
+  if not first then return count end
+  if not limit and #list > M.MAX_ITEMS then
+    return wrong("limit", ("needed: there are %d items, more than %d"):format(#list, M.MAX_ITEMS))
+  end
+  local shown = json.array()
+  for i = first, math.min(first + count - 1, #list) do shown[#shown + 1] = list[i] end
+  local headers = { "X-Total-Count", tostring(#list) }
+  if limit and #shown > 0 and first + count <= #list then
+    headers[3], headers[4] = "Link", link(request, limit, encoding.base64url_encode(json.encode(places[shown[#shown]])))
+  end
+  return { json = shown, headers = headers }
+end
+
+return M

@@ -1,0 +1,237 @@
+--- The OpenAPI document of the real binary: it is a good one, what is served is what it says, and requests made of
+-- it at random, good and bad, never find a fault of ours.
+local cjson = require "cjson"
+local clients = require "support.client"
+local loop = require "support.loop"
+local process = require "support.process"
+local servers = require "support.server"
+local tempdir = require "support.tempdir"
+
+local VALIDATOR = "@seriousme/openapi-schema-validator@2.11.0" -- from npm
+local ROUNDS = tonumber(os.getenv "FUZZ_ROUNDS") or 12 -- requests of each operation
+local METHODS = { get = true, post = true, put = true, patch = true, delete = true }
+
+local function with_document(body)
+  return loop.spec(function()
+    local server = servers.start { conf = {} }
+    local response = clients.get(server.ports.admin, "/api/openapi.json")
+    assert.equal(200, response.status)
+    assert.equal("application/json", response:get "content-type")
+    body(cjson.decode(response.body), server, response.body)
+    server:stop()
+  end)
+end
+
+local function each_operation(document, visit)
+  local paths = {}
+  for path in pairs(document.paths) do paths[#paths + 1] = path end
+  table.sort(paths)
+  for _, path in ipairs(paths) do
+    local methods = {}
+    for method in pairs(document.paths[path]) do methods[#methods + 1] = method end
+    table.sort(methods)
+    for _, method in ipairs(methods) do visit(path, method, document.paths[path][method]) end
+  end
+end
+
+local function resolve(document, schema)
+  local name = schema and schema["$ref"] and schema["$ref"]:match "^#/components/schemas/(.+)$"
+  if not name then return schema end
+  return assert(document.components.schemas[name], schema["$ref"])
+end
+
+local function each_reference(value, visit)
+  if type(value) ~= "table" then return end
+  for name, inner in pairs(value) do
+    if name == "$ref" then visit(inner) else each_reference(inner, visit) end
+  end
+end
+
+local function has_program(name)
+  return process.run("/bin/sh", { "-c", "command -v " .. name }) == 0
+end
+
+describe("the OpenAPI document", function()
+  it("is whole", with_document(function(document)
+    assert.equal("3.1.0", document.openapi)
+    local ids = {}
+    each_operation(document, function(path, method, operation)
+      assert.is_true(METHODS[method], method)
+      assert.is_nil(ids[operation.operationId], operation.operationId)
+      ids[operation.operationId] = true
+      local declared, count = {}, 0
+      for _, parameter in ipairs(operation.parameters or {}) do
+        local id = parameter["in"] .. " " .. parameter.name
+        assert.is_nil(declared[id], path .. " " .. id)
+        declared[id] = true
+        if parameter["in"] == "path" then count = count + 1 end
+      end
+      for name in path:gmatch "{([%w_]+)}" do
+        assert.is_true(declared["path " .. name], path)
+        count = count - 1
+      end
+      assert.equal(0, count, path)
+      assert.is_truthy(next(operation.responses), path)
+    end)
+    each_reference(document, function(target)
+      assert.is_table(document.components.schemas[target:match "^#/components/schemas/(.+)$"], target)
+    end)
+    for _, path in ipairs { "/api/pools", "/api/backends/{id}", "/api/routes/{id}", "/api/plugins/available",
+      "/api/reload", "/api/openapi.json" } do
+      assert.is_table(document.paths[path], path)
+    end
+  end))
+
+  it("is what a public validator calls valid", with_document(function(_, _, text)
+    if not has_program "npm" then return pending "there is no npm" end
+    local folder = "build/npm"
+    local install = ("mkdir -p %s && cd %s && npm install --prefix . --no-audit --no-fund %s"):format(folder, folder,
+      VALIDATOR)
+    local code = process.run("/bin/sh", { "-c", install })
+    if code ~= 0 then return pending "npm cannot install the validator" end
+    local file = tempdir.new() .. "/openapi.json"
+    tempdir.write(file, text)
+    local status, out = process.run(folder .. "/node_modules/.bin/validate-api", { file })
+    assert.equal(0, status, out)
+    assert.is_truthy(out:find '"valid": true', out)
+  end))
+end)
+
+-- Random requests ---------------------------------------------------------------------------------------------
+
+-- A generator of its own: the same requests in every run (Park and Miller 1988).
+local seed = tonumber(os.getenv "FUZZ_SEED") or 20240501
+local function random(n)
+  seed = seed * 16807 % 2147483647
+  return seed % n + 1
+end
+
+local function pick(list) return list[random(#list)] end
+
+local NASTY = { "", " ", "\0", "a/b", "../..", "%", "${HOME}", "{file:/nowhere}", "*****", ("x"):rep(300), "\u{1F600}",
+  "null", "default", "base", "-1", "1e400", "127.0.0.1:80", "[::1]:80", "example.com", "*", "{{", "]" }
+local WORDS = { "base", "web", "a", "site", "x-1", "default" }
+
+local make
+
+local function make_text(schema)
+  if schema.pattern and schema.pattern:find "ms|s|m|h|d" then return pick { "5s", "100ms", "1h", "soon" } end
+  if schema.pattern and schema.pattern:find "%[0%-9%]%+%$" then return "127.0.0.1:" .. random(65535) end
+  return random(3) == 1 and pick(NASTY) or pick(WORDS)
+end
+
+local function make_object(document, schema, depth)
+  local object = {}
+  local required = {}
+  for _, name in ipairs(schema.required or {}) do required[name] = true end
+  for name, inner in pairs(schema.properties or {}) do
+    if required[name] and random(10) > 1 or random(4) == 1 then object[name] = make(document, inner, depth + 1) end
+  end
+  if random(6) == 1 then object[pick(NASTY)] = make(document, {}, depth + 1) end
+  return next(object) and object or cjson.null
+end
+
+local ANY = { "string", "integer", "boolean", "null", "array", "object" }
+
+--- Makes a value that a schema allows, mostly.
+function make(document, schema, depth)
+  schema = resolve(document, schema) or {}
+  if depth > 6 then return cjson.null end
+  if random(12) == 1 then schema = { type = pick(ANY) } end -- of another type
+  if schema.enum then return pick(schema.enum) end
+  if schema.const ~= nil then return schema.const end
+  if schema.anyOf then return make(document, pick(schema.anyOf), depth + 1) end
+  local kind = schema.type or pick(ANY)
+  if type(kind) == "table" then kind = pick(kind) end
+  if kind == "string" then return make_text(schema) end
+  if kind == "integer" then return pick { 0, 1, -1, 7, 100, 2 ^ 31, 2 ^ 53, 1.5 } end
+  if kind == "number" then return pick { 0, 0.5, -1, 1e300 } end
+  if kind == "boolean" then return random(2) == 1 end
+  if kind == "array" then
+    local list = {}
+    for i = 1, random(3) - 1 do list[i] = make(document, schema.items, depth + 1) end
+    return #list > 0 and list or cjson.null
+  end
+  if kind == "object" then return make_object(document, schema, depth) end
+  return cjson.null
+end
+
+local function escape(text)
+  return (text:gsub("[^%w._~-]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
+local BROKEN = { "", "{", "[]", "null", '"text"', '{"a":1,"a":2}', "\255", ("["):rep(5000), '{"a":1e999}', "{}" }
+
+local function body_of(document, operation)
+  local content = operation.requestBody and operation.requestBody.content
+  if not content then return nil end
+  local kind, media = next(content)
+  if random(5) == 1 then return kind, pick(BROKEN) end
+  local schema = media.schema
+  if schema.type == "object" and not schema.properties then
+    -- A change: of any kind that there is.
+    local names = {}
+    for name in pairs(document.components.schemas) do names[#names + 1] = name end
+    table.sort(names)
+    schema = document.components.schemas[pick(names)]
+  end
+  local value = make(document, schema, 0)
+  return random(20) == 1 and "text/plain" or kind, value == cjson.null and "{}" or cjson.encode(value)
+end
+
+local function path_of(path, known)
+  return (path:gsub("{([%w_]+)}", function()
+    return escape(random(3) == 1 and pick(NASTY):gsub("[/%z]", "_") or pick(known))
+  end))
+end
+
+local VALUES = { "1", "true", "2", "abc", "", "replace", "default", "%zz" }
+
+local function query_of(operation)
+  local parts = {}
+  for _, parameter in ipairs(operation.parameters or {}) do
+    if parameter["in"] == "query" and random(12) == 1 then
+      parts[#parts + 1] = escape(parameter.name) .. "=" .. pick(VALUES)
+    end
+  end
+  return #parts > 0 and "?" .. table.concat(parts, "&") or ""
+end
+
+describe("the admin API", function()
+  it("answers no random request with a fault of its own", with_document(function(document, server)
+    local port = server.ports.admin
+    local known = { "base", "ana", "site", "127.0.0.1:1", "pools", "routes", "global:cors", "cors", "1", "2" }
+    clients.request(port, "POST", "/api/pools", { ["Content-Type"] = "application/json" },
+      '{"name":"base","backends":[{"address":"127.0.0.1:1"}]}')
+    clients.request(port, "POST", "/api/consumers", { ["Content-Type"] = "application/json" }, '{"name":"ana"}')
+    local client, statuses = clients.connect(port), {}
+    for _ = 1, ROUNDS do
+      each_operation(document, function(path, method, operation)
+        if path == "/api/system/drain" then return end -- it ends the node
+        local target = path_of(path, known) .. query_of(operation)
+        local kind, body = body_of(document, operation)
+        local fields = { Accept = "application/json" }
+        if kind then fields["Content-Type"] = kind end
+        if random(8) == 1 then fields["If-Match"] = pick { '"1"', "*", '"', "W/\"2\"" } end
+        if method == "post" and random(8) == 1 then fields["Idempotency-Key"] = pick { "k1", "k2", "k 3" } end
+        if random(8) == 1 then fields.Prefer = "handling=lenient" end
+        client:request(method:upper(), target, fields, body)
+        local response = client:read_response(method:upper())
+        local what = ("%s %s %s\n%s"):format(method, target, body or "", response and response.body or "no answer")
+        assert.is_truthy(response, what)
+        if response.status == 500 then what = what .. table.concat(server:log_lines(), "\n") end
+        assert.is_true(response.status < 500 or response.status == 503 and path == "/ready", what)
+        statuses[response.status] = (statuses[response.status] or 0) + 1
+        local ended = (response:get "connection" or ""):lower() == "close"
+        if ended then
+          client:close()
+          client = clients.connect(port)
+        end
+      end)
+    end
+    client:close()
+    for _, status in ipairs { 200, 201, 204, 400, 404, 415 } do assert.is_truthy(statuses[status], status) end
+    assert.equal(200, clients.get(port, "/api/pools").status)
+    assert.is_nil(table.concat(server:log_lines(), "\n"):match "[^\n]*lua_error[^\n]*")
+  end))
+end)

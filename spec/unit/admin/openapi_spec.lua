@@ -1,0 +1,40 @@
+--- The reference in docs/api.md is what the declarations make.
+require "support.library"
+local admin = require "veloflux.admin"
+local openapi = require "veloflux.admin.openapi"
+local resources = require "veloflux.admin.resources"
+local schemas = require "veloflux.admin.schemas"
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+describe("docs/api.md", function()
+  it("has the reference that the declarations make (else run scripts/docs.sh)", function()
+    local page = read "docs/api.md"
+    local _, stop = page:find "<!%-%- From here on made by[^\n]*\n\n"
+    assert.equal((openapi.markdown(admin.router):gsub("%s+$", "")), (page:sub(stop + 1):gsub("%s+$", "")))
+  end)
+end)
+
+describe("the resources of the admin API", function()
+  it("describe every field", function()
+    for _, resource in ipairs(resources.ALL) do
+      local properties = schemas.of(resource).values.properties
+      for _, name in ipairs(properties.keys) do
+        assert.is_string(properties.values[name].values.description, resource.name .. "." .. name)
+      end
+    end
+  end)
+
+  it("are all in the router", function()
+    for _, resource in ipairs(resources.ALL) do
+      for _, form in ipairs(resource.forms) do
+        for _, path in pairs(form) do assert.is_table(admin.router:find("GET", path), path) end
+      end
+    end
+  end)
+end)
