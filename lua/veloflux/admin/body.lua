@@ -39,6 +39,22 @@ function M.read(request, wanted, is_optional)
   return value
 end
 
+M.YAML = "application/yaml"
+local DOCUMENTS = { ["application/json"] = true, ["application/yaml"] = true, ["application/x-yaml"] = true,
+  ["text/yaml"] = true, ["text/x-yaml"] = true }
+
+--- Returns the text of a body that is a document in JSON or YAML; or nil and a problem.
+function M.read_document(request)
+  if DOCUMENTS[media_type(request.headers["content-type"])] and
+    (request.headers["content-encoding"] or "identity"):lower() == "identity" then
+    if request.body:find "%S" then return request.body end
+    return nil, problem.new("invalid", "The body is empty: it has to be a document.",
+      { errors = { { pointer = "", detail = "required: a document" } } })
+  end
+  return nil, problem.new("unsupported_media_type", "The body has to be application/json or application/yaml.",
+    { headers = { "Accept-Post", "application/json, application/yaml" } })
+end
+
 local function quality(item)
   local q = item:match ";%s*[qQ]%s*=%s*([%d.]+)"
   return q and tonumber(q) or 1

@@ -7,6 +7,7 @@ local administrators = require "veloflux.admin.administrator"
 local auths = require "veloflux.admin.auth"
 local await = require "veloflux.admin.await"
 local catalog = require "veloflux.admin.catalog"
+local configuration = require "veloflux.admin.configuration"
 local endpoints = require "veloflux.admin.endpoints"
 local json = require "veloflux.pdk.json"
 local keys = require "veloflux.keys"
@@ -67,6 +68,7 @@ endpoints.register(M.router, context)
 catalog.register(M.router, context)
 overrides.register(M.router, context) -- before what has a pool where these have an id
 rest.register(M.router, context)
+configuration.register(M.router, context)
 
 local SAFE = { GET = true, HEAD = true, OPTIONS = true }
 

@@ -208,10 +208,11 @@ local function prepare(resource, request, raw, entry, where)
   return value
 end
 
-local function context_of(request, params, is_dry)
+--- Returns the context of a transaction: who changes something, and why.
+function M.context_of(request, is_dry)
   local reason = request.headers["x-change-reason"]
   return { author = request.identity.name, source = "api", request_id = request.request_id, dry_run = is_dry,
-    reason = reason and reason:sub(1, 1000) or nil, parameters = params }
+    reason = reason and reason:sub(1, 1000) or nil }
 end
 
 --- Runs a transaction. Yields.
@@ -287,7 +288,7 @@ local function create(resource, context, request)
     if not value then return bad end
     ops, bad, element = resource.create(context.transactions(), value, where)
     if not ops then return bad end
-    local result = apply(context, ops, context_of(request, params, is_dry))
+    local result = apply(context, ops, M.context_of(request, is_dry))
     if result.ok then
       result.is_dry = is_dry
       local op = ops[1]
@@ -324,7 +325,7 @@ local function operation(request, params)
 end
 
 --- Changes or deletes an object as it is now. Returns the answer; or nil: others were first.
-local function attempt(resource, context, request, op, raw, where, params, is_dry)
+local function attempt(resource, context, request, op, raw, where, is_dry)
   local entry, bad = find_entry(resource, context, where)
   if not entry then return bad end
   local if_match
@@ -335,7 +336,7 @@ local function attempt(resource, context, request, op, raw, where, params, is_dr
     value, bad = prepare(resource, request, raw, entry, where)
     if not value then return bad end
   end
-  local result = apply(context, resource.change(op, entry, value, if_match), context_of(request, params, is_dry))
+  local result = apply(context, resource.change(op, entry, value, if_match), M.context_of(request, is_dry))
   local element = entry.owner and entry
   if not result.ok then
     if result.code == "stale" and element and not request.headers["if-match"] then return nil end
@@ -368,7 +369,7 @@ local function change(resource, context, request)
     if not raw then return bad end
   end
   for _ = 1, MAX_TRIES do
-    local result = attempt(resource, context, request, op, raw, where, params, is_dry)
+    local result = attempt(resource, context, request, op, raw, where, is_dry)
     if result then return result end
   end
   return problem.new("conflict", "Others change the same object all the time; try again.")

@@ -1,0 +1,170 @@
+--- The configuration as a whole through the admin API of the real binary: documents, versions, the way back.
+local cjson = require "cjson"
+local clients = require "support.client"
+local loop = require "support.loop"
+local servers = require "support.server"
+
+local JSON, YAML = "application/json", "application/yaml"
+local server, port
+
+local function request(method, path, body, fields)
+  local all = {}
+  if body then all["Content-Type"] = JSON end
+  for name, value in pairs(fields or {}) do all[name] = value end
+  if type(body) == "table" then body = next(body) == nil and "{}" or cjson.encode(body) end
+  local response = clients.request(port, method, path, all, body)
+  if (response:get "content-type" or ""):find "json" and #response.body > 0 then
+    response.json = cjson.decode(response.body)
+  end
+  return response
+end
+
+local function is(response, status)
+  assert.equal(status, response.status, response.body)
+  return response.json
+end
+
+local function problem(response, status, code)
+  assert.equal(status, response.status, response.body)
+  assert.equal("application/problem+json", response:get "content-type")
+  assert.equal(code, response.json.code)
+  return response.json
+end
+
+local function spec(conf, body)
+  return loop.spec(function()
+    server = servers.start { conf = conf }
+    port = server.ports.admin
+    body()
+    server:stop()
+  end)
+end
+
+describe("GET /api/config", function()
+  it("shows what runs, under the version of the system", spec({ pools = { { name = "web" } } }, function()
+    local response = request("GET", "/api/config")
+    local config = is(response, 200)
+    assert.equal(('"%d"'):format(config.version), response:get "etag")
+    assert.equal("web", config.pools[1].name)
+    assert.same({}, config.pools[1].backends)
+    assert.same({}, config.routes)
+    assert.equal("127.0.0.1:0", config.global.bind_address)
+    assert.equal(304, request("GET", "/api/config", nil, { ["If-None-Match"] = response:get "etag" }).status)
+    is(request("POST", "/api/pools", { name = "more" }), 201)
+    assert.equal(config.version + 1, is(request("GET", "/api/config"), 200).version)
+    problem(request("GET", "/api/config?colour=red"), 400, "invalid")
+    problem(request("GET", "/api/config", nil, { Accept = "text/html" }), 406, "not_acceptable")
+  end))
+end)
+
+describe("documents", function()
+  it("come back as they went, in both formats", spec({}, function()
+    is(request("POST", "/api/pools", { name = "web", algorithm = "random" }), 201)
+    is(request("POST", "/api/routes", { name = "site", host = "a.example.com", pool = "web" }), 201)
+    for format, kind in pairs { json = JSON, yaml = YAML } do
+      local exported = request("GET", "/api/config/export?format=" .. format)
+      assert.equal(200, exported.status)
+      assert.equal(kind, exported:get "content-type")
+      assert.equal(('attachment; filename="veloflux.%s"'):format(format), exported:get "content-disposition")
+      is(request("PUT", "/api/pools/web", { algorithm = "ip_hash" }), 200)
+      is(request("POST", "/api/pools", { name = "other" }), 201)
+      local fields = { ["Content-Type"] = kind }
+      local dry = is(request("POST", "/api/config/import?mode=replace&dry_run=true", exported.body, fields), 200)
+      assert.same({ added = 0, updated = 1, removed = 1 }, dry.changes)
+      assert.is_true(dry.dry_run)
+      is(request("GET", "/api/pools/other"), 200)
+      local imported = request("POST", "/api/config/import", exported.body, fields)
+      assert.same({ added = 0, updated = 1, removed = 0 }, is(imported, 200).changes)
+      assert.equal("imported", imported.json.status)
+      assert.equal(tostring(imported.json.version), imported:get "veloflux-version")
+      assert.equal("random", is(request("GET", "/api/pools/web"), 200).algorithm)
+      is(request("GET", "/api/pools/other"), 200)
+      is(request("POST", "/api/config/import?mode=replace", exported.body, fields), 200)
+      assert.equal(404, request("GET", "/api/pools/other").status)
+    end
+  end))
+
+  it("that are not right change nothing", spec({}, function()
+    local yaml = { ["Content-Type"] = YAML }
+    local import = function(text, fields) return request("POST", "/api/config/import", text, fields or yaml) end
+    local refused = problem(import "pools:\n  - { name: a, algorithm: sideways }\n", 400, "invalid")
+    assert.equal("/pools/0/algorithm", refused.errors[1].pointer)
+    problem(import "pools: [", 400, "invalid")
+    problem(import "routes: [ { name: r, pool: nowhere } ]", 400, "invalid")
+    problem(import "", 400, "invalid")
+    problem(import("pools: []", { ["Content-Type"] = "text/plain" }), 415, "unsupported_media_type")
+    problem(request("POST", "/api/config/import?mode=mix", "{}"), 400, "invalid")
+    problem(request("GET", "/api/config/export?format=xml"), 400, "invalid")
+    assert.same({}, is(request("GET", "/api/pools"), 200))
+  end))
+
+  it("leave what stands in the conf file to it", spec({ pools = { { name = "web" } } }, function()
+    local text = '{"pools":[{"name":"web","algorithm":"random"}]}'
+    local result = is(request("POST", "/api/config/import", text), 200)
+    assert.equal("default/web", result.skipped[1].key)
+    assert.is_truthy(result.skipped[1].source:find ":%d+$")
+    assert.equal("round_robin", is(request("GET", "/api/pools/web"), 200).algorithm)
+  end))
+
+  it("are judged without changing anything", spec({}, function()
+    local good = is(request("POST", "/api/config/validate", { pools = { { name = "a" } } }), 200)
+    assert.same({ valid = true, status = "valid", errors = {}, warnings = {} }, good)
+    local bad = is(request("POST", "/api/config/validate", "workers: many\npools: [ { nam: a } ]\n",
+      { ["Content-Type"] = YAML }), 200)
+    assert.is_false(bad.valid)
+    assert.equal("invalid", bad.status)
+    assert.equal("/workers", bad.errors[1].path)
+    assert.equal(1, bad.errors[1].line)
+    problem(request("POST", "/api/config/validate", "{"), 400, "invalid")
+    assert.same({}, is(request("GET", "/api/pools"), 200))
+  end))
+end)
+
+describe("versions", function()
+  it("tell who changed what, and lead back", spec({}, function()
+    local made = request("POST", "/api/pools", { name = "web" }, { ["X-Change-Reason"] = "we need it" })
+    is(made, 201)
+    local first = tonumber(made:get "veloflux-version")
+    is(request("PUT", "/api/pools/web", { algorithm = "random" }), 200)
+    is(request("POST", "/api/pools", { name = "more" }), 201)
+    local list = is(request("GET", "/api/config/versions"), 200)
+    assert.equal(first + 2, list[1].version)
+    local one = is(request("GET", "/api/config/versions/" .. first), 200)
+    assert.same({ "api", "we need it", "anonymous", "added" },
+      { one.source, one.reason, one.author, one.diff[1].action })
+    assert.is_truthy(one.time:match "^%d%d%d%d%-%d%d%-%d%dT")
+    assert.equal(made:get "x-request-id", one.request_id)
+    local pages, path = 0, "/api/config/versions?limit=1"
+    while path do
+      local page = request("GET", path)
+      assert.equal(1, #is(page, 200))
+      path, pages = (page:get "link" or ""):match "^<(.-)>", pages + 1
+    end
+    assert.equal(#list, pages)
+    local difference = is(request("GET", ("/api/config/diff?from=%d&to=%d"):format(first, first + 1)), 200)
+    assert.same({ pointer = "/algorithm", after = "random" }, difference.diff[1].changes[1])
+    assert.same({}, is(request("GET", "/api/config/diff?to=running&from=" .. first + 2), 200).diff)
+    is(request("GET", "/api/config/diff"), 200)
+    local back = "/api/config/versions/" .. first .. "/rollback"
+    assert.equal(1, is(request("POST", back .. "?dry_run=true"), 200).changes.removed)
+    is(request("GET", "/api/pools/more"), 200)
+    local rolled = request("POST", back, { reason = "too much" })
+    assert.equal("rolled_back", is(rolled, 200).status)
+    assert.equal(first + 3, rolled.json.version)
+    assert.equal(404, request("GET", "/api/pools/more").status)
+    assert.equal("round_robin", is(request("GET", "/api/pools/web"), 200).algorithm)
+    local last = is(request("GET", "/api/config/versions/" .. first + 3), 200)
+    assert.same({ "rollback", "too much" }, { last.source, last.reason })
+  end))
+
+  it("that are not there are said to be so", spec({}, function()
+    for _, name in ipairs { "999", "0", "abc", "99999999999999999999" } do
+      problem(request("GET", "/api/config/versions/" .. name), 404, "not_found")
+      problem(request("POST", "/api/config/versions/" .. name .. "/rollback"), 404, "not_found")
+    end
+    problem(request("GET", "/api/config/diff?from=999"), 404, "not_found")
+    problem(request("GET", "/api/config/diff?from=yesterday"), 400, "invalid")
+    problem(request("GET", "/api/config/versions?limit=0"), 400, "invalid")
+    problem(request("POST", "/api/config/versions/1/rollback", { colour = 1 }), 400, "invalid")
+  end))
+end)
