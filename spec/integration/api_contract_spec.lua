@@ -308,12 +308,28 @@ for _, resource in ipairs(RESOURCES) do
 end
 
 describe("the admin API", function()
-  it("asks for authentication everywhere", loop.spec(function()
+  it("asks for authentication wherever a permission is needed", loop.spec(function()
     server = servers.start { conf = { admin = { address = "127.0.0.1:0", auth = { password = "correct horse" } } } }
     port = server.ports.admin
-    for _, resource in ipairs(RESOURCES) do
-      problem(request("GET", resource.path), 401, "unauthorized")
+    local document, count = is(request("GET", "/api/openapi.json"), 200), 0
+    for path, operations in pairs(document.paths) do
+      for method, operation in pairs(operations) do
+        if operation["x-permission"] and path ~= "/metrics" then -- open unless it is closed
+          problem(request(method:upper(), (path:gsub("[{}]", ""))), 401, "unauthorized")
+          count = count + 1
+        end
+      end
     end
+    assert.is_true(count > 60)
+    server:stop()
+  end))
+
+  it("has a default tenant that can be changed, and stays", loop.spec(function()
+    start {}
+    is(request("PUT", "/api/tenants/default", { active = false }), 200)
+    assert.is_false(is(request("GET", "/api/tenants/default"), 200).active)
+    is(request("PATCH", "/api/tenants/default", { active = true }), 200)
+    assert.equal(1, #is(request("GET", "/api/tenants"), 200))
     server:stop()
   end))
 

@@ -46,7 +46,8 @@ end
 local function changed(word, result, is_dry)
   local body = { status = is_dry and "dry_run" or word, dry_run = is_dry,
     version = not is_dry and result.version or nil, changes = counts_of(result.diff),
-    diff = outcomes.diff(result.diff), summary = result.summary, skipped = json.array(result.skipped or {}), warnings = listed(result.warnings) }
+    diff = outcomes.diff(result.diff), summary = result.summary, skipped = json.array(result.skipped or {}),
+    warnings = listed(result.warnings) }
   if is_dry then
     body.affected_routes, body.affected_count = json.array(result.affected_routes or {}), result.affected_count
   end

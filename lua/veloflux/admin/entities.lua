@@ -24,7 +24,9 @@ end
 --- The tenant that is there without being written down.
 local function default_tenant()
   local record = setmetatable({ name = "default" }, model.types.tenants.metatable)
-  return entry_of("tenants", { value = record, version = 0, origin = "file" })
+  local entry = entry_of("tenants", { value = record, version = 0, origin = "api" })
+  entry.is_implicit = true
+  return entry
 end
 
 --- Returns the entries of a kind.
@@ -71,6 +73,11 @@ end
 -- @param op "put", "merge", "replace" or "delete"
 -- @param if_match the version that the entry has to have still, or nil
 function M.change(op, entry, value, if_match)
+  if entry.is_implicit and op ~= "delete" then
+    local whole = view.change(op, {}, value)
+    whole.name = entry.name
+    return M.create(entry.kind, nil, whole, entry.name)
+  end
   return { { op = op, kind = entry.kind, tenant = entry.op_tenant, name = entry.name,
     value = value, if_match = if_match, is_literal = true } }
 end
