@@ -16,7 +16,9 @@ local function get(server, path)
 end
 
 local function post(server, path, body, fields)
-  return clients.request(server.ports.admin, "POST", path, fields, type(body) == "table" and cjson.encode(body) or body)
+  local all = { ["Content-Type"] = "application/json" }
+  for name, value in pairs(fields or {}) do all[name] = value end
+  return clients.request(server.ports.admin, "POST", path, all, type(body) == "table" and cjson.encode(body) or body)
 end
 
 local function explain(server, question)
@@ -218,13 +220,15 @@ describe("POST /api/debug/explain", function()
     assert.equal("/url", refused(server, { url = "/%zz" }).errors[1].pointer)
     assert.equal("/url", refused(server, { url = "/x", method = "NONSENSE" }).errors[1].pointer)
     assert.equal("/headers/x", refused(server, { url = "/x", headers = { x = 1 } }).errors[1].pointer)
+    assert.equal(415, post(server, "/api/debug/explain", "{}", { ["Content-Type"] = "text/plain" }).status)
     assert.equal(403, post(server, "/api/debug/explain", { url = "/x" }, { Origin = "http://evil.example" }).status)
     server:stop()
   end))
 end)
 
 local function put(server, body)
-  return clients.request(server.ports.admin, "PUT", "/api/debug/log-level", nil, cjson.encode(body))
+  return clients.request(server.ports.admin, "PUT", "/api/debug/log-level", { ["Content-Type"] = "application/json" },
+    cjson.encode(body))
 end
 
 describe("log levels", function()

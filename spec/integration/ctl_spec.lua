@@ -23,6 +23,15 @@ local function run(server, ...)
   return servers.command({ "ctl", unpack(args) }, { env = QUIET })
 end
 
+--- Runs a command that has to succeed. Returns what it writes as JSON, decoded.
+local function decoded(server, ...)
+  local args = { ... }
+  args[#args + 1], args[#args + 2] = "-o", "json"
+  local code, out, err = run(server, unpack(args))
+  assert.same({ 0, "" }, { code, err })
+  return cjson.decode(out)
+end
+
 describe("veloflux ctl", function()
   it("asks the instance of the conf over its socket, and writes tables, JSON and YAML", loop.spec(function()
     local server = servers.start { conf = conf_of { admin = { address = "off" } } }
@@ -174,7 +183,116 @@ describe("veloflux ctl", function()
     assert.equal(3, (run(server, "status")))
   end))
 
+  it("makes, shows, changes and deletes objects of any kind", loop.spec(function()
+    local server = servers.start { conf = conf_of() }
+    local file = server.dir .. "/object"
+    local function with(text, ...)
+      tempdir.write(file, text)
+      local args = { ... }
+      args[#args + 1], args[#args + 2] = "-f", file
+      return run(server, unpack(args))
+    end
+    local code, out, err = with("name: api\nbackends:\n  - address: 127.0.0.1:9\n", "create", "pools")
+    assert.same({ 0, "" }, { code, err })
+    assert.matches("^created pools api, version %d+$", out)
+    code, out = run(server, "list", "pools")
+    assert.equal(0, code)
+    assert.matches("^NAME +ALGORITHM +STATUS", out)
+    assert.matches("\napi +round_robin ", out)
+    assert.matches("\nweb +ip_hash .*file$", out)
+    assert.equal("api", decoded(server, "list", "pools", "origin=api")[1].name)
+    code, out = run(server, "get", "pools", "api")
+    assert.equal(0, code)
+    assert.matches("\nname: api\n", out)
+    code, out = with('{"algorithm":"random"}', "set", "pools", "api", "--dry-run")
+    assert.equal(0, code)
+    assert.matches("^~ pools default/api\n    /algorithm: .* %-> random\n", out)
+    assert.equal(0, (with('{"algorithm":"random"}', "set", "pools", "api")))
+    assert.equal("random", decoded(server, "get", "pools", "api").algorithm)
+    code, out, err = with("algoritm: random", "set", "pools", "api")
+    assert.equal("", out)
+    assert.equal(1, code)
+    assert.matches("^refused %(400%).*/algoritm", err)
+    code, out, err = run(server, "delete", "pools", "web")
+    assert.equal("", out)
+    assert.equal(1, code)
+    assert.matches("^refused %(409%)", err)
+    assert.matches("it stands in .*veloflux%.yaml:%d+", err)
+    assert.equal(1, (run(server, "delete", "pools", "api", "--if-match", "1")))
+    code, out = run(server, "delete", "pools", "api")
+    assert.equal(0, code)
+    assert.matches("^deleted pools api, version %d+$", out)
+    assert.equal(1, (run(server, "get", "pools", "api")))
+    assert.equal(1, (run(server, "list", "unicorns")))
+    assert.equal(2, (run(server, "get", "pools")))
+    assert.equal(2, (run(server, "list", "pools", "nonsense")))
+    server:stop()
+  end))
+
+  it("drains, disables and weighs backends", loop.spec(function()
+    local server = servers.start { conf = conf_of() }
+    local id = decoded(server, "list", "backends")[1].id
+    for _, case in ipairs { { "drain", "draining" }, { "disable", "disabled" }, { "undrain", "unknown" } } do
+      local code, out, err = run(server, "backend", case[1], id)
+      assert.same({ 0, "" }, { code, err })
+      assert.matches(case[2], out, 1, true)
+    end
+    local code, out = run(server, "backend", "weight", id, "7", "-o", "json")
+    assert.equal(0, code)
+    assert.equal(7, cjson.decode(out).effective_weight)
+    assert.equal(0, (run(server, "backend", "weight", id)))
+    assert.equal(1, (run(server, "backend", "drain", "nobody")))
+    assert.equal(2, (run(server, "backend", "dance", id)))
+    assert.equal(2, (run(server, "backend", "drain", id, "7")))
+    server:stop()
+  end))
+
+  it("applies documents, shows differences and versions, and goes back", loop.spec(function()
+    local server = servers.start { conf = conf_of() }
+    local file = server.dir .. "/more.yaml"
+    tempdir.write(file, "routes:\n  - { name: a, path: /a, respond: { body: one } }\n")
+    local code, out = run(server, "diff", "-f", file)
+    assert.equal(0, code)
+    assert.equal("+ routes default/a\nwould change: routes: 1 added", out)
+    code, out = run(server, "apply", "-f", file, "--reason", "a new route")
+    assert.equal(0, code)
+    local first = out:match "^%+ routes default/a\nversion (%d+): routes: 1 added$"
+    assert.is_truthy(first, out)
+    assert.equal("one", clients.get(server.ports.http, "/a").body)
+    tempdir.write(file, "routes:\n  - { name: a, path: /a, respond: { body: two } }\n")
+    assert.equal(0, (run(server, "apply", "-f", file)))
+    assert.equal("two", clients.get(server.ports.http, "/a").body)
+    code, out = run(server, "versions")
+    assert.equal(0, code)
+    assert.matches("^VERSION +TIME +AUTHOR +SOURCE +SUMMARY +REASON", out)
+    assert.matches("\n" .. first .. " .* a new route", out)
+    code, out = run(server, "diff", first, tostring(first + 1))
+    assert.equal(0, code)
+    assert.matches("~ routes default/a\n    /respond/body: one %-> two", out)
+    code, out = run(server, "versions", tostring(first + 1))
+    assert.equal(0, code)
+    assert.matches("/respond/body: one %-> two", out)
+    assert.equal(0, (run(server, "rollback", first, "--dry-run")))
+    assert.equal("two", clients.get(server.ports.http, "/a").body)
+    assert.equal(0, (run(server, "rollback", first)))
+    assert.equal("one", clients.get(server.ports.http, "/a").body)
+    assert.equal(1, (run(server, "rollback", "9999")))
+    code, out = run(server, "export")
+    assert.equal(0, code)
+    tempdir.write(file, out .. "\n")
+    code, out = run(server, "diff", "-f", file, "--replace")
+    assert.equal(0, code)
+    assert.matches("would change: no changes$", out)
+    local err
+    tempdir.write(file, "routes:\n  - { name: b, pool: none }\n")
+    code, out, err = run(server, "apply", "-f", file)
+    assert.same({ 1, "" }, { code, out })
+    assert.matches('unknown pool "none"', err)
+    server:stop()
+  end))
+
   it("completes commands, options and arguments in bash", loop.spec(function()
+    local server = servers.start { conf = conf_of() }
     local code, script = servers.command({ "ctl", "completion", "bash" }, { env = QUIET })
     assert.equal(0, code)
     local dir = tempdir.new()
@@ -186,10 +304,14 @@ describe("veloflux ctl", function()
       complete_it "$BINARY" ctl status --outp
       complete_it "$BINARY" ctl status -o js
       complete_it "$BINARY" ctl explain P
+      complete_it "$BINARY" ctl get po
+      complete_it "$BINARY" ctl get pools w
     ]])
     local process = require "support.process"
-    local status, out, err = process.run("/bin/bash", { dir .. "/script" }, { env = { BINARY = servers.binary() } })
+    local status, out, err = process.run("/bin/bash", { dir .. "/script" },
+      { env = { BINARY = servers.binary(), VFX_CONFIG = server.file, VFX_ADDRESS = false } })
     assert.same({ 0, "" }, { status, err })
-    assert.equal("ctl\nexplain\n--output\njson\nPOST PUT PATCH", out)
+    assert.equal("ctl\nexplain\n--output\njson\nPOST PUT PATCH\npools\nweb", out)
+    server:stop()
   end))
 end)

@@ -201,14 +201,16 @@ describe("the admin API", function()
   it("answers no random request with a fault of its own", with_document(function(document, server)
     local port = server.ports.admin
     local known = { "base", "ana", "site", "127.0.0.1:1", "pools", "routes", "global:cors", "cors", "1", "2" }
-    clients.request(port, "POST", "/api/pools", { ["Content-Type"] = "application/json" },
-      '{"name":"base","backends":[{"address":"127.0.0.1:1"}]}')
-    clients.request(port, "POST", "/api/consumers", { ["Content-Type"] = "application/json" }, '{"name":"ana"}')
     local client, statuses = clients.connect(port), {}
     for _ = 1, ROUNDS do
+      for path, body in pairs { pools = '{"name":"base","backends":[{"address":"127.0.0.1:1"}]}',
+        consumers = '{"name":"ana"}' } do -- what was there may be gone: deleted, rolled back or replaced
+        clients.request(port, "POST", "/api/" .. path, { ["Content-Type"] = "application/json" }, body)
+      end
       each_operation(document, function(path, method, operation)
         if path == "/api/system/drain" then return end -- it ends the node
-        local target = path_of(path, known) .. query_of(operation)
+        local names = method == "delete" and random(2) == 1 and { "base", "ana" } or known
+        local target = path_of(path, names) .. query_of(operation)
         local kind, body = body_of(document, operation)
         local fields = { Accept = "application/json" }
         if kind then fields["Content-Type"] = kind end

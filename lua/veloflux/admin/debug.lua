@@ -195,22 +195,35 @@ end
 -- Endpoints -----------------------------------------------------------------------------------------
 
 local PAGE = { "limit", "cursor" }
+local PAGING = { { "limit", { type = "integer", minimum = 1, maximum = MAX_LIMIT }, "Items of this part." },
+  { "cursor", { type = "string" }, "Where it begins: what Link said." } }
+local LIST = { ["200"] = { "A list; X-Total-Count has its whole length.",
+  { ["application/json"] = { type = "array", items = { type = "object" } } } } }
+local TEXT = { type = "string" }
+local QUESTION = { ["application/json"] = { type = "object", additionalProperties = false, required = { "url" },
+  properties = { method = TEXT, url = TEXT, headers = { type = "object", additionalProperties = TEXT },
+    client_ip = TEXT, consumer = TEXT, listener = TEXT } } }
 
 --- Registers all of them.
 -- @param context as for endpoints.register
 function M.register(router, context)
-  local function get(path, names, handler)
+  local function get(path, names, summary, handler)
     router:register { method = "GET", path = path, permission = "debug:read",
-      handler = parameters.taking(names, handler) }
+      handler = parameters.taking(names, handler),
+      doc = { tag = "debug", summary = summary, parameters = names and PAGING, answers = names and LIST } }
   end
-  get("/api/debug/pools", PAGE, function(request) return list(request, numbers().pools, pool_of) end)
-  get("/api/debug/backends", PAGE, function(request)
+  get("/api/debug/pools", PAGE, "What the pools do: counters, answers, latencies.",
+    function(request) return list(request, numbers().pools, pool_of) end)
+  get("/api/debug/backends", PAGE, "What the backends do, and what is known of their health.", function(request)
     return list(request, numbers().backends, function(i) return backend_of(i, context) end)
   end)
-  get("/api/debug/routes", PAGE, function(request) return routes(request, context) end)
-  get("/api/debug/performance", nil, performance)
+  get("/api/debug/routes", PAGE, "The routing table in force, the preferred first, with plugins and counters.",
+    function(request) return routes(request, context) end)
+  get("/api/debug/performance", nil, "Loop lag, processor time and memory of processes; times of plugins.", performance)
   router:register { method = "POST", path = "/api/debug/explain", permission = "debug:read",
-    handler = parameters.taking(nil, function(request) return explaining.handle(request, context.current()) end) }
+    handler = parameters.taking(nil, function(request) return explaining.handle(request, context.current()) end),
+    doc = { tag = "debug", summary = "What would become of a request: route and rivals, plugins, backend, limits.",
+      body = QUESTION } }
 end
 
 return M

@@ -97,32 +97,35 @@ local function register_metrics(router, context)
     return { status = 200, headers = { "Content-Type", prometheus.CONTENT_TYPE, "Cache-Control", "no-store",
       "Vary", "Accept" }, body = metrics.text(context.version) }
   end
-  local function get(path, handler)
+  local function get(path, summary, handler)
     router:register { method = "GET", path = path, permission = "metrics:read",
-      handler = parameters.taking(nil, handler) }
+      handler = parameters.taking(nil, handler), doc = { tag = "monitoring", summary = summary } }
   end
   router:register { method = "GET", path = "/metrics", permission = "metrics:read", handler = exposition,
     open = function() return context.metrics_open() end }
-  get("/api/metrics/prometheus", exposition)
-  get("/api/metrics", function(request)
+  get("/api/metrics/prometheus", "The metrics as Prometheus reads them.", exposition)
+  get("/api/metrics", "Figures for a dashboard; Prometheus text when Accept asks for it.", function(request)
     if wants_text(request) then return exposition() end
     local current = context.current()
     return { json = monitoring.document(context.rates, context.now(), current and current.model.node.data_dir),
       headers = { "Vary", "Accept" } }
   end)
-  get("/api/metrics/realtime", function() return { json = monitoring.realtime(context.rates, context.now()) } end)
+  get("/api/metrics/realtime", "Rates of the last seconds, and their trends.", function()
+    return { json = monitoring.realtime(context.rates, context.now()) }
+  end)
 end
 
 local function register_node(router, context)
-  local function get(path, describe)
+  local function get(path, summary, describe)
     router:register { method = "GET", path = path, permission = "status:read",
+      doc = { tag = "monitoring", summary = summary },
       handler = parameters.taking(nil, function()
         local current = context.current()
         return { json = describe(context.version, current and current.model) }
       end) }
   end
-  get("/api/system/info", node.info)
-  get("/api/cluster", node.cluster)
+  get("/api/system/info", "Build, machine and features of the node.", node.info)
+  get("/api/cluster", "The nodes: this one alone.", node.cluster)
 end
 
 --- Problems of the conf as members of `errors`: `detail` is the whole line, and its parts stand beside it.

@@ -1,5 +1,6 @@
 --- POST /api/debug/explain: what would become of a request. The router and the balancers of the snapshot that
 -- runs are asked; nothing is sent, and nothing changes.
+local bodies = require "veloflux.admin.body"
 local explain = require "veloflux.explain"
 local json = require "veloflux.pdk.json"
 local model_kinds = require "veloflux.model"
@@ -48,10 +49,8 @@ end
 
 --- Reads the body of a request. Returns a question, or nil and a problem.
 local function read(request)
-  local body, message = json.decode(request.body)
-  if type(body) ~= "table" or json.is_array(body) then
-    return nil, problem.new("invalid", "The body is not a JSON object" .. (message and ": " .. message or "") .. ".")
-  end
+  local body, refused = bodies.read(request, bodies.JSON)
+  if not body then return nil, refused end
   local errors = {}
   check_fields(body, errors)
   local headers = headers_of(body, errors)

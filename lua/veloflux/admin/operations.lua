@@ -1,4 +1,5 @@
 --- What operators do to the node as a whole: the levels of its log, and draining it.
+local bodies = require "veloflux.admin.body"
 local ffi = require "ffi"
 local json = require "veloflux.pdk.json"
 local log = require "veloflux.admin.log"
@@ -19,14 +20,6 @@ local M = {}
 local LEVELS = { debug = true, info = true, warn = true, error = true }
 local MAX_SUBSYSTEMS = 16 -- as base/log.c has room for
 local NAME, MAX_NAME = "^[a-z][a-z0-9_]*$", 31
-
---- Reads a body that is an object or empty. Returns a table, or nil and a problem.
-local function object_of(request)
-  if request.body == "" then return {} end
-  local body, message = json.decode(request.body)
-  if type(body) == "table" and not json.is_array(body) then return body end
-  return nil, problem.new("invalid", "The body is not a JSON object" .. (message and ": " .. message or "") .. ".")
-end
 
 local function invalid(errors)
   table.sort(errors, function(a, b) return a.pointer < b.pointer end)
@@ -98,7 +91,7 @@ local function set(context, text)
 end
 
 local function put_levels(request, context)
-  local body, refused = object_of(request)
+  local body, refused = bodies.read(request, bodies.JSON, true)
   if not body then return refused end
   local text, errors = overrides_of(body)
   if not text then return invalid(errors) end
@@ -108,7 +101,7 @@ end
 -- Draining ------------------------------------------------------------------------------------------
 
 local function drain(request)
-  local body, refused = object_of(request)
+  local body, refused = bodies.read(request, bodies.JSON, true)
   if not body then return refused end
   local errors = {}
   for name, value in pairs(body) do
@@ -126,17 +119,27 @@ local function drain(request)
     active_connections = totals.number(totals.node().connections) } }
 end
 
+local WANTED = { ["application/json"] = { type = "object", additionalProperties = false, properties = {
+  level = { type = { "string", "null" } }, configured = { type = "string" },
+  subsystems = { type = { "object", "null" }, additionalProperties = { type = "string" } } } } }
+local CONFIRM = { ["application/json"] = { type = "object", additionalProperties = false,
+  properties = { confirm = { type = "boolean" } } } }
+
 --- Registers all of them.
 -- @param context as for endpoints.register
 function M.register(router, context)
-  local function add(method, path, permission, handler)
-    router:register { method = method, path = path, permission = permission,
+  local function add(method, path, permission, handler, doc)
+    router:register { method = method, path = path, permission = permission, doc = doc,
       handler = parameters.taking(nil, function(request) return handler(request, context) end) }
   end
-  add("GET", "/api/debug/log-level", "debug:read", function() return document(context) end)
-  add("PUT", "/api/debug/log-level", "debug:write", put_levels)
-  add("DELETE", "/api/debug/log-level", "debug:write", function() return set(context, "") end)
-  add("POST", "/api/system/drain", "system:drain", drain)
+  add("GET", "/api/debug/log-level", "debug:read", function() return document(context) end,
+    { tag = "debug", summary = "The log levels in force." })
+  add("PUT", "/api/debug/log-level", "debug:write", put_levels,
+    { tag = "debug", summary = "Sets log levels at run time, of everything and of subsystems.", body = WANTED })
+  add("DELETE", "/api/debug/log-level", "debug:write", function() return set(context, "") end,
+    { tag = "debug", summary = "Takes back log levels that were set at run time." })
+  add("POST", "/api/system/drain", "system:drain", drain, { tag = "system", body = CONFIRM, is_body_optional = true,
+    summary = "Finishes what is under way and ends the node, as SIGTERM does." })
 end
 
 return M

@@ -71,11 +71,12 @@ end
 
 --- Asks.
 -- @param body a value that is sent as JSON, or nil
--- @param options table or nil: headers (list of name, value, ...), text = true: the body of the answer is not
--- decoded
+-- @param options table or nil: headers (list of name, value, ...), content_type, accept,
+-- raw = true: the body is a text
+-- that is sent as it is
 -- @return {status, headers, body, text}: `body` is decoded JSON, nil when it is none; or nil and a message
 function Client:ask(method, target, body, options)
-  local headers = { "Accept", "application/json", "User-Agent", "veloflux-ctl" }
+  local headers = { "Accept", options and options.accept or "application/json", "User-Agent", "veloflux-ctl" }
   for _, text in ipairs(options and options.headers or {}) do headers[#headers + 1] = text end
   if self.user then
     headers[#headers + 1] = "Authorization"
@@ -85,7 +86,8 @@ function Client:ask(method, target, body, options)
     headers[#headers + 1] = "Content-Type"
     headers[#headers + 1] = options and options.content_type or "application/json"
   end
-  local text = body ~= nil and json.encode(body) or nil
+  local text = body
+  if body ~= nil and not (options and options.raw) then text = json.encode(body) end
   local answer, message = http.ask(self.address, { method = method, target = target, headers = headers, body = text })
   if not answer then return nil, message end
   local decoded

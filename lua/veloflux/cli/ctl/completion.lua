@@ -1,4 +1,7 @@
 --- veloflux ctl completion SHELL: a script that asks this binary, as it is installed, what may come next.
+local arguments = require "veloflux.cli.arguments"
+local clients = require "veloflux.cli.client"
+
 local M = {}
 
 local BASH = [[
@@ -37,14 +40,46 @@ local function options()
   return names
 end
 
+--- Asks the server, as the options of the command line say. Returns decoded JSON or nil.
+local function ask(words, path)
+  local ok, parsed = pcall(arguments.parse, { unpack(words, 2) }, require("veloflux.cli.ctl").OPTIONS)
+  local client = ok and parsed and clients.open(parsed)
+  local answer = client and client:ask("GET", path)
+  return answer and answer.status == 200 and answer.body or nil
+end
+
+--- The collections that the server has, by what stands behind /api/.
+local function kinds(words)
+  local document, names = ask(words, "/api/openapi.json"), {}
+  for path in pairs(document and document.paths or {}) do
+    local name = path:match "^/api/([%w_-]+)$"
+    if name and document.paths[path .. "/{id}"] then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+local function kinds_and_names(words)
+  if #words == 2 then return kinds(words) end
+  if #words > 3 then return {} end
+  local list = ask(words, "/api/" .. words[3] .. "?limit=500")
+  return names_of(type(list) == "table" and list or {}, "id")
+end
+
+local function only_kinds(words) return #words == 2 and kinds(words) or {} end
+
 --- What may follow a command and the arguments behind it.
 local BY_COMMAND = {
+  list = only_kinds, create = only_kinds, get = kinds_and_names, set = kinds_and_names, delete = kinds_and_names,
+  backend = function(words)
+    if #words == 2 then return { "drain", "disable", "undrain", "weight" } end
+    return #words == 3 and names_of(ask(words, "/api/backends?limit=500") or {}, "id") or {}
+  end,
   ["log-level"] = function() return LEVELS end,
   completion = function(words) return #words == 2 and { "bash" } or {} end,
   explain = function(words) return #words == 2 and METHODS or {} end,
   request = function(words) return #words == 2 and METHODS or {} end,
 }
-M.BY_COMMAND = BY_COMMAND
 
 --- Returns what may come behind `words`, "ctl" first.
 local function candidates(words)
@@ -56,7 +91,7 @@ local function candidates(words)
   if ctl.OPTIONS[last] and ctl.OPTIONS[last].values > 0 then return {} end
   if #words == 1 then return names_of(ctl.commands(), "name") end
   local list = options()
-  local more = BY_COMMAND[words[2]] and BY_COMMAND[words[2]](words, ctl) or {}
+  local more = BY_COMMAND[words[2]] and BY_COMMAND[words[2]](words) or {}
   for _, name in ipairs(more) do list[#list + 1] = name end
   return list
 end

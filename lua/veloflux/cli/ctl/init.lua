@@ -50,6 +50,7 @@ end
 --- Returns the commands in the order of the help.
 function M.commands()
   if #ORDER == 0 then
+    add_all "veloflux.cli.ctl.objects"
     add_all "veloflux.cli.ctl.node"
     add_all "veloflux.cli.ctl.completion"
   end
@@ -115,8 +116,8 @@ function Context:ask(method, target, body, options)
   return self:expect(answer)
 end
 
---- Returns the file of -f as a value; "-" is standard input.
-function Context:read_file()
+--- Returns the text of the file of -f, and its path; "-" is standard input.
+function Context:read_text()
   local path = self.parsed.file
   if not path then self:usage "-f FILE is needed" end
   local file, problem = io.stdin, nil
@@ -125,7 +126,12 @@ function Context:read_file()
   local content = file:read "*a"
   if path ~= "-" then file:close() end
   if not content then self:refused(path .. " cannot be read") end
-  local value, message = text.parse(content, path)
+  return content, path
+end
+
+--- Returns the file of -f, YAML or JSON, as a value.
+function Context:read_file()
+  local value, message = text.parse(self:read_text())
   if value == nil then self:refused(message) end
   return value
 end

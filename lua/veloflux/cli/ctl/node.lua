@@ -214,7 +214,8 @@ add { name = "request", usage = "request METHOD PATH [-f FILE]", arguments = 2, 
     if not path:find "^/" then ctx:usage "PATH begins with /" end
     local body = ctx.parsed.file and ctx:read_file() or nil
     local answer = ctx:ask(method, (path:gsub("[^%w/?&=%%._~:@!$'()*+,;-]", encoding.url_encode)), body,
-      { content_type = method == "PATCH" and "application/merge-patch+json" or nil })
+      { accept = "application/json, */*;q=0.5",
+        content_type = method == "PATCH" and "application/merge-patch+json" or nil })
     if answer.body ~= nil then return ctx:show(answer.body) end
     io.stdout:write(answer.text)
   end }

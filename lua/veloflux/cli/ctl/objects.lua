@@ -1,0 +1,261 @@
+--- Commands of `veloflux ctl` about what is configured: objects of any kind, and versions of it all. Which kinds
+-- there are is the server's to say: KIND is what stands behind /api/.
+local encoding = require "veloflux.pdk.encoding"
+local json = require "veloflux.pdk.json"
+local text = require "veloflux.cli.text"
+
+local M = {}
+
+local function add(command) M[#M + 1] = command end
+
+-- Paths ---------------------------------------------------------------------------------------------
+
+local function kind_of(ctx)
+  local kind = ctx:argument(1, "KIND")
+  if not kind:find "^[%w_-][%w_/.:-]*$" then ctx:usage("not a kind: " .. kind) end
+  return kind
+end
+
+local function query_of(parameters)
+  local parts = {}
+  for i = 1, #parameters, 2 do
+    parts[#parts + 1] = encoding.url_encode(parameters[i]) .. "=" .. encoding.url_encode(parameters[i + 1])
+  end
+  return #parts > 0 and "?" .. table.concat(parts, "&") or ""
+end
+
+--- Returns the path of a kind or of one object of it, with what the options say.
+local function target(ctx, kind, name, more)
+  local parameters = more or {}
+  if ctx.parsed.tenant then
+    parameters[#parameters + 1], parameters[#parameters + 2] = "tenant_id", ctx.parsed.tenant
+  end
+  if ctx.parsed.dry_run then parameters[#parameters + 1], parameters[#parameters + 2] = "dry_run", "true" end
+  return "/api/" .. kind .. (name and "/" .. encoding.url_encode(name) or "") .. query_of(parameters)
+end
+
+local function headers_of(ctx)
+  local headers = {}
+  if ctx.parsed.if_match then
+    headers[1], headers[2] = "If-Match", ('"%s"'):format((ctx.parsed.if_match:gsub('"', "")))
+  end
+  if ctx.parsed.reason then
+    headers[#headers + 1], headers[#headers + 2] = "X-Change-Reason", (ctx.parsed.reason:gsub("%c", " "))
+  end
+  return headers
+end
+
+-- Showing -------------------------------------------------------------------------------------------
+
+local COLUMNS = {
+  pools = { "name", "tenant_id", "algorithm", "status", "active_backends", "total_backends", "requests", "errors",
+    "origin" },
+  backends = { "id", "tenant_id", "pool", "address", "status", "weight", "in_flight", "requests", "errors", "origin" },
+  routes = { "id", "name", "tenant_id", "host", "path", "path_prefix", "methods", "pool", "priority", "origin" },
+  consumers = { "name", "tenant_id", "groups", "origin", "version" },
+  tenants = { "name", "active", "hosts", "origin", "version" },
+}
+local MAX_COLUMNS = 8
+local FIRST = { id = 1, name = 2, tenant_id = 3, kind = 4 }
+
+local function is_scalar(value) return type(value) ~= "table" and type(value) ~= "userdata" end
+
+local function scalar_fields(rows)
+  local names, seen = {}, {}
+  for _, row in ipairs(rows) do
+    for name, value in pairs(row) do
+      if is_scalar(value) and not seen[name] then names[#names + 1], seen[name] = name, true end
+    end
+  end
+  table.sort(names, function(a, b)
+    if FIRST[a] ~= FIRST[b] then return (FIRST[a] or 99) < (FIRST[b] or 99) end
+    return a < b
+  end)
+  return { unpack(names, 1, MAX_COLUMNS) }
+end
+
+--- Leaves out columns that say nothing: all of the default tenant, an id that is the name, nothing at all.
+local function telling(columns, rows)
+  local kept = {}
+  for _, column in ipairs(columns) do
+    local says = false
+    for _, row in ipairs(rows) do
+      local value = row[column]
+      local is_plain = column == "tenant_id" and value == "default" or column == "id" and value == row.name
+      says = says or not is_plain and value ~= nil and value ~= json.null
+    end
+    if says or #rows == 0 and column ~= "tenant_id" and column ~= "id" then kept[#kept + 1] = column end
+  end
+  return kept
+end
+
+local function list_lines(kind)
+  return function(rows)
+    if #rows == 0 then return { "none" } end
+    return text.table(telling(COLUMNS[kind] or scalar_fields(rows), rows), rows)
+  end
+end
+
+local SIGNS = { added = "+", changed = "~", removed = "-" }
+
+local function value_text(value)
+  if value == nil or value == json.null then return "-" end
+  return type(value) == "string" and value or json.lenient(value)
+end
+
+--- Writes a difference: a line for each entity, and below those that changed one for each field.
+local function append_diff(lines, diff)
+  for _, entity in ipairs(diff or {}) do
+    lines[#lines + 1] = ("%s %s %s"):format(SIGNS[entity.action] or "?", entity.kind, entity.key)
+    for _, change in ipairs(entity.action == "changed" and entity.changes or {}) do
+      lines[#lines + 1] = ("    %s: %s -> %s"):format(change.pointer, value_text(change.before),
+        value_text(change.after))
+    end
+  end
+end
+
+--- Writes what a change did or would do.
+local function outcome_lines(body)
+  local lines = {}
+  append_diff(lines, body.diff)
+  for _, skipped in ipairs(body.skipped or {}) do
+    lines[#lines + 1] = ("! %s %s stays as it stands in %s"):format(skipped.kind, skipped.key, skipped.source)
+  end
+  for _, warning in ipairs(body.warnings or {}) do lines[#lines + 1] = "warning: " .. value_text(warning) end
+  if body.dry_run then
+    lines[#lines + 1] = "would change: " .. (body.summary or "nothing")
+  else
+    lines[#lines + 1] = ("version %s: %s"):format(value_text(body.version), body.summary or "no changes")
+  end
+  return lines
+end
+
+--- Writes the answer to a change of one object.
+local function show_change(ctx, answer, done)
+  if type(answer.body) == "table" and answer.body.dry_run then return ctx:show(answer.body, outcome_lines) end
+  local version = answer.headers["veloflux-version"]
+  local line = done .. (version and (", version %s"):format(version) or "")
+  if answer.status == 202 then line = line .. ", not yet in every process" end
+  if not answer.body then return ctx:show(json.null, function() return { line } end) end
+  ctx:show(answer.body, function() return { line } end)
+end
+
+-- Objects -------------------------------------------------------------------------------------------
+
+add { name = "list", usage = "list KIND [FIELD=VALUE]... [-n LIMIT]", takes_all = true,
+  help = "objects: pools, backends, routes, consumers, plugins, tenants, ...", run = function(ctx)
+    local kind, parameters = kind_of(ctx), {}
+    for i = 3, #ctx.parsed do
+      local name, value = ctx.parsed[i]:match "^([^=]+)=(.*)$"
+      if not name then ctx:usage("expected FIELD=VALUE, got " .. ctx.parsed[i]) end
+      parameters[#parameters + 1], parameters[#parameters + 2] = name, value
+    end
+    if ctx.parsed.count then
+      parameters[#parameters + 1], parameters[#parameters + 2] = "limit", ctx.parsed.count
+    end
+    local body = ctx:ask("GET", target(ctx, kind, nil, parameters)).body
+    if not json.is_array(body) then ctx:refused(kind .. " is not a list") end
+    ctx:show(body, list_lines(kind))
+  end }
+
+add { name = "get", usage = "get KIND NAME", arguments = 2, help = "one object", run = function(ctx)
+  ctx:show(ctx:ask("GET", target(ctx, kind_of(ctx), ctx:argument(2, "NAME"))).body)
+end }
+
+add { name = "create", usage = "create KIND -f FILE", arguments = 1, help = "makes an object of a file (YAML or JSON)",
+  run = function(ctx)
+    local kind = kind_of(ctx)
+    local answer = ctx:ask("POST", target(ctx, kind), ctx:read_file(), { headers = headers_of(ctx) })
+    show_change(ctx, answer, ("created %s %s"):format(kind, value_text(answer.body and answer.body.id)))
+  end }
+
+add { name = "set", usage = "set KIND NAME -f FILE", arguments = 2,
+  help = "changes the fields that the file has, with --replace all", run = function(ctx)
+    local kind, name = kind_of(ctx), ctx:argument(2, "NAME")
+    local path = target(ctx, kind, name, ctx.parsed.replace and { "mode", "replace" } or nil)
+    local answer = ctx:ask("PUT", path, ctx:read_file(), { headers = headers_of(ctx) })
+    show_change(ctx, answer, ("changed %s %s"):format(kind, name))
+  end }
+
+add { name = "delete", usage = "delete KIND NAME", arguments = 2, help = "deletes an object", run = function(ctx)
+  local kind, name = kind_of(ctx), ctx:argument(2, "NAME")
+  show_change(ctx, ctx:ask("DELETE", target(ctx, kind, name), nil, { headers = headers_of(ctx) }),
+    ("deleted %s %s"):format(kind, name))
+end }
+
+local BODIES = { drain = { mode = "drain" }, disable = { mode = "disable" }, undrain = {} }
+
+add { name = "backend", usage = "backend drain|disable|undrain ID | weight ID [WEIGHT]", arguments = 3,
+  help = "at run time; ID as in list backends; without WEIGHT the configured one", run = function(ctx)
+    local verb, id, weight = ctx:argument(1, "drain, disable, undrain or weight"), ctx:argument(2, "ID"), ctx.parsed[4]
+    local body = BODIES[verb]
+    if verb == "weight" then
+      body = { weight = weight and (tonumber(weight) or ctx:usage "WEIGHT is a number") or json.null }
+    end
+    if not body or weight and verb ~= "weight" then ctx:usage("not " .. verb) end
+    local action = verb == "disable" and "drain" or verb
+    local path = target(ctx, "backends/" .. encoding.url_encode(id) .. "/" .. action)
+    ctx:show(ctx:ask("POST", path, body).body, function(backend) return list_lines "backends" { backend } end)
+  end }
+
+-- All of it -----------------------------------------------------------------------------------------
+
+local function import(ctx, is_dry)
+  local parameters = { "mode", ctx.parsed.replace and "replace" or "merge" }
+  if is_dry then parameters[3], parameters[4] = "dry_run", "true" end
+  local answer = ctx:ask("POST", "/api/config/import" .. query_of(parameters), ctx:read_text(),
+    { headers = headers_of(ctx), content_type = "application/yaml", raw = true })
+  ctx:show(answer.body, outcome_lines)
+end
+
+add { name = "apply", usage = "apply -f FILE [--replace]",
+  help = "takes lists of objects by kind, all or nothing; --replace: others go", run = function(ctx)
+    import(ctx, ctx.parsed.dry_run)
+  end }
+
+local function diff_lines(body)
+  local lines = {}
+  append_diff(lines, body.diff)
+  lines[#lines + 1] = body.summary
+  return lines
+end
+
+add { name = "diff", usage = "diff -f FILE | [FROM [TO]]", arguments = 2,
+  help = "what apply would do; or between versions, running and file", run = function(ctx)
+    if ctx.parsed.file then return import(ctx, true) end
+    local path = "/api/config/diff" .. query_of { "from", ctx.parsed[2] or "running", "to", ctx.parsed[3]
+      or ctx.parsed[2] and "running" or "file" }
+    ctx:show(ctx:ask("GET", path).body, diff_lines)
+  end }
+
+add { name = "export", usage = "export [-o json]", help = "everything as a document that apply takes",
+  run = function(ctx)
+    local format = ctx.parsed.output == "json" and "json" or "yaml"
+    local answer = ctx:ask("GET", "/api/config/export?format=" .. format, nil, { accept = "application/" .. format })
+    io.stdout:write(answer.text)
+  end }
+
+local VERSIONS = { "version", "time", "author", "source", "summary", "reason" }
+
+add { name = "versions", usage = "versions [VERSION] [-n LIMIT]", arguments = 1,
+  help = "who changed what when; of one version every field", run = function(ctx)
+    local number = ctx.parsed[2]
+    if number then
+      return ctx:show(ctx:ask("GET", "/api/config/versions/" .. encoding.url_encode(number)).body, function(body)
+        local lines = text.table(VERSIONS, { body })
+        append_diff(lines, body.diff)
+        return lines
+      end)
+    end
+    local path = "/api/config/versions" .. query_of { "limit", ctx.parsed.count or "20" }
+    ctx:show(ctx:ask("GET", path).body, function(rows) return text.table(VERSIONS, rows) end)
+  end }
+
+add { name = "rollback", usage = "rollback VERSION [--dry-run] [--reason TEXT]", arguments = 1,
+  help = "brings back what a version had, as a new one", run = function(ctx)
+    local path = ("/api/config/versions/%s/rollback"):format(encoding.url_encode(ctx:argument(1, "VERSION")))
+    if ctx.parsed.dry_run then path = path .. "?dry_run=true" end
+    ctx:show(ctx:ask("POST", path, nil, { headers = headers_of(ctx) }).body, outcome_lines)
+  end }
+
+return M
