@@ -187,7 +187,9 @@ int vf_guard_enter(struct vf_run *run, struct vf_guard *guard)
 {
     struct vf_guards *guards = guards_of(run);
     struct vf_state_plugin_phase *counts = &counters_of(run, guard)->phases[run->phase];
-    uint64_t cost_ns = vf_clock_cost_ns(), now_ns = vf_clock_of(cost_ns);
+    uint64_t cost_ns = run->left_ns != 0 ? run->left_ns : vf_clock_cost_ns();
+    uint64_t now_ns = vf_clock_of(cost_ns);
+    run->left_ns = 0;
     if (guard->tripped_until_ns > now_ns ||
         atomic_load_explicit(&guards->state->plugin_tripped_ns[guard->slot], memory_order_relaxed) >
             now_ns) {
@@ -236,7 +238,8 @@ void vf_guard_leave(struct vf_run *run, struct vf_guard *guard)
 {
     struct vf_guards *guards = guards_of(run);
     struct vf_state_plugin_phase *counts = &counters_of(run, guard)->phases[run->phase];
-    uint64_t took_ns = vf_clock_ns() - run->begun_ns; /* waiting included */
+    uint64_t cost_ns = vf_clock_cost_ns();
+    uint64_t took_ns = vf_clock_of(cost_ns) - run->begun_ns; /* waiting included */
     run->entered_ns = 0;
     run->plugin = run->instance = 0;
     atomic_store_explicit(&guards->block->process.phase_owner, 0, memory_order_relaxed);
@@ -246,6 +249,7 @@ void vf_guard_leave(struct vf_run *run, struct vf_guard *guard)
         note_timing(run, guard, took_ns);
     if (run->waited > 0)
         vf_count_add(&counts->yields, run->waited);
+    run->left_ns = cost_ns;
 }
 
 int vf_guard_error(struct vf_run *run, struct vf_guard *guard)

@@ -59,7 +59,9 @@ void vf_guards_limit(struct vf_guards *guards, const struct vf_snap_plugin_limit
 /* Collects garbage when the heap comes near its limit. Called where Lua is not running. */
 void vf_guards_tidy(struct vf_guards *guards);
 
-/* Through FFI, around each call of a handler. enter returns 0 when the instance is left out. */
+/* Through FFI, around each call of a handler. enter returns 0 when the instance is left out. It
+ * begins where the handler before ended (run->left_ns), unless that is set to 0: whoever has done
+ * something of its own in between does so. */
 int vf_guard_enter(struct vf_run *run, struct vf_guard *guard);
 void vf_guard_leave(struct vf_run *run, struct vf_guard *guard);
 

@@ -281,6 +281,7 @@ static enum vf_task_outcome step(struct vf_task *task, int n_values)
     struct vf_run outer = tasks->run; /* a task may be cancelled while another one runs */
     task->state = VF_TASK_RUNNING;
     tasks->run = task->run;
+    tasks->run.left_ns = 0;
     if (tasks->run.instance != 0)
         tasks->run.entered_ns = vf_clock_cost_ns();
     enum vf_task_outcome outcome = outcome_of(task, lua_resume(task->co, n_values));

@@ -48,6 +48,7 @@ struct vf_run {
         entered_ns;    /* when the handler call, or its stretch after a wait, began; 0: none runs */
     uint64_t spent_ns; /* by the handler call, in its stretches before */
     uint64_t begun_ns; /* when the handler call began; what it waits counts */
+    uint64_t left_ns;  /* when the one before was left, as entered_ns; 0: not just now */
     uint64_t waited;   /* how often the handler call has waited */
     uint32_t cut;      /* 1: over its time, being cut off */
     uint32_t cancelled;  /* 1: the task has been ended: no more waiting */

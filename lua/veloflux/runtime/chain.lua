@@ -124,6 +124,7 @@ end
 -- @return true when it returned
 function M.call(instance, fn, ...)
   local run = task.run
+  run.left_ns = 0
   if C.vf_guard_enter(run, instance.guard) == 0 then return false end
   local ok, message = xpcall(fn, traceback, ...)
   C.vf_guard_leave(run, instance.guard)

@@ -126,6 +126,7 @@ function M.switch(members, phase, running, done)
       rests[hash] = of
     end
     if of[instance] == nil then of[instance] = make_rest(members, found, phase, running, instance, done) end
+    task.run.left_ns = 0
     if of[instance] then return of[instance]() end
   end
 end

@@ -14,6 +14,7 @@ struct vf_run {
   uint64_t entered_ns;
   uint64_t spent_ns;
   uint64_t begun_ns;
+  uint64_t left_ns;
   uint64_t waited;
   uint32_t cut;
   uint32_t cancelled;
