@@ -93,14 +93,39 @@ function M.find_credential(type, tenant, id)
   return credentials:find(type .. "\0" .. tenant .. "\0" .. id), kind
 end
 
+-- Whom `identify` has found since the tables changed: type -> tenant -> id -> {consumer, credential, kind}. Who asks
+-- again is known without a hash and without texts that are made for a look. What clients say is in the memory of this
+-- process here, for as long as they come; it leaves it neither for a table nor for a file.
+local recent = { consumers = 0ULL, credentials = 0ULL, known = {}, n = 0 }
+local LONGEST_RECENT = 256
+
+local function recent_of(type, tenant)
+  local stamp, other = C.vf_table_stamp(CONSUMERS), C.vf_table_stamp(CREDENTIALS)
+  if stamp ~= recent.consumers or other ~= recent.credentials or recent.n >= M.KEPT then
+    recent.consumers, recent.credentials, recent.known, recent.n = stamp, other, {}, 0
+  end
+  local known = recent.known
+  local of_type = known[type] or {}
+  known[type] = of_type
+  local of_tenant = of_type[tenant] or {}
+  of_type[tenant] = of_tenant
+  return of_tenant
+end
+
 --- Finds the consumer that a credential belongs to.
 ---@return table? consumer
 ---@return table? credential
 ---@return table? kind as above
 function M.identify(type, tenant, id)
+  local found_before = recent_of(type, tenant)
+  local found = found_before[id]
+  if found then return found.consumer, found.credential, found.kind end
   local credential, kind = M.find_credential(type, tenant, id)
   local consumer = credential and M.find_consumer(tenant, credential.consumer)
   if not consumer then return nil, nil, kind end
+  if #id <= LONGEST_RECENT then
+    found_before[id], recent.n = { consumer = consumer, credential = credential, kind = kind }, recent.n + 1
+  end
   return consumer, credential, kind
 end
 

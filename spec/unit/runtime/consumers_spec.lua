@@ -114,6 +114,34 @@ describe("the tables of consumers", function()
     assert.is_nil(consumers.find_consumer("default", "ana"))
   end)
 
+  it("are not looked into again for who came just before, until they change", function()
+    publish { ana() }
+    local consumer, credential = consumers.identify("key-auth", "default", "secret")
+    local again, same = consumers.identify("key-auth", "default", "secret")
+    assert.is_true(rawequal(consumer, again) and rawequal(credential, same))
+    assert.is_nil(consumers.identify("key-auth", "acme", "secret"))
+    assert.is_nil(consumers.identify("basic-auth", "default", "secret"))
+    local changed = ana()
+    changed.groups = { "silver" }
+    assert.same({ DELTA, NOTHING }, publish { changed }) -- the credential stays
+    assert.same({ "silver" }, consumers.identify("key-auth", "default", "secret").groups)
+    assert.same({ DELTA, DELTA }, publish {})
+    assert.is_nil(consumers.identify("key-auth", "default", "secret"))
+  end)
+
+  it("are remembered within bounds", function()
+    local list, kept = {}, consumers.KEPT
+    consumers.KEPT = 10
+    for i = 1, 50 do
+      list[i] = { name = "n" .. i, tenant = "default", credentials = { { type = "key-auth", key = "key" .. i } } }
+    end
+    publish(list)
+    for _ = 1, 2 do
+      for i = 1, 50 do assert.equal("n" .. i, consumers.identify("key-auth", "default", "key" .. i).name) end
+    end
+    consumers.KEPT = kept
+  end)
+
   it("are compared again when something was changed meanwhile", function()
     publish { ana() }
     local staged = stage(model_of { ana() }).consumers.stage
