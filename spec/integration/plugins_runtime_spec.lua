@@ -199,6 +199,23 @@ describe("a reload", function()
     children.eventually("configure", function() return clients.get(rig.port, "/"):get "x-greeting" == "heyheytrue" end)
   end, { conf = { workers = 2 } }))
 
+  it("is seen in what handlers are told of their route", spec_of({
+    route = { handler = [[
+      function Plugin:access()
+        local methods = pdk.router.get_route().methods
+        pdk.response.set_header("X-Methods", methods and table.concat(methods, " ") or "all")
+      end]] },
+  }, function(rig)
+    assert.equal("all", clients.get(rig.port, "/"):get "x-methods")
+    for _, methods in ipairs { { "GET" }, { "GET", "PUT" } } do
+      rig.conf.routes[1].methods = methods
+      assert.is_true(reload(rig))
+      local wanted = table.concat(methods, " ")
+      children.eventually(wanted, function() return clients.get(rig.port, "/"):get "x-methods" == wanted end)
+      assert.equal(wanted, clients.get(rig.port, "/"):get "x-methods")
+    end
+  end))
+
   it("500 times, with new code each time, fails no request and keeps memory flat", spec_of({
     code = version_of(0),
   }, function(rig)

@@ -17,6 +17,50 @@
 
 /* The request */
 
+static struct vf_str peer_ip(const struct vf_exchange *ex)
+{
+    return ex->client != NULL ? vf_downstream_peer_text(ex->client) : ex->client_ip;
+}
+
+static struct vf_str tenant(const struct vf_exchange *ex)
+{
+    if (ex->labels != NULL)
+        return ex->labels->tenant;
+    if (ex->route == NULL)
+        return vf_str_make("", 0);
+    return vf_snap_str(ex->snapshot, vf_snap_tenant(ex->snapshot, ex->route->tenant)->name);
+}
+
+static struct vf_str text_of(const struct vf_exchange *ex, enum vf_view_text what)
+{
+    switch (what) {
+    case VF_VIEW_METHOD:
+        return ex->request.method_name;
+    case VF_VIEW_PATH:
+        return ex->path.text;
+    case VF_VIEW_RAW_PATH:
+        return ex->target.path;
+    case VF_VIEW_QUERY:
+        return ex->target.has_query ? ex->target.query : vf_str_make(NULL, 0);
+    case VF_VIEW_HOST:
+        return ex->host;
+    case VF_VIEW_REQUEST_ID:
+        return ex->request_id;
+    case VF_VIEW_CLIENT_IP:
+        return ex->client_ip;
+    case VF_VIEW_PEER_IP:
+        return peer_ip(ex);
+    case VF_VIEW_TENANT:
+        return tenant(ex);
+    }
+    return vf_str_make(NULL, 0);
+}
+
+void vf_view_text(struct vf_exchange *ex, int what, struct vf_str *out)
+{
+    *out = text_of(ex, (enum vf_view_text)what);
+}
+
 void vf_view_request(struct vf_exchange *ex, struct vf_request_view *out)
 {
     const struct vf_downstream *client = ex->client;
@@ -31,7 +75,7 @@ void vf_view_request(struct vf_exchange *ex, struct vf_request_view *out)
         .host = ex->host,
         .request_id = ex->request_id,
         .client_ip = ex->client_ip,
-        .peer_ip = client != NULL ? vf_downstream_peer_text(ex->client) : ex->client_ip,
+        .peer_ip = peer_ip(ex),
         .peer_port = client != NULL ? client->peer.port : 0,
         .listener_port = ex->listener->address.port,
         .is_trusted = ex->trusted,
@@ -465,6 +509,7 @@ int vf_view_route(struct vf_exchange *ex, struct vf_route_view *out)
         .strip_prefix = route->strip_prefix,
         .action = route->action,
         .methods = route->methods,
+        .version = ex->snapshot != NULL ? ex->snapshot->version : 0,
     };
     return 1;
 }

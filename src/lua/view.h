@@ -50,6 +50,22 @@ struct vf_request_view {
 
 void vf_view_request(struct vf_exchange *ex, struct vf_request_view *out);
 
+/* One text of an exchange: what most handlers ask for does not need the whole view. */
+enum vf_view_text {
+    VF_VIEW_METHOD = 0,
+    VF_VIEW_PATH,
+    VF_VIEW_RAW_PATH,
+    VF_VIEW_QUERY,
+    VF_VIEW_HOST,
+    VF_VIEW_REQUEST_ID,
+    VF_VIEW_CLIENT_IP,
+    VF_VIEW_PEER_IP,
+    VF_VIEW_TENANT /* of the route; empty: none */
+};
+
+/* Data is NULL when there is no such text. */
+void vf_view_text(struct vf_exchange *ex, int what, struct vf_str *out);
+
 /* The nth field (from 0) called `name` (any case, `_` is taken for `-`). Returns 1, or 0: no such
  * field. */
 int vf_view_field(struct vf_exchange *ex, int side, const char *name, size_t len, uint32_t nth,
@@ -146,6 +162,7 @@ struct vf_route_view {
     uint64_t id, pool_id;
     uint32_t strip_prefix, action; /* enum vf_snap_action */
     uint64_t methods;              /* bit 1 << method; 0: any */
+    uint64_t version;              /* of the snapshot; 0: the route has outlived it */
 };
 
 /* The route of the exchange. Returns 0 when it has none. */

@@ -44,7 +44,7 @@ local function tell(values, consumer, identifier, anonymous)
 end
 
 local function is_preflight(conf)
-  return conf.run_on_preflight == false and view.text(view.request().method) == "OPTIONS"
+  return conf.run_on_preflight == false and view.text_of(view.METHOD) == "OPTIONS"
 end
 
 --- Returns true when the plugin has nothing to do: another one has authenticated the request and one is enough, or it

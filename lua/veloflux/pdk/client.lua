@@ -24,14 +24,14 @@ end
 ---@return string
 function M.get_ip()
   if not ANY[task.run.phase] then wrong(ANY, "client.get_ip") end
-  return view.text(view.request().peer_ip)
+  return view.text_of(view.PEER_IP)
 end
 
 --- Returns the client's address, believing X-Forwarded-For of trusted proxies.
 ---@return string
 function M.get_forwarded_ip()
   if not ANY[task.run.phase] then wrong(ANY, "client.get_forwarded_ip") end
-  return view.text(view.request().client_ip)
+  return view.text_of(view.CLIENT_IP)
 end
 
 --- Returns the port of the peer that is connected to us.
@@ -140,7 +140,7 @@ end
 ---@return string
 function M.tenant()
   check(KNOWN, "tenant")
-  local name = view.text(view.response().route_tenant)
+  local name = view.text_of(view.TENANT)
   return name ~= nil and name ~= "" and name or "default"
 end
 

@@ -9,12 +9,12 @@ local view = require "veloflux.runtime.view"
 ---@field plugin table the running instance's own
 local M = {}
 
-local function own(values)
-  local instance = tonumber(task.run.instance)
-  local found = values.plugins[instance]
+--- Returns the table at a key, made when there is none.
+local function member(values, key)
+  local found = values[key]
   if not found then
     found = {}
-    values.plugins[instance] = found
+    values[key] = found
   end
   return found
 end
@@ -22,8 +22,8 @@ end
 return setmetatable(M, {
   __index = function(_, name)
     network.check "ctx"
-    if name == "shared" then return view.values().shared end
-    if name == "plugin" then return own(view.values()) end
+    if name == "shared" then return member(view.values(), "shared") end
+    if name == "plugin" then return member(member(view.values(), "plugins"), tonumber(task.run.instance)) end
     return nil
   end,
   __newindex = function() error("pdk.ctx: write to pdk.ctx.shared or pdk.ctx.plugin", 2) end,

@@ -28,7 +28,7 @@ end
 
 local function place()
   if task.run == nil or task.run.ex == nil then return nil, nil end
-  return view.text(view.response().route), view.text(view.request().request_id)
+  return view.text(view.response().route), view.text_of(view.REQUEST_ID)
 end
 
 local function write(level, word, message)

@@ -5,7 +5,7 @@ local view = require "veloflux.runtime.view"
 local query = require "veloflux.runtime.query"
 
 local run_of, wrong = task, phase.wrong
-local text = view.text
+local text_of = view.text_of
 
 ---@class pdk.request
 local M = {}
@@ -59,7 +59,7 @@ end
 ---@return string
 function M.get_host()
   check "get_host"
-  return without_port(text(view.request().host))
+  return without_port(text_of(view.HOST))
 end
 
 --- Returns the port of the listener.
@@ -125,30 +125,29 @@ end
 ---@return string
 function M.get_method()
   if not ANY[run_of.run.phase] then wrong(ANY, "request.get_method") end
-  return text(view.request().method)
+  return text_of(view.METHOD)
 end
 
 --- Returns the normalised path: unreserved escapes decoded, dot segments removed.
 ---@return string
 function M.get_path()
   if not ANY[run_of.run.phase] then wrong(ANY, "request.get_path") end
-  return text(view.request().path) or "/"
+  return text_of(view.PATH) or "/"
 end
 
 --- Returns the path as it was sent, without query.
 ---@return string
 function M.get_raw_path()
   check "get_raw_path"
-  return text(view.request().raw_path) or "/"
+  return text_of(view.RAW_PATH) or "/"
 end
 
 --- Returns the path as it was sent, with its query.
 ---@return string
 function M.get_path_with_query()
   check "get_path_with_query"
-  local request = view.request()
-  local raw = text(request.query)
-  local path = text(request.raw_path) or "/"
+  local raw = text_of(view.QUERY)
+  local path = text_of(view.RAW_PATH) or "/"
   return raw and raw ~= "" and path .. "?" .. raw or path
 end
 
@@ -156,7 +155,7 @@ end
 ---@return string
 function M.get_raw_query()
   check "get_raw_query"
-  return text(view.request().query) or ""
+  return text_of(view.QUERY) or ""
 end
 
 --- Returns the first argument called `name`, decoded: a string; true when it has no value; nil when it is
@@ -166,7 +165,7 @@ end
 function M.get_query_arg(name)
   check "get_query_arg"
   check_name(name, "request.get_query_arg", 2)
-  return query.first(text(view.request().query), name)
+  return query.first(text_of(view.QUERY), name)
 end
 
 --- Returns all arguments, decoded: strings, true for those without a value, lists for repeated ones.
@@ -174,7 +173,7 @@ end
 ---@return table, string|nil err "truncated" when there are more
 function M.get_query(max_args)
   check "get_query"
-  return query.decode(text(view.request().query), check_max(max_args, MAX_ARGUMENTS, "request.get_query"))
+  return query.decode(text_of(view.QUERY), check_max(max_args, MAX_ARGUMENTS, "request.get_query"))
 end
 
 --- Returns the first header field called `name`: any case, `_` is taken for `-`. nil when it is absent.
@@ -296,7 +295,7 @@ end
 ---@return string
 function M.get_id()
   check "get_id"
-  return text(view.request().request_id)
+  return text_of(view.REQUEST_ID)
 end
 
 return M

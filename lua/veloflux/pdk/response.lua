@@ -112,7 +112,11 @@ end
 function M.add_header(name, value)
   check(EDIT, "add_header")
   if type(name) ~= "string" then error("response.add_header: expected a string as name", 2) end
-  for _, single in ipairs(type(value) == "table" and value or { value }) do
+  if type(value) ~= "table" then
+    view.edit(view.RESPONSE, view.ADD, name, to_text(value, "response.add_header"), 2)
+    return
+  end
+  for _, single in ipairs(value) do
     view.edit(view.RESPONSE, view.ADD, name, to_text(single, "response.add_header"), 2)
   end
 end
@@ -316,7 +320,7 @@ function M.error(status, message, headers)
   local text = message or MESSAGES[status] or "An unexpected error occurred"
   local all = { ["Content-Type"] = format[2] }
   for name, value in pairs(headers or {}) do all[name] = value end
-  return M.exit(status, WRITERS[format[1]](text, view.text(view.request().request_id)), all)
+  return M.exit(status, WRITERS[format[1]](text, view.text_of(view.REQUEST_ID)), all)
 end
 
 return M

@@ -13,8 +13,8 @@ local ANY = phase.set("request")
 local found = ffi.new "struct vf_route_view"
 local host = ffi.new "struct vf_str"
 
---- Routes as plugins see them, by id: they do not change while a snapshot is held, so they are made once.
-local known = setmetatable({}, { __mode = "v" })
+--- Routes as plugins see them, by tenant and name: of one snapshot they do not change, so they are made once.
+local known, known_version = {}, 0ULL
 
 local function hosts()
   local list = {}
@@ -51,11 +51,18 @@ end
 function M.get_route()
   if not ANY[task.run.phase] then phase.wrong(ANY, "router.get_route") end
   if C.vf_view_route(task.run.ex, found) == 0 then return nil end
-  local key = view.text(found.tenant) .. "/" .. view.text(found.name)
-  local route = known[key]
-  if not route or route.paths and route.paths[1] ~= (view.text(found.path) == "" and "/" or view.text(found.path)) then
+  if found.version == 0 then return make_route() end
+  if found.version ~= known_version then known, known_version = {}, found.version end
+  local tenant, name = view.text(found.tenant), view.text(found.name)
+  local of_tenant = known[tenant]
+  if not of_tenant then
+    of_tenant = {}
+    known[tenant] = of_tenant
+  end
+  local route = of_tenant[name]
+  if not route then
     route = make_route()
-    known[key] = route
+    of_tenant[name] = route
   end
   return route
 end

@@ -76,7 +76,7 @@ end
 ---@return string
 function M.get_raw_query()
   check "get_raw_query"
-  return view.values().new_query or view.text(view.request().query) or ""
+  return view.values().new_query or view.text_of(view.QUERY) or ""
 end
 
 --- Sets the query from a table: strings, true for arguments without value, lists. Names are in byte order.
@@ -94,7 +94,7 @@ end
 function M.clear_query_arg(name)
   check "clear_query_arg"
   check_text(name, "clear_query_arg")
-  local text, kept = view.values().new_query or view.text(view.request().query), {}
+  local text, kept = view.values().new_query or view.text_of(view.QUERY), {}
   for pair in (text or ""):gmatch "[^&]+" do
     if query.unescape(pair:match "^[^=]*") ~= name then kept[#kept + 1] = pair end
   end
@@ -130,9 +130,11 @@ end
 function M.add_header(name, value)
   check "add_header"
   check_text(name, "add_header")
-  for _, single in ipairs(type(value) == "table" and value or { value }) do
-    view.edit(view.REQUEST, view.ADD, name, to_text(single, "add_header"), 2)
+  if type(value) ~= "table" then
+    view.edit(view.REQUEST, view.ADD, name, to_text(value, "add_header"), 2)
+    return
   end
+  for _, single in ipairs(value) do view.edit(view.REQUEST, view.ADD, name, to_text(single, "add_header"), 2) end
 end
 
 --- Removes all fields of a name.

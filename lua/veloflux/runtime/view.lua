@@ -23,6 +23,9 @@ struct vf_request_view {
   uint64_t content_length;
 };
 void vf_view_request(struct vf_exchange *ex, struct vf_request_view *out);
+enum { VF_VIEW_METHOD, VF_VIEW_PATH, VF_VIEW_RAW_PATH, VF_VIEW_QUERY, VF_VIEW_HOST, VF_VIEW_REQUEST_ID,
+  VF_VIEW_CLIENT_IP, VF_VIEW_PEER_IP, VF_VIEW_TENANT };
+void vf_view_text(struct vf_exchange *ex, int what, struct vf_str *out);
 int vf_view_field(struct vf_exchange *ex, int side, const char *name, size_t len, uint32_t nth, struct vf_str *value);
 uint32_t vf_view_field_at(struct vf_exchange *ex, int side, uint32_t index, struct vf_str *name, struct vf_str *value);
 int vf_view_edit_field(struct vf_exchange *ex, int side, int edit, const char *name, size_t name_len,
@@ -73,6 +76,7 @@ struct vf_route_view {
   uint64_t id, pool_id;
   uint32_t strip_prefix, action;
   uint64_t methods;
+  uint64_t version;
 };
 int vf_view_route(struct vf_exchange *ex, struct vf_route_view *out);
 int vf_view_route_host(struct vf_exchange *ex, uint32_t nth, struct vf_str *out);
@@ -84,6 +88,11 @@ local M = {}
 
 M.REQUEST, M.RESPONSE, M.UPSTREAM = 0, 1, 2 -- enum vf_view_side
 M.CLEAR, M.SET, M.ADD = 0, 1, 2 -- enum vf_view_edit
+-- enum vf_view_text
+M.METHOD, M.PATH, M.RAW_PATH, M.QUERY, M.HOST = C.VF_VIEW_METHOD, C.VF_VIEW_PATH, C.VF_VIEW_RAW_PATH,
+  C.VF_VIEW_QUERY, C.VF_VIEW_HOST
+M.REQUEST_ID, M.CLIENT_IP, M.PEER_IP, M.TENANT = C.VF_VIEW_REQUEST_ID, C.VF_VIEW_CLIENT_IP, C.VF_VIEW_PEER_IP,
+  C.VF_VIEW_TENANT
 
 local name_out, value_out = ffi.new "struct vf_str", ffi.new "struct vf_str"
 local request_out, response_out = ffi.new "struct vf_request_view", ffi.new "struct vf_response_view"
@@ -108,6 +117,14 @@ function M.check_layout() check(M.request()) check(M.response()) end
 function M.text(str)
   if str.data == nil then return nil end
   return ffi_string(str.data, str.len)
+end
+
+--- Returns one text of the exchange, nil when there is none.
+-- @param what M.METHOD to M.TENANT
+function M.text_of(what)
+  C.vf_view_text(task.run.ex, what, value_out)
+  if value_out.data == nil then return nil end
+  return ffi_string(value_out.data, value_out.len)
 end
 
 --- Returns the value of the first field called `name`, or of the nth one; nil when there is none.
@@ -198,12 +215,13 @@ function M.set_consumer(name) C.vf_view_set_consumer(task.run.ex, name, #name) e
 --- Returns how many bytes of content plugins may keep of one exchange.
 function M.body_limit() return tonumber(C.vf_view_body_limit(task.run.ex)) end
 
---- Returns the values that live as long as the exchange (or the task): {shared, plugins, ...}.
+--- Returns the values that live as long as the exchange (or the task): {shared, plugins, ...}; these two are made by
+-- pdk/ctx.lua for whoever asks first.
 function M.values()
   local run = task.run
   local values = task.values[run.context]
   if not values then
-    values = { shared = {}, plugins = {} }
+    values = {}
     task.values[run.context], run.has_values = values, 1
   end
   return values
