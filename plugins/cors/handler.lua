@@ -60,6 +60,7 @@ end
 
 --- Adds Vary: Origin, unless it is there.
 local function vary()
+  if not response.get_header "vary" then return response.add_header("Vary", "Origin") end
   local values = response.get_header_values "vary"
   for i = 1, #values do
     local value = values[i]

@@ -39,7 +39,7 @@ end
 -- Counting in this node -------------------------------------------------------------------------------
 
 -- What is left of each limit, and when it is whole again: filled in and read without waiting in between.
-local left, reset = {}, {}
+local left, reset, texts = {}, {}, {}
 
 --- Looks at all limits before any of them counts: a request that one of them refuses is not counted by others.
 local function refusing_window(plan, key)
@@ -97,13 +97,14 @@ local function seconds(value) return ceil(max(value, 1)) end
 local function tell(plan)
   for i = 1, plan.n do
     local limit = plan.limits[i]
+    texts[i] = ("%d"):format(left[i])
     if limit.limit_field then
       response.set_header(limit.limit_field, limit.text)
-      response.set_header(limit.left_field, left[i])
+      response.set_header(limit.left_field, texts[i])
     end
   end
   local nearest = planner.nearest(plan, left)
-  local limit, rest, until_reset = plan.limits[nearest], left[nearest], seconds(reset[nearest])
+  local limit, rest, until_reset = plan.limits[nearest], texts[nearest], ("%d"):format(seconds(reset[nearest]))
   response.set_header("RateLimit-Limit", limit.text)
   response.set_header("RateLimit-Remaining", rest)
   response.set_header("RateLimit-Reset", until_reset)

@@ -34,39 +34,40 @@ local WHO = {
   tenant = function() return client.tenant() end,
 }
 
---- Where the configuration stands.
+--- Where in a tenant the configuration stands.
 local PLACES = {
-  global = function() return "" end,
-  tenant = function() return client.tenant() end,
   pool = function()
     local service = pdk.router.get_service()
-    return client.tenant() .. "/" .. (service and service.name or "")
+    return service and service.name or ""
   end,
   route = function()
     local route = pdk.router.get_route()
-    return client.tenant() .. "/" .. (route and route.name or "")
+    return route and route.name or ""
   end,
-  consumer = function() return client.tenant() .. "/" .. (consumer_id() or "") end,
+  consumer = function() return consumer_id() or "" end,
 }
 
 --- Names are unique in a tenant; addresses, header fields and paths mean the same in all.
 local IS_TENANTS = { consumer = true, credential = true, service = true, route = true }
 
-local function bounded(text)
-  if #text <= LONGEST then return text end
-  return pdk.encoding.hex_encode(pdk.crypto.hash("sha256", text))
-end
+local function hash_of(text) return pdk.encoding.hex_encode(pdk.crypto.hash("sha256", text)) end
 
---- Returns the key.
+--- Returns the key. It is made at once, of pieces that are there: it is needed for each request.
 function M.key(conf)
   local kind, who = conf.limit_by, WHO[conf.limit_by](conf)
-  if not who then
-    kind, who = "ip", client.get_forwarded_ip() or ""
-  elseif IS_TENANTS[kind] then
-    who = client.tenant() .. "/" .. who
+  if not who then kind, who = "ip", client.get_forwarded_ip() or "" end
+  local tenant = client.tenant()
+  local whose, of = "", ""
+  if IS_TENANTS[kind] then whose, of = tenant, "/" end
+  if #whose + #of + #who > LONGEST then whose, of, who = "", "", hash_of(whose .. of .. who) end
+  local scope, place, slash = pdk.plugin.get_scope() or "global", "", ""
+  if scope == "global" then
+    tenant = ""
+  elseif scope ~= "tenant" then
+    place, slash = PLACES[scope](), "/"
   end
-  local scope = pdk.plugin.get_scope() or "global"
-  return pdk.plugin.get_id() .. "|" .. scope .. "|" .. PLACES[scope]() .. "|" .. kind .. "|" .. bounded(who)
+  return pdk.plugin.get_id() .. "|" .. scope .. "|" .. tenant .. slash .. place .. "|" .. kind .. "|" .. whose .. of ..
+    who
 end
 
 return M
