@@ -166,6 +166,44 @@ describe("LuaJIT compiles", function()
   end)
 end)
 
+--- Loads a plugin that comes with VeloFlux, as a worker does.
+local function handler_of(name)
+  local sources = {}
+  for file in io.popen("ls plugins/" .. name .. "/*.lua"):lines() do
+    local stream = assert(io.open(file))
+    sources[file:match "([^/]+)%.lua$"] = { text = stream:read "*a", chunk = "=" .. file }
+    stream:close()
+  end
+  return require("veloflux.plugin.sandbox").new({ name = name, sources = sources,
+    provide = require("veloflux.plugin.provide").module }):run "handler"
+end
+
+describe("of the plugins that come with VeloFlux LuaJIT compiles as a whole", function()
+  local CORS = { origins = { "https://app.example.com", "https://[a-z]+\\.example.org" }, credentials = true,
+    allow_origin_absent = true }
+  local HEADERS = { remove = { headers = { "x-internal" } }, rename = { headers = { "x-old:x-new" } },
+    add = { headers = { "x-plan:gold", "x-zone:eu" } } }
+  local ADDRESSES = { allow = { "192.0.2.0/24", "2001:db8::/32" } }
+
+  local function assert_chain_compiles(phase, list)
+    open { phase = phase, fields = { Origin = "https://app.example.com", ["X-Internal"] = "1" },
+      answer = phase == "header_filter" and { ["Content-Type"] = "text/plain" } or nil }
+    local chain, members = require "veloflux.runtime.chain", {}
+    for i, entry in ipairs(list) do members[i] = exchanges.instance(entry[1], handler_of(entry[1]), entry[2]) end
+    local run = chain.compile(members, require("veloflux.runtime.phase").NUMBER[phase])
+    traces.assert_calls_compile(function() run() end)
+  end
+
+  it("cors, ip-restriction and request-transformer in access", function()
+    assert_chain_compiles("access", { { "cors", CORS }, { "ip-restriction", ADDRESSES },
+      { "request-transformer", HEADERS } })
+  end)
+
+  it("cors in header_filter", function()
+    assert_chain_compiles("header_filter", { { "cors", CORS }, { "cors", CORS } })
+  end)
+end)
+
 describe("LuaJIT interprets", function()
   for what, run in pairs(INTERPRETED) do
     it(what, function() assert_interpreted(run) end)
@@ -176,6 +214,16 @@ describe("LuaJIT interprets", function()
       while true do coroutine.yield() end
     end)
     assert_interpreted(function() co() end)
+  end)
+
+  it("what is behind a loop or a second way inside of a pcall", function()
+    local function loops(list)
+      for i = 1, #list do kept = list[i] end
+      return #list
+    end
+    local function run() kept = pcall(loops, NUMBERS) and 1 or 2 end
+    local _, complaints = traces.watch(function() run() end, 2000, true)
+    assert.is_truthy(table.concat(complaints, ";"):find("return to lower frame", 1, true), table.concat(complaints, ";"))
   end)
 
   it("an error that is raised, and its traceback", function()
