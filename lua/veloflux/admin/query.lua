@@ -205,8 +205,9 @@ end
 -- @param items what there is, as it is shown
 -- @param fields set of paths by which lists are filtered and sorted
 -- @param default the order without ?sort, such as "tenant_id,name"; it tells any two items apart
+-- @param finish function(item) -> what is answered for it, or nil: the item itself
 -- @return a result
-function M.answer(request, params, items, fields, default)
+function M.answer(request, params, items, fields, default, finish)
   local order, bad = read_sort(params, fields, default)
   if not order then return bad end
   if params.sort then
@@ -219,10 +220,11 @@ function M.answer(request, params, items, fields, default)
     return wrong("limit", ("needed: there are %d items, more than %d"):format(#list, M.MAX_ITEMS))
   end
   local shown = json.array()
-  for i = first, math.min(first + count - 1, #list) do shown[#shown + 1] = list[i] end
+  local last = math.min(first + count - 1, #list)
+  for i = first, last do shown[#shown + 1] = finish and finish(list[i]) or list[i] end
   local headers = { "X-Total-Count", tostring(#list) }
   if limit and #shown > 0 and first + count <= #list then
-    headers[3], headers[4] = "Link", link(request, limit, encoding.base64url_encode(json.encode(places[shown[#shown]])))
+    headers[3], headers[4] = "Link", link(request, limit, encoding.base64url_encode(json.encode(places[list[last]])))
   end
   return { json = shown, headers = headers }
 end

@@ -9,6 +9,7 @@
 --   order         how lists are sorted: names of fields that tell any two apart
 --   fields        list of {name, schema, description, takes}: what an object has besides the fields of its schema.
 --                 Those with `takes` may be written, the others are accepted and ignored.
+--   quick         map from fields to function(entry): what an entry says without being shown, `tenant_id` besides
 --   forms         list of {collection = path or nil, single = path or nil}; {names} of `params`
 --   list(t, params)         entries
 --   find(t, params)         an entry; or nil, and perhaps a problem
@@ -64,6 +65,9 @@ local function not_found(noun, name)
 end
 M.not_found = not_found
 
+-- What entries say by themselves, without being shown.
+local BY_NAME = { name = function(entry) return entry.name end }
+
 local function tenant_of(params) return params.tenant_id or "default" end
 
 --- A resource whose objects are entities.
@@ -78,7 +82,7 @@ local function entity(resource)
     if kind ~= "tenants" then value.tenant = tenant end
     return entities.create(kind, tenant, value, value.name)
   end
-  resource.change = entities.change
+  resource.change, resource.quick = entities.change, resource.quick or BY_NAME
   return resource
 end
 
@@ -223,6 +227,8 @@ M.backends = {
   fields = BACKEND_FIELDS,
   list = backends_of, find = find_backend, show = show_backend, create = create_backend,
   location = function(_, shown) return "/api/backends/" .. shown.id end,
+  quick = { pool = function(entry) return entry.name end,
+    address = function(entry) return entry.record.address.text end },
   change = function(op, entry, value)
     return entities.change_element(op, entry.owner, "backends", entry.index, value)
   end,
@@ -274,6 +280,7 @@ M.routes = entity {
     { "errors", INTEGER, "Answers of 500 and more." },
   },
   optional = { name = true },
+  quick = { name = BY_NAME.name, host = function(entry) return entry.record.host end },
   find = find_route,
   show = function(entry, shown) live.route(entry.tenant, entry.name, shown) end,
   create = function(t, value, params)

@@ -105,6 +105,26 @@ function M.paths(resource)
   return paths
 end
 
+-- An object of a list that is shown when something is asked of it that its entry does not say by itself: a page of
+-- a long list should not cost the whole.
+local Lazy = {}
+
+local function shown_of(item)
+  local shown = rawget(item, "_shown")
+  if not shown then
+    shown = M.show(rawget(item, "_resource"), rawget(item, "_entry"))
+    item._shown = shown
+  end
+  return shown
+end
+
+function Lazy.__index(item, field)
+  local entry, quick = rawget(item, "_entry"), rawget(item, "_resource").quick
+  if field == "tenant_id" and quick then return entry.tenant end
+  if quick and quick[field] then return quick[field](entry) end
+  return shown_of(item)[field]
+end
+
 local PAGING = { limit = true, cursor = true, page = true, sort = true }
 
 local function list(resource, context, request)
@@ -114,8 +134,8 @@ local function list(resource, context, request)
   local entries, bad = resource.list(context.transactions(), where)
   if not entries then return bad end
   local shown = {}
-  for i, entry in ipairs(entries) do shown[i] = M.show(resource, entry) end
-  return query.answer(request, params, shown, M.paths(resource), resource.order)
+  for i, entry in ipairs(entries) do shown[i] = setmetatable({ _entry = entry, _resource = resource }, Lazy) end
+  return query.answer(request, params, shown, M.paths(resource), resource.order, shown_of)
 end
 
 local function find_entry(resource, context, where)
