@@ -8,6 +8,7 @@
 --   body              {media type = schema}; is_body_optional
 --   answers           {status = {description, {media type = schema} or nil}}
 -- Schemas are plain tables, objects of json_schema, or names of `components`.
+local descriptions = require "veloflux.admin.descriptions"
 local json_schema = require "veloflux.plugin.json_schema"
 local query = require "veloflux.admin.query"
 local resources = require "veloflux.admin.resources"
@@ -16,6 +17,10 @@ local schemas = require "veloflux.admin.schemas"
 local M = {}
 
 local object = json_schema.object
+
+--- Returns what is said of an endpoint, or nil.
+function M.doc_of(endpoint) return endpoint.doc or descriptions[endpoint.method .. " " .. endpoint.path] end
+local doc_of = M.doc_of
 local JSON, PROBLEM = "application/json", "application/problem+json"
 
 local function names_of(map)
@@ -221,7 +226,7 @@ end
 -- Other endpoints -------------------------------------------------------------------------------------------
 
 local function other_operation(endpoint, operation)
-  local doc = endpoint.doc or {}
+  local doc = doc_of(endpoint) or {}
   operation:set("summary", doc.summary or endpoint.method .. " " .. endpoint.path)
   operation:set("tags", { doc.tag or "system" })
   local parameters = path_parameters(endpoint.path)
@@ -351,7 +356,8 @@ end
 function M.markdown(router)
   local out, by_tag, tags = {}, {}, {}
   for _, endpoint in ipairs(sorted(router.endpoints)) do
-    local tag = endpoint.doc and (endpoint.doc.resource and endpoint.doc.resource.name or endpoint.doc.tag) or "system"
+    local said = doc_of(endpoint) or {}
+    local tag = said.resource and said.resource.name or said.tag or "system"
     if not by_tag[tag] then
       by_tag[tag], tags[#tags + 1] = {}, tag
     end
@@ -363,7 +369,7 @@ function M.markdown(router)
     out[#out + 1] = "| | | permission | |"
     out[#out + 1] = "|---|---|---|---|"
     for _, endpoint in ipairs(by_tag[tag]) do
-      local doc = endpoint.doc or {}
+      local doc = doc_of(endpoint) or {}
       local summary = doc.resource and SUMMARIES[doc.what]:format(doc.resource.noun) or doc.summary or ""
       out[#out + 1] = ("| %s | `%s` | %s | %s |"):format(endpoint.method, endpoint.path,
         endpoint.open == true and "none" or endpoint.permission or "none", summary)

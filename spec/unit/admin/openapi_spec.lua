@@ -30,6 +30,14 @@ describe("the resources of the admin API", function()
     end
   end)
 
+  it("and the other endpoints say what they do", function()
+    for _, endpoint in ipairs(admin.router.endpoints) do
+      local name = endpoint.method .. " " .. endpoint.path
+      local doc = assert(openapi.doc_of(endpoint), name .. ": say it in admin/descriptions.lua")
+      assert.is_true(doc.resource ~= nil or doc.summary ~= nil, name)
+    end
+  end)
+
   it("are all in the router", function()
     for _, resource in ipairs(resources.ALL) do
       for _, form in ipairs(resource.forms) do
