@@ -223,7 +223,8 @@ describe("LuaJIT interprets", function()
     end
     local function run() kept = pcall(loops, NUMBERS) and 1 or 2 end
     local _, complaints = traces.watch(function() run() end, 2000, true)
-    assert.is_truthy(table.concat(complaints, ";"):find("return to lower frame", 1, true), table.concat(complaints, ";"))
+    local text = table.concat(complaints, ";")
+    assert.is_truthy(text:find("return to lower frame", 1, true), text)
   end)
 
   it("an error that is raised, and its traceback", function()
