@@ -152,6 +152,29 @@ describe("POST /api/debug/explain", function()
     server:stop()
   end))
 
+  it("says of each route where it and its plugins stand, though routes may share a chain", loop.spec(function()
+    local server = servers.start { conf = "data_dir: data\nadmin: { address: 127.0.0.1:0, auth: { enabled: false } }\n"
+      .. "log: { format: text }\nlisteners: [ { name: http, address: 127.0.0.1:0 } ]\nroutes:\n"
+      .. "  - { name: a, path: /a, respond: { body: x }, plugins: [ { name: cors, config: { max_age: 5 } } ] }\n"
+      .. "  - { name: b, path: /b, respond: { body: x }, plugins: [ { name: cors, config: { max_age: 5 } } ] }\n" }
+    local made = post(server, "/api/routes", { name = "c", path = "/c", respond = { body = "x" },
+      plugins = { { name = "cors", config = { max_age = 5 } } } })
+    assert.equal(201, made.status, made.body)
+    local sources = { a = server.file .. ":6", b = server.file .. ":7", c = "api" }
+    for name, source in pairs(sources) do
+      local answer = explain(server, { url = "/" .. name })
+      assert.equal(source, answer.route.source)
+      assert.equal(source, answer.plugins[1].source)
+      for _, setting in ipairs(answer.plugins[1].settings) do
+        if setting.field == "max_age" then assert.equal("route " .. source, setting.origin) end
+      end
+    end
+    for _, route in ipairs((get(server, "/api/debug/routes"))) do
+      assert.same({ sources[route.name], sources[route.name] }, { route.source, route.plugins[1].source })
+    end
+    server:stop()
+  end))
+
   it("says what answers when no route does", loop.spec(function()
     local server = servers.start { conf = { routes = { { name = "x", path = "/x", methods = { "GET" },
       respond = { body = "x" } } } } }

@@ -5,6 +5,7 @@ local host = require "veloflux.admin.host"
 local json = require "veloflux.pdk.json"
 local monitoring = require "veloflux.admin.monitoring"
 local parameters = require "veloflux.admin.parameters"
+local places = require "veloflux.admin.places"
 local problem = require "veloflux.admin.problem"
 local resolve = require "veloflux.plugin.resolve"
 local status = require "veloflux.admin.status"
@@ -129,9 +130,10 @@ local function hosts_of(route)
   return json.array { unpack(hosts) }
 end
 
-local function plugins_of(chain)
+local function plugins_of(route)
   local names = json.array()
-  for i, item in ipairs(chain or {}) do
+  for i, shared in ipairs(route._chain or {}) do
+    local item = places.item(shared, route)
     names[i] = { name = item.name, as = item.as, priority = item.priority, scope = resolve.SCOPES[item.scope],
       source = item.source }
   end
@@ -142,7 +144,7 @@ local function route_of(model, position, rank)
   local route, live = model.routes[position], totals.route(position - 1)
   return { rank = rank, name = route.name, tenant_id = route.tenant, hosts = hosts_of(route),
     path = words.path_of(route), methods = json.array { unpack(route.methods) }, priority = route.priority,
-    action = words.action_of(route), source = explaining.source(route), plugins = plugins_of(route._chain),
+    action = words.action_of(route), source = places.of(route), plugins = plugins_of(route),
     requests = number(live.requests), client_errors = number(live.class_4xx), server_errors = number(live.class_5xx),
     bytes_in = number(live.bytes_in), bytes_out = number(live.bytes_out),
     average_ms = status.average_ms(number(live.sum_us), number(live.requests)) }

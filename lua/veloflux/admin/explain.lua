@@ -5,6 +5,7 @@ local explain = require "veloflux.explain"
 local json = require "veloflux.pdk.json"
 local model_kinds = require "veloflux.model"
 local origins = require "veloflux.plugin.origins"
+local places = require "veloflux.admin.places"
 local problem = require "veloflux.admin.problem"
 local resolve = require "veloflux.plugin.resolve"
 local schema = require "veloflux.model.schema"
@@ -65,16 +66,10 @@ end
 
 -- Routes --------------------------------------------------------------------------------------------
 
---- Where an entity stands in a file: FILE:LINE, or null when it does not.
-function M.source(entity)
-  local file, line = rawget(entity, "_file"), rawget(entity, "_line")
-  return file and line and ("%s:%d"):format(file, line) or json.null
-end
-
 local function rival_of(model, rival, winner)
   local route = model.routes[rival.route]
   local result = { route = route.name, tenant_id = route.tenant, matches = words.describe(route, rival.host_class),
-    action = words.action_of(route), source = M.source(route), verdict = rival.verdict }
+    action = words.action_of(route), source = places.of(route), verdict = rival.verdict }
   if rival ~= winner then result.reason = words.why_not(model, winner, rival) end
   return result
 end
@@ -86,9 +81,10 @@ local function value_of(json_text)
 end
 
 --- Writes a chain of plugins with the origin of each setting.
-function M.chain(items)
+local function chain_of(items, route, consumer)
   local list = json.array()
-  for i, item in ipairs(items or {}) do
+  for i, shared in ipairs(items or {}) do
+    local item = places.item(shared, route, consumer)
     local settings = json.array()
     for k, setting in ipairs(origins.of(item)) do
       settings[k] = { field = setting.field, value = value_of(setting.value), origin = setting.origin }
@@ -271,7 +267,7 @@ local function pool_of(model, pool, asked, path)
   end
   local choice = choose(found, pool, asked, path)
   explain_lost(found, choice)
-  return { name = pool.name, tenant_id = pool.tenant, algorithm = found.algorithm, source = M.source(pool),
+  return { name = pool.name, tenant_id = pool.tenant, algorithm = found.algorithm, source = places.of(pool),
     sticky_sessions = pool.sticky_sessions and true or false, choice = choice, backends = found.backends }
 end
 
@@ -305,7 +301,8 @@ local function document(model, asked, answer, route, consumer, listener)
   local policy = policy_of(model.node, listener, route)
   return { request = { method = asked.method, host = asked.host, path = answer.path, client_ip = asked.client_ip },
     matched = winner ~= nil, status = outcome_of(answer, winner),
-    route = winner and rival_of(model, winner, winner) or json.null, rivals = rivals, plugins = M.chain(chain),
+    route = winner and rival_of(model, winner, winner) or json.null, rivals = rivals, plugins = chain_of(chain,
+    route, consumer),
     pool = route and route._pool and pool_of(model, route._pool, asked, answer.path) or json.null,
     consumer = consumer and consumer.name or json.null, listener = listener and listener.name or json.null,
     timeouts = policy.timeouts, limits = policy.limits }
