@@ -419,6 +419,13 @@ describe("the admin API", function()
     start { before = { POOL } }
     is(request("POST", "/api/tenants", { name = "acme", hosts = { "acme.example.com" } }), 201)
     is(request("POST", "/api/pools", { name = "base", tenant_id = "acme" }), 201)
+    local consumer = request("POST", "/api/consumers?tenant_id=acme", { name = "bob" })
+    assert.equal("acme", is(consumer, 201).tenant_id)
+    assert.equal("acme", is(request("GET", consumer:get "location"), 200).tenant_id)
+    local key = request("POST", "/api/consumers/bob/credentials?tenant_id=acme", { type = "key-auth", key = "k-1" })
+    is(key, 201)
+    is(request("DELETE", key:get "location"), 204)
+    problem(request("GET", "/api/consumers/bob"), 404, "not_found")
     assert.equal("acme", is(request("GET", "/api/pools/base?tenant_id=acme"), 200).tenant_id)
     assert.equal("default", is(request("GET", "/api/pools/base"), 200).tenant_id)
     assert.equal(2, #is(request("GET", "/api/pools"), 200))
@@ -426,6 +433,45 @@ describe("the admin API", function()
     problem(request("PUT", "/api/pools/base", { tenant_id = "acme" }), 400, "invalid", "/tenant_id")
     is(request("DELETE", "/api/pools/base?tenant_id=acme"), 204)
     is(request("GET", "/api/pools/base"), 200)
+    server:stop()
+  end))
+
+  it("has instances of plugins in every scope", loop.spec(function()
+    start { before = { POOL, CONSUMER } }
+    is(request("POST", "/api/tenants", { name = "acme", hosts = { "acme.example.com" } }), 201)
+    is(request("POST", "/api/routes", { name = "site", pool = "base" }), 201)
+    local made = {}
+    for id, body in pairs {
+      ["global:cors"] = { name = "cors" },
+      ["global:cors:strict"] = { name = "cors", as = "strict" },
+      ["tenant:acme:cors"] = { name = "cors", scope = "tenant", tenant_id = "acme" },
+      ["pool:default:base:cors"] = { name = "cors", pool = "base" },
+      ["route:default:site:cors"] = { name = "cors", scope = "route", route = "site" },
+      ["consumer:default:ana:rate-limiting"] = { name = "rate-limiting", consumer = "ana", config = { minute = 5 } },
+    } do
+      local plugin = request("POST", "/api/plugins", body)
+      assert.equal(id, is(plugin, 201).id)
+      assert.equal(id:match "^%w+", plugin.json.scope)
+      made[#made + 1] = id
+    end
+    assert.equal(#made, #is(request("GET", "/api/plugins"), 200))
+    assert.equal(1, #is(request("GET", "/api/plugins?scope=route"), 200))
+    for _, id in ipairs(made) do
+      local path = "/api/plugins/" .. escape(id)
+      assert.is_false(is(request("PATCH", path, { enabled = false }), 200).enabled)
+      local config = id:find "rate" and { config = { minute = 7 } } or {}
+      assert.is_true(is(request("PUT", path .. "?mode=replace", config), 200).enabled)
+      problem(request("PUT", path, { scope = "tenants" }), 400, "invalid", "/scope")
+      assert.equal(id, is(request("GET", "/api/plugins/" .. id), 200).id)
+      is(request("DELETE", path), 204)
+      problem(request("GET", path), 404, "not_found")
+    end
+    problem(request("POST", "/api/plugins", { name = "cors", pool = "base", route = "site" }), 400, "invalid")
+    problem(request("POST", "/api/plugins", { name = "cors", scope = "tenant" }), 400, "invalid", "/tenant_id")
+    problem(request("POST", "/api/plugins", { name = "cors", scope = "pool" }), 400, "invalid", "/pool")
+    problem(request("POST", "/api/plugins", { name = "cors", pool = "nowhere" }), 404, "not_found")
+    problem(request("POST", "/api/plugins", { name = "nonsense" }), 400, "invalid", "/name")
+    problem(request("POST", "/api/plugins", { name = "cors", config = { colour = 1 } }), 400, "invalid", "/config/colour")
     server:stop()
   end))
 

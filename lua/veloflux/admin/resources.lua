@@ -14,6 +14,7 @@
 --   list(t, params)         entries
 --   find(t, params)         an entry; or nil, and perhaps a problem
 --   show(entry, shown)      adds to what is shown
+--   is_per_tenant true: names are unique within a tenant only
 --   location(entry, shown)  the path of a new one, when it is not below that of the collection
 --   create(t, value, params)                 a transaction; or nil and a problem
 --   change(op, entry, value, if_match)       a transaction
@@ -144,7 +145,7 @@ local function forget_shown(list, fields)
 end
 
 M.pools = entity {
-  name = "pools", noun = "pool", kind = "pools", permission = "pools", methods = ALL, order = "tenant_id,name",
+  name = "pools", noun = "pool", kind = "pools", is_per_tenant = true, permission = "pools", methods = ALL, order = "tenant_id,name",
   forms = { { collection = "/api/pools", single = "/api/pools/{id}" } },
   fields = with_common {
     { "status", { type = "string", enum = { "healthy", "degraded", "unhealthy" } }, "Of its backends together." },
@@ -236,6 +237,7 @@ M.backends = {
     if not entry then return nil end
     if value.pool ~= nil and value.pool ~= entry.name then return invalid("/pool", "cannot be changed") end
     value.pool = nil
+    if value.address == nil then value.address = entry.record.address.text end
   end,
 }
 
@@ -273,7 +275,7 @@ local function route_name(t, tenant, value)
 end
 
 M.routes = entity {
-  name = "routes", noun = "route", kind = "routes", permission = "routes", methods = ALL, order = "tenant_id,name",
+  name = "routes", noun = "route", kind = "routes", is_per_tenant = true, permission = "routes", methods = ALL, order = "tenant_id,name",
   forms = { { collection = "/api/routes", single = "/api/routes/{id}" } },
   fields = with_common {
     { "requests", INTEGER, "Since the start." },
@@ -315,7 +317,7 @@ local function credentials_by_id(entry)
 end
 
 M.consumers = entity {
-  name = "consumers", noun = "consumer", kind = "consumers", permission = "consumers", methods = ALL,
+  name = "consumers", noun = "consumer", kind = "consumers", is_per_tenant = true, permission = "consumers", methods = ALL,
   order = "tenant_id,name",
   forms = { { collection = "/api/consumers", single = "/api/consumers/{id}" } },
   fields = with_common {},
@@ -360,7 +362,7 @@ local function consumer_of(t, params)
 end
 
 M.credentials = {
-  name = "credentials", noun = "credential", kind = "consumers", field = "credentials", permission = "credentials",
+  name = "credentials", noun = "credential", kind = "consumers", is_per_tenant = true, field = "credentials", permission = "credentials",
   methods = { DELETE = true }, order = "type,credential_id", is_element = true, reveals = true,
   forms = { { collection = "/api/consumers/{consumer}/credentials",
     single = "/api/consumers/{consumer}/credentials/{id}" } },
@@ -516,6 +518,8 @@ M.plugins = {
       if value[name] ~= nil and value[name] ~= shown[name] then return invalid("/" .. name, "cannot be changed") end
       value[name] = nil
     end
+    if value.name == nil then value.name = entry.record.name end
+    if value.as == nil then value.as = entry.record.as end
   end,
 }
 

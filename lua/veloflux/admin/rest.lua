@@ -285,7 +285,11 @@ local function answer(resource, context, request, result, found, code, sent)
   headers[#headers + 1], headers[#headers + 2] = "ETag", tag_of(entry)
   if code == 201 then
     local single = request.path:gsub("/$", "") .. "/" .. encoding.url_encode(shown.credential_id or shown.id)
-    if resource.location then single = resource.location(entry, shown) end
+    if resource.location then
+      single = resource.location(entry, shown)
+    elseif resource.is_per_tenant and entry.tenant ~= "default" then
+      single = single .. "?tenant_id=" .. encoding.url_encode(entry.tenant)
+    end
     headers[#headers + 1], headers[#headers + 2] = "Location", single
   end
   return { status = outcomes.laggards(result) > 0 and 202 or code, json = shown, headers = headers }
