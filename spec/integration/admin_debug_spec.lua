@@ -242,6 +242,10 @@ describe("POST /api/debug/explain", function()
     assert.equal("/listener", refused(server, { url = "/x", listener = "bob" }).errors[1].pointer)
     assert.equal("/url", refused(server, { url = "/%zz" }).errors[1].pointer)
     assert.equal("/url", refused(server, { url = "/x", method = "NONSENSE" }).errors[1].pointer)
+    assert.equal("/url", refused(server, '{"url":"/x\\u0000y"}').errors[1].pointer)
+    for _, ip in ipairs { "localhost", "10.0.0.0/8", "", "1.2.3" } do
+      assert.equal("/client_ip", refused(server, { url = "/x", client_ip = ip }).errors[1].pointer)
+    end
     assert.equal("/headers/x", refused(server, { url = "/x", headers = { x = 1 } }).errors[1].pointer)
     assert.equal(415, post(server, "/api/debug/explain", "{}", { ["Content-Type"] = "text/plain" }).status)
     assert.equal(403, post(server, "/api/debug/explain", { url = "/x" }, { Origin = "http://evil.example" }).status)

@@ -4,6 +4,7 @@ local bodies = require "veloflux.admin.body"
 local explain = require "veloflux.explain"
 local json = require "veloflux.pdk.json"
 local model_kinds = require "veloflux.model"
+local networks = require "veloflux.networks"
 local origins = require "veloflux.plugin.origins"
 local places = require "veloflux.admin.places"
 local problem = require "veloflux.admin.problem"
@@ -31,7 +32,13 @@ local function check_fields(body, errors)
       fault(errors, "/" .. name, "unknown field")
     elseif type(value) ~= FIELDS[name] or name == "headers" and json.is_array(value) then
       fault(errors, "/" .. name, FIELDS[name] == "table" and "expected an object" or "expected a text")
+    elseif FIELDS[name] == "string" and value:find "%c" then
+      fault(errors, "/" .. name, "expected a text without control characters")
     end
+  end
+  local ip = body.client_ip
+  if type(ip) == "string" and (ip:find "/" or not networks.new { ip }) then
+    fault(errors, "/client_ip", "expected an IP address")
   end
   if body.url == nil then fault(errors, "/url", "required") end
 end
@@ -39,7 +46,7 @@ end
 local function headers_of(body, errors)
   local headers = {}
   for name, value in pairs(type(body.headers) == "table" and body.headers or {}) do
-    if type(name) ~= "string" or type(value) ~= "string" or value:find "%z" then
+    if type(name) ~= "string" or type(value) ~= "string" or (name .. value):find "%z" then
       fault(errors, "/headers/" .. tostring(name), "expected a text")
     else
       headers[name:lower()] = value
