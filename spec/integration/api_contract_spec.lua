@@ -471,7 +471,8 @@ describe("the admin API", function()
     problem(request("POST", "/api/plugins", { name = "cors", scope = "pool" }), 400, "invalid", "/pool")
     problem(request("POST", "/api/plugins", { name = "cors", pool = "nowhere" }), 404, "not_found")
     problem(request("POST", "/api/plugins", { name = "nonsense" }), 400, "invalid", "/name")
-    problem(request("POST", "/api/plugins", { name = "cors", config = { colour = 1 } }), 400, "invalid", "/config/colour")
+    local wrong = { name = "cors", config = { colour = 1 } }
+    problem(request("POST", "/api/plugins", wrong), 400, "invalid", "/config/colour")
     server:stop()
   end))
 

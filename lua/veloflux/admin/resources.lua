@@ -145,7 +145,8 @@ local function forget_shown(list, fields)
 end
 
 M.pools = entity {
-  name = "pools", noun = "pool", kind = "pools", is_per_tenant = true, permission = "pools", methods = ALL, order = "tenant_id,name",
+  name = "pools", noun = "pool", kind = "pools", permission = "pools", is_per_tenant = true,
+  methods = ALL, order = "tenant_id,name",
   forms = { { collection = "/api/pools", single = "/api/pools/{id}" } },
   fields = with_common {
     { "status", { type = "string", enum = { "healthy", "degraded", "unhealthy" } }, "Of its backends together." },
@@ -275,7 +276,8 @@ local function route_name(t, tenant, value)
 end
 
 M.routes = entity {
-  name = "routes", noun = "route", kind = "routes", is_per_tenant = true, permission = "routes", methods = ALL, order = "tenant_id,name",
+  name = "routes", noun = "route", kind = "routes", permission = "routes", is_per_tenant = true,
+  methods = ALL, order = "tenant_id,name",
   forms = { { collection = "/api/routes", single = "/api/routes/{id}" } },
   fields = with_common {
     { "requests", INTEGER, "Since the start." },
@@ -317,7 +319,8 @@ local function credentials_by_id(entry)
 end
 
 M.consumers = entity {
-  name = "consumers", noun = "consumer", kind = "consumers", is_per_tenant = true, permission = "consumers", methods = ALL,
+  name = "consumers", noun = "consumer", kind = "consumers", permission = "consumers",
+  is_per_tenant = true, methods = ALL,
   order = "tenant_id,name",
   forms = { { collection = "/api/consumers", single = "/api/consumers/{id}" } },
   fields = with_common {},
@@ -362,7 +365,8 @@ local function consumer_of(t, params)
 end
 
 M.credentials = {
-  name = "credentials", noun = "credential", kind = "consumers", is_per_tenant = true, field = "credentials", permission = "credentials",
+  name = "credentials", noun = "credential", kind = "consumers", field = "credentials", is_per_tenant = true,
+  permission = "credentials",
   methods = { DELETE = true }, order = "type,credential_id", is_element = true, reveals = true,
   forms = { { collection = "/api/consumers/{consumer}/credentials",
     single = "/api/consumers/{consumer}/credentials/{id}" } },
