@@ -44,8 +44,11 @@ local function encode_stored(stored)
   for kind, entities in pairs(stored or {}) do
     local rows = {}
     for key, entity in pairs(entities) do
-      rows[#rows + 1] = ('%s:{"json":%s,"version":%d,"created_ms":%d,"updated_ms":%d}'):format(quote(key),
-        entity.quoted or quote(entity.json), entity.version, entity.created_ms or 0, entity.updated_ms or 0)
+      if not entity.row then -- an entity does not change: of thousands, one is new
+        entity.row = ('%s:{"json":%s,"version":%d,"created_ms":%d,"updated_ms":%d}'):format(quote(key),
+          quote(entity.json), entity.version, entity.created_ms or 0, entity.updated_ms or 0)
+      end
+      rows[#rows + 1] = entity.row
     end
     kinds[#kinds + 1] = quote(kind) .. ":{" .. table.concat(rows, ",") .. "}"
   end

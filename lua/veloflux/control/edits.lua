@@ -228,7 +228,7 @@ end
 -- @return {set, edits, keys = for each operation {kind, key}}; or nil and the outcome that says why not
 function M.apply(world, ops)
   local result = { set = world.set, edits = {}, keys = {} }
-  local step = setmetatable({}, { __index = world })
+  local step, own = setmetatable({}, { __index = world }), {}
   for i, op in ipairs(ops) do
     step.set = result.set
     local wide, outcome = op, nil
@@ -250,7 +250,7 @@ function M.apply(world, ops)
       edit.op = i
       edit.prefix = wide.prefix
       result.edits[#result.edits + 1] = edit
-      result.set = entities.with(result.set, { edit })
+      result.set = entities.with(result.set, { edit }, own)
     end
   end
   return result

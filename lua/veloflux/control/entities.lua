@@ -70,12 +70,18 @@ function M.get(set, kind, key) return set[kind] and set[kind][key] end
 
 --- Returns another set in which some entities are different.
 -- @param edits list of {kind, key, entity}: entity nil is gone
-function M.with(set, edits)
-  local result, is_own = { lists = {} }, {}
-  for key, value in pairs(set) do
-    if key ~= "lists" then result[key] = value end
+-- @param own nil, or a table that the caller keeps from one call to the next, each on what the last one gave: nobody
+-- else has those sets yet, so they are one, and thousands of edits copy nothing but the first of each kind
+function M.with(set, edits, own)
+  local result, is_own = set, own or {}
+  if not is_own.lists then
+    result = { lists = {} }
+    for key, value in pairs(set) do
+      if key ~= "lists" then result[key] = value end
+    end
+    for kind, list in pairs(set.lists) do result.lists[kind] = list end
+    is_own.lists = true
   end
-  for kind, list in pairs(set.lists) do result.lists[kind] = list end
   for _, edit in ipairs(edits) do
     local kind = edit.kind
     if not is_own[kind] then
