@@ -120,6 +120,23 @@ describe("documents", function()
   end))
 end)
 
+describe("Idempotency-Key", function()
+  it("is honoured on every POST", spec({}, function()
+    local key = { ["Idempotency-Key"] = "once" }
+    local first = is(request("POST", "/api/reload", nil, key), 200)
+    assert.same(first, is(request("POST", "/api/reload", nil, key), 200))
+    assert.equal(first.version + 1, is(request("POST", "/api/reload"), 200).version)
+    local pools, ways = { name = "web" }, {}
+    clients.together(function() ways[1] = request("POST", "/api/pools", pools, key) end,
+      function() ways[2] = request("POST", "/api/pools", pools, key) end)
+    local codes = { ways[1].status, ways[2].status }
+    table.sort(codes)
+    assert.equal(201, codes[1]) -- the other one waited for it, or was told that it is under way
+    assert.is_true(codes[2] == 201 or codes[2] == 409)
+    assert.equal(1, #is(request("GET", "/api/pools"), 200))
+  end))
+end)
+
 describe("versions", function()
   it("tell who changed what, and lead back", spec({}, function()
     local made = request("POST", "/api/pools", { name = "web" }, { ["X-Change-Reason"] = "we need it" })

@@ -255,7 +255,7 @@ local ROWS = {
     .. "reference, or sealed for this installation.", answers = { ["200"] = { "The document.", DOCUMENT } },
     parameters = { { "format", { type = "string", enum = { "json", "yaml" } }, "json when left out." } } } },
   { "POST", "/api/config/import", "write", import, { summary = "Takes a document as one transaction.",
-    body = DOCUMENT, is_idempotent = true, parameters = { DRY, { "mode", { type = "string",
+    body = DOCUMENT, parameters = { DRY, { "mode", { type = "string",
       enum = { "merge", "replace" } }, "merge: what it names is made or replaced; replace: the rest goes, too." } } } },
   { "POST", "/api/config/validate", "read", validate, { summary = "Judges a whole conf file, as `veloflux check` does.",
     body = DOCUMENT } },
@@ -265,7 +265,7 @@ local ROWS = {
       { "cursor", INTEGER, "Those before this version." } } } },
   { "GET", "/api/config/versions/{version}", "read", version, { summary = "One version: author, source, time, reason, "
     .. "and what it changed." } },
-  { "POST", "/api/config/versions/{version}/rollback", "write", rollback, { parameters = { DRY }, is_idempotent = true,
+  { "POST", "/api/config/versions/{version}/rollback", "write", rollback, { parameters = { DRY },
     summary = "Brings back what the store had in a version, as a new version. What the conf file has stays.",
     body = { [JSON] = { type = "object", properties = { reason = STRING }, additionalProperties = false } },
     is_body_optional = true } },

@@ -7,6 +7,8 @@ local json = require "veloflux.pdk.json"
 local problem = require "veloflux.admin.problem"
 
 local M = {}
+local Idempotency = {}
+Idempotency.__index = Idempotency
 
 local BUCKET, DAY_MS, MAX_KEY = "idempotency", 24 * 3600 * 1000, 255
 
@@ -47,35 +49,42 @@ local function keep(context, key, fingerprint, result)
   await.call(function(callback) context.store():put(BUCKET, key, context.seal(text), DAY_MS, callback) end)
 end
 
---- Wraps the handler of a POST.
+--- Makes what remembers answers.
 -- @param context table: store() -> store or nil, seal(text), unseal(text)
-function M.wrap(context, handler)
-  local under_way = {} -- key -> fingerprint
-  return function(request)
-    if not request.headers["idempotency-key"] then return handler(request) end
-    local key, bad = key_of(request)
-    if not key then return bad end
-    if not context.store() then return unavailable() end
-    local fingerprint = digest(request.query or "", request.headers["content-type"] or "", request.body)
-    if under_way[key] then
-      if under_way[key] ~= fingerprint then
-        return problem.new("key_reused", "This Idempotency-Key is in use for another request.")
-      end
-      return problem.new("in_progress", "The request with this Idempotency-Key is still under way.",
-        { headers = { "Retry-After", "1" } })
-    end
-    under_way[key] = fingerprint
-    local ok, result = xpcall(function()
-      local before, refused = kept(context, key, fingerprint)
-      if before or refused then return before or refused end
-      local answer = handler(request)
-      if (answer.status or 200) < 500 then keep(context, key, fingerprint, answer) end
-      return answer
-    end, debug.traceback)
-    under_way[key] = nil
-    if not ok then error(result, 0) end
-    return result
+function M.new(context) return setmetatable({ context = context, under_way = {} }, Idempotency) end
+
+--- Refuses what is under way already. Returns nil, or a problem.
+local function refuse_second(earlier, fingerprint)
+  if earlier == nil then return nil end
+  if earlier ~= fingerprint then
+    return problem.new("key_reused", "This Idempotency-Key is in use for another request.")
   end
+  return problem.new("in_progress", "The request with this Idempotency-Key is still under way.",
+    { headers = { "Retry-After", "1" } })
+end
+
+function Idempotency:serve_once(request, handler, key, fingerprint)
+  local before, refused = kept(self.context, key, fingerprint)
+  if before or refused then return before or refused end
+  local answer = handler(request)
+  if (answer.status or 200) < 500 then keep(self.context, key, fingerprint, answer) end
+  return answer
+end
+
+--- Serves a request by `handler`: a POST with a key at most once. Yields.
+function Idempotency:serve(request, handler)
+  if request.method ~= "POST" or not request.headers["idempotency-key"] then return handler(request) end
+  local key, bad = key_of(request)
+  if not key then return bad end
+  if not self.context.store() then return unavailable() end
+  local fingerprint = digest(request.query or "", request.headers["content-type"] or "", request.body)
+  bad = refuse_second(self.under_way[key], fingerprint)
+  if bad then return bad end
+  self.under_way[key] = fingerprint
+  local ok, result = xpcall(self.serve_once, debug.traceback, self, request, handler, key, fingerprint)
+  self.under_way[key] = nil
+  if not ok then error(result, 0) end
+  return result
 end
 
 return M

@@ -9,6 +9,7 @@ local await = require "veloflux.admin.await"
 local catalog = require "veloflux.admin.catalog"
 local configuration = require "veloflux.admin.configuration"
 local endpoints = require "veloflux.admin.endpoints"
+local idempotency = require "veloflux.admin.idempotency"
 local json = require "veloflux.pdk.json"
 local keys = require "veloflux.keys"
 local live = require "veloflux.admin.live"
@@ -61,9 +62,10 @@ local context = { version = ffi.string(ffi.C.vf_version()), rates = rates.new(),
   metrics_open = function() return admin ~= nil and admin.metrics_open end,
   current = function() return services.current() end,
   transactions = function() return transactions end,
-  store = storage.current,
+  store = function() return sealing and storage.current() end,
   seal = function(text) return sealing.seal(text) end,
   unseal = function(text) return sealing.unseal(text) end }
+local answers = idempotency.new(context)
 endpoints.register(M.router, context)
 catalog.register(M.router, context)
 overrides.register(M.router, context) -- before what has a pool where these have an id
@@ -111,7 +113,7 @@ local function serve(request)
     log.write("info", "admin.write", { "method", request.method, "path", request.path, "by", identity.name,
       "client", request.client, "request_id", request.request_id })
   end
-  return endpoint.handler(request)
+  return answers:serve(request, endpoint.handler)
 end
 
 local JSON_HEADERS = { "Content-Type", "application/json", "Cache-Control", "no-store",

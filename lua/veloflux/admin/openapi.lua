@@ -234,7 +234,7 @@ local function other_operation(endpoint, operation)
   if doc.is_of_tenant then
     for _, row in ipairs(query_parameters { TENANT }) do parameters[#parameters + 1] = row end
   end
-  if endpoint.method == "POST" and doc.is_idempotent then parameters[#parameters + 1] = KEY end
+  if endpoint.method == "POST" then parameters[#parameters + 1] = KEY end
   if #parameters > 0 then operation:set("parameters", parameters) end
   if doc.body then
     operation:set("requestBody", object("required", not doc.is_body_optional, "content", content(doc.body)))

@@ -4,7 +4,6 @@ local await = require "veloflux.admin.await"
 local bodies = require "veloflux.admin.body"
 local encoding = require "veloflux.pdk.encoding"
 local entities = require "veloflux.admin.entities"
-local idempotency = require "veloflux.admin.idempotency"
 local json = require "veloflux.pdk.json"
 local outcomes = require "veloflux.admin.outcomes"
 local problem = require "veloflux.admin.problem"
@@ -415,14 +414,14 @@ end
 
 local HANDLERS = { PUT = change, PATCH = change, DELETE = change }
 
---- Returns a handler that waits for the first configuration, and honours Idempotency-Key.
+--- Returns a handler that waits for the first configuration, and answers those who take JSON.
 -- @param handler function(context, request) -> result
 function M.post(context, handler)
-  return idempotency.wrap(context, function(request)
+  return function(request)
     if not takes_json(request) then return not_acceptable() end
     if not M.is_ready() then return problem.new("unavailable", "There is no configuration yet.") end
     return handler(context, request)
-  end)
+  end
 end
 
 local function add(router, resource, context, method, path, handler, what)
@@ -431,7 +430,6 @@ local function add(router, resource, context, method, path, handler, what)
     if not M.is_ready() then return problem.new("unavailable", "There is no configuration yet.") end
     return handler(resource, context, request)
   end
-  if method == "POST" then serve = idempotency.wrap(context, serve) end
   router:register { method = method, path = path, handler = serve,
     permission = resource.permission .. (is_read and ":read" or ":write"),
     doc = { resource = resource, what = what } }
