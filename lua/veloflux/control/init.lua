@@ -119,6 +119,10 @@ local function combine(draft, set, version, may_seed)
   end
   model, problems = conf.complete(draft, entities.records(set))
   if not model then return nil, problems end
+  if draft.node.entities == "seed" and not worlds.is_as_sown(draft, set) then
+    table.insert(model.warnings, { file = context.conf, path = "entities", message = "seed: the API owns the entities "
+      .. "since this file filled the store; what it says of them now has no effect" })
+  end
   local world = worlds.new(draft, set, version, sealing, queue.world())
   return { world = world, model = model, net = outcome.net(edits), source = is_seed and "seed" or "file" }
 end

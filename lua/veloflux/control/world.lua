@@ -98,12 +98,28 @@ function M.adoption(lists, base)
   return edits, problems
 end
 
---- Returns the edits that fill a store with the entities of the file, and a list of problems.
+--- Returns the edits that fill a store with the entities of the file, and a list of problems. What the store has by
+-- the same name stays as it is.
 function M.seed_edits(draft, base)
-  local edits, problems = M.adoption(draft.root, base)
+  local all, problems = M.adoption(draft.root, base)
+  local edits = {}
+  for _, edit in ipairs(all) do
+    if not edit.before then edits[#edits + 1] = edit end
+  end
   edits[#edits + 1] = { kind = M.SEEDED.kind, key = M.SEEDED.key, entity = { kind = M.SEEDED.kind,
     key = M.SEEDED.key, json = "{}", version = base.version, created_ms = base.now_ms, updated_ms = base.now_ms } }
   return edits, problems
+end
+
+--- True when a seed says of each of its entities what the store says.
+function M.is_as_sown(draft, set)
+  for _, kind in ipairs(model.KINDS) do
+    for _, record in ipairs(draft.root[kind]) do
+      local known = entities.get(set, kind, model.key(kind, record))
+      if not known or entities.encode(kind, known.record) ~= entities.encode(kind, record) then return false end
+    end
+  end
+  return true
 end
 
 --- Returns an entity as control/transactions.lua gives it, or nil.
