@@ -14,7 +14,8 @@ local M = {}
 local Store = {}
 Store.__index = Store
 
-local function memory_store()
+--- Returns an empty store in memory.
+function M.store()
   return setmetatable({ version_now = 0, records = {}, kinds = {}, held = {} }, Store)
 end
 
@@ -74,7 +75,12 @@ end
 
 function Store:version(number, callback) callback(nil, self.records[number]) end
 
-function Store:load(callback) callback(nil, { version = self.version_now, entities = self.kinds }) end
+function Store.close(_, callback) callback() end
+
+function Store:load(callback)
+  if self.failure then return callback(self.failure) end
+  callback(nil, { version = self.version_now, entities = self.kinds })
+end
 
 function Store:at(number, callback) callback(nil, self.records[number] and self.records[number].state) end
 
@@ -83,7 +89,7 @@ function Store:at(number, callback) callback(nil, self.records[number] and self.
 -- @return {store, link, apply(ops, context) -> outcome or nil, step(), ...}
 function M.open(text)
   local folder = fixture.folder {}
-  local door = { folder = folder, store = memory_store(), log = {}, offers = {}, commits = {} }
+  local door = { folder = folder, store = M.store(), log = {}, offers = {}, commits = {} }
   door.link = { published_version = 1 }
   function door.link.published() return door.link.published_version end
   function door.link.offer(version, fd)
