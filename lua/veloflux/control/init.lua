@@ -199,13 +199,23 @@ local function reload_now(done)
   link.reloading(true)
   local function finish(result)
     link.reloading(false)
-    for _, callback in ipairs(callbacks) do callback(result) end
+    for _, callback in ipairs(callbacks) do
+      local ok, message = xpcall(callback, debug.traceback, result)
+      if not ok then link.log("error", "control.fault", tostring(message)) end
+    end
     done()
   end
   local world = queue.world()
   local node = world and world.draft.node or conf.read({ source = source() }).node
   with_store(node, function(set, message)
-    if set then return begin_reload(set, finish) end
+    local ok, fault
+    if set then ok, fault = xpcall(begin_reload, debug.traceback, set, finish) end
+    if ok then return end
+    if fault then
+      link.log("error", "control.fault", tostring(fault))
+      message = "a fault in control: its log has it"
+      return finish(rejected { { file = context.conf, path = "", message = message } })
+    end
     finish(rejected { { file = context.conf, path = "store", message = "the store is not available: "
       .. (message or "not ready yet") } })
   end)

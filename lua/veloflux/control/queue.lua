@@ -65,9 +65,16 @@ local function tell(callback, result)
   if not ok then link.log("error", "control.fault", tostring(message)) end
 end
 
+--- Answers a job, once.
+local function answer(job, result)
+  local callback = job.callback
+  job.callback = nil
+  tell(callback, result)
+end
+
 local function refuse(job, result)
   result.version = world and world.version
-  tell(job.callback, result)
+  answer(job, result)
 end
 
 --- The edits of a job upon a set.
@@ -86,11 +93,11 @@ local function objects_of(keys, whole)
 end
 
 local function success(job, result, whole)
-  local answer = { ok = true, version = job.version or whole.version, published = whole.version,
+  local told = { ok = true, version = job.version or whole.version, published = whole.version,
     diff = outcome.diff(job.net, world.unseal), summary = outcome.summary(job.net),
     warnings = result.warnings or {}, laggards = result.laggards or 0, objects = objects_of(job.result.keys, whole) }
-  for name, value in pairs(job.result.extra or {}) do answer[name] = value end
-  return answer
+  for name, value in pairs(job.result.extra or {}) do told[name] = value end
+  return told
 end
 
 --- Applies jobs to what is published. Those that cannot be are answered.
@@ -105,7 +112,7 @@ local function stack(jobs)
       job.result, job.net, job.version = result, outcome.net(result.edits), version
       if #job.net == 0 then
         job.version = nil
-        tell(job.callback, success(job, {}, world))
+        answer(job, success(job, {}, world))
       else
         set, version = result.set, version + 1
         good[#good + 1] = job
@@ -168,10 +175,10 @@ local function publish_stored(jobs, count, failure)
   offer(kept, next_world, model, {})
 end
 
-local function on_end(jobs, next_world, result)
+local function conclude(jobs, next_world, result)
   if result.ok then
     world, stored_version = next_world, next_world.version
-    for _, job in ipairs(jobs) do tell(job.callback, success(job, result, next_world)) end
+    for _, job in ipairs(jobs) do answer(job, success(job, result, next_world)) end
     return done()
   end
   if result.stored > 0 then return publish_stored(jobs, result.stored, result) end
@@ -179,10 +186,18 @@ local function on_end(jobs, next_world, result)
   refuse_all(jobs, outcome.refusal(result.problems, {}, result.code))
 end
 
+--- Runs a step of jobs. A fault in it is ours: they are refused, and the next go on.
+local function guarded(jobs, step, ...)
+  local ok, message = xpcall(step, debug.traceback, ...)
+  if ok then return end
+  link.log("error", "control.fault", tostring(message))
+  refuse_all(jobs, { ok = false, code = "unavailable", errors = {}, message = "a fault in control: its log has it" })
+end
+
 function offer(jobs, next_world, model, changes)
   local ok, problems = flow.offer { model = model, version = next_world.version, draft = world.draft,
     set = next_world.set, changes = changes,
-    on_end = function(result) on_end(jobs, next_world, result) end }
+    on_end = function(result) guarded(jobs, conclude, jobs, next_world, result) end }
   if ok then return end
   if #jobs > 1 then return try_alone(jobs) end
   refuse_all(jobs, outcome.refusal(problems, jobs[1].result.edits, "invalid"))
@@ -220,14 +235,17 @@ end
 function turn()
   if is_busy or not waiting[1] then return end
   is_busy = true
-  if waiting[1].run then return table.remove(waiting, 1).run(done) end
+  if waiting[1].run then
+    local run = table.remove(waiting, 1).run
+    return guarded({}, run, done)
+  end
   local batch = take_batch()
   if not world then return refuse_unavailable(batch) end
-  if not unavailable then return process(batch) end
+  if not unavailable then return guarded(batch, process, batch) end
   retry(world.draft.node, function(set)
     if not set then return refuse_unavailable(batch) end
     world = worlds.with(world, set, world.version)
-    process(batch)
+    guarded(batch, process, batch)
   end)
 end
 
@@ -254,14 +272,14 @@ local function try(job)
     if not compiled then return outcome.refusal({ refusal }, result.edits, "invalid") end
     warnings = explain.warnings(model, compiled)
   end
-  local answer = success(job, { warnings = warnings }, next_world)
-  answer.dry_run = true
-  answer.affected_routes, answer.affected_count = outcome.affected_routes(job.net, { before, model })
-  return answer
+  local told = success(job, { warnings = warnings }, next_world)
+  told.dry_run = true
+  told.affected_routes, told.affected_count = outcome.affected_routes(job.net, { before, model })
+  return told
 end
 
 local function submit(job)
-  if job.context.dry_run then return tell(job.callback, try(job)) end
+  if job.context.dry_run then return answer(job, try(job)) end
   waiting[#waiting + 1] = job
   turn()
 end

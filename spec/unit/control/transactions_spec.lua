@@ -211,6 +211,22 @@ describe("transactions", function()
     assert.is_true(door.apply({ pool "api" }).ok)
   end)
 
+  it("go on after a fault of ours, which is answered and logged", function()
+    local real = flow.offer
+    flow.offer = function() error "broken" end -- luacheck: ignore
+    local result = door.apply { pool "api" }
+    flow.offer = real -- luacheck: ignore
+    assert.equal("unavailable", result.code)
+    assert.matches("broken", table.concat(door.log, "\n"))
+    assert.is_true(door.apply({ pool "api" }).ok)
+    local ok
+    transactions.apply({ pool "more" }, {}, function() error "theirs" end)
+    door.step()
+    transactions.apply({ pool "after" }, {}, function(answer) ok = answer.ok end)
+    door.step()
+    assert.is_true(ok)
+  end)
+
   it("change a backend as part of its pool", function()
     door.apply { pool "api" }
     local result = door.apply { { op = "create", kind = "backends", pool = "api",
