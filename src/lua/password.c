@@ -38,3 +38,13 @@ int vf_password_verify(const char *encoded, const char *password, size_t len)
         return UV_EINVAL;
     }
 }
+
+int vf_password_derive(const char *password, size_t len, const char *salt, size_t salt_len,
+                       uint32_t passes, uint32_t memory_kib, uint8_t out[VF_PASSWORD_KEY_BYTES])
+{
+    int rc = argon2id_hash_raw(passes, memory_kib, LANES, password, len, salt, salt_len, out,
+                               VF_PASSWORD_KEY_BYTES);
+    if (rc == ARGON2_MEMORY_ALLOCATION_ERROR)
+        return UV_ENOMEM;
+    return rc == ARGON2_OK ? 0 : UV_EINVAL;
+}

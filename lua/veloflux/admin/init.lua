@@ -6,6 +6,7 @@ local ffi = require "ffi"
 local administrators = require "veloflux.admin.administrator"
 local auths = require "veloflux.admin.auth"
 local await = require "veloflux.admin.await"
+local backup = require "veloflux.admin.backup"
 local catalog = require "veloflux.admin.catalog"
 local configuration = require "veloflux.admin.configuration"
 local endpoints = require "veloflux.admin.endpoints"
@@ -71,6 +72,7 @@ catalog.register(M.router, context)
 overrides.register(M.router, context) -- before what has a pool where these have an id
 rest.register(M.router, context)
 configuration.register(M.router, context)
+backup.register(M.router, context)
 
 local SAFE = { GET = true, HEAD = true, OPTIONS = true }
 

@@ -132,8 +132,12 @@ function M.diff(from, to, callback)
   end)
 end
 
---- The edits that bring back a state.
-local function edits_to(base, state)
+--- The edits that bring back a state. What the conf file has now is left to it.
+-- @param base of queue.transform
+-- @param state texts by kind and key, for all kinds
+-- @param created_ms function(kind, key) of entities that are not there now, or nil
+-- @return as queue.transform wants it, with `skipped`: {{kind, key, source = FILE:LINE}}
+function M.edits_to(base, state, created_ms)
   local edits, skipped, keys = {}, {}, {}
   for _, change in ipairs(changes_between(texts_of(base.set), state, base.unseal)) do
     local mine = base.file[change.kind][change.key]
@@ -146,8 +150,9 @@ local function edits_to(base, state)
         local record, found = entities.read(change.kind, change.key, change.after, base.tools)
         if not record then return nil, outcome.refusal(found, {}, "invalid") end
         local known = entities.get(base.set, change.kind, change.key)
+        local made_ms = known and known.created_ms or created_ms and created_ms(change.kind, change.key)
         edit.entity = { kind = change.kind, key = change.key, record = record, json = change.after,
-          version = base.version, created_ms = known and known.created_ms or base.now_ms, updated_ms = base.now_ms }
+          version = base.version, created_ms = made_ms or base.now_ms, updated_ms = base.now_ms }
       end
       edits[#edits + 1], keys[#keys + 1] = edit, { kind = edit.kind, key = edit.key }
     end
@@ -166,7 +171,7 @@ function M.rollback(number, context, callback)
     for name, value in pairs(context) do own[name] = value end
     own.source = "rollback"
     if not own.reason or own.reason == "" then own.reason = ("back to version %d"):format(number) end
-    queue.transform(function(base) return edits_to(base, state) end, own, callback)
+    queue.transform(function(base) return M.edits_to(base, state) end, own, callback)
   end)
 end
 

@@ -3,6 +3,7 @@
 -- A transaction is validated, compiled, prepared by all processes, stored and published, one at a time and in the
 -- order of asking; what waits meanwhile becomes versions of their own that are published together (queue.lua,
 -- flow.lua). Callbacks get one outcome; they may be called before the function that took them returns.
+local backup = require "veloflux.control.backup"
 local documents = require "veloflux.control.documents"
 local history = require "veloflux.control.history"
 local queue = require "veloflux.control.queue"
@@ -40,5 +41,6 @@ M.unavailable = queue.unavailable
 
 M.versions, M.version, M.diff, M.rollback = history.versions, history.version, history.diff, history.rollback
 M.validate, M.export, M.import = documents.validate, documents.export, documents.import
+M.backup, M.restore = backup.create, backup.restore
 
 return M
