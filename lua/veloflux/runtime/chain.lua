@@ -137,21 +137,19 @@ local function shut() return require("veloflux.pdk.response").error(503) end
 
 -- Generated code ----------------------------------------------------------------------------------
 
-local HEAD = [[
-local C, run, xpcall, traceback, failed, identified, shut, members, rest, off = ...
-local enter, leave = C.vf_guard_enter, C.vf_guard_leave
-]]
-
---- `call_N` runs a handler with what surrounds it, and is compiled as a whole: a trace begins there. It returns true
+--- `call` runs a handler with what surrounds it, and is compiled as a whole: a trace begins there. It returns true
 -- when the chain ends, 2 when somebody was identified. An error of the handler ends the coroutine, and C tells
--- (task.fault): there is no pcall, because what LuaJIT compiles behind a loop does not return through one.
+-- (task.fault): there is no pcall, because what LuaJIT compiles behind a loop does not return through one. It is called
+-- through a function with `...`, at whose end each trace ends, whatever way it took.
 local CALL = [[
-local instance_N, handler_N, fn_N, config_N, guard_N = members[N], members[N].plugin.handler,
-  members[N].plugin.handler.PHASE, members[N].config, members[N].guard
-local function call_N()
-  if enter(run, guard_N) ~= 0 then
+local C, run, xpcall, traceback, failed, shut, instance = ...
+local enter, leave = C.vf_guard_enter, C.vf_guard_leave
+local handler, fn = instance.plugin.handler, instance.plugin.handler.PHASE
+local config, guard = instance.config, instance.guard
+local function call()
+  if enter(run, guard) ~= 0 then
     HANDLER
-    leave(run, guard_N)
+    leave(run, guard)
     REACTION
     if run.cancelled ~= 0 then return true end
     IDENTIFIED
@@ -159,56 +157,74 @@ local function call_N()
     return SHUT
   end
 end
+return function(...) return (call()) end
 ]]
 
-local HANDLER = "fn_N(handler_N, config_N)"
+local HANDLER = "fn(handler, config)"
 --- Where the chain goes on behind a handler that has raised.
-local PROTECTED = "local ok, message = xpcall(fn_N, traceback, handler_N, config_N)"
-local REACTION = "if not ok and not failed(instance_N, message) then return true end"
+local PROTECTED = "local ok, message = xpcall(fn, traceback, handler, config)"
+local REACTION = "if not ok and not failed(instance, message) then return true end"
 local IDENTIFIED = "if run.identified ~= 0 then return 2 end"
 --- A plugin that keeps others out does so while it is left out, too: its handler says FAIL_CLOSED.
 local SHUT = "shut()"
 
---- The chain itself is interpreted, a few instructions for each handler: as one trace, long chains have more values
--- than LuaJIT can hold. It calls through a function with `...`, at whose end each trace ends, whatever way it took.
-local STEP = [[
-  local stop = through_N()
-  if stop then
-    if stop == 2 then return identified(instance_N) end
-    return
-  end
-]]
-local THROUGH = "local function through_N(...) return (call_N()) end\n"
+local function load_code(text, phase, ...)
+  return assert(loadstring(text, "=veloflux.runtime.chain(" .. M.PHASES[phase] .. ")"))(...)
+end
 
-local MEMBERS_PER_FUNCTION = 8 -- a function has room for 60 upvalues
-
-local function call_of(member, number, phase)
+local function make_call(member, phase)
   local is_before = phase == C.VF_PHASE_REWRITE or phase == C.VF_PHASE_ACCESS
   local goes_on = member.continues or phase == C.VF_PHASE_LOG
   local is_closed = is_before and member.plugin.handler.FAIL_CLOSED and not member.continues
-  local parts = { HANDLER = goes_on and PROTECTED or HANDLER, REACTION = goes_on and REACTION or "",
-    IDENTIFIED = is_before and IDENTIFIED or "", SHUT = is_closed and SHUT or "" }
-  return (CALL:gsub("%u%u%u+", parts):gsub("%f[%u]%u+%f[%U]", { N = tostring(number), PHASE = M.PHASES[phase] }))
+  local parts = { PHASE = M.PHASES[phase], HANDLER = goes_on and PROTECTED or HANDLER,
+    REACTION = goes_on and REACTION or "", IDENTIFIED = is_before and IDENTIFIED or "",
+    SHUT = is_closed and SHUT or "" }
+  local text = CALL:gsub("%u%u%u+", parts)
+  return load_code(text, phase, C, task.run, xpcall, traceback, failed, shut, member)
 end
 
---- Writes the code that calls `members`, all of which have the phase, and then what comes behind them.
-local function source_of(members, phase)
-  local calls, throughs, steps = {}, {}, {}
-  for i = 1, #members do
-    calls[i] = call_of(members[i], i, phase)
-    throughs[i], steps[i] = THROUGH:gsub("N", i), STEP:gsub("N", i)
+--- Returns the function that calls an instance in a phase; all chains that have the instance share it.
+local function call_of(member, phase)
+  local calls = rawget(member, "calls") -- one that was merged has a base, which has its own
+  if not calls then
+    calls = {}
+    member.calls = calls
   end
-  return table.concat { HEAD, table.concat(calls), table.concat(throughs), "local function chain()\n",
-    table.concat(steps), "  if rest then return rest() end\nend\noff(chain)\nreturn chain\n" }
+  calls[phase] = calls[phase] or make_call(member, phase)
+  return calls[phase]
+end
+
+--- The chain itself is interpreted, a few instructions for each handler: as one trace, long chains have more values
+-- than LuaJIT can hold.
+local STEP = [[
+  local stop = call_N()
+  if stop then
+    if stop == 2 then return identified(member_N) end
+    return
+  end
+]]
+local MEMBERS_PER_FUNCTION = 24 -- a function has room for 60 upvalues
+
+--- Writes the code that calls `n` instances, and then what comes behind them.
+local function source_of(n)
+  local locals, steps = {}, {}
+  for i = 1, n do
+    locals[i] = ("local call_N, member_N = calls[N], members[N]\n"):gsub("%f[%u]N%f[%U]", i)
+    steps[i] = STEP:gsub("%f[%u]N%f[%U]", i)
+  end
+  return table.concat { "local identified, calls, members, rest, off = ...\n", table.concat(locals),
+    "local function chain()\n", table.concat(steps), "  if rest then return rest() end\nend\n",
+    "off(chain)\nreturn chain\n" }
 end
 
 local function compile_from(members, first, phase, identified)
-  local group = {}
-  for i = first, math.min(first + MEMBERS_PER_FUNCTION - 1, #members) do group[#group + 1] = members[i] end
+  local group, calls = {}, {}
+  for i = first, math.min(first + MEMBERS_PER_FUNCTION - 1, #members) do
+    group[#group + 1], calls[#calls + 1] = members[i], call_of(members[i], phase)
+  end
   if #group == 0 then return nil end
   local rest = compile_from(members, first + #group, phase, identified)
-  local chunk = assert(loadstring(source_of(group, phase), "=veloflux.runtime.chain(" .. M.PHASES[phase] .. ")"))
-  return chunk(C, task.run, xpcall, traceback, failed, identified, shut, group, rest, jit.off)
+  return load_code(source_of(#group), phase, identified, calls, group, rest, jit.off)
 end
 
 --- Makes the function of one phase for a list of instances, or nil when none of them has the phase.

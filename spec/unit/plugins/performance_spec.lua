@@ -136,6 +136,18 @@ describe("LuaJIT compiles", function()
     traces.assert_calls_compile(function() run() end)
   end)
 
+  it("the handlers of a long chain, each of them once for each call", function()
+    open()
+    local handlers, calls = {}, {}
+    for i = 1, 60 do
+      calls[i] = 0
+      handlers[i] = assert(loadstring("local calls, i = ... return function() calls[i] = calls[i] + 1 end"))(calls, i)
+    end
+    local run = chain_of(handlers)
+    traces.assert_calls_compile(function() run() end)
+    for i = 1, 60 do assert.equal(1003, calls[i]) end
+  end)
+
   it("a handler behind a loop, and whichever way it takes", function()
     open()
     local n, seen = 0, 0
