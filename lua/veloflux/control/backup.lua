@@ -58,10 +58,18 @@ function M.create(options)
     entities = counts.all, tenants = counts.tenants }
 end
 
---- Reads the lines of an archive. Returns {created_ms, list}, or nil and an outcome.
+--- True for a line that describes an entity. Who has the key may write anything there.
+local function is_entity(entry)
+  return type(entry.key) == "string" and type(entry.text) == "string" and type(entry.kind) == "string"
+    and (entry.origin == "api" or entry.origin == "file") and (entry.source == nil or type(entry.source) == "string")
+    and (entry.created_ms == nil or type(entry.created_ms) == "number" and entry.created_ms >= 0
+      and entry.created_ms % 1 == 0 and entry.created_ms < 2 ^ 53)
+end
+
+--- Reads the lines of an archive. Returns {version, list}, or nil and an outcome.
 local function parse(lines)
   local head = json.decode(lines() or "")
-  if type(head) ~= "table" or head.format ~= FORMAT then
+  if type(head) ~= "table" or head.format ~= FORMAT or type(head.version) ~= "number" then
     return nil, refused("invalid", "the backup is of a version that this one does not know")
   end
   local list = {}
@@ -70,8 +78,9 @@ local function parse(lines)
     if type(entry) ~= "table" then return nil, refused("invalid", "a line of the backup cannot be read") end
     if entry.count then
       if entry.count ~= #list then break end
-      return { created_ms = head.created_ms, version = head.version, list = list }
+      return { version = head.version, list = list }
     end
+    if not is_entity(entry) then return nil, refused("invalid", "a line of the backup cannot be read") end
     if not entities.type_of(entry.kind) then
       return nil, refused("invalid", ("the backup has %s, which this version does not know"):format(entry.kind))
     end
@@ -89,6 +98,9 @@ local function state_of(list, unseal, base)
     if entry.origin == "api" then
       local record, problems = entities.read(entry.kind, entry.key, entry.text, tools)
       if not record then return nil, outcome.refusal(problems, {}, "invalid") end
+      if model.key(entry.kind, record) ~= entry.key then
+        return nil, refused("invalid", ("%s %s of the backup has another name inside"):format(entry.kind, entry.key))
+      end
       state[entry.kind][entry.key] = entities.encode(entry.kind, record, base.seal)
       count = count + 1
     end
