@@ -16,8 +16,9 @@
 
 enum {
     MAX_BODY_BYTES = 1024 * 1024,
-    TICK_MS = 2000,        /* between two samples of the rates */
-    MAX_VERIFICATIONS = 8, /* at once: each takes 19 MiB and a thread for some 30 ms */
+    MAX_BULK_BYTES = 8 * 1024 * 1024, /* 10,000 operations */
+    TICK_MS = 2000,                   /* between two samples of the rates */
+    MAX_VERIFICATIONS = 8,            /* at once: each takes 19 MiB and a thread for some 30 ms */
     MAX_PASSWORD_BYTES = 1024
 };
 
@@ -359,6 +360,8 @@ int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct lua_
         return UV_ENOMEM;
     const struct vf_handler handler = {.owner = admin,
                                        .max_body_bytes = MAX_BODY_BYTES,
+                                       .large_path = VF_STR("/api/bulk"),
+                                       .large_body_bytes = MAX_BULK_BYTES,
                                        .on_request = on_request,
                                        .on_gone = on_gone};
     admin->loop = loop;

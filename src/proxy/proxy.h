@@ -20,8 +20,10 @@ struct vf_usage;
 
 /* Answers exchanges itself instead of the routes of the snapshot. */
 struct vf_handler {
-    void *owner;             /* passed back as the first argument */
-    uint64_t max_body_bytes; /* 413 beyond, whatever the limits of the conf file say */
+    void *owner;              /* passed back as the first argument */
+    uint64_t max_body_bytes;  /* 413 beyond, whatever the limits of the conf file say */
+    struct vf_str large_path; /* paths that begin with it may have large_body_bytes instead */
+    uint64_t large_body_bytes;
     /* The whole request, body included (ex->request_body), has arrived. The handler answers with
      * vf_exchange_answer, now or later; until then `ex` is valid unless on_gone is called. */
     void (*on_request)(void *owner, struct vf_exchange *ex);

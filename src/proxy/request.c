@@ -158,13 +158,22 @@ static int use_route_policy(struct vf_exchange *ex)
     return 0;
 }
 
+static uint64_t handler_body_limit(const struct vf_handler *handler, struct vf_str path)
+{
+    struct vf_str large = handler->large_path;
+    bool is_large =
+        large.len > 0 && path.len >= large.len && memcmp(path.data, large.data, large.len) == 0;
+    return is_large ? handler->large_body_bytes : handler->max_body_bytes;
+}
+
 uint64_t vf_exchange_body_limit(const struct vf_exchange *ex)
 {
     const struct vf_proxy *proxy = ex->proxy;
     uint64_t limit = vf_policy_get(ex->policy, VF_POLICY_BODY_BYTES);
-    return proxy->has_handler && proxy->handler.max_body_bytes < limit
-               ? proxy->handler.max_body_bytes
-               : limit;
+    if (!proxy->has_handler)
+        return limit;
+    uint64_t own = handler_body_limit(&proxy->handler, ex->path.text);
+    return own < limit ? own : limit;
 }
 
 /* Checks what the route's limits say about the head. Returns false when the request was refused. */

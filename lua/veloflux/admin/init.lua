@@ -7,6 +7,7 @@ local administrators = require "veloflux.admin.administrator"
 local auths = require "veloflux.admin.auth"
 local await = require "veloflux.admin.await"
 local backup = require "veloflux.admin.backup"
+local bulk = require "veloflux.admin.bulk"
 local catalog = require "veloflux.admin.catalog"
 local configuration = require "veloflux.admin.configuration"
 local endpoints = require "veloflux.admin.endpoints"
@@ -73,6 +74,7 @@ overrides.register(M.router, context) -- before what has a pool where these have
 rest.register(M.router, context)
 configuration.register(M.router, context)
 backup.register(M.router, context)
+bulk.register(M.router, context)
 
 local SAFE = { GET = true, HEAD = true, OPTIONS = true }
 

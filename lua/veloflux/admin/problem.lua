@@ -17,6 +17,7 @@ local KINDS = {
   exists = { 409, "Conflict" },
   referenced = { 409, "Conflict" },
   owned = { 409, "Conflict" },
+  rolled_back = { 409, "Conflict" },
   in_progress = { 409, "Conflict" },
   stale = { 412, "Precondition Failed" },
   unsupported_media_type = { 415, "Unsupported Media Type" },

@@ -203,7 +203,9 @@ local function take_fields(resource, value, entry, where)
   if resource.name ~= "tenants" then value.tenant = tenant or value.tenant or where.tenant_id end
 end
 
---- Makes of what came in what the model takes. Returns it, or nil and a problem.
+--- Makes of what came in what the model takes.
+-- @param entry of what it changes (nil: it makes one); with is_pending: of what is not there yet
+-- @return it, or nil and a problem
 local function prepare(resource, request, raw, entry, where)
   local value = values.literal(raw)
   for name, own in pairs(entry and {} or value) do
@@ -223,9 +225,10 @@ local function prepare(resource, request, raw, entry, where)
     value.tenant = tenant
     for name, own in pairs(kept) do value[name] = own end
   end
-  if entry then view.unmask(value, entities.open(entry)) end
+  if entry and not entry.is_pending then view.unmask(value, entities.open(entry)) end
   return value
 end
+M.prepare = prepare
 
 --- Returns the context of a transaction: who changes something, and why.
 function M.context_of(request, is_dry)

@@ -193,7 +193,7 @@ local function widen(world, op, i)
   if not owner then return nil, outcome end
   local value = M.value_of(owner)
   local list, element = value[nested.list] or json.array {}, {}
-  for name, inner in pairs(values.literal(fields)) do
+  for name, inner in pairs(op.is_literal and fields or values.literal(fields)) do
     if name ~= nested.field then element[name] = inner end
   end
   local at = op.op ~= "create" and position_of(nested, { name = op.name, tenant = op.tenant, owner = owner_name }, list)
@@ -246,7 +246,7 @@ function M.apply(world, ops)
     local edit, key = VERBS[wide.op](step, wide, i)
     if not edit and type(key) ~= "string" then return nil, key end
     result.keys[i] = { kind = wide.kind, key = key }
-    if edit then
+    if edit and not op.is_test then
       edit.op = i
       edit.prefix = wide.prefix
       result.edits[#result.edits + 1] = edit

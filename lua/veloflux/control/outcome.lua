@@ -7,6 +7,7 @@ local values = require "veloflux.control.values"
 
 local M = {}
 
+local FEW = 4 -- changes for which the routes are not indexed
 local MAX_AFFECTED = 1000 -- routes that a dry run names
 
 --- Of several edits of one entity the last counts, and what was before the first.
@@ -129,8 +130,9 @@ end
 
 --- Refuses routes that match just what another one matches. Returns nil when there is none.
 function M.rivalry(model, edits)
+  local find = #edits > FEW and rivals.finder(model) or function(route) return rivals.of(model, route) end
   for _, edit in ipairs(edits) do
-    local rival = edit.kind == "routes" and edit.entity and rivals.of(model, edit.entity.record)
+    local rival = edit.kind == "routes" and edit.entity and find(edit.entity.record)
     if rival then
       local message = ("the route %s (%s:%d) has the same host, path, methods and conditions"):format(rival.name,
         rival._file, rival._line)

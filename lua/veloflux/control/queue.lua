@@ -80,6 +80,8 @@ end
 --- The edits of a job upon a set.
 local function edits_of(job, set, version)
   local base = setmetatable({ set = set, version = version, now_ms = now_ms() }, { __index = world })
+  local refusal = job.context.check and job.context.check()
+  if refusal then return nil, refusal end
   if job.make then return job.make(base) end
   return edits.apply(base, job.ops)
 end
@@ -94,7 +96,7 @@ end
 
 local function success(job, result, whole)
   local told = { ok = true, version = job.version or whole.version, published = whole.version,
-    diff = outcome.diff(job.net, world.unseal), summary = outcome.summary(job.net),
+    diff = job.context.is_brief and {} or outcome.diff(job.net, world.unseal), summary = outcome.summary(job.net),
     warnings = result.warnings or {}, laggards = result.laggards or 0, objects = objects_of(job.result.keys, whole) }
   for name, value in pairs(job.result.extra or {}) do told[name] = value end
   return told
@@ -282,6 +284,14 @@ local function submit(job)
   if job.context.dry_run then return answer(job, try(job)) end
   waiting[#waiting + 1] = job
   turn()
+end
+
+--- Submits transactions together: see transactions.lua.
+function M.together(submit_all)
+  M.enqueue(function(next_turn)
+    submit_all()
+    next_turn()
+  end)
 end
 
 --- Changes entities by operations: see transactions.lua.

@@ -35,6 +35,21 @@ local function condition_of(route)
   return text
 end
 
+--- Returns a function like `M.of` for many routes of one model.
+function M.finder(whole)
+  local by_condition = {}
+  for _, route in ipairs(whole.routes) do
+    local condition = condition_of(route)
+    local list = by_condition[condition]
+    if list then list[#list + 1] = route else by_condition[condition] = { route } end
+  end
+  return function(route)
+    for _, other in ipairs(by_condition[condition_of(route)] or {}) do
+      if other.name ~= route.name then return other end
+    end
+  end
+end
+
 --- Returns another route with the same condition, or nil.
 function M.of(whole, route)
   local condition = condition_of(route)

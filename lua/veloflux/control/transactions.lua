@@ -14,13 +14,19 @@ local M = {}
 --- Changes entities.
 -- @param ops list of {op, kind, tenant, name, value, if_match}: op is create, put (fields present change, null
 -- resets to the default), merge (RFC 7396), replace or delete; value as pdk.json decodes it, its texts literal;
--- if_match the version that the entity has to have. Of backends also `pool`, of credentials `consumer`: the owner
--- @param context {author, source, reason, request_id, dry_run}: source is "api" when left out
+-- if_match the version that the entity has to have; is_test: it is only read. Of backends
+-- also `pool`, of credentials `consumer`: the owner; is_literal: texts of `value` are escaped already
+-- @param context {author, source, reason, request_id, dry_run, is_brief, check}: source is "api" when left out;
+-- is_brief: without `diff`; check: function that is called when its turn comes, and may return an outcome instead
 -- @param callback function(outcome): {ok = true, version, published, diff, summary, warnings, laggards, objects},
 -- with dry_run also {affected_routes, affected_count}; or {ok = false, code, message, errors = {{op, pointer,
 -- detail}}}: code is invalid, not_found, exists, conflict, stale, owned (with source = FILE:LINE), referenced or
 -- unavailable
 M.apply = queue.apply
+
+--- Calls a function that may call `apply` several times: what it asks for waits until it has returned, and is
+-- published together, up to 500 transactions at once.
+M.together = queue.together
 
 --- Returns all entities of a kind: {value = record, key, version, created_ms, updated_ms, origin = "file" or
 -- "api", source = FILE:LINE or nil}, those of the file first.

@@ -43,6 +43,46 @@ describe("transactions", function()
     assert.equal("127.0.0.1:9002", flow.current().model.pools[2].backends[1].address.text)
   end)
 
+  it("are together one publication, and may be called off before their turn", function()
+    local results, is_off = {}, true
+    transactions.together(function()
+      for i, name in ipairs { "a", "b", "c" } do
+        local context = { is_brief = true }
+        if name == "b" then
+          context.check = function() return is_off and { ok = false, code = "cancelled", errors = {} } or nil end
+        end
+        transactions.apply({ pool(name) }, context, function(result) results[i] = result end)
+      end
+      assert.same({}, results)
+    end)
+    door.step()
+    assert.same({ 2, 3 }, { results[1].version, results[3].version })
+    assert.same({ 3, 3 }, { results[1].published, results[3].published })
+    assert.same({}, results[1].diff)
+    assert.equal("cancelled", results[2].code)
+    assert.is_nil(transactions.find("pools", "default", "b"))
+  end)
+
+  it("read what is only tested", function()
+    local test = pool "api"
+    test.is_test = true
+    local result = door.apply { test }
+    assert.is_true(result.ok, result.message)
+    assert.is_nil(transactions.find("pools", "default", "api"))
+    test.value.algorithm = "sideways"
+    assert.equal("invalid", door.apply({ test }).code)
+  end)
+
+  it("find rivals among many routes", function()
+    local ops = {}
+    for i = 1, 10 do ops[i] = route("r" .. i) end
+    ops[8].value.path = "/r3"
+    local result = door.apply(ops)
+    assert.same({ "conflict", "default/r8", 3 }, { result.code, result.rival, result.errors[1].op })
+    ops[8].value.path = "/r8"
+    assert.is_true(door.apply(ops).ok)
+  end)
+
   it("say field by field what a change changed", function()
     door.apply { pool "api" }
     local result = door.apply { { op = "put", kind = "pools", name = "api", value = { algorithm = "least_conn" } } }

@@ -1,0 +1,237 @@
+--- From the operations that a bulk request lists to those of transactions. Each is prepared as a request on its own
+-- would be, so that what GET gave can be sent back, in what an earlier one of the batch makes, too.
+local entities = require "veloflux.admin.entities"
+local json = require "veloflux.pdk.json"
+local problem = require "veloflux.admin.problem"
+local resources = require "veloflux.admin.resources"
+local rest = require "veloflux.admin.rest"
+local schemas = require "veloflux.admin.schemas"
+
+local M = {}
+
+--- The most operations of a batch.
+M.MAX = 10000
+--- What an operation may do.
+M.ACTIONS = { "add", "update", "patch", "replace", "delete", "test" }
+--- What it may do that to. Credentials, and instances of plugins of a pool, route or consumer, are changed with it.
+M.KINDS = { "pools", "backends", "routes", "consumers", "plugins", "tenants" }
+
+local MAX_ERRORS = 100 -- that are listed
+
+local VERBS = { add = "create", update = "put", patch = "merge", replace = "replace", delete = "delete", test = "put" }
+local FIELDS = { action = true, kind = true, id = true, tenant_id = true, pool = true, data = true, if_match = true }
+local RESOURCES = {}
+for _, kind in ipairs(M.KINDS) do RESOURCES[kind] = resources[kind] end
+
+-- The form of an operation ----------------------------------------------------------------------------------
+
+local TEXTS = { "id", "tenant_id", "pool" }
+
+--- Says what is wrong with the form of an operation: pointer and message, or nil.
+local function fault_of(given, kind)
+  if type(given) ~= "table" or json.is_array(given) then return "", "expected an object" end
+  for name in pairs(given) do
+    if not FIELDS[name] then return "/" .. name, "unknown field" end
+  end
+  if not VERBS[given.action] then return "/action", "expected one of " .. table.concat(M.ACTIONS, ", ") end
+  if not RESOURCES[kind] then return "/kind", "expected one of " .. table.concat(M.KINDS, ", ") end
+  for _, name in ipairs(TEXTS) do
+    if given[name] ~= nil and (type(given[name]) ~= "string" or given[name] == "") then
+      return "/" .. name, "expected a text"
+    end
+  end
+  local data, version = given.data, given.if_match
+  if data ~= nil and (type(data) ~= "table" or json.is_array(data)) then return "/data", "expected an object" end
+  if version ~= nil and (type(version) ~= "number" or version % 1 ~= 0) then
+    return "/if_match", "expected the number of a version"
+  end
+  if not data and given.action ~= "delete" and not (given.action == "test" and given.id) then
+    return "/data", "required: the object"
+  end
+  if not given.id and given.action ~= "add" and given.action ~= "test" then return "/id", "required: its id" end
+end
+
+-- Where an object is ----------------------------------------------------------------------------------------
+
+--- Returns the transactions as an operation sees them that comes after others: names they take are taken.
+local function later(t, taken)
+  return { list = t.list, find = function(kind, tenant, name)
+    local found = t.find(kind, tenant, name)
+    if found or not taken[table.concat({ kind, tenant or "", name }, "\0")] then return found end
+    return { value = setmetatable({ name = name }, { compiled = {} }), origin = "api" }
+  end }
+end
+
+local function take(plan, op)
+  plan.taken[table.concat({ op.kind, op.tenant or "", op.name or "" }, "\0")] = true
+end
+
+--- Finds the pools of the backends that are there, by address and by id; false where several have it.
+local function pools_of(plan, tenant)
+  if plan.pools[tenant] then return plan.pools[tenant] end
+  local pools = {}
+  for _, pool in ipairs(entities.list(plan.t, "pools")) do
+    for _, backend in ipairs(pool.tenant == tenant and entities.elements(pool, "backends") or {}) do
+      local shown, address = {}, backend.record.address.text
+      resources.backends.show(backend, shown)
+      pools[shown.id] = pool.name
+      pools[address] = pools[address] == nil and pool.name
+    end
+  end
+  plan.pools[tenant] = pools
+  return pools
+end
+
+local function failed(pointer, detail) return nil, { { pointer = pointer, detail = detail } } end
+
+--- The errors of a problem, below `/data`.
+local function errors_of(bad)
+  local errors = {}
+  for i, found in ipairs(bad.errors) do
+    errors[i] = { pointer = "/data" .. (found.pointer or ""), detail = found.detail }
+  end
+  if not errors[1] then errors[1] = { pointer = "/data", detail = bad.detail } end
+  return nil, errors
+end
+
+--- The entry of what may be made by an earlier operation.
+local function pending(kind, resource, tenant, name)
+  local record = { name = name }
+  if kind == "plugins" and name:find ":" then record.name, record.as = name:match "^([^:]*):(.*)$" end
+  return { kind = kind, tenant = tenant, op_tenant = kind ~= "tenants" and tenant or nil, name = name,
+    record = record, compiled = schemas.type_of(resource), is_pending = true }
+end
+
+--- Splits the id of an instance of a plugin. Returns its tenant and label, or nil.
+local function plugin_place(id)
+  local label = id:match "^global:(.+)$"
+  if label then return nil, label end
+  return id:match "^tenant:([^:]+):(.+)$"
+end
+
+-- Operations ------------------------------------------------------------------------------------------------
+
+local function prepare(plan, resource, data, entry, tenant)
+  local value, bad = rest.prepare(resource, plan.request, data, entry, { tenant_id = tenant })
+  if not value then return errors_of(bad) end
+  return value
+end
+
+local function backend_op(plan, given, verb, tenant)
+  local data = {}
+  for name, value in pairs(given.data or {}) do data[name] = value end
+  local pool = given.pool or data.pool
+  if pool == nil and given.id then pool = pools_of(plan, tenant)[given.id] end
+  if type(pool) ~= "string" then return failed("/pool", "required: the name of the pool") end
+  if data.pool ~= nil and data.pool ~= pool then return failed("/data/pool", "is another than that of the backend") end
+  data.pool = nil
+  local entry = verb ~= "create" and pending("backends", resources.backends, tenant, pool) or nil
+  if entry then entry.record.address = { text = not given.id:find "^%x+$" and given.id or nil } end
+  local value, errors = prepare(plan, resources.backends, data, entry, tenant)
+  if not value then return nil, errors end
+  value.tenant = nil
+  return { op = verb, kind = "backends", tenant = tenant, name = given.id, pool = pool, value = value }
+end
+
+local function create_op(plan, resource, data, tenant)
+  local value, errors = prepare(plan, resource, data, nil, tenant)
+  if not value then return nil, errors end
+  local ops, bad = resource.create(plan.later, value, { tenant_id = tenant })
+  if not ops then return errors_of(bad) end
+  if ops[1].kind ~= resource.kind then
+    return failed("/data/scope", "an instance of a pool, route or consumer is changed with it, in its `plugins`")
+  end
+  take(plan, ops[1])
+  return ops[1]
+end
+
+local function change_op(plan, kind, resource, given, verb, tenant)
+  local name, own_tenant = given.id, tenant
+  if kind == "plugins" then
+    own_tenant, name = plugin_place(given.id)
+    if not name then return failed("/id", "expected global:NAME or tenant:TENANT:NAME") end
+  end
+  local entry = entities.find(plan.t, resource.kind, kind ~= "tenants" and own_tenant or nil, name)
+    or pending(kind, resource, own_tenant, name)
+  entry.tenant = entry.tenant or "default"
+  local value, errors
+  if verb ~= "delete" then
+    value, errors = prepare(plan, resource, given.data or {}, entry, own_tenant)
+    if not value then return nil, errors end
+  end
+  if kind == "plugins" then entry.op_tenant = own_tenant end
+  return entities.change(verb, entry, value, given.if_match)[1]
+end
+
+local function op_of(plan, given, kind)
+  local resource, verb = RESOURCES[kind], VERBS[given.action]
+  local tenant = given.tenant_id or plan.tenant_id or "default"
+  if given.action == "test" and not given.id then verb = "create" end
+  local op, errors
+  if kind == "backends" then
+    op, errors = backend_op(plan, given, verb, given.tenant_id or type(given.data) == "table"
+      and type(given.data.tenant_id) == "string" and given.data.tenant_id or tenant)
+  elseif verb == "create" then
+    op, errors = create_op(plan, resource, given.data, kind == "plugins" and (given.tenant_id or plan.tenant_id)
+      or kind ~= "plugins" and tenant or nil)
+  else
+    op, errors = change_op(plan, kind, resource, given, verb, tenant)
+  end
+  if not op then return nil, errors end
+  op.is_literal, op.is_test, op.if_match = true, given.action == "test" or nil, given.if_match
+  return op
+end
+
+local function add_errors(errors, index, found)
+  for _, one in ipairs(found) do
+    if #errors >= MAX_ERRORS then return end
+    errors[#errors + 1] = { index = index, detail = one.detail,
+      pointer = ("/operations/%d%s"):format(index, one.pointer) }
+  end
+end
+
+local function forbidden(request, kind)
+  local permission = RESOURCES[kind].permission .. ":write"
+  if request.identity.can(permission) then return nil end
+  return problem.new("forbidden", "This needs the permission " .. permission .. ".")
+end
+
+--- Reads the operations of a batch.
+-- @param t of control/transactions.lua
+-- @param list of the request
+-- @param options {kind = of operations that say none, tenant_id = the same}
+-- @return operations of transactions, each with `action`, `shown_kind` and `shown_id`, in the order of the list; or
+-- nil and a problem. Indexes in answers count from 0, as JSON pointers do.
+function M.read(t, request, list, options)
+  local taken = {}
+  local plan = { t = t, request = request, tenant_id = options.tenant_id, taken = taken, later = later(t, taken),
+    pools = {} }
+  local ops, errors, allowed = {}, {}, {}
+  for i, given in ipairs(list) do
+    local kind = type(given) == "table" and given.kind or options.kind
+    if options.kind and kind ~= options.kind then
+      add_errors(errors, i - 1, { { pointer = "/kind", detail = "expected " .. options.kind } })
+    else
+      local pointer, message = fault_of(given, kind)
+      if not pointer and not allowed[kind] then
+        local bad = forbidden(request, kind)
+        if bad then return nil, bad end
+        allowed[kind] = true
+      end
+      local op, found
+      if pointer then found = { { pointer = pointer, detail = message } } else op, found = op_of(plan, given, kind) end
+      if op then
+        op.action, op.shown_kind = given.action, kind
+        op.shown_id = given.id or op.value.address or op.name
+        ops[i] = op
+      else
+        add_errors(errors, i - 1, found)
+      end
+    end
+  end
+  if #errors == 0 then return ops end
+  return nil, problem.new("invalid", ("operation %d: %s"):format(errors[1].index, errors[1].detail),
+    { errors = errors })
+end
+
+return M
