@@ -1,6 +1,7 @@
 --- Queries and forms: application/x-www-form-urlencoded (WHATWG URL, section 5) and multipart/form-data
 -- (RFC 7578), and the names of groups in patterns.
 local encoding = require "veloflux.pdk.encoding"
+local add = require("veloflux.runtime.repeated").add
 
 local M = {}
 
@@ -24,17 +25,6 @@ local function split(pair)
   local equals = pair:find("=", 1, true)
   if not equals then return decode(pair), true end
   return decode(pair:sub(1, equals - 1)), decode(pair:sub(equals + 1))
-end
-
-local function add(into, name, value)
-  local seen = into[name]
-  if seen == nil then
-    into[name] = value
-  elseif type(seen) == "table" then
-    seen[#seen + 1] = value
-  else
-    into[name] = { seen, value }
-  end
 end
 
 --- Decodes a query.

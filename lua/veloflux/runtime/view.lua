@@ -2,6 +2,7 @@
 -- Everything here works on the exchange of the task that runs.
 local ffi = require "ffi"
 local task = require "veloflux.runtime.task"
+local add = require("veloflux.runtime.repeated").add
 require "veloflux.str"
 
 ffi.cdef [[
@@ -141,17 +142,6 @@ function M.field_values(side, name)
     values[nth] = ffi_string(value_out.data, value_out.len)
   end
   return values
-end
-
-local function add(fields, name, value)
-  local seen = fields[name]
-  if seen == nil then
-    fields[name] = value
-  elseif type(seen) == "table" then
-    seen[#seen + 1] = value
-  else
-    fields[name] = { seen, value }
-  end
 end
 
 --- Returns all fields as a table of lower-case names; repeated ones are lists. At most `max` fields.
