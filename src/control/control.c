@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "control/admin.h"
+#include "control/alarm.h"
 #include "control/metering.h"
 #include "control/upkeep.h"
 #include "lua/database.h"
@@ -43,6 +44,7 @@ static struct control {
     struct vf_admin *admin;
     struct vf_metering metering;
     struct vf_upkeep upkeep;
+    struct vf_alarm alarm;
     struct held sockets[SOCKETS];
     size_t n_sockets;
     uv_fs_poll_t watches[WATCHES];
@@ -133,6 +135,11 @@ int vf_control_set_log(const char *text)
     vf_link_message_text(&message, text);
     vf_follower_send(&control.follower, &message);
     return 0;
+}
+
+void vf_control_alarm(uint64_t delay_ms)
+{
+    vf_alarm_set(&control.alarm, delay_ms);
 }
 
 void vf_control_stop_node(void)
@@ -278,6 +285,7 @@ static void on_drained(void *owner)
         uv_close((uv_handle_t *)&control.watches[i], NULL);
     vf_metering_stop(&control.metering);
     vf_upkeep_stop(&control.upkeep);
+    vf_alarm_close(&control.alarm);
     vf_follower_close(&control.follower, NULL);
 }
 
@@ -291,6 +299,14 @@ static void end(void)
             close(control.sockets[i].fd);
     control.n_sockets = 0;
     vf_admin_drain(control.admin, on_drained, NULL);
+}
+
+/* The same, with a last word for Lua: it may hold what others wait for. */
+static void end_in_order(void)
+{
+    if (!control.is_ending)
+        raise_event("ending", 0, "");
+    end();
 }
 
 void vf_control_give_up(void)
@@ -324,7 +340,7 @@ static void on_message(void *owner, struct vf_link_message *message)
         on_unlisten(message);
         break;
     case VF_LINK_DRAIN:
-        end();
+        end_in_order();
         break;
     case VF_LINK_USAGE:
         if (!control.is_ending)
@@ -351,7 +367,7 @@ static void on_message(void *owner, struct vf_link_message *message)
 static void on_orphaned(void *owner)
 {
     (void)owner;
-    end();
+    end_in_order();
 }
 
 /* The conf that `veloflux proxy` made, or NULL. */
@@ -444,6 +460,7 @@ int vf_control_main(void)
         return 1;
     }
     vf_upkeep_start(&control.upkeep, &control.loop, control.follower.state);
+    vf_alarm_open(&control.alarm, &control.loop, control.lua);
     if (!start_lua()) {
         control.exit_code = 1;
         end();

@@ -31,6 +31,9 @@ void vf_control_commit(uint64_t version);
  * -EINVAL. */
 int vf_control_set_log(const char *text);
 
+/* Calls veloflux.control.alarms.ring in `delay_ms`, instead of what was asked for before. */
+void vf_control_alarm(uint64_t delay_ms);
+
 /* Asks the supervisor to drain this node and end it, as after SIGTERM. */
 void vf_control_stop_node(void);
 

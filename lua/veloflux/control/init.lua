@@ -258,6 +258,9 @@ function events.published(version) flow.published(version) end
 
 function events.live(laggards) flow.live(laggards) end
 
+--- The supervisor wants this process to end.
+function events.ending() end
+
 function M.on_event(name, number, text)
   events[name](number, text)
 end
