@@ -5,7 +5,9 @@
 -- argument is nil or an error: { code, message }, the code one of
 --   "conflict"     the version of a commit is not the one after the store's: somebody else has committed;
 --   "unavailable"  the store cannot be opened or reached, is busy, damaged or of a newer version;
---   "io"           disk full or failing; nothing of the change was written.
+--   "io"           disk full or failing; nothing of the change was written;
+--   "fenced"       the lease that a commit rests on has gone to another holder, or was taken anew;
+--   "gone"         the history does not reach back, or forward, to where `changes` begins: `load` tells what is there.
 -- A fault of the caller (an unknown source, the same key twice, a closed store) is raised.
 --
 --     store:load(cb)                  cb(err, { version = N, entities = ENTITIES }); 0 while nothing was committed
@@ -13,18 +15,33 @@
 --     store:versions(options, cb)     cb(err, list of RECORD): newest first; options: before (a version), limit (100)
 --     store:version(n, cb)            cb(err, RECORD with `changes`, or nil when there is no such version)
 --     store:at(n, cb)                 cb(err, ENTITIES as they were in version n, or nil when there is no such version)
+--     store:changes(after, limit, cb) cb(err, list of RECORD with `changes`), those after version `after`, oldest first
+--     store:prune(first, cb)          cb(err, how many): forgets the versions before `first`, never the last one
 --     store:put(bucket, key, text, ttl_ms, cb)      cb(err); ttl_ms nil: for ever
 --     store:get(bucket, key, cb)                    cb(err, text), nil when it is not there or its time is over
 --     store:delete(bucket, key, cb)                 cb(err)
+--     store:lease(name, holder, ttl_ms, cb)         cb(err, { holder, token, is_mine }): takes a lease that is free,
+--                                     renews one's own, or tells who has it; the token grows with every holder
+--     store:release(name, holder, token, cb)        cb(err): it is free, if it is this one
+--     store:announce(node, json, ttl_ms, cb)        cb(err): a node of the cluster lives, and says this about itself
+--     store:nodes(cb)                 cb(err, { [node] = { json, seen_ms, is_alive } }); the silent are kept for a day
+--     store:watch(on_change)          on_change(version) from the loop, from now on, each time that the store is seen
+--                                     to have a version that was not committed or read through this store: other
+--                                     nodes'. After the store was out of reach it may be a lower one than before
+--     store:status()                  { driver, connected, since_ms, error }: whether it answers, since when (since
+--                                     1970, nil before the first answer), what is wrong with it, or nil
 --     store:close(cb)                 cb() after everything that was asked for
 --
 --   ENTITIES  { [kind] = { [key] = { json, version, created_ms, updated_ms } } }: `version` is when it last changed
 --   change    version, time_ms, author, source, reason, request_id, summary,
 --             puts = { { kind, key, json, created_ms } }, deletes = { { kind, key } }: fields by name. Without
 --             created_ms an entity keeps the time it has, a new one takes time_ms. A delete of what is not there
---             changes nothing.
+--             changes nothing. fence = { name, token }, or nil: a lease that must not have changed hands.
 --   RECORD    version, time_ms, author, source, reason, request_id, summary; changes = { { kind, key, before, after } }
 --             in the order of kind and key: JSON, nil where there was or is none.
+--
+-- A store of one node (sqlite) gives its leases to whoever asks in this process, with a new token in each process, and
+-- never calls who watches.
 --
 -- Versions have no gaps; the first commit to an empty store may have any number, so that a node that had none until now
 -- goes on counting. A rollback or an import is a commit like any other.
@@ -35,6 +52,7 @@ local M = {}
 local DRIVERS = { sqlite = sqlite }
 local SOURCES = { api = true, file = true, seed = true, rollback = true, import = true }
 local DEFAULT_LIMIT = 100
+local MOST_CHANGES = 1000 -- versions that one call of `changes` returns
 local MAX_INTEGER = 2 ^ 53
 
 local Store = {}
@@ -90,7 +108,14 @@ local function check_change(change)
     check(put.created_ms == nil or is_whole(put.created_ms), "created_ms is not a whole number")
   end
   for _, delete in ipairs(change.deletes or {}) do check_key(seen, delete) end
+  local fence = change.fence
+  if fence then
+    check_text(fence.name, "fence.name")
+    check(is_whole(fence.token), "fence.token is not a whole number")
+  end
 end
+
+local function check_ttl(ttl_ms) check(is_whole(ttl_ms) and ttl_ms > 0, "ttl_ms is not a whole number above 0") end
 
 function Store:load(callback) self.driver:load(callback) end
 
@@ -115,6 +140,17 @@ function Store:at(number, callback)
   self.driver:at(number, callback)
 end
 
+function Store:changes(after, limit, callback)
+  check(is_whole(after), "after is not a version")
+  check(limit == nil or is_whole(limit) and limit > 0, "limit is not a whole number above 0")
+  self.driver:changes(after, math.min(limit or DEFAULT_LIMIT, MOST_CHANGES), callback)
+end
+
+function Store:prune(first, callback)
+  check(is_whole(first), "not a version")
+  self.driver:prune(first, callback)
+end
+
 function Store:put(bucket, key, text, ttl_ms, callback)
   check_text(bucket, "bucket")
   check_text(key, "key")
@@ -134,6 +170,33 @@ function Store:delete(bucket, key, callback)
   check_text(key, "key")
   self.driver:delete(bucket, key, callback)
 end
+
+function Store:lease(name, holder, ttl_ms, callback)
+  check_text(name, "name")
+  check_text(holder, "holder")
+  check_ttl(ttl_ms)
+  self.driver:lease(name, holder, ttl_ms, callback)
+end
+
+function Store:release(name, holder, token, callback)
+  check_text(name, "name")
+  check_text(holder, "holder")
+  check(is_whole(token), "token is not a whole number")
+  self.driver:release(name, holder, token, callback)
+end
+
+function Store:announce(node, json, ttl_ms, callback)
+  check_text(node, "node")
+  check_text(json, "json")
+  check_ttl(ttl_ms)
+  self.driver:announce(node, json, ttl_ms, callback)
+end
+
+function Store:nodes(callback) self.driver:nodes(callback) end
+
+function Store:watch(on_change) self.driver:watch(on_change) end
+
+function Store:status() return self.driver:status() end
 
 function Store:close(callback) self.driver:close(callback) end
 

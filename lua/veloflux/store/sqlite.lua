@@ -41,6 +41,9 @@ CREATE TABLE buckets (
   UNIQUE (bucket, key)
 );
 CREATE INDEX buckets_expires ON buckets (expires_ms) WHERE expires_ms IS NOT NULL;
+]], [[
+CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT, token INTEGER NOT NULL); -- holder NULL: free
+CREATE TABLE nodes (node TEXT PRIMARY KEY, json TEXT NOT NULL, seen_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL);
 ]] }
 
 local SWEEP = 200 -- expired entries that one put removes: more than it adds, and never a long stop
@@ -85,6 +88,38 @@ SELECT kind, key, (SELECT before.json FROM changes AS before WHERE before.name =
   ORDER BY before.version DESC LIMIT 1), json
 FROM changes JOIN names ON names.id = changes.name WHERE changes.version = ?1 ORDER BY kind, key]]
 
+local OLDEST_AND_LAST = "SELECT min(number), max(number) FROM versions"
+local VERSIONS_AFTER = "SELECT " .. VERSION_COLUMNS .. [[
+ FROM versions WHERE number > ?1 ORDER BY number LIMIT ?2]]
+local CHANGES_AFTER = [[
+SELECT version, kind, key, (SELECT before.json FROM changes AS before
+  WHERE before.name = changes.name AND before.version < changes.version ORDER BY before.version DESC LIMIT 1), json
+FROM changes JOIN names ON names.id = changes.name WHERE version > ?1 AND version <= ?1 + ?2
+ORDER BY version, kind, key]]
+
+-- What an entity was before the oldest version that is kept is kept, too.
+local PRUNABLE = "FROM versions WHERE number < ?1 AND number < (SELECT max(number) FROM versions)"
+local COUNT_PRUNABLE = "SELECT count(*) " .. PRUNABLE
+local PRUNE_VERSIONS = "DELETE " .. PRUNABLE
+local PRUNE_CHANGES = [[
+DELETE FROM changes WHERE version < (SELECT min(number) FROM versions) AND EXISTS (SELECT 1 FROM changes AS later
+  WHERE later.name = changes.name AND later.version > changes.version
+  AND later.version < (SELECT min(number) FROM versions))]]
+
+local TAKE_LEASE = [[
+INSERT INTO leases (name, holder, token) VALUES (?1, ?2, 1)
+ON CONFLICT DO UPDATE SET holder = excluded.holder, token = token + 1]]
+local LEASE = "SELECT holder, token FROM leases WHERE name = ?1"
+local FREE_LEASE = "UPDATE leases SET holder = NULL WHERE name = ?1 AND holder = ?2 AND token = ?3"
+local IS_LEASED = "UPDATE leases SET token = token WHERE name = ?1 AND token = ?2"
+
+local ANNOUNCE = [[
+INSERT INTO nodes (node, json, seen_ms, until_ms) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT DO UPDATE SET json = excluded.json, seen_ms = excluded.seen_ms, until_ms = excluded.until_ms]]
+local FORGET_NODES = "DELETE FROM nodes WHERE until_ms <= ?1"
+local NODES = "SELECT node, json, seen_ms, until_ms FROM nodes"
+local DAY_MS = 24 * 3600 * 1000 -- how long a silent node is kept
+
 local PUT = [[
 INSERT INTO buckets (bucket, key, value, expires_ms) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT DO UPDATE SET value = excluded.value, expires_ms = excluded.expires_ms]]
@@ -105,12 +140,23 @@ function M.open(settings)
   local database, message = databases.open { host = settings.host, path = settings.path,
     application_id = APPLICATION_ID, migrations = MIGRATIONS, busy_ms = settings.busy_ms }
   if not database then return nil, message end
-  return setmetatable({ database = database, now_ms = settings.now_ms or wall_ms }, Driver)
+  return setmetatable({ database = database, now_ms = settings.now_ms or wall_ms, leased = {} }, Driver)
+end
+
+--- Notes whether the file could be used.
+local function note(self, err)
+  local message = err and (err.code == "unavailable" or err.code == "io") and err.message or nil
+  if self.since_ms and (message == nil) == (self.message == nil) then
+    self.message = message
+    return
+  end
+  self.since_ms, self.message = self.now_ms(), message
 end
 
 --- Returns a function that hands an error on, or what `convert` makes of the results.
-local function answering(callback, convert)
+local function answering(self, callback, convert)
   return function(err, results)
+    note(self, err)
     if err then -- "wrong": somebody has changed the tables
       return callback { code = err.code == "wrong" and "unavailable" or err.code, message = err.message }
     end
@@ -143,7 +189,7 @@ local function entities(values)
 end
 
 function Driver:load(callback)
-  self.database:run(false, { statement(LAST_VERSION, 0), statement(LIVE, 0) }, answering(callback, function(results)
+  self.database:run(false, { statement(LAST_VERSION, 0), statement(LIVE, 0) }, answering(self, callback, function(results)
     return { version = results[1][1] or 0, entities = entities(results[2]) }
   end))
 end
@@ -160,27 +206,40 @@ local function add_delete(list, change, delete)
   list[#list + 1] = statement(SET_DELETED, 2, delete.kind, delete.key)
 end
 
+--- Says which of its conditions has refused a commit.
+function Driver:explain_refusal(change, callback)
+  note(self, nil)
+  local conflict = { code = "conflict",
+    message = ("version %d is not the one after the store's"):format(change.version) }
+  local fence = change.fence
+  if not fence then return callback(conflict) end
+  self.database:run(false, { statement(LEASE, 1, fence.name) }, function(err, results)
+    if err then return answering(self, callback, nothing)(err) end
+    if results[1][2] == fence.token then return callback(conflict) end
+    callback { code = "fenced", message = ("the lease %s has another token than %d"):format(fence.name, fence.token) }
+  end)
+end
+
 function Driver:commit(change, callback)
   local list = { condition(ADD_VERSION, 7, change.version, change.time_ms, change.author, change.source,
     change.reason, change.request_id, change.summary) }
+  if change.fence then list[2] = condition(IS_LEASED, 2, change.fence.name, change.fence.token) end
   for _, put in ipairs(change.puts or {}) do add_put(list, change, put) end
   for _, delete in ipairs(change.deletes or {}) do add_delete(list, change, delete) end
   self.database:run(true, list, function(err)
-    if err and err.code == "refused" then
-      err = { code = "conflict", message = ("version %d is not the one after the store's"):format(change.version) }
-    end
-    answering(callback, nothing)(err)
+    if err and err.code == "refused" then return self:explain_refusal(change, callback) end
+    answering(self, callback, nothing)(err)
   end)
 end
 
 function Driver:versions(before, limit, callback)
   self.database:run(false, { statement(VERSIONS, 2, before or NO_LIMIT, limit) },
-    answering(callback, function(results) return records(results[1], VERSION_FIELDS) end))
+    answering(self, callback, function(results) return records(results[1], VERSION_FIELDS) end))
 end
 
 function Driver:version(number, callback)
   self.database:run(false, { statement(VERSION, 1, number), statement(CHANGES, 1, number) },
-    answering(callback, function(results)
+    answering(self, callback, function(results)
       local record = records(results[1], VERSION_FIELDS)[1]
       if record then record.changes = records(results[2], CHANGE_FIELDS) end
       return record
@@ -189,22 +248,107 @@ end
 
 function Driver:at(number, callback)
   self.database:run(false, { statement(VERSION, 1, number), statement(AT, 1, number) },
-    answering(callback, function(results) return results[1].n > 0 and entities(results[2]) or nil end))
+    answering(self, callback, function(results) return results[1].n > 0 and entities(results[2]) or nil end))
+end
+
+--- Returns the records of versions with what each changed.
+local function with_changes(versions, values)
+  local list, by_version = records(versions, VERSION_FIELDS), {}
+  for _, record in ipairs(list) do
+    record.changes = {}
+    by_version[record.version] = record.changes
+  end
+  for at = 0, values.n - 1, 5 do
+    local changes = by_version[values[at + 1]]
+    changes[#changes + 1] = { kind = values[at + 2], key = values[at + 3], before = values[at + 4],
+      after = values[at + 5] }
+  end
+  return list
+end
+
+function Driver:changes(after, limit, callback)
+  local list = { statement(OLDEST_AND_LAST, 0), statement(VERSIONS_AFTER, 2, after, limit),
+    statement(CHANGES_AFTER, 2, after, limit) }
+  local function on_read(err, results)
+    if err then return answering(self, callback, nothing)(err) end
+    local oldest, last = results[1][1] or 1, results[1][2] or 0
+    if after > last or after < oldest - 1 then
+      return callback { code = "gone", message = ("there is no history after version %d"):format(after) }
+    end
+    answering(self, callback, function() return with_changes(results[2], results[3]) end)(nil)
+  end
+  self.database:run(false, list, on_read)
+end
+
+function Driver:prune(first, callback)
+  self.database:run(true, { statement(COUNT_PRUNABLE, 1, first), statement(PRUNE_VERSIONS, 1, first),
+    statement(PRUNE_CHANGES, 0) }, answering(self, callback, function(results) return results[1][1] end))
 end
 
 function Driver:put(bucket, key, text, ttl_ms, callback)
   local now_ms = self.now_ms()
   self.database:run(true, { statement(SWEEP_EXPIRED, 2, now_ms, SWEEP),
-    statement(PUT, 4, bucket, key, text, ttl_ms and now_ms + ttl_ms) }, answering(callback, nothing))
+    statement(PUT, 4, bucket, key, text, ttl_ms and now_ms + ttl_ms) }, answering(self, callback, nothing))
 end
 
 function Driver:get(bucket, key, callback)
   self.database:run(false, { statement(GET, 3, bucket, key, self.now_ms()) },
-    answering(callback, function(results) return results[1][1] end))
+    answering(self, callback, function(results) return results[1][1] end))
 end
 
 function Driver:delete(bucket, key, callback)
-  self.database:run(true, { statement(DELETE, 2, bucket, key) }, answering(callback, nothing))
+  self.database:run(true, { statement(DELETE, 2, bucket, key) }, answering(self, callback, nothing))
+end
+
+function Driver:lease(name, holder, _, callback)
+  local list, mine = { statement(LEASE, 1, name) }, self.leased[name]
+  if not mine or mine.holder ~= holder then -- not yet by this process, or by another of its parts
+    mine = { holder = holder }
+    self.leased[name] = mine
+    table.insert(list, 1, statement(TAKE_LEASE, 2, name, holder))
+  end
+  self.database:run(true, list, function(err, results)
+    if err and self.leased[name] == mine then self.leased[name] = nil end
+    answering(self, callback, function()
+      local values = results[#results]
+      mine.token = mine.token or values[2]
+      return { holder = values[1], token = values[2], is_mine = values[1] == holder and values[2] == mine.token }
+    end)(err)
+  end)
+end
+
+function Driver:release(name, holder, token, callback)
+  local mine = self.leased[name]
+  if mine and mine.holder == holder and mine.token == token then self.leased[name] = nil end
+  self.database:run(true, { statement(FREE_LEASE, 3, name, holder, token) }, answering(self, callback, nothing))
+end
+
+function Driver:announce(node, json, ttl_ms, callback)
+  local now_ms = self.now_ms()
+  self.database:run(true, { statement(FORGET_NODES, 1, now_ms - DAY_MS),
+    statement(ANNOUNCE, 4, node, json, now_ms, now_ms + ttl_ms) }, answering(self, callback, nothing))
+end
+
+function Driver:nodes(callback)
+  local now_ms = self.now_ms()
+  self.database:run(false, { statement(NODES, 0) }, answering(self, callback, function(results)
+    local nodes, values = {}, results[1]
+    for at = 0, values.n - 1, 4 do
+      local until_ms = values[at + 4]
+      if until_ms > now_ms - DAY_MS then
+        nodes[values[at + 1]] = { json = values[at + 2], seen_ms = values[at + 3], is_alive = until_ms > now_ms }
+      end
+    end
+    return nodes
+  end))
+end
+
+--- Nobody else commits to the file while this process has it.
+function Driver.watch() end
+
+function Driver:status()
+  return { driver = "sqlite", connected = self.since_ms ~= nil and self.message == nil, since_ms = self.since_ms,
+    error = self.message }
 end
 
 function Driver:close(callback) self.database:close(callback) end

@@ -1,24 +1,27 @@
 --- What every driver of the store promises: the same specs run against each.
 --
 --     contract.describe(getfenv(), set_up, tear_down)
+--
+-- Times are hours: a store whose clock is another server's goes on a little while a spec runs.
 local fixture = require "unit.store.fixture"
 
 local M = {}
 
 local change, put = fixture.change, fixture.put
+local HOUR_MS = 3600 * 1000
 local A, B = '{"name":"a"}', '{"name":"b","n":[1,2]}'
 
 --- Defines the specs.
 -- @param env the environment of the spec file: where busted has put its words
--- @param set_up function called before each: returns a bench (unit.store.fixture) and open(now_ms), which opens the
--- same, at first empty, store each time
+-- @param set_up function called before each: returns a bench (unit.store.fixture); open(now_ms), which opens the same,
+-- at first empty, store each time; and pass(ms), which lets time pass for a store with a clock of its own, or nil
 -- @param tear_down function called after each
 function M.describe(env, set_up, tear_down)
   setfenv(1, env)
-  local bench, open, store, now_ms
+  local bench, open, pass_there, store, now_ms
 
   before_each(function()
-    bench, open = set_up()
+    bench, open, pass_there = set_up()
     now_ms = 5000000
     store = open(function() return now_ms end)
   end)
@@ -26,6 +29,11 @@ function M.describe(env, set_up, tear_down)
   after_each(function() tear_down() end)
 
   local function commit(...) bench:ask(store, "commit", change(...)) end
+
+  local function pass(ms)
+    now_ms = now_ms + ms
+    if pass_there then pass_there(ms) end
+  end
 
   local function reopen()
     bench:close(store)
@@ -177,6 +185,131 @@ function M.describe(env, set_up, tear_down)
     assert.same(states[60], bench:ask(store, "load").entities.routes)
   end)
 
+  local function changes_after(after, limit)
+    local err, list = bench:call(store, "changes", after, limit)
+    if err then return err.code end
+    for i, record in ipairs(list) do
+      assert.same(bench:ask(store, "version", record.version), record)
+      list[i] = record.version
+    end
+    return list
+  end
+
+  it("tells what came after a version, for catching up", function()
+    assert.same({}, changes_after(0))
+    assert.same("gone", changes_after(1))
+    commit(1, { put("routes", "a/a", A), put("pools", "a/p", A) })
+    commit(2, { put("routes", "a/a", B) }, { { kind = "pools", key = "a/p" } })
+    for version = 3, 7 do commit(version) end
+    assert.same({ 1, 2, 3, 4, 5, 6, 7 }, changes_after(0))
+    assert.same({ 3, 4, 5, 6, 7 }, changes_after(2))
+    assert.same({ 2, 3 }, changes_after(1, 2))
+    assert.same({}, changes_after(7))
+    assert.same("gone", changes_after(8))
+  end)
+
+  it("forgets old versions, and nothing that later ones need", function()
+    for version = 1, 9 do
+      local texts = { put("routes", "a/each", ('{"v":%d}'):format(version)) }
+      if version == 2 then texts[2] = put("routes", "a/old", A) end
+      if version == 3 then texts[2] = put("routes", "a/gone", A) end
+      commit(version, texts, version == 4 and { { kind = "routes", key = "a/gone" } } or nil)
+    end
+    local before = {}
+    for version = 1, 9 do
+      before[version] = { bench:ask(store, "version", version), bench:ask(store, "at", version) }
+    end
+    local loaded = bench:ask(store, "load")
+    assert.equal(5, bench:ask(store, "prune", 6))
+    assert.equal(0, bench:ask(store, "prune", 6))
+    for version = 1, 9 do
+      local now = { bench:ask(store, "version", version), bench:ask(store, "at", version) }
+      assert.same(version >= 6 and before[version] or {}, now)
+    end
+    assert.same(loaded, bench:ask(store, "load"))
+    assert.equal(4, #bench:ask(store, "versions", {}))
+    assert.same("gone", changes_after(4))
+    assert.same({ 6, 7, 8, 9 }, changes_after(5))
+    assert.equal(3, bench:ask(store, "prune", 100)) -- not the last one
+    assert.same(before[9][2], bench:ask(store, "at", 9))
+    assert.same(loaded, bench:ask(store, "load"))
+    commit(10, { put("routes", "a/old", B) })
+    assert.same({ { kind = "routes", key = "a/old", before = A, after = B } },
+      bench:ask(store, "version", 10).changes)
+  end)
+
+  it("leases to one holder, each with a greater token", function()
+    local first = bench:ask(store, "lease", "jobs", "a", HOUR_MS)
+    assert.same({ holder = "a", token = 1, is_mine = true }, first)
+    assert.same(first, bench:ask(store, "lease", "jobs", "a", HOUR_MS))
+    assert.same({ holder = "b", token = 1, is_mine = true }, bench:ask(store, "lease", "other", "b", HOUR_MS))
+    bench:ask(store, "release", "jobs", "a", 7) -- not this one
+    assert.same(first, bench:ask(store, "lease", "jobs", "a", HOUR_MS))
+    bench:ask(store, "release", "jobs", "a", 1)
+    assert.same({ holder = "b", token = 2, is_mine = true }, bench:ask(store, "lease", "jobs", "b", HOUR_MS))
+    bench:ask(store, "release", "jobs", "a", 1) -- long gone
+    assert.same({ holder = "b", token = 2, is_mine = true }, bench:ask(store, "lease", "jobs", "b", HOUR_MS))
+  end)
+
+  it("fences off whoever has lost the lease", function()
+    local function fenced(version, name, token)
+      local entry = change(version, { put("routes", "a/r", '{"t":' .. token .. "}") })
+      entry.fence = { name = name, token = token }
+      return bench:call(store, "commit", entry)
+    end
+    assert.equal("fenced", fenced(1, "jobs", 1).code)
+    bench:ask(store, "lease", "jobs", "a", HOUR_MS)
+    assert.is_nil(fenced(1, "jobs", 1))
+    assert.equal("conflict", fenced(1, "jobs", 1).code)
+    bench:ask(store, "release", "jobs", "a", 1)
+    assert.is_nil(fenced(2, "jobs", 1)) -- nobody else acts yet
+    bench:ask(store, "lease", "jobs", "b", HOUR_MS)
+    local err = fenced(3, "jobs", 1)
+    assert.same({ "fenced", "the lease jobs has another token than 1" }, { err.code, err.message })
+    assert.is_nil(fenced(3, "jobs", 2))
+    assert.equal('{"t":2}', bench:ask(store, "load").entities.routes["a/r"].json)
+  end)
+
+  it("lists nodes that live, and for a day those that did", function()
+    assert.same({}, bench:ask(store, "nodes"))
+    bench:ask(store, "announce", "n1", '{"v":1}', HOUR_MS)
+    bench:ask(store, "announce", "n2", '{"v":1}', 3 * HOUR_MS)
+    bench:ask(store, "announce", "n1", '{"v":2}', 2 * HOUR_MS)
+    local function seen()
+      local told = {}
+      for node, entry in pairs(bench:ask(store, "nodes")) do
+        assert.equal("number", type(entry.seen_ms))
+        told[node] = { entry.json, entry.is_alive }
+      end
+      return told
+    end
+    assert.same({ n1 = { '{"v":2}', true }, n2 = { '{"v":1}', true } }, seen())
+    pass(2 * HOUR_MS)
+    assert.same({ n1 = { '{"v":2}', false }, n2 = { '{"v":1}', true } }, seen())
+    pass(24 * HOUR_MS)
+    assert.same({ n2 = { '{"v":1}', false } }, seen())
+    bench:ask(store, "announce", "n1", '{"v":3}', HOUR_MS)
+    assert.same({ '{"v":3}', true }, seen().n1)
+  end)
+
+  it("says how it is", function()
+    bench:ask(store, "load")
+    local status = store:status()
+    assert.is_true(status.connected)
+    assert.is_nil(status.error)
+    assert.equal("number", type(status.since_ms))
+    assert.equal("string", type(status.driver))
+  end)
+
+  it("does not tell a watcher of its own versions", function()
+    local told = {}
+    store:watch(function(version) told[#told + 1] = version end)
+    bench:ask(store, "load")
+    for version = 1, 3 do commit(version) end
+    bench:ask(store, "load")
+    assert.same({}, told)
+  end)
+
   it("keeps bytes as they are", function()
     local text = ("\0\1\255é\n'\""):rep(20000)
     commit(1, { put("routes", "a/'; DROP TABLE names", text) })
@@ -186,18 +319,18 @@ function M.describe(env, set_up, tear_down)
   end)
 
   it("keeps small things for their time", function()
-    bench:ask(store, "put", "keys", "k", "one", 1000)
+    bench:ask(store, "put", "keys", "k", "one", 100 * HOUR_MS)
     bench:ask(store, "put", "keys", "for ever", "two", nil)
-    bench:ask(store, "put", "other", "k", "three", 5000)
-    now_ms = now_ms + 999
+    bench:ask(store, "put", "other", "k", "three", 500 * HOUR_MS)
+    pass(99 * HOUR_MS)
     assert.equal("one", bench:ask(store, "get", "keys", "k"))
-    now_ms = now_ms + 1
+    pass(HOUR_MS)
     assert.is_nil(bench:ask(store, "get", "keys", "k"))
     assert.equal("three", bench:ask(store, "get", "other", "k"))
-    bench:ask(store, "put", "other", "k", "four", 1)
+    bench:ask(store, "put", "other", "k", "four", HOUR_MS)
     assert.equal("four", bench:ask(store, "get", "other", "k"))
     bench:ask(store, "put", "other", "k", "five", nil)
-    now_ms = now_ms + 10 ^ 12
+    pass(10 ^ 12)
     reopen()
     assert.equal("five", bench:ask(store, "get", "other", "k"))
     assert.equal("two", bench:ask(store, "get", "keys", "for ever"))
@@ -241,6 +374,8 @@ function M.describe(env, set_up, tear_down)
     assert.equal("no such source: moon", fault_of { source = "moon" })
     assert.equal("author is not a text", fault_of { author = 5 })
     assert.equal("json is not a text", fault_of { puts = { put("routes", "a/a") } })
+    assert.equal("fence.name is not a text", fault_of { fence = { token = 1 } })
+    assert.equal("fence.token is not a whole number", fault_of { fence = { name = "jobs" } })
     assert.equal("routes a/a is changed twice", fault_of { deletes = { { kind = "routes", key = "a/a" } } })
     assert.equal(0, bench:ask(store, "load").version)
   end)

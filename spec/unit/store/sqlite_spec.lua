@@ -27,6 +27,30 @@ describe("the store in an SQLite file", function()
     before_each(set_up)
     after_each(tear_down)
 
+    it("gives each process that leases a token of its own", function()
+      local first = bench:open(path)
+      assert.equal(1, bench:ask(first, "lease", "jobs", "n1", 1000).token)
+      local second = bench:open(path)
+      assert.same({ holder = "n1", token = 2, is_mine = true }, bench:ask(second, "lease", "jobs", "n1", 1000))
+      assert.same({ holder = "n1", token = 2, is_mine = false }, bench:ask(first, "lease", "jobs", "n1", 1000))
+      assert.same({ holder = "n1", token = 2, is_mine = true }, bench:ask(second, "lease", "jobs", "n1", 1000))
+    end)
+
+    it("says in its status what is wrong, and since when", function()
+      tempdir.write(path, ("not a database\n"):rep(300))
+      local now_ms = 1000
+      local store = bench:open(path, function() return now_ms end)
+      assert.same({ driver = "sqlite", connected = false }, store:status())
+      bench:call(store, "load")
+      now_ms = 2000
+      bench:call(store, "load")
+      assert.same({ driver = "sqlite", connected = false, since_ms = 1000,
+        error = path .. ": is damaged: file is not a database" }, store:status())
+      os.remove(path)
+      bench:ask(store, "load")
+      assert.same({ driver = "sqlite", connected = true, since_ms = 2000 }, store:status())
+    end)
+
     --- What every call to a store of a bad file answers.
     local function refusal()
       local store = bench:open(path)
