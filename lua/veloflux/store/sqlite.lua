@@ -189,9 +189,8 @@ local function entities(values)
 end
 
 function Driver:load(callback)
-  self.database:run(false, { statement(LAST_VERSION, 0), statement(LIVE, 0) }, answering(self, callback, function(results)
-    return { version = results[1][1] or 0, entities = entities(results[2]) }
-  end))
+  local function convert(results) return { version = results[1][1] or 0, entities = entities(results[2]) } end
+  self.database:run(false, { statement(LAST_VERSION, 0), statement(LIVE, 0) }, answering(self, callback, convert))
 end
 
 local function add_put(list, change, put)
