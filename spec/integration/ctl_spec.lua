@@ -291,6 +291,37 @@ describe("veloflux ctl", function()
     server:stop()
   end))
 
+  it("makes what templates give", loop.spec(function()
+    local folder = tempdir.new()
+    local server = servers.start { conf = conf_of { tenants = { { name = "acme" } } } }
+    local file = folder .. "/template.yaml"
+    tempdir.write(file, [[
+name: extra
+parameters: [ { name: name, required: true }, { name: weights, type: list } ]
+entities: { pools: [ { name: "${name}", backends: [ { address: "127.0.0.1:3" } ] } ] }
+]])
+    assert.equal(0, (run(server, "create", "templates", "-f", file)))
+    local code, out, err = run(server, "instantiate", "extra", "name=more", "--dry-run")
+    assert.same({ 0, "" }, { code, err })
+    assert.matches("+ pools default/more", out, 1, true)
+    assert.equal(0, (run(server, "instantiate", "extra", "name=more", "weights=[1, 2]")))
+    assert.equal("more", decoded(server, "get", "pools", "more").name)
+    code, out, err = run(server, "instantiate", "extra", "name=more")
+    assert.equal(1, code)
+    assert.same({ "", true }, { out, err:find "already" ~= nil })
+    assert.equal(0, (run(server, "instantiate", "extra", "name=more", "--replace")))
+    code, out, err = run(server, "instantiate", "extra", "name=more", "--tenant", "acme")
+    assert.same({ 0, "" }, { code, err }, out)
+    assert.equal("acme", decoded(server, "get", "pools", "more", "--tenant", "acme").tenant_id)
+    code, out, err = run(server, "instantiate", "extra", "nam=x", "weights=3")
+    assert.same({ 1, "" }, { code, out })
+    assert.matches("/parameters/nam: unknown parameter, did you mean name?", err, 1, true)
+    assert.matches("/parameters/weights: expected a list", err, 1, true)
+    assert.equal(2, (run(server, "instantiate", "extra", "name")))
+    assert.equal(1, (run(server, "instantiate", "missing")))
+    server:stop()
+  end))
+
   it("completes commands, options and arguments in bash", loop.spec(function()
     local server = servers.start { conf = conf_of() }
     local code, script = servers.command({ "ctl", "completion", "bash" }, { env = QUIET })

@@ -43,7 +43,10 @@ local function counts_of(diff)
   return { added = counts.added, updated = counts.changed, removed = counts.removed }
 end
 
-local function changed(word, result, is_dry)
+--- Answers a change of many entities.
+-- @param word what has happened, of "status"
+-- @param result outcome of transactions.apply
+function M.changed(word, result, is_dry)
   local body = { status = is_dry and "dry_run" or word, dry_run = is_dry,
     version = not is_dry and result.version or nil, changes = counts_of(result.diff),
     diff = outcomes.diff(result.diff), summary = result.summary, skipped = json.array(result.skipped or {}),
@@ -120,7 +123,7 @@ local function import(context, request)
     context.transactions().import(text, mode, rest.context_of(request, is_dry), callback)
   end)
   if not result.ok then return outcomes.refused(result) end
-  return changed("imported", result, is_dry)
+  return M.changed("imported", result, is_dry)
 end
 
 local function validate(context, request)
@@ -217,7 +220,7 @@ local function rollback(context, request)
   own.reason = body.reason or own.reason
   local result = ask(context, "rollback", number, own)
   if not result.ok then return outcomes.refused(result) end
-  return changed("rolled_back", result, is_dry)
+  return M.changed("rolled_back", result, is_dry)
 end
 
 local function state_named(params, name, default)

@@ -23,6 +23,7 @@ local rates = require "veloflux.admin.rates"
 local rest = require "veloflux.admin.rest"
 local routers = require "veloflux.admin.router"
 local storage = require "veloflux.control.storage"
+local templates = require "veloflux.admin.templates"
 local totals = require "veloflux.totals"
 local transactions = require "veloflux.control.transactions"
 
@@ -73,6 +74,7 @@ catalog.register(M.router, context)
 overrides.register(M.router, context) -- before what has a pool where these have an id
 rest.register(M.router, context)
 configuration.register(M.router, context)
+templates.register(M.router, context)
 backup.register(M.router, context)
 bulk.register(M.router, context)
 

@@ -533,7 +533,15 @@ M.tenants = entity {
   fields = with_common {},
 }
 
+M.templates = entity {
+  name = "templates", noun = "template", kind = "templates", permission = "templates", is_per_tenant = true,
+  methods = ALL, order = "tenant_id,name",
+  forms = { { collection = "/api/config/templates", single = "/api/config/templates/{id}" },
+    { collection = "/api/templates", single = "/api/templates/{id}" } },
+  fields = with_common {},
+}
+
 --- All of them, in the order of the reference.
-M.ALL = { M.pools, M.backends, M.routes, M.consumers, M.credentials, M.plugins, M.tenants }
+M.ALL = { M.pools, M.backends, M.routes, M.consumers, M.credentials, M.plugins, M.tenants, M.templates }
 
 return M

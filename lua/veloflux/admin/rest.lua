@@ -86,7 +86,7 @@ local function add_paths(paths, prefix, compiled, depth)
   for _, pair in ipairs(compiled and compiled.fields or {}) do
     local name, field = prefix .. pair[1], pair[2]
     local attr = field.attr
-    if not attr.secret and attr.type ~= "unavailable" and attr.type ~= "opaque" then
+    if not attr.secret and attr.type ~= "unavailable" and attr.type ~= "opaque" and attr.type ~= "tree" then
       if not field.fields and not field.value and name ~= "tenant" then paths[name] = true end
       local inner = field.fields and field or field.forms and field.forms.map
       if inner and depth > 0 then add_paths(paths, name .. ".", inner, depth - 1) end
@@ -143,11 +143,15 @@ local function find_entry(resource, context, where)
   return nil, bad or resources.not_found(resource.noun, where.id)
 end
 
---- Finds the object that a request without further parameters names. Returns its entry, or nil and a problem.
-function M.find(resource, context, request)
-  local where, bad = read_parameters(request)
-  if not where then return nil, bad end
-  return find_entry(resource, context, where)
+--- Finds the object that a request names.
+-- @param known set of the parameters that its query may have besides; none when nil
+-- @return its entry and the query (query.parse), or nil and a problem
+function M.find(resource, context, request, known)
+  local where, params = read_parameters(request, known or {})
+  if not where then return nil, params end
+  local entry, bad = find_entry(resource, context, where)
+  if not entry then return nil, bad end
+  return entry, params
 end
 
 local function get(resource, context, request)

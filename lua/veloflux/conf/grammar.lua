@@ -16,6 +16,8 @@ local function entities()
     { consumers = schema.list { default = {}, elements = require "veloflux.model.kinds.consumer",
       description = "Who uses the routes." } },
     { plugins = plugin.list { has_tenant = true, description = "Plugins for everything, or for a tenant." } },
+    { templates = schema.list { default = {}, elements = require "veloflux.model.kinds.template",
+      description = "Entities with holes that parameters fill." } },
   }
 end
 

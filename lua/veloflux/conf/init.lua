@@ -183,6 +183,7 @@ function Loader:assemble(root, more, problems)
   local node = setmetatable({}, getmetatable(root))
   for key, value in pairs(root) do node[key] = value end
   local result = { node = node, source = self.main.name, files = self.files, warnings = joined(self.reader.warnings) }
+  local plugins = self.reader.plugins
   for _, kind in ipairs(model.KINDS) do
     local own = root.entities == "owned" and root[kind] or {}
     node[kind] = joined(own, more and more[kind])
@@ -190,7 +191,7 @@ function Loader:assemble(root, more, problems)
   node.tenants = with_default_tenant(node, grammar.file.by_name.tenants.element)
   for _, kind in ipairs(model.KINDS) do result[kind] = node[kind] end
   local function places(...) return self:place(node, ...) end
-  check.run(result, places, problems)
+  check.run(result, places, problems, plugins)
   if #problems == 0 then resolve.run(result, places, problems) end
   if #problems == 0 then model.share(result) end
   return result

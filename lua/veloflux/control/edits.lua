@@ -157,7 +157,13 @@ local function delete(world, op, i)
   return { kind = op.kind, key = entity.key, before = entity.json }, entity.key
 end
 
-local VERBS = { create = create, put = change, merge = change, replace = change, delete = delete }
+--- Replaces what there is by this name, else makes it.
+local function upsert(world, op, i)
+  local key = entities.key_of(op.kind, op.tenant, op.name)
+  return (entities.get(world.set, op.kind, key) and change or create)(world, op, i)
+end
+
+local VERBS = { create = create, put = change, merge = change, replace = change, delete = delete, upsert = upsert }
 
 -- Elements of lists -----------------------------------------------------------------------------------
 

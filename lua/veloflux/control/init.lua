@@ -325,8 +325,8 @@ local function says_the_same(draft, saved)
   if not draft.root or #draft.problems > 0 then return false end
   local function plain(of)
     local seed = conf.seed_of(of)
-    return { node = of.node, tenants = seed.tenants, pools = seed.pools, routes = seed.routes,
-      consumers = seed.consumers, plugins = seed.plugins }
+    seed.node = of.node
+    return seed
   end
   return last_model.encode(plain(draft)) == last_model.encode(plain(saved))
 end

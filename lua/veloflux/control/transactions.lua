@@ -13,7 +13,8 @@ local M = {}
 
 --- Changes entities.
 -- @param ops list of {op, kind, tenant, name, value, if_match}: op is create, put (fields present change, null
--- resets to the default), merge (RFC 7396), replace or delete; value as pdk.json decodes it, its texts literal;
+-- resets to the default), merge (RFC 7396), replace, upsert (create or replace) or delete; value as pdk.json
+-- decodes it, its texts literal;
 -- if_match the version that the entity has to have; is_test: it is only read. Of backends
 -- also `pool`, of credentials `consumer`: the owner; is_literal: texts of `value` are escaped already
 -- @param context {author, source, reason, request_id, dry_run, is_brief, check}: source is "api" when left out;

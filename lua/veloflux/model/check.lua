@@ -3,12 +3,14 @@
 -- function(kind, position, field) -> file, line, path.
 local entity_checks = require "veloflux.model.entity_checks"
 local plugin = require "veloflux.model.kinds.plugin"
+local secrets = require "veloflux.model.secrets"
 local suggest = require "veloflux.model.suggest"
 local annotate = require("veloflux.model").annotate
 
 local M = {}
 
 local MAX_SUGGESTIONS = 50 -- each compares with every name there is
+local judged = setmetatable({}, { __mode = "k" }) -- templates that were searched for secrets, with which plugins
 
 local Checker = {}
 Checker.__index = Checker
@@ -224,9 +226,25 @@ function Checker:credentials()
   end
 end
 
+--- Templates are stored as they are: secrets come in as parameters.
+function Checker:templates(plugins)
+  for i, template in ipairs(self.model.templates) do
+    if judged[template] ~= plugins then
+      local place = secrets.in_template(template, plugins)
+      if place then
+        self:note("templates", i, "entities", "%s is a secret: make it a parameter, or a reference like {file:/path}",
+          place)
+      else
+        judged[template] = plugins
+      end
+    end
+  end
+end
+
 --- Checks a model and resolves its references (route._pool). Appends to `problems`.
 -- @param places function(kind, position, field) -> file, line, path
-function M.run(model, places, problems)
+-- @param plugins the loader of plugins
+function M.run(model, places, problems, plugins)
   local checker = setmetatable({ model = model, places = places, problems = problems }, Checker)
   checker:tenants()
   local pools = checker:names "pools"
@@ -235,6 +253,8 @@ function M.run(model, places, problems)
   checker:routes(pools)
   checker:hosts()
   checker:names "consumers"
+  checker:names "templates"
+  checker:templates(plugins)
   checker:plugins()
   checker:scopes()
   checker:credentials()

@@ -1,7 +1,7 @@
 --- The model: the node settings and the entities, each kind defined once by a schema.
 -- A model is a table:
 --   node      the record of kinds/node.lua
---   tenants, pools, routes, consumers   lists of records; `default` is always the first tenant
+--   tenants, pools, routes, consumers, templates   lists of records; `default` is always the first tenant
 --   plugins   instances of plugins (model/kinds/plugin.lua) for everything, or for a tenant
 --   rest_chain, and `_chain` of routes: which instances run where, see plugin/resolve.lua
 --   warnings  what is allowed but should not stay so: list of {file, line, path, message}
@@ -13,7 +13,7 @@ local schema = require "veloflux.model.schema"
 local M = {}
 
 --- The kinds of entities, in the order in which references need them.
-M.KINDS = { "tenants", "pools", "routes", "consumers", "plugins" }
+M.KINDS = { "tenants", "pools", "routes", "consumers", "plugins", "templates" }
 
 --- The compiled schemas by kind.
 M.types = {
@@ -21,6 +21,7 @@ M.types = {
   pools = schema.compile(require "veloflux.model.kinds.pool"),
   routes = schema.compile(require "veloflux.model.kinds.route"),
   consumers = schema.compile(require "veloflux.model.kinds.consumer"),
+  templates = schema.compile(require "veloflux.model.kinds.template"),
 }
 M.node_type = schema.compile(require "veloflux.model.kinds.node")
 
@@ -62,7 +63,7 @@ function same(a, b)
   if type(a) ~= "table" or type(b) ~= "table" then return false end
   local metatable = getmetatable(a)
   if metatable ~= getmetatable(b) then return false end
-  if metatable then return same_record(a, b, metatable.names) end
+  if metatable and metatable.names then return same_record(a, b, metatable.names) end
   return says_no_more(a, b) and says_no_more(b, a)
 end
 

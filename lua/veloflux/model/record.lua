@@ -70,13 +70,23 @@ local function note_duplicate(where, index, at, name)
   where:fail(at, "duplicate key, first on line %d", where.nodes[first].line)
 end
 
+--- Returns the node of a field of a map, or of an element (from 0) of a list.
+local function child(where, index, step)
+  local node = where.nodes[index]
+  if node.kind ~= document.LIST then return document.find(where.document, index, step) end
+  local at = node.first
+  for _ = 1, tonumber(step) or 0 do at = at ~= 0 and where.nodes[at].next or 0 end
+  return at ~= 0 and at or nil
+end
+
 --- Notes that the record at `index`, or the field of it at a path such as "redis.host", breaks a rule.
 function M.note_at_field(where, index, rule, message, field)
   if type(field) ~= "string" then return where:break_rule(rule, index, "%s", message) end
   local at, depth = index, where.depth
   for step in field:gmatch "[^.]+" do
-    at = at and document.find(where.document, at, step)
+    at = at and child(where, at, step)
     index = at or index
+    step = tonumber(step) or step
     where.depth = where.depth + 1
     where.path[where.depth] = step
   end

@@ -2,7 +2,7 @@
 --
 -- A definition is a table of attributes:
 --   type              string, integer, number, boolean, duration, size, address, network, path, foreign,
---                     list (array, set), map, record, shape, unavailable
+--                     list (array, set), map, record, shape, tree (any JSON), unavailable
 --   description       for people: docs, API
 --   required          the field must be there
 --   default           as the conf file would say it
@@ -18,6 +18,7 @@
 --                     of model/entity_checks.lua
 --   shorthand_fields  of a record: other fields in which something may be written, see record.lua
 --   choose            of a variant: which record it is, see containers.lua
+--   allows            of a tree: set of scalar, list and map; `expects` says which
 --   scalar, list, map of a shape: a definition for each form in which the value may be written
 --   reference         of a foreign: the kind of entity
 --   located           of a record: keeps where it stood, as `_file`, `_line` and `_node`
@@ -41,6 +42,7 @@
 local scalars = require "veloflux.model.scalars"
 local rules = require "veloflux.model.rules"
 local containers = require "veloflux.model.containers"
+local tree = require "veloflux.model.tree"
 local json = require "veloflux.model.json"
 local reader = require "veloflux.model.reader"
 local document = require "veloflux.model.document"
@@ -51,7 +53,7 @@ local M = {}
 
 local READERS = { list = containers.list, array = containers.list, set = containers.list, map = containers.map,
   record = containers.record, shape = containers.shape, variant = containers.variant,
-  unavailable = containers.unavailable, opaque = containers.opaque }
+  unavailable = containers.unavailable, opaque = containers.opaque, tree = tree.tree }
 
 local function read_secret_file(path)
   local file, problem = io.open(path, "rb")
@@ -257,7 +259,7 @@ end
 
 for _, name in ipairs { "string", "integer", "number", "boolean", "duration", "size", "address", "network", "path",
   "foreign", "list", "map", "record", "shape", "variant", "unavailable",
-  "opaque" } do
+  "opaque", "tree" } do
   M[name] = function(attr)
     attr = attr or {}
     attr.type = name

@@ -25,6 +25,7 @@ end
 local function show_scalar(compiled, value)
   local attr = compiled.attr
   if attr.secret then return value == "" and "" or MASK end
+  if attr.type == "tree" then return M.copy(value) end
   if type(value) == "boolean" or type(value) == "string" and attr.type == "string" then return value end
   local out = model_json.writer()
   compiled.encode(value, out)

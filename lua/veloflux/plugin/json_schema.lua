@@ -195,6 +195,9 @@ local TYPES = {
   foreign = function(out) out:set("type", "string") end,
   path = function(out) out:set("type", "string") end,
   opaque = function(out) out:set("type", "object") end,
+  tree = function(out, attr)
+    if attr.allows then out:set("type", attr.allows.map and "object" or "array") end
+  end,
   unavailable = function() end,
   variant = function(out, attr)
     local general = schema_of(attr.general)

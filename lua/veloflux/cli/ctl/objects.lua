@@ -54,6 +54,7 @@ local COLUMNS = {
   routes = { "id", "name", "tenant_id", "host", "path", "path_prefix", "methods", "pool", "priority", "origin" },
   consumers = { "name", "tenant_id", "groups", "origin", "version" },
   tenants = { "name", "active", "hosts", "origin", "version" },
+  templates = { "name", "tenant_id", "description", "parameters", "origin", "version" },
 }
 local MAX_COLUMNS = 8
 local FIRST = { id = 1, name = 2, tenant_id = 3, kind = 4 }
@@ -211,6 +212,40 @@ end
 add { name = "apply", usage = "apply -f FILE [--replace]",
   help = "takes lists of objects by kind, all or nothing; --replace: others go", run = function(ctx)
     import(ctx, ctx.parsed.dry_run)
+  end }
+
+--- Reads NAME=VALUE arguments by the types that a template gives its parameters.
+local function parameters_of(ctx, template)
+  local types, given = {}, {}
+  for _, parameter in ipairs(template.parameters) do types[parameter.name] = parameter.type end
+  for i = 3, #ctx.parsed do
+    local name, value = ctx.parsed[i]:match "^([^=]+)=(.*)$"
+    if not name then ctx:usage("expected PARAMETER=VALUE, got " .. ctx.parsed[i]) end
+    if types[name] and types[name] ~= "string" then
+      local read, message = text.parse(value)
+      if read == nil then ctx:refused(("%s: %s"):format(name, message)) end
+      value = read
+    end
+    given[name] = value
+  end
+  return given
+end
+
+add { name = "instantiate", usage = "instantiate TEMPLATE [PARAMETER=VALUE]... [--replace]", takes_all = true,
+  help = "makes what a template gives, all or nothing", run = function(ctx)
+    local base = "/api/config/templates/" .. encoding.url_encode(ctx:argument(1, "TEMPLATE"))
+    local tenant = ctx.parsed.tenant and query_of { "tenant_id", ctx.parsed.tenant } or ""
+    local answer = ctx:ask("GET", base .. tenant, nil, { any = true })
+    local own_tenant = tenant
+    if answer.status == 404 and tenant ~= "" then
+      own_tenant, answer = "", ctx:ask("GET", base, nil, { any = true }) -- the platform's, for this tenant
+    end
+    local template = ctx:expect(answer).body
+    local path = base .. "/apply" .. own_tenant
+    if ctx.parsed.dry_run then path = path .. (own_tenant == "" and "?" or "&") .. "dry_run=true" end
+    local body = { parameters = parameters_of(ctx, template), tenant_id = ctx.parsed.tenant,
+      mode = ctx.parsed.replace and "replace" or "create" }
+    ctx:show(ctx:ask("POST", path, body, { headers = headers_of(ctx) }).body, outcome_lines)
   end }
 
 local function diff_lines(body)
