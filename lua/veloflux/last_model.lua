@@ -5,8 +5,10 @@
 -- "model_bytes":length of the model's text,"model":{...},"stored":{...},"version":N}. The model is a conf file
 -- itself, in canonical form (fields in byte order, no spaces, defaults left out), so it is read through the same
 -- door. Secrets that the conf file refers to stand there by their reference, others sealed with the key of the data
--- directory. `stored` has the entities of the store, should that be out of reach: by kind and key {json, ...}.
+-- directory. `stored` has the entities of the store, should that be out of reach: by kind and key {json, ...}. What
+-- changes of these from version to version stands beside it: last_model_changes.lua.
 local ffi = require "ffi"
+local changes = require "veloflux.last_model_changes"
 local schema = require "veloflux.model.schema"
 local grammar = require "veloflux.conf.grammar"
 local conf = require "veloflux.conf"
@@ -24,6 +26,7 @@ local C = ffi.C
 local M = {}
 
 local PRIVATE = tonumber("600", 8)
+local HEAD_BYTES = 100 -- that hold the checksum
 
 local function checksum(text) return crypto.hex_encode(crypto.hash("sha256", text)) end
 
@@ -43,13 +46,7 @@ local function encode_stored(stored)
   local kinds = {}
   for kind, entities in pairs(stored or {}) do
     local rows = {}
-    for key, entity in pairs(entities) do
-      if not entity.row then -- an entity does not change: of thousands, one is new
-        entity.row = ('%s:{"json":%s,"version":%d,"created_ms":%d,"updated_ms":%d}'):format(quote(key),
-          quote(entity.json), entity.version, entity.created_ms or 0, entity.updated_ms or 0)
-      end
-      rows[#rows + 1] = entity.row
-    end
+    for _, entity in pairs(entities) do rows[#rows + 1] = changes.row(entity) end
     kinds[#kinds + 1] = quote(kind) .. ":{" .. table.concat(rows, ",") .. "}"
   end
   return "{" .. table.concat(kinds, ",") .. "}"
@@ -58,29 +55,34 @@ end
 --- Writes a model as the last published one; a reader or a power cut finds the old one or this.
 -- @param model or a draft (conf.read): its text is kept, so that it is made once
 -- @param version the version under which it was published
--- @param stored entities of the store by kind and key: {json, version, created_ms, updated_ms}; may be nil
+-- @param stored entities of the store by kind and key: {key, json, version, created_ms, updated_ms}; may be nil
 -- @return true, or nil and a message
 function M.save(model, version, stored)
   local seal, problem = keys.sealer(model.node.data_dir)
   if not seal then return nil, problem end
   model.canonical_text = model.canonical_text or M.encode(model, seal)
-  local text = model.canonical_text
+  local text, path = model.canonical_text, M.path(model.node.data_dir)
+  if changes.append(path, text, version, stored) then return true end
   local body = ('"model_bytes":%d,"model":%s,"stored":%s'):format(#text, text, encode_stored(stored))
-  local line = ('{"checksum":"%s","format":1,%s,"version":%d}\n'):format(checksum(body), body, version)
-  local path = M.path(model.node.data_dir)
+  local sum = checksum(body)
+  local line = ('{"checksum":"%s","format":1,%s,"version":%d}\n'):format(sum, body, version)
   local rc = C.vf_file_replace(path, line, #line, PRIVATE)
   if rc ~= 0 then return nil, ("%s: cannot be written (error %d)"):format(path, -rc) end
+  changes.begin(path, text, stored, sum, version, #line)
   return true
 end
 
---- Returns the version of the last published model without reading it, or nil.
+--- Returns the version of the last published model without reading all of it, or nil.
 function M.version(data_dir)
-  local file = io.open(M.path(data_dir), "rb")
+  local path = M.path(data_dir)
+  local file = io.open(path, "rb")
   if not file then return nil end
+  local sum = (file:read(HEAD_BYTES) or ""):match '^{"checksum":"(%x+)"'
   file:seek("end", -40)
-  local version = (file:read "*a" or ""):match '"version":(%d+)}\n$'
+  local version = tonumber((file:read "*a" or ""):match '"version":(%d+)}\n$')
   file:close()
-  return tonumber(version)
+  if sum and version then changes.read(path, sum, version, function(change) version = change.version end) end
+  return version
 end
 
 --- Splits what stands between checksum and version. Returns the texts of the model and of what was stored.
@@ -89,6 +91,22 @@ local function split(body)
   if not bytes then return body:match '^"model":(.*)$', "{}" end -- of an earlier release
   local rest = at + tonumber(bytes)
   return body:sub(at, rest - 1), body:sub(rest):match '^,"stored":(.*)$'
+end
+
+--- Adds what was changed since to what was stored then. Returns the version of it all.
+local function add_changes(path, sum, version, stored)
+  local last = version
+  changes.read(path, sum, version, function(change)
+    for kind, rows in pairs(change.puts) do
+      stored[kind] = stored[kind] or {}
+      for key, row in pairs(rows) do stored[kind][key] = row end
+    end
+    for kind, keys_gone in pairs(change.deletes) do
+      for _, key in ipairs(keys_gone) do stored[kind][key] = nil end
+    end
+    last = change.version
+  end)
+  return last
 end
 
 local function damaged(path)
@@ -111,7 +129,8 @@ function M.read(data_dir, env)
   if not seal then return nil, { { file = path, path = "", message = unseal } } end
   local draft = conf.read { source = { text = text, name = path, dir = data_dir }, env = env, unseal = unseal }
   if #draft.problems > 0 then return nil, draft.problems end
-  return draft, tonumber(version), json.decode(stored) or {}
+  stored = json.decode(stored) or {}
+  return draft, add_changes(path, sum, tonumber(version), stored), stored
 end
 
 --- Reads the last published model without the entities of the store.

@@ -98,6 +98,94 @@ routes:
     assert.equal(3, last_model.load(folder, {}).node.workers)
   end)
 
+  describe("with entities of the store", function()
+    local saved
+    before_each(function() saved = fixture.model("data_dir: " .. folder .. "\nworkers: 3\n") end)
+
+    local function entity(name, text)
+      return { kind = "routes", key = "default/" .. name, json = text, version = 1, created_ms = 10, updated_ms = 20 }
+    end
+
+    local function set(...)
+      local routes = {}
+      for _, one in ipairs { ... } do routes[one.key] = one end
+      return { routes = routes }
+    end
+
+    local function stored()
+      local _, version, kinds = assert(last_model.read(folder, {}))
+      local texts = {}
+      for key, row in pairs(kinds.routes or {}) do texts[key] = row.json end
+      return version, texts
+    end
+
+    local function read_changes()
+      local file = io.open(folder .. "/last-model.changes", "rb")
+      local text = file and file:read "*a"
+      if file then file:close() end
+      return text
+    end
+
+    it("appends what a version changes and comes back with it", function()
+      local a, b = entity("a", '{"x":1}'), entity("b", "{}")
+      assert(last_model.save(saved, 1, set(a, b)))
+      local whole = read()
+      assert.is_nil(read_changes())
+      assert(last_model.save(saved, 2, set(entity("a", '{"x":2}'), b)))
+      assert(last_model.save(saved, 3, set(entity("c", "{}"), b)))
+      assert.equal(whole, read())
+      assert.equal(tonumber("600", 8), uv.fs_stat(folder .. "/last-model.changes").mode % 512)
+      assert.equal(3, last_model.version(folder))
+      local version, texts = stored()
+      assert.equal(3, version)
+      assert.same({ ["default/b"] = "{}", ["default/c"] = "{}" }, texts)
+    end)
+
+    it("takes what is whole of a file that was cut off, and nothing that continues another", function()
+      local a = entity("a", "1")
+      assert(last_model.save(saved, 1, set(a)))
+      assert(last_model.save(saved, 2, set(entity("a", "2"))))
+      assert(last_model.save(saved, 3, set(entity("a", "3"))))
+      local text = read_changes()
+      local function with(changed)
+        local file = assert(io.open(folder .. "/last-model.changes", "wb"))
+        file:write(changed)
+        file:close()
+        local version, texts = stored()
+        assert.equal(version, last_model.version(folder))
+        return version, texts["default/a"]
+      end
+      assert.same({ 2, "2" }, { with(text:sub(1, -5)) })
+      assert.same({ 1, "1" }, { with((text:gsub('"version":1}', '"version":9}', 1))) })
+      assert.same({ 1, "1" }, { with "" })
+      local broken = text:gsub('"json":"2"', '"json":"7"')
+      assert.same({ 1, "1" }, { with(broken) })
+      assert.same({ 3, "3" }, { with(text) })
+    end)
+
+    it("is written as a whole when the conf says something else, or the file is gone", function()
+      assert(last_model.save(saved, 1, set(entity("a", "1"))))
+      assert(last_model.save(saved, 2, set(entity("a", "2"))))
+      local other = fixture.model("data_dir: " .. folder .. "\nworkers: 4\n")
+      assert(last_model.save(other, 3, set(entity("a", "3"))))
+      assert.is_nil(read_changes())
+      assert.same({ 3, { ["default/a"] = "3" } }, { stored() })
+      os.remove(last_model.path(folder))
+      assert(last_model.save(other, 4, set(entity("a", "4"))))
+      assert.same({ 4, { ["default/a"] = "4" } }, { stored() })
+    end)
+
+    it("is written as a whole again once the changes are many", function()
+      assert(last_model.save(saved, 1, set(entity("a", "1"))))
+      local big = ("x"):rep(100 * 1024)
+      for version = 2, 3 do assert(last_model.save(saved, version, set(entity("a", big .. version)))) end
+      assert.truthy(read_changes())
+      assert(last_model.save(saved, 4, set(entity("a", big .. 4))))
+      assert.is_nil(read_changes())
+      assert.same({ 4, { ["default/a"] = big .. 4 } }, { stored() })
+    end)
+  end)
+
   it("says when it cannot be written", function()
     local ok, problem = last_model.save(fixture.model "data_dir: /proc/nope", 1)
     assert.is_nil(ok)

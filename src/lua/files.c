@@ -21,7 +21,7 @@ static int write_all(int fd, const char *data, size_t len)
         data += n;
         len -= (size_t)n;
     }
-    return fsync(fd) == 0 ? 0 : -errno;
+    return 0;
 }
 
 /* Makes a renamed or created name survive a power cut. */
@@ -48,6 +48,8 @@ int vf_file_create(const char *path, const char *data, size_t len, uint32_t mode
     if (fd < 0)
         return -errno;
     int rc = fchmod(fd, (mode_t)mode) == 0 ? write_all(fd, data, len) : -errno;
+    if (rc == 0 && fsync(fd) != 0)
+        rc = -errno;
     close(fd);
     if (rc < 0)
         unlink(path);
@@ -70,6 +72,16 @@ int vf_file_replace(const char *path, const char *data, size_t len, uint32_t mod
         return rc;
     }
     return sync_folder_of(path);
+}
+
+int vf_file_append(const char *path, const char *data, size_t len)
+{
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return -errno;
+    int rc = write_all(fd, data, len);
+    close(fd);
+    return rc;
 }
 
 int vf_file_make_folder(const char *path, uint32_t mode)

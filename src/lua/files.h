@@ -14,6 +14,10 @@ int vf_file_replace(const char *path, const char *data, size_t len, uint32_t mod
  * disk. Returns 0 or -errno; -EEXIST when there is one, which is left alone. */
 int vf_file_create(const char *path, const char *data, size_t len, uint32_t mode);
 
+/* Appends `len` bytes at `data` to the file `path`, which has to be there. It does not wait for the
+ * disk. Returns 0 or -errno; then a part of them may stand there. */
+int vf_file_append(const char *path, const char *data, size_t len);
+
 /* Creates a folder and those above it with the permissions `mode`. Returns 0 (also when it is
  * there) or -errno. */
 int vf_file_make_folder(const char *path, uint32_t mode);

@@ -25,6 +25,9 @@ function M.read(path)
   return text
 end
 
+--- Says whether there is a file.
+function M.is_regular(path) return KINDS[C.vf_file_kind(path)] == "file" end
+
 --- Returns the absolute path, without links; nil when there is nothing.
 function M.real_path(path)
   local out = ffi.new("char[?]", MAX_PATH)

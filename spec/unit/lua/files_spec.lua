@@ -5,6 +5,7 @@ local fixture = require "unit.conf.fixture"
 ffi.cdef [[
 int vf_file_replace(const char *path, const char *data, size_t len, uint32_t mode);
 int vf_file_create(const char *path, const char *data, size_t len, uint32_t mode);
+int vf_file_append(const char *path, const char *data, size_t len);
 int vf_file_make_folder(const char *path, uint32_t mode);
 int vf_file_real_path(const char *path, char *out, size_t room);
 int vf_file_kind(const char *path);
@@ -42,6 +43,13 @@ describe("files", function()
     assert.equal(ENOENT, C.vf_file_replace(folder .. "/none/x", "x", 1, MODE))
     assert.equal(ENAMETOOLONG, C.vf_file_replace(("x"):rep(5000), "x", 1, MODE))
     assert.equal("/a.txt\n/b.txt\n/n.txt\n", (glob "/*.txt*")) -- nothing temporary stays
+  end)
+
+  it("grow at their end, when they are there", function()
+    assert.equal(ENOENT, C.vf_file_append(folder .. "/log", "1", 1))
+    assert.equal(0, C.vf_file_create(folder .. "/log", "1", 1, MODE))
+    assert.equal(0, C.vf_file_append(folder .. "/log", "23", 2))
+    assert.equal("123", read "log")
   end)
 
   it("are created only where there is none, links included", function()
