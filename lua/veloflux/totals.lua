@@ -107,6 +107,7 @@ extern const double vf_state_bucket_bounds[13];
 extern const double vf_state_fine_bounds[13];
 uint32_t vf_totals_size(uint32_t which);
 void vf_totals_numbers(const struct vf_snapshot *, struct vf_totals_numbers *);
+uint32_t vf_totals_find(const struct vf_snapshot *, uint32_t, uint64_t, uint32_t);
 void vf_totals_node(const struct vf_state *, struct vf_totals_node *);
 bool vf_totals_process(const struct vf_state *, uint32_t, struct vf_totals_process *);
 void vf_totals_listener(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_listener *);
@@ -200,6 +201,18 @@ local errors = ffi.new("struct vf_totals_error[?]", MAX_ERRORS)
 function M.numbers() C.vf_totals_numbers(snapshot, numbers) return numbers end
 
 function M.node() C.vf_totals_node(state, node) return node end
+
+local KINDS = { pools = 0, backends = 1, routes = 2 } -- enum vf_totals_kind
+local NONE = 0xffffffff
+
+--- Finds an entity by its stable id (compiler/sink.lua).
+-- @param kind "pools", "backends" or "routes"
+-- @param hint nil, or where it was the last time
+-- @return its index, or nil
+function M.find(kind, id, hint)
+  local index = C.vf_totals_find(snapshot, KINDS[kind], id, hint or 0)
+  return index ~= NONE and index or nil
+end
 
 --- Returns nil for a block that nobody has.
 function M.process(index) return C.vf_totals_process(state, index, process) and process or nil end

@@ -1,6 +1,7 @@
 #include "snapshot/totals.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,6 +71,35 @@ void vf_totals_numbers(const struct vf_snapshot *snapshot, struct vf_totals_numb
     out->routes = vf_snap_count(snapshot, VF_SNAP_ROUTES);
     out->tenants = vf_snap_count(snapshot, VF_SNAP_TENANTS);
     out->plugins = vf_snap_count(snapshot, VF_SNAP_PLUGINS);
+}
+
+/* Records of the three kinds begin with their id. */
+static uint64_t id_at(const char *records, size_t record_bytes, uint32_t index)
+{
+    uint64_t id;
+    memcpy(&id, records + index * record_bytes, sizeof(id));
+    return id;
+}
+
+_Static_assert(offsetof(struct vf_snap_pool, id) == 0, "the id comes first");
+_Static_assert(offsetof(struct vf_snap_backend, id) == 0, "the id comes first");
+_Static_assert(offsetof(struct vf_snap_route, id) == 0, "the id comes first");
+
+uint32_t vf_totals_find(const struct vf_snapshot *snapshot, uint32_t kind, uint64_t id,
+                        uint32_t hint)
+{
+    static const enum vf_snap_section sections[] = {VF_SNAP_POOLS, VF_SNAP_BACKENDS,
+                                                    VF_SNAP_ROUTES};
+    assert(kind <= VF_TOTALS_ROUTES);
+    const char *records = vf_snap_section(snapshot, sections[kind]);
+    size_t bytes = vf_snap_record_bytes(sections[kind]);
+    uint32_t count = vf_snap_count(snapshot, sections[kind]);
+    if (hint < count && id_at(records, bytes, hint) == id)
+        return hint;
+    for (uint32_t i = 0; i < count; i++)
+        if (id_at(records, bytes, i) == id)
+            return i;
+    return UINT32_MAX;
 }
 
 /* --- Node and processes --- */

@@ -176,7 +176,7 @@ function M.tick() context.rates:sample(now(), monitoring.sample()) end
 function M.published(snapshot, usage)
   totals.open(state, snapshot, usage)
   if #context.rates:list() == 0 then M.tick() end -- the first rates need something to be measured against
-  live.reset()
+  live.published()
   local current = services.current()
   if not current then return end
   local node = current.model.node

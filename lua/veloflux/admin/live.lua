@@ -1,34 +1,32 @@
 --- Live figures of pools, backends, routes and listeners for the objects of the admin API, from the state area.
 local json = require "veloflux.pdk.json"
+local sink = require "veloflux.compiler.sink"
 local status = require "veloflux.admin.status"
 local totals = require "veloflux.totals"
 
 local M = {}
 
 local number, text = totals.number, totals.text
-local indexes -- of the snapshot: { pools, backends, routes }, each key -> index
+local hints, n_hints = {}, 0 -- where entities were in the snapshot: id as text -> index; nearly always they still are
+local MORE = 1000 -- hints than entities, before all are forgotten
 
---- Another snapshot is published: what was known of the places in it is forgotten.
-function M.reset() indexes = nil end
+--- Returns the place of an entity in the snapshot, nil when it is not in there (yet).
+local function find(kind, outer, inner, innermost)
+  if not totals.has_snapshot() then return nil end
+  local key = table.concat({ kind, outer, inner, innermost }, "\0")
+  local hint = hints[key]
+  local at = totals.find(kind .. "s", sink.id(kind, outer, inner, innermost), hint)
+  if at == hint then return at end
+  if not hint then n_hints = n_hints + 1 end
+  hints[key] = at
+  return at
+end
 
-local function index()
-  if indexes then return indexes end
-  if not totals.has_snapshot() then return { pools = {}, backends = {}, routes = {} } end
-  indexes = { pools = {}, backends = {}, routes = {} }
+--- Another snapshot is published: places of what is gone are not kept for ever.
+function M.published()
+  if not totals.has_snapshot() then return end
   local counts = totals.numbers()
-  local n_pools, n_routes = counts.pools, counts.routes
-  for i = 0, n_pools - 1 do
-    local pool = totals.pool(i)
-    local key = text(pool.tenant) .. "/" .. text(pool.name)
-    indexes.pools[key] = i
-    local first, count = pool.first_backend, pool.n_backends
-    for k = first, first + count - 1 do indexes.backends[key .. "/" .. text(totals.backend(k).address)] = k end
-  end
-  for i = 0, n_routes - 1 do
-    local route = totals.route(i)
-    indexes.routes[text(route.tenant) .. "/" .. text(route.name)] = i
-  end
-  return indexes
+  if n_hints > counts.pools + counts.backends + counts.routes + MORE then hints, n_hints = {}, 0 end
 end
 
 local function round(value) return math.floor(value * 100 + 0.5) / 100 end
@@ -40,7 +38,7 @@ end
 
 --- Adds the figures of a backend to `shown`. They are there once it is in the running configuration.
 function M.backend(tenant, pool, address, shown)
-  local at = index().backends[tenant .. "/" .. pool .. "/" .. address]
+  local at = find("backend", tenant, pool, address)
   if not at then
     shown.status, shown.healthy = "unknown", false
     return
@@ -69,7 +67,7 @@ function M.pool(tenant, name, shown)
   end
   shown.total_backends, shown.active_backends = #shown.backends, active
   shown.status = status.pool_status(active, #shown.backends)
-  local at = index().pools[tenant .. "/" .. name]
+  local at = find("pool", tenant, name)
   local figures = at and totals.pool(at)
   shown.requests, shown.errors = figures and number(figures.requests) or 0, 0
   shown.unavailable = figures and number(figures.unavailable) or 0
@@ -78,7 +76,7 @@ end
 
 --- Adds the figures of a route to `shown`.
 function M.route(tenant, name, shown)
-  local at = index().routes[tenant .. "/" .. name]
+  local at = find("route", tenant, name)
   local figures = at and totals.route(at)
   shown.requests, shown.errors = figures and number(figures.requests) or 0, figures and number(figures.class_5xx) or 0
 end
