@@ -4,76 +4,14 @@
 -- Environment: ROUNDS (5), SECONDS (2) per measurement, ONLY="1k 64k" scenarios, VF_BINARY, VF_LIBRARY.
 local ROUNDS = tonumber(os.getenv "ROUNDS" or 5)
 local SECONDS = tonumber(os.getenv "SECONDS" or 2)
-local BINARY = os.getenv "VF_BINARY" or "build/veloflux"
-local TOOL = "build/bench/tool"
-local WORK = "build/bench"
+local machine = dofile "spec/bench/machine.lua"
+local shell, read, write, start, stop = machine.shell, machine.read, machine.write, machine.start, machine.stop
+local children, await, cpu_ns, pss_kib = machine.children, machine.await, machine.cpu_ns, machine.pss_kib
+local median, wanted = machine.median, machine.wanted
+local BINARY, TOOL, WORK = machine.BINARY, machine.TOOL, machine.WORK
 local PORTS = { origin = 19100, veloflux = 19101, nginx = 19102, haproxy = 19103, admin = 19104,
   plain = 19105, plain_admin = 19106 }
 local PEERS = { "veloflux", "nginx", "haproxy" }
-
-local function shell(command)
-  local pipe = assert(io.popen(command .. " 2>&1"))
-  local text = pipe:read "*a"
-  pipe:close()
-  return text
-end
-
-local function write(path, text)
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-end
-
-local function read(path)
-  local file = io.open(path)
-  if not file then return nil end
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
---- Starts `command` in the background; returns its process id.
-local function start(command, log)
-  return tonumber(shell(("%s >%s/%s.log 2>&1 </dev/null & echo $!"):format(command, WORK, log)):match "%d+")
-end
-
-local function stop(pid)
-  local command = "kill %d 2>/dev/null; for i in $(seq 100); do kill -0 %d 2>/dev/null || break; sleep 0.05; done"
-  shell(command:format(pid, pid))
-end
-
-local function children(pid)
-  local list = {}
-  for child in shell("pgrep -P " .. pid):gmatch "%d+" do list[#list + 1] = tonumber(child) end
-  return list
-end
-
-local function command_line(pid) return (read("/proc/" .. pid .. "/cmdline") or ""):gsub("%z", " ") end
-
---- Waits until something answers on `port` (bounded).
-local function await(port)
-  local command = "for i in $(seq 200); do curl -s -o /dev/null http://127.0.0.1:%d/64 && exit 0; sleep 0.05; done; "
-    .. "exit 1"
-  assert(os.execute(command:format(port)) == 0, "nothing answers on port " .. port)
-end
-
-local function cpu_ns(pid)
-  return tonumber((read("/proc/" .. pid .. "/schedstat") or "0"):match "^%d+")
-end
-
---- Proportional set size in KiB.
-local function pss_kib(pid)
-  return tonumber((read("/proc/" .. pid .. "/smaps_rollup") or ""):match "Pss:%s+(%d+)" or 0)
-end
-
-local function median(values)
-  local sorted = {}
-  for i, value in ipairs(values) do sorted[i] = value end
-  table.sort(sorted)
-  local middle = math.floor((#sorted + 1) / 2)
-  if #sorted == 0 then return 0 / 0 end
-  return #sorted % 2 == 1 and sorted[middle] or (sorted[middle] + sorted[middle + 1]) / 2
-end
 
 -- Configurations: the same features for all, no access log, kept upstream connections
 
@@ -176,17 +114,11 @@ end
 
 -- Processes
 
-local cwd = shell("pwd"):match "[^\n]+"
-WORK = cwd .. "/" .. WORK
-
 local run = {}
 local function run_veloflux(port, log)
   local pid = start(("taskset -c 0 %s run -c %s/veloflux.yaml"):format(BINARY, WORK), log)
   await(port)
-  for _, child in ipairs(children(pid)) do
-    if command_line(child):find("role=worker", 1, true) then return { pid = pid, worker = child } end
-  end
-  error "no worker of veloflux"
+  return { pid = pid, worker = assert(machine.child(pid, "worker"), "no worker of veloflux") }
 end
 function run.veloflux() return run_veloflux(PORTS.veloflux, "veloflux") end
 function run.plain() return run_veloflux(PORTS.plain, "plain") end
@@ -251,11 +183,6 @@ local SCENARIOS = {
   { name = "post", title = "4 KiB POST, 1 KiB answers", connections = 64, path = "/1024",
     options = "-s " .. WORK .. "/post.lua", limit = 0.77, aim = 0.69 },
 }
-
-local function wanted(name)
-  local only = os.getenv "ONLY"
-  return not only or (" " .. only .. " "):find(" " .. name .. " ", 1, true) ~= nil
-end
 
 local running = {}
 local function start_all(routes)
@@ -451,9 +378,9 @@ local function start_plugin_peer(peer, work)
   local ports = PORTS
   if peer == "plain" then
     ports = setmetatable({ veloflux = PORTS.plain, admin = PORTS.plain_admin }, { __index = PORTS })
-    write(WORK .. "/veloflux.yaml", lua_peers.veloflux(ports, cwd .. "/spec/bench/plugins", "none", "plain-data"))
+    write(WORK .. "/veloflux.yaml", lua_peers.veloflux(ports, shell("pwd"):match "[^\n]+" .. "/spec/bench/plugins", "none", "plain-data"))
   elseif peer == "veloflux" then
-    write(WORK .. "/veloflux.yaml", lua_peers.veloflux(ports, cwd .. "/spec/bench/plugins", work, "veloflux-data"))
+    write(WORK .. "/veloflux.yaml", lua_peers.veloflux(ports, shell("pwd"):match "[^\n]+" .. "/spec/bench/plugins", work, "veloflux-data"))
   elseif peer == "nginx" then
     local conf, modules = lua_peers.nginx(ports, WORK, work)
     write(WORK .. "/nginx.conf", conf)
@@ -504,15 +431,22 @@ local function bench_plugins()
   end
 end
 
+local function bench_script(script)
+  local command = ("build/deps/bin/luajit spec/bench/%s.lua"):format(script)
+  assert(os.execute(command) == 0, command .. " failed")
+end
+
 --- Runs measurements of their own, for a scenario.
 local function bench_scripts(scenario, scripts)
   if not wanted(scenario) then return end
   print ""
   io.flush()
-  for _, script in ipairs(scripts) do
-    local command = ("build/deps/bin/luajit spec/bench/%s.lua"):format(script)
-    assert(os.execute(command) == 0, command .. " failed")
-  end
+  for _, script in ipairs(scripts) do bench_script(script) end
+end
+
+--- The control plane, each by a script of its own.
+local function bench_control()
+  if wanted "change" or wanted "bulk" then bench_script "change" end
 end
 
 start_origin(1)
@@ -525,6 +459,7 @@ local ok, err = xpcall(function()
   bench_scripts("shared", { "shared", "plugin_memory" })
   bench_plugins()
   bench_scripts("guard", { "guard" })
+  bench_control()
 end, debug.traceback)
 stop_all()
 stop(origin)

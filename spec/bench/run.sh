@@ -3,5 +3,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 mkdir -p build/bench
-cc -O2 -o build/bench/tool spec/bench/tool.c
+for program in tool send; do
+    cc -O2 -o build/bench/$program spec/bench/$program.c
+done
 exec build/deps/bin/luajit spec/bench/run.lua "$@"
