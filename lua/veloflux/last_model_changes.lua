@@ -88,7 +88,8 @@ end
 --- Writes what a version changes, when the whole that is there goes with it.
 -- @return true; false: the whole has to be written
 function M.append(path, text, version, stored)
-  if not last or not stored or last.path ~= path or last.text ~= text or not files.is_regular(path) then return false end
+  if not last or not stored or last.path ~= path or last.text ~= text then return false end
+  if not files.is_regular(path) then return false end
   local line = line_of(version, stored)
   if #line > last.room or not write(path_of(path), line) then
     last = nil

@@ -65,8 +65,8 @@ local function bench_bulk(instance, routes, goal)
   for round = 1, BULK_ROUNDS do lines[round] = bulk_line(round, routes) end
   local cpu = costing(instance, BULK_ROUNDS, function() taken, statuses = house.send(lines) end)
   house.expect(statuses, 200)
-  print(("  a bulk of %d            %d times: %s; control %.0f ms each%s"):format(BULK, #taken, house.describe(taken), cpu,
-    verdict(machine.median(taken), goal)))
+  print(("  a bulk of %d            %d times: %s; control %.0f ms each%s"):format(BULK, #taken,
+    house.describe(taken), cpu, verdict(machine.median(taken), goal)))
   io.flush()
 end
 

@@ -368,6 +368,7 @@ end
 -- Plugins: the same work in three scripting engines
 
 local lua_peers = dofile "spec/bench/lua_peers.lua"
+local PLUGINS = WORK:gsub("/build/bench$", "") .. "/spec/bench/plugins"
 local PLUGIN_WORK = {
   { name = "plugin", work = "small", title = "small plugin", limit = 0.85, aim = 0.75, peers = { "nginx", "haproxy" } },
   { name = "chain", work = "chain", title = "auth, limit, headers, CORS", limit = 1, aim = 0.9, peers = { "nginx" } },
@@ -378,9 +379,9 @@ local function start_plugin_peer(peer, work)
   local ports = PORTS
   if peer == "plain" then
     ports = setmetatable({ veloflux = PORTS.plain, admin = PORTS.plain_admin }, { __index = PORTS })
-    write(WORK .. "/veloflux.yaml", lua_peers.veloflux(ports, shell("pwd"):match "[^\n]+" .. "/spec/bench/plugins", "none", "plain-data"))
+    write(WORK .. "/veloflux.yaml", lua_peers.veloflux(ports, PLUGINS, "none", "plain-data"))
   elseif peer == "veloflux" then
-    write(WORK .. "/veloflux.yaml", lua_peers.veloflux(ports, shell("pwd"):match "[^\n]+" .. "/spec/bench/plugins", work, "veloflux-data"))
+    write(WORK .. "/veloflux.yaml", lua_peers.veloflux(ports, PLUGINS, work, "veloflux-data"))
   elseif peer == "nginx" then
     local conf, modules = lua_peers.nginx(ports, WORK, work)
     write(WORK .. "/nginx.conf", conf)

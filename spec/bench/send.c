@@ -1,12 +1,13 @@
 /* spec/bench/send.c - a client of the admin API that says how long each answer took.
  *
- *   send PORT FILE                     each line of FILE ("METHOD PATH" or "METHOD PATH BODY"), one after
- *                                      the other on one connection
- *   send PORT FILE RATE SECONDS CONNS  RATE of them a second, in turn and again, on CONNS connections; what
- *                                      is late counts from when it was due
+ *   send PORT FILE    each line of FILE ("METHOD PATH" or "METHOD PATH BODY"), one after the other
+ *                     on one connection
+ *   send PORT FILE RATE SECONDS CONNS
+ *                     RATE of them a second, in turn and again, on CONNS connections; what is late
+ *                     counts from when it was due
  *
- * Prints "STATUS MICROSECONDS BYTES" for each answer; status 0: none came. Everything is sent as the
- * administrator of the benchmark ("admin", "bench").
+ * Prints "STATUS MICROSECONDS BYTES" for each answer; status 0: none came. Everything is sent as
+ * the administrator of the benchmark ("admin", "bench").
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -89,8 +90,8 @@ static int write_request(int fd, const char *line)
     static char head[HEAD_BYTES];
     const char *path = strchr(line, ' ') + 1, *body = strchr(path, ' ');
     size_t path_len = body != NULL ? (size_t)(body - path) : strlen(path);
-    const char *type = strncmp(line, "PATCH ", 6) == 0 ? "application/merge-patch+json"
-                                                       : "application/json";
+    const char *type =
+        strncmp(line, "PATCH ", 6) == 0 ? "application/merge-patch+json" : "application/json";
     body = body != NULL ? body + 1 : "";
     int len = snprintf(head, sizeof(head),
                        "%.*s %.*s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Basic "
@@ -99,7 +100,8 @@ static int write_request(int fd, const char *line)
     return write_all(fd, head, (size_t)len) < 0 ? -1 : write_all(fd, body, strlen(body));
 }
 
-/* Reads one answer with a Content-Length, or without content. Returns its status, 0 when it broke off. */
+/* Reads one answer with a Content-Length, or without content. Returns its status, 0 when it broke
+ * off. */
 static int read_answer(int fd, size_t *bytes)
 {
     static char buffer[HEAD_BYTES];

@@ -134,8 +134,9 @@ void vf_totals_numbers(const struct vf_snapshot *snapshot, struct vf_totals_numb
 /* The kinds whose entities are found by their id. */
 enum vf_totals_kind { VF_TOTALS_POOLS = 0, VF_TOTALS_BACKENDS, VF_TOTALS_ROUTES };
 
-/* Returns the index of the entity with the stable id `id` (layout.h), UINT32_MAX when there is none.
- * At `hint`, where it was in an earlier snapshot, it is found at once; else by looking at all. */
+/* Returns the index of the entity with the stable id `id` (layout.h), UINT32_MAX when there is
+ * none. At `hint`, where it was in an earlier snapshot, it is found at once; else by looking at
+ * all. */
 uint32_t vf_totals_find(const struct vf_snapshot *snapshot, uint32_t kind, uint64_t id,
                         uint32_t hint);
 
