@@ -12,7 +12,7 @@ typedef size_t element_count;
 typedef int element_count;
 #endif
 
-enum { KEPT_NODES = 256, KEPT_TEXT_BYTES = 16 * 1024 };
+enum { KEPT_NODES = 256, KEPT_TEXT_BYTES = 16 * 1024, MAX_DEPTH = 8 };
 
 /* While a reply is read, node.text.data is NULL and node.integer of a text its offset: the memory
  * of the texts moves as it grows. */
@@ -25,11 +25,19 @@ struct vf_redis_reader {
     uint64_t fed; /* bytes since the last reply */
     uint64_t max_bytes;
     bool too_large;
+    const char *refused; /* what hiredis takes and we do not, or NULL */
 };
 
 static struct vf_redis_reader *of(const redisReadTask *task)
 {
     return task->privdata;
+}
+
+/* Ends the parsing: hiredis takes NULL for a lack of memory. */
+static void *refuse(struct vf_redis_reader *reader, const char *rule)
+{
+    reader->refused = rule;
+    return NULL;
 }
 
 /* Appends a node. Returns something that is not NULL, as hiredis wants to see. */
@@ -73,12 +81,28 @@ static void *add_text(struct vf_redis_reader *reader, int type, const char *text
 
 static void *on_string(const redisReadTask *task, char *text, size_t len)
 {
+    if (task->type != REDIS_REPLY_STRING && task->type != REDIS_REPLY_STATUS &&
+        task->type != REDIS_REPLY_ERROR)
+        return refuse(of(task), "a text of RESP3");
     return add_text(of(task), task->type, text, len);
 }
 
+static unsigned depth_of(const redisReadTask *task)
+{
+    unsigned depth = 0;
+    for (; task->parent != NULL; task = task->parent)
+        depth++;
+    return depth;
+}
+
+/* hiredis 0.14 has a bound on nesting, later ones have none. */
 static void *on_array(const redisReadTask *task, element_count n)
 {
     struct vf_redis_reader *reader = of(task);
+    if (task->type != REDIS_REPLY_ARRAY)
+        return refuse(reader, "an aggregate of RESP3");
+    if (depth_of(task) >= MAX_DEPTH)
+        return refuse(reader, "arrays nested too deeply");
     if ((uint64_t)n > VF_REDIS_MAX_NODES) {
         reader->too_large = true;
         return NULL;
@@ -94,6 +118,8 @@ static void *on_integer(const redisReadTask *task, long long value)
 
 static void *on_nil(const redisReadTask *task)
 {
+    if (task->type == REDIS_REPLY_NIL) /* RESP2 has them as a text or an array without a length */
+        return refuse(of(task), "a null of RESP3");
     return add_node(of(task), (struct vf_redis_node){.type = REDIS_REPLY_NIL});
 }
 
@@ -102,12 +128,32 @@ static void on_free(void *object)
     (void)object; /* nodes go together */
 }
 
-/* RESP3 is never asked for, so its doubles and booleans have no function: hiredis refuses them. */
-static redisReplyObjectFunctions functions = {.createString = on_string,
-                                              .createArray = on_array,
-                                              .createInteger = on_integer,
-                                              .createNil = on_nil,
-                                              .freeObject = on_free};
+/* RESP3 is never asked for, so what only it has is refused. */
+#if HIREDIS_MAJOR >= 1
+static void *on_double(const redisReadTask *task, double value, char *text, size_t len)
+{
+    (void)value, (void)text, (void)len;
+    return refuse(of(task), "a double of RESP3");
+}
+
+static void *on_boolean(const redisReadTask *task, int value)
+{
+    (void)value;
+    return refuse(of(task), "a boolean of RESP3");
+}
+#endif
+
+static redisReplyObjectFunctions functions = {
+    .createString = on_string,
+    .createArray = on_array,
+    .createInteger = on_integer,
+    .createNil = on_nil,
+    .freeObject = on_free,
+#if HIREDIS_MAJOR >= 1
+    .createDouble = on_double,
+    .createBool = on_boolean,
+#endif
+};
 
 struct vf_redis_reader *vf_redis_reader_new(uint64_t max_bytes)
 {
@@ -151,6 +197,8 @@ static int parse(struct vf_redis_reader *reader)
     if (redisReaderGetReply(reader->parser, &reply) != REDIS_OK) {
         if (reader->too_large)
             return VF_ETOOLARGE;
+        if (reader->refused != NULL)
+            return VF_EMALFORMED;
         return reader->parser->err == REDIS_ERR_OOM ? UV_ENOMEM : VF_EMALFORMED;
     }
     if (reply == NULL)
@@ -210,5 +258,5 @@ bool vf_redis_reader_is_empty(const struct vf_redis_reader *reader)
 
 const char *vf_redis_reader_rule(const struct vf_redis_reader *reader)
 {
-    return reader->parser->errstr;
+    return reader->refused != NULL ? reader->refused : reader->parser->errstr;
 }

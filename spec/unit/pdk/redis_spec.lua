@@ -206,7 +206,10 @@ describe("pdk.redis", function()
       { "*1000000000\r\n", "too_large" }, { "$1000\r\n" .. ("x"):rep(2000), "too_large" },
       { "$-5\r\nx", "malformed" }, { ":12x\r\n", "malformed" },
       { ("*1\r\n"):rep(100), "malformed" }, { "$3\r\nab", "closed" }, { "", "closed" }, { "*2\r\n+a\r\n", "closed" },
-      { "\0\255\1\r\n", "malformed" },
+      { "\0\255\1\r\n", "malformed" }, { ("*1\r\n"):rep(9) .. "+deep\r\n", "malformed" },
+      { ",1.5\r\n", "malformed" }, { "#t\r\n", "malformed" }, { "(123\r\n", "malformed" },
+      { "=7\r\ntxt:abc\r\n", "malformed" }, { "%1\r\n+a\r\n+b\r\n", "malformed" }, { "~1\r\n+a\r\n", "malformed" },
+      { ">1\r\n+a\r\n", "malformed" }, { "_\r\n", "malformed" }, { "|1\r\n+a\r\n+b\r\n+c\r\n", "malformed" },
     }
     local peer = peers.tcp(function(conn, number)
       conn:read_some()
