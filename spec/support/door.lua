@@ -21,6 +21,7 @@ end
 
 local function err_of(self, change)
   if self.failure then return self.failure end
+  if change.fence and change.fence.token ~= self.token then return { code = "fenced", message = "another token" } end
   if self.version_now > 0 and change.version ~= self.version_now + 1 then
     return { code = "conflict", message = "not the next version" }
   end
@@ -77,6 +78,45 @@ function Store:version(number, callback) callback(nil, self.records[number]) end
 
 function Store.close(_, callback) callback() end
 
+function Store.watch(self, on_change) self.on_change = on_change end
+
+function Store:lease(_, holder, _, callback)
+  self.token = self.token or 1
+  callback(self.failure, { holder = holder, token = self.token, is_mine = true })
+end
+
+function Store.release(_, _, _, _, callback) callback() end
+
+function Store:announce(node, json, _, callback)
+  self.nodes_now = self.nodes_now or {}
+  self.nodes_now[node] = { json = json, seen_ms = 1000, is_alive = true }
+  callback(self.failure)
+end
+
+function Store:nodes(callback) callback(self.failure, self.nodes_now or {}) end
+
+function Store:status() return { driver = self.driver or "sqlite", connected = self.failure == nil } end
+
+function Store:changes(after, limit, callback)
+  if self.failure then return callback(self.failure) end
+  if after > self.version_now or after < (self.pruned or 0) then return callback { code = "gone", message = "gone" } end
+  local list = {}
+  for version = after + 1, math.min(self.version_now, after + limit) do list[#list + 1] = self.records[version] end
+  callback(nil, list)
+end
+
+--- Commits as another node does.
+-- @param puts map from "KIND KEY" to JSON; false deletes
+function Store:commit_elsewhere(puts)
+  local change = { version = self.version_now + 1, time_ms = 2000, source = "api", puts = {}, deletes = {} }
+  for id, json in pairs(puts) do
+    local kind, key = id:match "^(%S+) (.*)$"
+    table.insert(json and change.puts or change.deletes, { kind = kind, key = key, json = json or nil,
+      created_ms = 2000 })
+  end
+  take(self, change)
+end
+
 function Store:load(callback)
   if self.failure then return callback(self.failure) end
   callback(nil, { version = self.version_now, entities = self.kinds })
@@ -101,7 +141,8 @@ function M.open(text)
   function door.link.log(level, event, message) table.insert(door.log, level .. " " .. event .. " " .. message) end
   flow.open { link = door.link, store = function() return door.store end }
   queue.open { link = door.link, now_ms = function() return 1000 end,
-    retry = function(_, callback) callback(door.set_again) end }
+    retry = function(_, callback) callback(door.set_again) end, store = function() return door.store end,
+    restore = function(found, callback) door.restore(found, callback) end }
   text = "data_dir: " .. folder .. "\n" .. text
   local draft = conf.read { source = { text = text, name = "conf.yaml", dir = folder }, env = {} }
   local model, problems = conf.complete(draft)

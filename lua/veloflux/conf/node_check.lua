@@ -59,6 +59,12 @@ local function check_admin(admin, note)
   end
 end
 
+--- Of a lease that is lost with one heartbeat nobody is sure.
+local function check_cluster(cluster, note)
+  if cluster.lease >= 2 * cluster.heartbeat then return end
+  note({ "cluster", "lease" }, "has to be at least two heartbeats long")
+end
+
 local ids = ffi.new "uint32_t[2]"
 
 --- Looks up the user and group that the processes run as.
@@ -83,6 +89,7 @@ function M.run(node, note)
   check_names(node.listeners, note)
   check_addresses(node, note)
   check_admin(node.admin, note)
+  check_cluster(node.cluster, note)
   local _, field, message = M.account(node)
   if field then note({ field }, message) end
 end

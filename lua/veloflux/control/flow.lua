@@ -9,7 +9,8 @@
 --   changes            what the store is to commit, in order (store/init.lua); the last has this version. Empty:
 --                      it has them already
 --   on_end             function(result): {ok = true, version, warnings, laggards}, or {ok = false, code, problems,
---                      stored = how many of the changes the store has taken}
+--                      stored = how many of the changes the store has taken}: code is invalid, unavailable, conflict
+--                      (the store has another such version) or fenced (another holds the lease of the change)
 local ffi = require "ffi"
 local compiler = require "veloflux.compiler"
 local conf = require "veloflux.conf"
@@ -138,7 +139,7 @@ local function store_changes()
     if answered < #changes then return end
     if not failure then return commit() end
     repair_tables()
-    reject(failure.code == "conflict" and "conflict" or "unavailable",
+    reject((failure.code == "conflict" or failure.code == "fenced") and failure.code or "unavailable",
       { { file = candidate.model.source, path = "store", message = failure.message or failure.code } }, stored)
   end
   local store = store_of()

@@ -4,11 +4,13 @@
 --
 -- The admin server uses `current` and `reload`; everything else is called by src/control/control.c.
 local ffi = require "ffi"
+local cluster = require "veloflux.cluster"
 local compiler = require "veloflux.compiler"
 local conf = require "veloflux.conf"
 local entities = require "veloflux.control.entities"
 local files = require "veloflux.conf.files"
 local flow = require "veloflux.control.flow"
+local follow = require "veloflux.control.follow"
 local last_model = require "veloflux.last_model"
 local link = require "veloflux.control.link"
 local model_kinds = require "veloflux.model"
@@ -20,6 +22,8 @@ local worlds = require "veloflux.control.world"
 ffi.cdef "uint64_t vf_clock_wall_ms(void);"
 
 local M = {}
+
+local MAX_TRIES = 10 -- of a start or a reload that other nodes are faster than
 
 local context -- what C started us with
 local waiting -- callbacks of the reload that has not begun; nil: none was asked for
@@ -148,7 +152,7 @@ local function publish(made, reason, diff, callback, is_stored)
     end }
 end
 
-local function begin_reload(set, callback)
+local function begin_reload(set, callback, tries)
   local draft = conf.read { source = source() }
   local version = queue.next_version()
   local made, problems = combine(draft, set, version, true)
@@ -157,6 +161,9 @@ local function begin_reload(set, callback)
   local current = flow.current()
   local diff = model_kinds.diff(current and current.model, made.model)
   local ok, refused = publish(made, "reload", diff, function(result)
+    if result.code == "conflict" and queue.world() and (tries or 1) < MAX_TRIES then
+      return queue.fetch(function() begin_reload(queue.base().set, callback, (tries or 1) + 1) end)
+    end
     if not result.ok then return callback(rejected(result.problems)) end
     local summary = model_kinds.describe_diff(diff)
     link.log("info", "reload.done", summary, version)
@@ -169,7 +176,7 @@ end
 --- Tries again to reach a store that was out of reach.
 -- @param callback function(set): nil when it still is; then `M.unavailable` says why
 local function with_store(node, callback)
-  if not queue.unavailable() then return callback(queue.world() and queue.world().set) end
+  if not queue.unavailable() then return callback(queue.world() and queue.base().set) end
   storage.open(node, function(message, loaded)
     if message then
       queue.adopt(queue.world(), message)
@@ -179,16 +186,48 @@ local function with_store(node, callback)
   end)
 end
 
+--- A store that others share has lost versions that this node serves, with changes that were acknowledged: it gets
+-- them back, as versions up to that of this node. If others are faster, theirs are followed.
+local function restore(found, callback)
+  local world = queue.world()
+  local puts, deletes = follow.difference(found.set, world.set)
+  link.log("warn", "store.restored", ("the store has version %d, this node %d: it gets back what it lost"):format(
+    found.version, world.version))
+  local from = found.version > 0 and found.version or world.version - 1
+  storage.catch_up(from, world.version, now_ms(), function(message)
+    if not message then queue.set_stored(world.version) end
+    callback(message)
+  end, puts, deletes)
+end
+
+--- Takes what a shared store has, after it was out of reach.
+local function join_shared(found, callback)
+  local world = queue.world()
+  queue.adopt(world)
+  if found.set and found.version < world.version then
+    return restore(found, function(message)
+      queue.adopt(world, message)
+      callback(not message and world.set or nil, message)
+    end)
+  end
+  queue.know(found)
+  callback(queue.base().set)
+end
+
 --- Takes what a store has, after it was out of reach.
 function M.join(node, loaded, callback)
   local world, sealing = queue.world(), worlds.sealing(node)
   local draft = world and world.draft or conf.read { source = source() }
   local set, problems = entities.load(loaded.entities, worlds.tools(draft, sealing or {}))
-  if not set then return callback(nil, conf.format(problems[1])) end
+  local why = not set and conf.format(problems[1]) or nil
+  if world and storage.is_shared() then
+    return join_shared({ set = set, version = loaded.version, why = why }, callback)
+  end
+  if not set then return callback(nil, why) end
   local last = loaded.version > 0 and link.published() or 0
   storage.catch_up(loaded.version, last, now_ms(), function(message)
     queue.set_stored(math.max(loaded.version, last))
-    queue.adopt(world, message)
+    queue.adopt(world and worlds.with(world, set, world.version), message)
     callback(not message and set or nil, message)
   end)
 end
@@ -243,7 +282,7 @@ function events.reload() M.reload() end
 function events.changed()
   local world, current = queue.world(), flow.current()
   if world and current then
-    local made = combine(conf.read { source = source() }, world.set, world.version)
+    local made = combine(conf.read { source = source() }, queue.base().set, world.version)
     if made and model_kinds.describe_diff(model_kinds.diff(current.model, made.model)) == "no changes" then return end
   end
   link.log("info", "conf.changed", "reloading")
@@ -259,7 +298,7 @@ function events.published(version) flow.published(version) end
 function events.live(laggards) flow.live(laggards) end
 
 --- The supervisor wants this process to end.
-function events.ending() end
+function events.ending() cluster.stop() end
 
 function M.on_event(name, number, text)
   events[name](number, text)
@@ -282,28 +321,53 @@ local function entities_of_last(draft, tools)
   return set or entities.new(), saved and version or nil
 end
 
+--- What other nodes have stored is not good together with this node's file: it goes on with what it served last.
+-- @return the same as `combine`
+local function combine_last(start, newest)
+  local known, version = entities_of_last(start.draft, start.tools)
+  if not version or version >= newest then return nil end
+  return combine(conf.read { source = source() }, known, version) -- the other draft has its problems noted
+end
+
+local start_fresh
+
+--- Publishes at a start what a file and the store's entities are together.
+-- @param start {draft, tools, done, tries}
+-- @param is_stored true: the store has it under this version
+local function start_with(start, set, version, is_stored)
+  local draft, done = start.draft, start.done
+  local made, problems = combine(draft, set, version, not is_stored)
+  local behind
+  if not made and is_stored then
+    made = combine_last(start, version)
+    behind = made and { set = set, version = version, why = conf.format(problems[1]) }
+  end
+  if draft.root then watch(draft.files) end
+  local ok = made
+  if made then
+    ok, problems = publish(made, "start", nil, function(result)
+      if result.ok then
+        if behind then queue.know(behind) end
+        return done()
+      end
+      if result.code == "conflict" and start.tries < MAX_TRIES then return start_fresh(done, start.tries + 1) end
+      rejected(result.problems)
+      if result.code == "invalid" then return done() end -- the supervisor knows what that means at a start
+      queue.adopt(nil, conf.format(result.problems[1]))
+      start_with(start, set, version)
+    end, is_stored)
+  end
+  if not ok then fail_start(problems) end
+end
+
 --- The first version of a house is the one after the last that its store, or else its data directory, remembers.
--- Without its store it serves what it served last, under the same version.
-local function start_fresh(done)
+-- Without its store it serves what it served last, under the same version. What several nodes share is served under
+-- the version that it has there.
+function start_fresh(done, tries)
   local draft = conf.read { source = source() }
   local tools = worlds.tools(draft, worlds.sealing(draft.node) or {})
-  local go
-  function go(set, version)
-    local made, problems = combine(draft, set, version, true)
-    if draft.root then watch(draft.files) end
-    local ok = made
-    if made then
-      ok, problems = publish(made, "start", nil, function(result)
-        if result.ok then return done() end
-        rejected(result.problems)
-        if result.code == "invalid" then return done() end -- the supervisor knows what that means at a start
-        queue.adopt(nil, conf.format(result.problems[1]))
-        go(set, version)
-      end)
-    end
-    if not ok then fail_start(problems) end
-  end
-  if not draft.root or #draft.problems > 0 then return go(entities.new(), 1) end
+  local start = { draft = draft, tools = tools, done = done, tries = tries or 1 }
+  if not draft.root or #draft.problems > 0 then return start_with(start, entities.new(), 1) end
   storage.open(draft.node, function(message, loaded)
     local set, problems = entities.new(), nil
     if loaded then set, problems = entities.load(loaded.entities, tools) end
@@ -312,11 +376,14 @@ local function start_fresh(done)
     if message then
       link.log("error", "store.unavailable", message)
       local known, version = entities_of_last(draft, tools)
-      return go(known, version or 1)
+      return start_with(start, known, version or 1)
     end
     queue.set_stored(loaded.version)
+    if storage.is_shared() and loaded.version > 0 and not worlds.wants_seed(draft, set) then
+      return start_with(start, set, loaded.version, true)
+    end
     local last = loaded.version > 0 and loaded.version or last_model.version(draft.node.data_dir) or 0
-    go(set, last + 1)
+    start_with(start, set, last + 1)
   end)
 end
 
@@ -354,6 +421,7 @@ local function publish_again(made, is_stored, done)
       link.log("info", "resume.done", "control goes on", made.world.version)
     else
       rejected(result.problems)
+      if result.code == "conflict" then queue.follow() end -- another node's version is compiled anew as well
     end
     done()
   end
@@ -385,6 +453,26 @@ local function settle(made, version, loaded, done)
   done()
 end
 
+--- Goes on with a store that others share: what they have stored meanwhile is published like any other time.
+local function settle_shared(made, version, loaded, done)
+  local published = tonumber(context.published)
+  local set, problems = entities.load(loaded.entities, made.world.tools)
+  local found = { set = set, version = loaded.version, why = not set and conf.format(problems[1]) or nil }
+  local function join(callback)
+    join_shared(found, function(_, message)
+      if message then link.log("error", "store.unavailable", message) end
+      callback()
+    end)
+  end
+  if version > published then return publish_again(made, true, function() join(done) end) end
+  join(function()
+    local is_newer = queue.base().version > published
+    if context.mode ~= "recompile" or is_newer then return done() end
+    made.world = worlds.with(queue.world(), queue.world().set, published + 1)
+    publish_again(made, false, done)
+  end)
+end
+
 --- After a predecessor: what runs goes on at once, as it was written down. What was stored or written down but not
 -- published is published when the store has been read.
 local function start_again(done)
@@ -405,6 +493,7 @@ local function start_again(done)
       queue.adopt(made.world, message)
       return settle(made, version, nil, done)
     end
+    if storage.is_shared() then return settle_shared(made, version, loaded, done) end
     local ahead = loaded.version > 0 and math.max(version, loaded.version) or 0
     storage.catch_up(loaded.version, ahead, now_ms(), function(failure)
       queue.set_stored(failure and loaded.version or ahead)
@@ -418,8 +507,11 @@ end
 -- @return true to go on; false ends the process with exit code 1
 function M.start(started)
   context = started
+  cluster.open()
   flow.open { link = link, state = started.state, store = storage.current }
-  queue.open { link = link, now_ms = now_ms, retry = with_store, source = source }
+  queue.open { link = link, now_ms = now_ms, retry = with_store, source = source, store = storage.current,
+    restore = restore, on_change = cluster.update }
+  storage.watch(queue.follow)
   queue.enqueue(started.mode == "fresh" and start_fresh or start_again)
   return true
 end

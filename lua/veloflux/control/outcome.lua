@@ -73,7 +73,7 @@ function M.store_change(net, context, version, now_ms)
   end
   return { version = version, time_ms = now_ms, author = context.author or "", source = context.source or "api",
     reason = context.reason or "", request_id = context.request_id or "", summary = context.summary or M.summary(net),
-    puts = puts, deletes = deletes }
+    puts = puts, deletes = deletes, fence = context.fence }
 end
 
 local function touches(change, route)

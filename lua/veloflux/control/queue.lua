@@ -5,6 +5,10 @@
 -- prepare, a version of the store, and what is published (flow.lua). Refused at any step before the store has
 -- it, it leaves nothing behind.
 --
+-- A store may be shared with other nodes. What they commit is fetched (follow.lua) and published here under its own
+-- number; a transaction that met such a commit is made anew upon it. What this node cannot serve keeps it behind: it
+-- goes on with what it has, and tries again with the next version.
+--
 -- Callbacks get an outcome; they may be called before the function that they were given to returns.
 local compiler = require "veloflux.compiler"
 local conf = require "veloflux.conf"
@@ -12,27 +16,36 @@ local edits = require "veloflux.control.edits"
 local entities = require "veloflux.control.entities"
 local explain = require "veloflux.explain"
 local flow = require "veloflux.control.flow"
+local follow = require "veloflux.control.follow"
 local outcome = require "veloflux.control.outcome"
 local worlds = require "veloflux.control.world"
 
 local M = {}
 
 local MAX_BATCH = 500 -- transactions that are published together
+local MAX_TRIES = 20 -- of a transaction that others are faster than
 
-local link, now_ms, retry, source
+local link, now_ms, retry, source, store_of, restore, on_change
 local world -- what is published; nil before the first publication
 local unavailable -- why nothing can be stored, or nil
 local stored_version = 0
+local ahead -- {set, version, why}: what the store has and is not published here; `why` it cannot be; or nil
+local wants_fetch = false -- the store may have more
+local counts = { followed = 0, rebased = 0 }
 local waiting = {} -- jobs: {ops, context, callback}, {make, ...} or {run}
 local is_busy = false
 
 --- Begins.
 -- @param options {link = control/link.lua, now_ms = function: wall clock, retry = function(node, callback): tries to
 -- reach a store that was out of reach, callback(set) with what it has,
--- source = function: of the conf file, as conf.read takes it}
+-- source = function: of the conf file, as conf.read takes it, store = function() -> the store or nil,
+-- restore = function(found, callback(message)): gives a shared store back what it has lost,
+-- on_change = function: is called when what `world` and `behind` say has changed, or nil}
 function M.open(options)
   link, now_ms, retry, source = options.link, options.now_ms, options.retry, options.source
+  store_of, restore, on_change = options.store, options.restore, options.on_change or function() end
   world, unavailable, stored_version, waiting, is_busy = nil, "not ready yet", 0, {}, false
+  ahead, wants_fetch, counts = nil, false, { followed = 0, rebased = 0 }
 end
 
 --- Returns what is published (control/world.lua), or nil.
@@ -42,13 +55,27 @@ function M.world() return world end
 -- @param why nil: the store takes changes; else why it does not
 function M.adopt(next_world, why)
   world, unavailable = next_world, why
+  if world and ahead and ahead.version <= world.version then ahead = nil end
+  on_change()
 end
+
+--- Returns the newest that is known of the store, published or not: {set, version}.
+function M.base() return ahead and ahead.set and ahead or world end
+
+--- Returns {version, why} when this node cannot serve what the store has, or nil.
+function M.behind() return ahead and ahead.why and ahead or nil end
+
+--- Returns how often versions of other nodes were published (`followed`) and transactions made anew (`rebased`).
+function M.counts() return counts end
 
 --- Reads the conf file as it stands now. Returns a draft (conf.read).
 function M.read_file() return conf.read { source = source() } end
 
 --- Says which version the store has.
 function M.set_stored(version) stored_version = version end
+
+--- Returns the version that the store has, as far as is known.
+function M.stored() return stored_version end
 
 --- Returns why the store takes nothing, or nil.
 function M.unavailable() return unavailable end
@@ -105,7 +132,7 @@ end
 --- Applies jobs to what is published. Those that cannot be are answered.
 -- @return the jobs that change something, and the world with them
 local function stack(jobs)
-  local good, set, version = {}, world.set, M.next_version()
+  local good, set, version = {}, M.base().set, M.next_version()
   for _, job in ipairs(jobs) do
     local result, refusal = edits_of(job, set, version)
     if not result then
@@ -145,12 +172,14 @@ local function done()
   turn()
 end
 
+local function put_back(jobs)
+  for i = #jobs, 1, -1 do table.insert(waiting, 1, jobs[i]) end
+end
+
 --- What is not good together may be good alone.
 local function try_alone(jobs)
-  for i = #jobs, 1, -1 do
-    jobs[i].is_alone = true
-    table.insert(waiting, 1, jobs[i])
-  end
+  for _, job in ipairs(jobs) do job.is_alone = true end
+  put_back(jobs)
   done()
 end
 
@@ -159,14 +188,40 @@ local function refuse_all(jobs, refusal)
   done()
 end
 
+--- Others have committed first: once that is known, the jobs are made anew upon it.
+local function rebase(jobs)
+  local again = {}
+  for _, job in ipairs(jobs) do
+    job.tries = (job.tries or 0) + 1
+    if job.tries < MAX_TRIES then
+      again[#again + 1] = job
+    else
+      refuse(job, { ok = false, code = "conflict", errors = {},
+        message = "other nodes change the configuration all the time; try again" })
+    end
+  end
+  counts.rebased = counts.rebased + #again
+  put_back(again)
+  wants_fetch = true
+  done()
+end
+
 local offer
 
 --- The store took some of the changes and then failed: those are versions, so they are published.
 local function publish_stored(jobs, count, failure)
-  local kept = {}
+  local kept, left = {}, {}
   for i, job in ipairs(jobs) do
-    if i <= count then kept[i] = job else refuse(job, outcome.refusal(failure.problems, {}, failure.code)) end
+    if i <= count then
+      kept[i] = job
+    elseif failure.code == "conflict" then
+      left[#left + 1] = job
+    else
+      refuse(job, outcome.refusal(failure.problems, {}, failure.code))
+    end
   end
+  put_back(left)
+  wants_fetch = #left > 0
   stored_version = kept[count].version
   local next_world = worlds.with(world, kept[count].result.set, stored_version)
   local model, refusal = judge(kept, next_world)
@@ -177,13 +232,96 @@ local function publish_stored(jobs, count, failure)
   offer(kept, next_world, model, {})
 end
 
+-- What other nodes have stored ----------------------------------------------------------------------
+
+--- This node keeps what it serves.
+local function fall_behind(why)
+  ahead.why = why
+  link.log("error", "cluster.behind", why, ahead.version)
+  on_change()
+  done()
+end
+
+local function is_new() return ahead ~= nil and ahead.why == nil end
+
+--- Publishes what the store has. Its number is taken here when a node without the store went on counting.
+local function offer_ahead()
+  local version, changes = ahead.version, {}
+  if version <= link.published() then
+    version = M.next_version()
+    changes = { outcome.store_change({}, { source = "file", reason = "a node joins" }, version, now_ms()) }
+  end
+  local next_world = worlds.with(world, ahead.set, version)
+  local model, refusal = judge({}, next_world)
+  if not model then return fall_behind(refusal.message) end
+  offer({}, next_world, model, changes)
+end
+
+--- Offers that alone; the jobs that were not good with it follow.
+local function offer_ahead_of(jobs)
+  for _, job in ipairs(jobs) do job.is_alone = true end
+  put_back(jobs)
+  offer_ahead()
+end
+
+--- Says why jobs are refused while this node is behind: it takes what repairs that, and nothing else.
+local function refuse_behind(jobs, refusal)
+  local is_own = false
+  for _, found in ipairs(refusal.errors) do is_own = is_own or found.op ~= nil end
+  if not is_own then
+    refusal = { ok = false, code = "conflict", errors = {}, message = ("this node cannot serve version %d of the store "
+      .. "(%s) and takes only what repairs that"):format(ahead.version, ahead.why) }
+  end
+  refuse_all(jobs, refusal)
+end
+
+--- Takes note of what the store has.
+-- @param found {set, version, why} of follow.lua
+function M.know(found)
+  stored_version = math.max(stored_version, found.version)
+  if found.why then
+    if ahead and ahead.version == found.version and ahead.why == found.why then return end
+    ahead = found
+    link.log("error", "cluster.behind", found.why, found.version)
+    return on_change()
+  end
+  if ahead and ahead.set == found.set then return end -- tried already
+  if found.version == world.version and follow.is_same(found.set, world.set) then
+    world, ahead = worlds.with(world, found.set, found.version), nil
+  elseif found.set ~= world.set then
+    ahead = found
+  end
+end
+
+--- Reads what the store has beyond what is known.
+-- @param callback function(message): nil when that is known now
+function M.fetch(callback)
+  local store = store_of()
+  wants_fetch = false
+  if not store then return callback "the store is not available" end
+  local base = M.base()
+  follow.fetch(store, base, world.tools, function(err, found)
+    if err then return callback(err.message or err.code) end
+    if found.set and found.version < world.version then return restore(found, callback) end
+    M.know(found)
+    callback()
+  end)
+end
+
+-- One after the other -------------------------------------------------------------------------------
+
 local function conclude(jobs, next_world, result)
   if result.ok then
-    world, stored_version = next_world, next_world.version
+    if is_new() then counts.followed = counts.followed + 1 end
+    stored_version = math.max(stored_version, next_world.version)
+    M.adopt(next_world, unavailable)
     for _, job in ipairs(jobs) do answer(job, success(job, result, next_world)) end
     return done()
   end
   if result.stored > 0 then return publish_stored(jobs, result.stored, result) end
+  if result.code == "conflict" then return rebase(jobs) end
+  if #jobs == 0 then return fall_behind(conf.format(result.problems[1])) end
+  if result.code == "invalid" and is_new() then return offer_ahead_of(jobs) end
   if #jobs > 1 and result.code == "invalid" then return try_alone(jobs) end
   refuse_all(jobs, outcome.refusal(result.problems, {}, result.code))
 end
@@ -193,6 +331,7 @@ local function guarded(jobs, step, ...)
   local ok, message = xpcall(step, debug.traceback, ...)
   if ok then return end
   link.log("error", "control.fault", tostring(message))
+  if is_new() then ahead.why = "a fault in control: its log has it" end
   refuse_all(jobs, { ok = false, code = "unavailable", errors = {}, message = "a fault in control: its log has it" })
 end
 
@@ -201,15 +340,22 @@ function offer(jobs, next_world, model, changes)
     set = next_world.set, changes = changes,
     on_end = function(result) guarded(jobs, conclude, jobs, next_world, result) end }
   if ok then return end
+  if #jobs == 0 then return fall_behind(conf.format(problems[1])) end
+  if is_new() then return offer_ahead_of(jobs) end
   if #jobs > 1 then return try_alone(jobs) end
   refuse_all(jobs, outcome.refusal(problems, jobs[1].result.edits, "invalid"))
 end
 
 local function process(batch)
+  local behind = M.behind()
+  if behind and not behind.set and #batch > 0 then return refuse_behind(batch, { errors = {} }) end
   local jobs, next_world = stack(batch)
+  if #jobs == 0 and is_new() then return offer_ahead() end
   if #jobs == 0 then return done() end
   local model, refusal = judge(jobs, next_world)
+  if not model and is_new() then return offer_ahead_of(jobs) end
   if not model and #jobs > 1 then return try_alone(jobs) end
+  if not model and behind then return refuse_behind(jobs, refusal) end
   if not model then return refuse_all(jobs, refusal) end
   local changes = {}
   for i, job in ipairs(jobs) do
@@ -234,21 +380,43 @@ local function refuse_unavailable(batch)
     message = "the store is not available: " .. (unavailable or "nothing is published yet") })
 end
 
-function turn()
-  if is_busy or not waiting[1] then return end
-  is_busy = true
-  if waiting[1].run then
+--- What comes next, once it is known what the store has.
+local function go_on()
+  if waiting[1] and waiting[1].run then
     local run = table.remove(waiting, 1).run
     return guarded({}, run, done)
   end
   local batch = take_batch()
+  if #batch == 0 and not is_new() then
+    is_busy = false
+    return
+  end
   if not world then return refuse_unavailable(batch) end
   if not unavailable then return guarded(batch, process, batch) end
   retry(world.draft.node, function(set)
     if not set then return refuse_unavailable(batch) end
-    world = worlds.with(world, set, world.version)
     guarded(batch, process, batch)
   end)
+end
+
+--- Looks what the store has; goes on in any case: if the store is out of reach, what needs it will be told.
+local function look()
+  if not unavailable then return M.fetch(go_on) end
+  wants_fetch = false
+  retry(world.draft.node, go_on)
+end
+
+function turn()
+  if is_busy or not (waiting[1] or wants_fetch and world) then return end
+  is_busy = true
+  if wants_fetch and world then return guarded({}, look) end
+  go_on()
+end
+
+--- The store may have versions that others have committed: they are fetched and published.
+function M.follow()
+  wants_fetch = true
+  turn()
 end
 
 --- Queues something that is no change of entities, such as a reload.
@@ -261,7 +429,7 @@ end
 --- The same with a dry run: nothing changes.
 local function try(job)
   if not world then return { ok = false, code = "unavailable", message = "nothing is published yet", errors = {} } end
-  local result, refusal = edits_of(job, world.set, M.next_version())
+  local result, refusal = edits_of(job, M.base().set, M.next_version())
   if not result then return refusal end
   job.result, job.net = result, outcome.net(result.edits)
   local next_world = worlds.with(world, result.set, world.version)
@@ -281,6 +449,7 @@ local function try(job)
 end
 
 local function submit(job)
+  job.is_alone = job.context.fence ~= nil -- what is refused is refused alone
   if job.context.dry_run then return answer(job, try(job)) end
   waiting[#waiting + 1] = job
   turn()

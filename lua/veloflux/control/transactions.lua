@@ -17,12 +17,13 @@ local M = {}
 -- decodes it, its texts literal;
 -- if_match the version that the entity has to have; is_test: it is only read. Of backends
 -- also `pool`, of credentials `consumer`: the owner; is_literal: texts of `value` are escaped already
--- @param context {author, source, reason, request_id, dry_run, is_brief, check}: source is "api" when left out;
--- is_brief: without `diff`; check: function that is called when its turn comes, and may return an outcome instead
+-- @param context {author, source, reason, request_id, dry_run, is_brief, check, fence}: source is "api" when left out;
+-- is_brief: without `diff`; check: function that is called when its turn comes, and may return an outcome instead;
+-- fence: {name, token} of the lease under which this is done (cluster/leader.lua)
 -- @param callback function(outcome): {ok = true, version, published, diff, summary, warnings, laggards, objects},
 -- with dry_run also {affected_routes, affected_count}; or {ok = false, code, message, errors = {{op, pointer,
--- detail}}}: code is invalid, not_found, exists, conflict, stale, owned (with source = FILE:LINE), referenced or
--- unavailable
+-- detail}}}: code is invalid, not_found, exists, conflict, stale, owned (with source = FILE:LINE), referenced,
+-- unavailable or fenced (the lease has passed to another)
 M.apply = queue.apply
 
 --- Calls a function that may call `apply` several times: what it asks for waits until it has returned, and is

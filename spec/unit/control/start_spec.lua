@@ -1,70 +1,32 @@
-local doors = require "support.door"
-local fixture = require "unit.conf.fixture"
+local starts = require "support.starts" -- first: it loads the library
 local control = require "veloflux.control"
-local link = require "veloflux.control.link"
 local queue = require "veloflux.control.queue"
-local storage = require "veloflux.control.storage"
 local transactions = require "veloflux.control.transactions"
-
-local ffi = require "ffi"
 
 local FILE = "routes:\n  - { name: site, respond: { body: x } }\n"
 
 describe("control starts", function()
-  local folder, store, seen, real
+  local house, folder, store, seen
 
   before_each(function()
-    folder, store = fixture.folder {}, doors.store()
-    seen, real = { offers = {}, commits = {}, log = {}, published = 0 }, {}
-    storage.use(function() return store end)
-    local fakes = {
-      published = function() return seen.published end,
-      offer = function(version, fd)
-        ffi.C.close(fd)
-        table.insert(seen.offers, version)
-      end,
-      commit = function(version) table.insert(seen.commits, version) end,
-      log = function(_, event, message) table.insert(seen.log, event .. " " .. message) end,
-      reloading = function() end, set_config = function() end, watch = function() return true end,
-      drop = function() return 0 end, give_up = function() seen.has_given_up = true end,
-    }
-    for name, fake in pairs(fakes) do real[name], link[name] = link[name], fake end
+    house = starts.open()
+    folder, store, seen = house.folder, house.store, house.seen
   end)
 
-  after_each(function()
-    for name, own in pairs(real) do link[name] = own end
-    storage.use(nil)
-    fixture.remove(folder)
-  end)
+  after_each(function() house.close() end)
 
-  local function start(mode, published, text)
-    seen.offers, seen.commits, seen.published = {}, {}, published or 0
-    control.start { mode = mode, conf = "conf.yaml", text = "data_dir: " .. folder .. "\n" .. (text or FILE),
-      published = published }
-  end
+  local function start(mode, published, text) house.start(mode, published, text or FILE) end
 
-  local function step()
-    control.on_event("prepared", seen.offers[#seen.offers], "")
-    seen.published = seen.commits[#seen.commits]
-    control.on_event("published", seen.published, "")
-    control.on_event("live", 0, "")
-  end
+  local function step() house.step() end
 
   --- A change that the store takes and nobody publishes: its control is killed.
   local function change_and_die(name)
-    local ops = { { op = "create", kind = "routes", value = { name = name, path = "/" .. name,
-      respond = { body = name } } } }
-    local result
-    transactions.apply(ops, {}, function(answer) result = answer end)
+    local told = house.create(name)
     control.on_event("prepared", seen.offers[#seen.offers], "")
-    assert.is_nil(result)
+    assert.is_nil(told.outcome)
   end
 
-  local function routes()
-    local names = {}
-    for i, route in ipairs(control.current().model.routes) do names[i] = route.name end
-    return names
-  end
+  local function routes() return house.routes() end
 
   it("with the version after the store's", function()
     start "fresh"

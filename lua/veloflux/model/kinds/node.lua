@@ -80,6 +80,20 @@ local store = s.record {
   },
 }
 
+local cluster = s.record {
+  default = {},
+  description = "This node among others that share its store.",
+  fields = {
+    { node_id = s.string { default = "", len_max = 128, match = "^[%w._-]*$",
+      expects = "a name of letters, digits, dots, dashes and underscores",
+      description = "What others know it by; empty: the machine's name with eight digits, kept in data_dir/node-id." } },
+    { heartbeat = s.duration { default = "1s", min = "100ms", max = "1m",
+      description = "How often it says that it lives." } },
+    { lease = s.duration { default = "3s", min = "500ms", max = "10m",
+      description = "A node that is silent for so long counts as gone, and the leader loses its office." } },
+  },
+}
+
 local plugin_limits = s.record {
   default = {},
   description = "What plugins may use, so that a bad one harms only its own requests.",
@@ -121,6 +135,7 @@ return s.record {
       description = "The addresses on which requests arrive." } },
     { admin = admin },
     { store = store },
+    { cluster = cluster },
     { log = log },
     { master_key = s.string { secret = true, custom_validator = is_key, len_max = 1024, expects = "a key",
       description = "What sticky cookies are signed with: the same on every node. Without it a key is made and kept in "
