@@ -291,6 +291,24 @@ describe("veloflux ctl", function()
     server:stop()
   end))
 
+  it("puts changes on probation, and ends that", loop.spec(function()
+    local server = servers.start { conf = conf_of() }
+    local file = server.dir .. "/pool.yaml"
+    tempdir.write(file, "name: more\n")
+    local code, out, err = run(server, "create", "pools", "-f", file, "--probation", "1h")
+    assert.same({ 0, "" }, { code, err })
+    local version = out:match "version (%d+)"
+    code, out = run(server, "versions", version)
+    assert.equal(0, code)
+    assert.matches("probation: watching until ", out)
+    code, out = run(server, "reject", version)
+    assert.equal(0, code)
+    assert.matches("probation: rolled_back, rejected by local", out)
+    assert.equal(1, (run(server, "get", "pools", "more")))
+    assert.equal(1, (run(server, "confirm", version)))
+    server:stop()
+  end))
+
   it("makes what templates give", loop.spec(function()
     local folder = tempdir.new()
     local server = servers.start { conf = conf_of { tenants = { { name = "acme" } } } }

@@ -214,7 +214,7 @@ function M.register(router, context)
     local doc = row[5]
     doc.tag = "backup"
     router:register { method = row[1], path = row[2], permission = row[3], handler = handler_of(context, row[4]),
-      doc = doc }
+      doc = doc, takes_probation = row[3] == "config:restore" or nil }
   end
 end
 

@@ -137,6 +137,12 @@ local function post(kind)
       { kind = kind, tenant_id = params.tenant_id })
     if not ops then return bad end
     local own = rest.context_of(request, false)
+    if own.probation and not body.atomic then
+      if not own.probation.is_default then
+        return resources.invalid("/atomic", "probation is of the whole: it cannot be false")
+      end
+      own.probation = nil
+    end
     if is_dry then return dry(context, ops, own) end
     local batch = runs.new(ops, { is_atomic = body.atomic, context = own, base_version = queue.next_version() - 1 })
     local is_asked = bodies.prefers(request, "respond-async")
@@ -210,7 +216,7 @@ end
 --- Registers the endpoints.
 function M.register(router, context)
   for path, kind in pairs { [""] = false, ["/pools"] = "pools", ["/backends"] = "backends", ["/routes"] = "routes" } do
-    router:register { method = "POST", path = "/api/bulk" .. path, permission = "bulk:write",
+    router:register { method = "POST", path = "/api/bulk" .. path, permission = "bulk:write", takes_probation = true,
       handler = rest.post(context, post(kind or nil)), doc = post_doc(kind or nil) }
   end
   local function add(method, permission, handler, doc)

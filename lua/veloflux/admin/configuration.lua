@@ -5,6 +5,7 @@ local conf = require "veloflux.conf"
 local document = require "veloflux.model.document"
 local json = require "veloflux.pdk.json"
 local outcomes = require "veloflux.admin.outcomes"
+local probation = require "veloflux.admin.probation"
 local problem = require "veloflux.admin.problem"
 local query = require "veloflux.admin.query"
 local resources = require "veloflux.admin.resources"
@@ -198,6 +199,7 @@ local function version(context, request)
   if not result.ok then return outcomes.refused(result) end
   local shown = shown_version(result.version)
   shown.diff = outcomes.diff(result.diff)
+  shown.probation = probation.shown(context, number)
   return { json = shown }
 end
 
@@ -295,7 +297,8 @@ function M.register(router, context)
     doc.tag = "config"
     doc.answers = doc.answers or { ["200"] = { "The answer.", { [JSON] = OBJECT } } }
     router:register { method = row[1], path = row[2], permission = "config:" .. row[3],
-      handler = handler_of(context, row[1], row[4]), doc = doc }
+      handler = handler_of(context, row[1], row[4]), doc = doc,
+      takes_probation = row[4] == import or row[4] == rollback }
   end
 end
 

@@ -3,10 +3,10 @@ local explaining = require "veloflux.admin.explain"
 local explain = require "veloflux.explain"
 local host = require "veloflux.admin.host"
 local json = require "veloflux.pdk.json"
-local monitoring = require "veloflux.admin.monitoring"
 local parameters = require "veloflux.admin.parameters"
 local places = require "veloflux.admin.places"
 local problem = require "veloflux.admin.problem"
+local quantile = require "veloflux.quantile"
 local resolve = require "veloflux.plugin.resolve"
 local status = require "veloflux.admin.status"
 local totals = require "veloflux.totals"
@@ -73,7 +73,7 @@ end
 local function quantiles(bounds, counts)
   local result = {}
   for name, share in pairs { p50_ms = 0.5, p95_ms = 0.95, p99_ms = 0.99 } do
-    local seconds = monitoring.quantile(bounds, counts, share)
+    local seconds = quantile.of(bounds, counts, share)
     result[name] = seconds and round(seconds * 1000) or json.null
   end
   return result

@@ -18,6 +18,7 @@ local live = require "veloflux.admin.live"
 local log = require "veloflux.admin.log"
 local monitoring = require "veloflux.admin.monitoring"
 local overrides = require "veloflux.admin.overrides"
+local probation = require "veloflux.admin.probation"
 local problem = require "veloflux.admin.problem"
 local rates = require "veloflux.admin.rates"
 local rest = require "veloflux.admin.rest"
@@ -26,6 +27,7 @@ local storage = require "veloflux.control.storage"
 local templates = require "veloflux.admin.templates"
 local totals = require "veloflux.totals"
 local transactions = require "veloflux.control.transactions"
+local watches = require "veloflux.control.probation"
 
 ffi.cdef [[
 uint64_t vf_clock_ns(void);
@@ -75,6 +77,7 @@ overrides.register(M.router, context) -- before what has a pool where these have
 rest.register(M.router, context)
 configuration.register(M.router, context)
 templates.register(M.router, context)
+probation.register(M.router, context)
 backup.register(M.router, context)
 bulk.register(M.router, context)
 
@@ -115,6 +118,8 @@ local function serve(request)
     return problem.new("forbidden", "This needs the permission " .. endpoint.permission .. ".")
   end
   request.params, request.identity = params, identity
+  local wrong = admin and probation.take(request, endpoint, admin.probation)
+  if wrong then return wrong end
   if not SAFE[request.method] then
     log.write("info", "admin.write", { "method", request.method, "path", request.path, "by", identity.name,
       "client", request.client, "request_id", request.request_id })
@@ -168,7 +173,10 @@ function M.verified(token, is_right)
 end
 
 --- Takes a sample for the rates. Called by C every two seconds.
-function M.tick() context.rates:sample(now(), monitoring.sample()) end
+function M.tick()
+  context.rates:sample(now(), monitoring.sample())
+  watches.sample()
+end
 
 --- A configuration is published. Called by C.
 -- @param snapshot pointer to struct vf_snapshot, valid until the next call

@@ -4,6 +4,7 @@
 local bit = require "bit"
 local host = require "veloflux.admin.host"
 local plugin_metrics = require "veloflux.admin.plugin_metrics"
+local probation = require "veloflux.control.probation_counts"
 local prometheus = require "veloflux.admin.prometheus"
 local shared_metrics = require "veloflux.admin.shared_metrics"
 local table_metrics = require "veloflux.admin.table_metrics"
@@ -364,12 +365,21 @@ local function add_plugins(exposition, count)
   end
 end
 
+local function add_probation(exposition)
+  local counts = probation.get()
+  exposition:family("veloflux_probation_watching", "gauge", "Versions on probation."):add("", counts.watching)
+  local ended = exposition:family("veloflux_probations_total", "counter",
+    "Probations that ended, since control began.")
+  for _, state in ipairs(probation.ENDS) do ended:add(labels_of { "state", state }, counts[state]) end
+end
+
 --- Returns the whole exposition as text.
 -- @param version of this build
 function M.text(version)
   local exposition = prometheus.new()
   add_node(exposition, version)
   add_processes(exposition)
+  add_probation(exposition)
   table_metrics.add(exposition)
   shared_metrics.add(exposition, totals.state())
   if totals.has_snapshot() then

@@ -3,6 +3,7 @@
 -- What is not measured is not there, and what cannot be told (an average of nothing) is null.
 local host = require "veloflux.admin.host"
 local json = require "veloflux.pdk.json"
+local quantile = require "veloflux.quantile"
 local status = require "veloflux.admin.status"
 local totals = require "veloflux.totals"
 
@@ -36,29 +37,12 @@ function M.sample()
   return values
 end
 
---- Estimates a quantile: it lies within a bucket as if that were filled evenly. Returns seconds, or nil.
--- @param bounds upper bounds of the buckets; what lies behind the last is told as that
--- @param counts list of the buckets' counts, one more than bounds
-function M.quantile(bounds, counts, share)
-  local all, sum = 0, 0
-  for i = 1, #counts do all = all + counts[i] end
-  if all == 0 then return nil end
-  for i = 1, #bounds do
-    local low = i > 1 and bounds[i - 1] or 0
-    if counts[i] > 0 and sum + counts[i] >= share * all then
-      return low + (bounds[i] - low) * (share * all - sum) / counts[i]
-    end
-    sum = sum + counts[i]
-  end
-  return bounds[#bounds]
-end
-
 --- How long exchanges with backends took lately: the average and a quantile in milliseconds, or nulls.
 local function response_times(rates)
   local values, counts = add_pools {}, {}
   if not values.pool_requests then return json.null, json.null end
   for i = 0, #totals.BUCKETS do counts[i + 1] = rates:growth("bucket" .. i, values["bucket" .. i]) end
-  local p95 = M.quantile(totals.BUCKETS, counts, 0.95)
+  local p95 = quantile.of(totals.BUCKETS, counts, 0.95)
   local finished = 0
   for i = 1, #counts do finished = finished + counts[i] end
   return ratio_or_null(rates:growth("pool_us", values.pool_us), finished, 1e-3), p95 and round(p95 * 1000) or json.null

@@ -10,6 +10,7 @@
 -- Schemas are plain tables, objects of json_schema, or names of `components`.
 local descriptions = require "veloflux.admin.descriptions"
 local json_schema = require "veloflux.plugin.json_schema"
+local probation = require "veloflux.admin.probation"
 local query = require "veloflux.admin.query"
 local resources = require "veloflux.admin.resources"
 local schemas = require "veloflux.admin.schemas"
@@ -209,6 +210,7 @@ local function resource_operation(endpoint, operation)
   end
   if what == "put" or what == "patch" or what == "delete" then add { IF_MATCH } end
   if what ~= "list" and what ~= "get" then add(query_parameters { DRY }) end
+  if endpoint.takes_probation then add(query_parameters { probation.PARAMETER }) end
   if what == "create" or what == "put" or what == "patch" then
     add { PREFER }
     local name = component_name(resource)
@@ -234,6 +236,7 @@ local function other_operation(endpoint, operation)
   if doc.is_of_tenant then
     for _, row in ipairs(query_parameters { TENANT }) do parameters[#parameters + 1] = row end
   end
+  if endpoint.takes_probation then parameters[#parameters + 1] = query_parameters { probation.PARAMETER }[1] end
   if endpoint.method == "POST" then parameters[#parameters + 1] = KEY end
   if #parameters > 0 then operation:set("parameters", parameters) end
   if doc.body then

@@ -1,4 +1,5 @@
 --- What becomes of the outcome of a transaction (control/transactions.lua) on the way to the client.
+local duration = require "veloflux.model.duration"
 local json = require "veloflux.pdk.json"
 local problem = require "veloflux.admin.problem"
 
@@ -15,6 +16,10 @@ end
 function M.headers(result)
   local headers = {}
   if result.version then headers = { "VeloFlux-Version", ("%d"):format(result.version) } end
+  if result.probation then
+    headers[#headers + 1] = "VeloFlux-Probation"
+    headers[#headers + 1] = duration.format(result.probation.ms)
+  end
   local count = M.laggards(result)
   if count > 0 then
     headers[#headers + 1] = "VeloFlux-Laggards"

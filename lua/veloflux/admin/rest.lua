@@ -238,7 +238,7 @@ M.prepare = prepare
 function M.context_of(request, is_dry)
   local reason = request.headers["x-change-reason"]
   return { author = request.identity.name, source = "api", request_id = request.request_id, dry_run = is_dry,
-    reason = reason and reason:sub(1, 1000) or nil }
+    reason = reason and reason:sub(1, 1000) or nil, probation = request.probation }
 end
 
 --- Runs a transaction. Yields.
@@ -438,7 +438,7 @@ local function add(router, resource, context, method, path, handler, what)
     return handler(resource, context, request)
   end
   router:register { method = method, path = path, handler = serve,
-    permission = resource.permission .. (is_read and ":read" or ":write"),
+    permission = resource.permission .. (is_read and ":read" or ":write"), takes_probation = not is_read,
     doc = { resource = resource, what = what } }
 end
 

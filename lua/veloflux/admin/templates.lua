@@ -104,11 +104,12 @@ local BODY = { [JSON] = { type = "object", additionalProperties = false, propert
 --- Registers it.
 function M.register(router, context)
   router:register { method = "POST", path = "/api/config/templates/{id}/apply", permission = "config:write",
+    takes_probation = true,
     handler = rest.post(context, apply),
     doc = { tag = "templates", is_of_tenant = true, body = BODY, is_body_optional = true,
       summary = "Makes what the template gives with these parameters, all or nothing. `tenant_id` in the body says "
-        .. "whose it is, else the template's tenant; with `mode` replace what there is by the same names is replaced. Faults "
-        .. "point into `/parameters` or into the rendered `/entities`.",
+        .. "whose it is, else the template's tenant; with `mode` replace what there is by the same names is replaced. "
+        .. "Faults point into `/parameters` or into the rendered `/entities`.",
       parameters = { { "dry_run", { type = "boolean" }, "Only say what would change." } },
       answers = { ["200"] = { "What was made.", { [JSON] = { type = "object" } } },
         ["202"] = { "The same; it is not live in all processes yet.", { [JSON] = { type = "object" } } },

@@ -160,6 +160,37 @@ function M.edits_to(base, state, created_ms)
   return { set = entities.with(base.set, edits), edits = edits, keys = keys, extra = { skipped = skipped } }
 end
 
+--- The edits that undo changes, of what is still as they have left it.
+local function edits_against(base, changes)
+  local state, skipped = texts_of(base.set), {}
+  for _, change in ipairs(changes) do
+    local of_kind = state[change.kind]
+    if of_kind and of_kind[change.key] == change.after then
+      of_kind[change.key] = change.before
+    elseif of_kind then
+      skipped[#skipped + 1] = { kind = change.kind, key = change.key }
+    end
+  end
+  local result, problem = M.edits_to(base, state)
+  if not result then return nil, problem end
+  for _, one in ipairs(skipped) do table.insert(result.extra.skipped, one) end
+  return result
+end
+
+--- Undoes what one version changed, as a new version. What was changed again since stays.
+-- @param context as for apply
+-- @param callback function(outcome): as of apply, with `skipped`: {{kind, key}}, what stays
+function M.revert(number, context, callback)
+  ask("version", number, callback, function(record)
+    if not record then return callback(no_version(number)) end
+    local own = { source = "rollback" }
+    for name, value in pairs(context) do
+      if name ~= "source" then own[name] = value end
+    end
+    queue.transform(function(base) return edits_against(base, record.changes) end, own, callback)
+  end)
+end
+
 --- Brings back what the store had in a version, as a new version. What stands in the conf file stays as it is.
 -- @param context as for apply
 -- @param callback function(outcome): as of apply, with `skipped`: {{kind, key, source = FILE:LINE}}, what the

@@ -12,9 +12,11 @@ local files = require "veloflux.conf.files"
 local flow = require "veloflux.control.flow"
 local follow = require "veloflux.control.follow"
 local last_model = require "veloflux.last_model"
+local history = require "veloflux.control.history"
 local link = require "veloflux.control.link"
 local model_kinds = require "veloflux.model"
 local outcome = require "veloflux.control.outcome"
+local probation = require "veloflux.control.probation"
 local storage = require "veloflux.control.storage"
 local queue = require "veloflux.control.queue"
 local worlds = require "veloflux.control.world"
@@ -512,6 +514,8 @@ function M.start(started)
   queue.open { link = link, now_ms = now_ms, retry = with_store, source = source, store = storage.current,
     restore = restore, on_change = cluster.update }
   storage.watch(queue.follow)
+  probation.open { link = link, now_ms = now_ms, store = storage.current, history = history,
+    node = function() return cluster.is_enabled() and cluster.id() or nil end }
   queue.enqueue(started.mode == "fresh" and start_fresh or start_again)
   return true
 end

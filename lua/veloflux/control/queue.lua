@@ -18,6 +18,7 @@ local explain = require "veloflux.explain"
 local flow = require "veloflux.control.flow"
 local follow = require "veloflux.control.follow"
 local outcome = require "veloflux.control.outcome"
+local probation = require "veloflux.control.probation"
 local worlds = require "veloflux.control.world"
 
 local M = {}
@@ -57,6 +58,7 @@ function M.adopt(next_world, why)
   world, unavailable = next_world, why
   if world and ahead and ahead.version <= world.version then ahead = nil end
   on_change()
+  if world then probation.follow(world.set) end
 end
 
 --- Returns the newest that is known of the store, published or not: {set, version}.
@@ -126,6 +128,7 @@ local function success(job, result, whole)
     diff = job.context.is_brief and {} or outcome.diff(job.net, world.unseal), summary = outcome.summary(job.net),
     warnings = result.warnings or {}, laggards = result.laggards or 0, objects = objects_of(job.result.keys, whole) }
   for name, value in pairs(job.result.extra or {}) do told[name] = value end
+  told.probation = job.version and job.context.probation
   return told
 end
 
@@ -346,6 +349,18 @@ function offer(jobs, next_world, model, changes)
   refuse_all(jobs, outcome.refusal(problems, jobs[1].result.edits, "invalid"))
 end
 
+--- Adds to changes what is said with them about probation. Returns the world with that.
+local function with_probation(jobs, next_world, model)
+  local added, models = {}, { flow.current().model, model }
+  for i, job in ipairs(jobs) do
+    for _, edit in ipairs(probation.edits(job, i == 1 and M.base().set or entities.new(), models, now_ms())) do
+      added[#added + 1], job.net[#job.net + 1] = edit, edit
+    end
+    if #added > 0 then job.result.set = entities.with(job.result.set, added) end
+  end
+  return #added > 0 and worlds.with(next_world, jobs[#jobs].result.set, next_world.version) or next_world
+end
+
 local function process(batch)
   local behind = M.behind()
   if behind and not behind.set and #batch > 0 then return refuse_behind(batch, { errors = {} }) end
@@ -357,6 +372,7 @@ local function process(batch)
   if not model and #jobs > 1 then return try_alone(jobs) end
   if not model and behind then return refuse_behind(jobs, refusal) end
   if not model then return refuse_all(jobs, refusal) end
+  next_world = with_probation(jobs, next_world, model)
   local changes = {}
   for i, job in ipairs(jobs) do
     changes[i] = outcome.store_change(job.net, job.context, job.version, now_ms())

@@ -6,6 +6,7 @@
 local backup = require "veloflux.control.backup"
 local documents = require "veloflux.control.documents"
 local history = require "veloflux.control.history"
+local probation = require "veloflux.control.probation"
 local queue = require "veloflux.control.queue"
 local worlds = require "veloflux.control.world"
 
@@ -14,12 +15,12 @@ local M = {}
 --- Changes entities.
 -- @param ops list of {op, kind, tenant, name, value, if_match}: op is create, put (fields present change, null
 -- resets to the default), merge (RFC 7396), replace, upsert (create or replace) or delete; value as pdk.json
--- decodes it, its texts literal;
--- if_match the version that the entity has to have; is_test: it is only read. Of backends
--- also `pool`, of credentials `consumer`: the owner; is_literal: texts of `value` are escaped already
--- @param context {author, source, reason, request_id, dry_run, is_brief, check, fence}: source is "api" when left out;
--- is_brief: without `diff`; check: function that is called when its turn comes, and may return an outcome instead;
--- fence: {name, token} of the lease under which this is done (cluster/leader.lua)
+-- decodes it, its texts literal; if_match the version that the entity has to have; is_test: it is only read. Of
+-- backends also `pool`, of credentials `consumer`: the owner; is_literal: texts of `value` are escaped already
+-- @param context {author, source, reason, request_id, dry_run, is_brief, check, fence, probation}: source is "api" when
+-- left out; is_brief: without `diff`; check: function that is called when its turn comes, and may return an outcome
+-- instead; fence: {name, token} of the lease under which this is done (cluster/leader.lua); probation: nil, or
+-- {ms, guard}: the version is watched for a while (probation.lua)
 -- @param callback function(outcome): {ok = true, version, published, diff, summary, warnings, laggards, objects},
 -- with dry_run also {affected_routes, affected_count}; or {ok = false, code, message, errors = {{op, pointer,
 -- detail}}}: code is invalid, not_found, exists, conflict, stale, owned (with source = FILE:LINE), referenced,
@@ -48,6 +49,7 @@ end
 M.unavailable = queue.unavailable
 
 M.versions, M.version, M.diff, M.rollback = history.versions, history.version, history.diff, history.rollback
+M.probation_of, M.confirm, M.reject = probation.status, probation.confirm, probation.reject
 M.validate, M.export, M.import = documents.validate, documents.export, documents.import
 M.backup, M.restore = backup.create, backup.restore
 

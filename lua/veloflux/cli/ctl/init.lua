@@ -30,6 +30,7 @@ local OPTIONS = {
   ["--listener"] = { name = "listener", values = 1, expects = "the name of a listener" },
   ["--if-match"] = { name = "if_match", values = 1, expects = "a version" },
   ["--reason"] = { name = "reason", values = 1, expects = "a text" },
+  ["--probation"] = { name = "probation", values = 1, expects = "a duration like 30s, or off" },
   ["--dry-run"] = { name = "dry_run", values = 0 },
   ["--replace"] = { name = "replace", values = 0 },
   ["--reset"] = { name = "reset", values = 0 },

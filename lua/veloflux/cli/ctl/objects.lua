@@ -24,6 +24,14 @@ local function query_of(parameters)
   return #parts > 0 and "?" .. table.concat(parts, "&") or ""
 end
 
+--- Adds what --probation says.
+local function add_probation(ctx, parameters)
+  if ctx.parsed.probation then
+    parameters[#parameters + 1], parameters[#parameters + 2] = "probation", ctx.parsed.probation
+  end
+  return parameters
+end
+
 --- Returns the path of a kind or of one object of it, with what the options say.
 local function target(ctx, kind, name, more)
   local parameters = more or {}
@@ -31,6 +39,7 @@ local function target(ctx, kind, name, more)
     parameters[#parameters + 1], parameters[#parameters + 2] = "tenant_id", ctx.parsed.tenant
   end
   if ctx.parsed.dry_run then parameters[#parameters + 1], parameters[#parameters + 2] = "dry_run", "true" end
+  add_probation(ctx, parameters)
   return "/api/" .. kind .. (name and "/" .. encoding.url_encode(name) or "") .. query_of(parameters)
 end
 
@@ -204,6 +213,7 @@ add { name = "backend", usage = "backend drain|disable|undrain ID | weight ID [W
 local function import(ctx, is_dry)
   local parameters = { "mode", ctx.parsed.replace and "replace" or "merge" }
   if is_dry then parameters[3], parameters[4] = "dry_run", "true" end
+  add_probation(ctx, parameters)
   local answer = ctx:ask("POST", "/api/config/import" .. query_of(parameters), ctx:read_text(),
     { headers = headers_of(ctx), content_type = "application/yaml", raw = true })
   ctx:show(answer.body, outcome_lines)
@@ -241,8 +251,9 @@ add { name = "instantiate", usage = "instantiate TEMPLATE [PARAMETER=VALUE]... [
       own_tenant, answer = "", ctx:ask("GET", base, nil, { any = true }) -- the platform's, for this tenant
     end
     local template = ctx:expect(answer).body
-    local path = base .. "/apply" .. own_tenant
-    if ctx.parsed.dry_run then path = path .. (own_tenant == "" and "?" or "&") .. "dry_run=true" end
+    local parameters = own_tenant ~= "" and { "tenant_id", ctx.parsed.tenant } or {}
+    if ctx.parsed.dry_run then parameters[#parameters + 1], parameters[#parameters + 2] = "dry_run", "true" end
+    local path = base .. "/apply" .. query_of(add_probation(ctx, parameters))
     local body = { parameters = parameters_of(ctx, template), tenant_id = ctx.parsed.tenant,
       mode = ctx.parsed.replace and "replace" or "create" }
     ctx:show(ctx:ask("POST", path, body, { headers = headers_of(ctx) }).body, outcome_lines)
@@ -270,6 +281,22 @@ add { name = "export", usage = "export [-o json]", help = "everything as a docum
     io.stdout:write(answer.text)
   end }
 
+local function probation_line(probation)
+  local line = "probation: " .. probation.state
+  if probation.state == "watching" then line = line .. " until " .. probation["until"] end
+  return line .. (type(probation.reason) == "string" and ", " .. probation.reason or "")
+end
+
+for _, verb in ipairs { { "confirm", "ends the probation of a version: it stays" },
+  { "reject", "ends the probation of a version: it is taken back" } } do
+  add { name = verb[1], usage = verb[1] .. " VERSION", arguments = 1, help = verb[2], run = function(ctx)
+    local path = ("/api/config/versions/%s/%s"):format(encoding.url_encode(ctx:argument(1, "VERSION")), verb[1])
+    ctx:show(ctx:ask("POST", path, nil, { headers = headers_of(ctx) }).body, function(body)
+      return { probation_line(body.probation) }
+    end)
+  end }
+end
+
 local VERSIONS = { "version", "time", "author", "source", "summary", "reason" }
 
 add { name = "versions", usage = "versions [VERSION] [-n LIMIT]", arguments = 1,
@@ -279,6 +306,7 @@ add { name = "versions", usage = "versions [VERSION] [-n LIMIT]", arguments = 1,
       return ctx:show(ctx:ask("GET", "/api/config/versions/" .. encoding.url_encode(number)).body, function(body)
         local lines = text.table(VERSIONS, { body })
         append_diff(lines, body.diff)
+        if body.probation then lines[#lines + 1] = probation_line(body.probation) end
         return lines
       end)
     end
@@ -289,7 +317,8 @@ add { name = "versions", usage = "versions [VERSION] [-n LIMIT]", arguments = 1,
 add { name = "rollback", usage = "rollback VERSION [--dry-run] [--reason TEXT]", arguments = 1,
   help = "brings back what a version had, as a new one", run = function(ctx)
     local path = ("/api/config/versions/%s/rollback"):format(encoding.url_encode(ctx:argument(1, "VERSION")))
-    if ctx.parsed.dry_run then path = path .. "?dry_run=true" end
+    local parameters = ctx.parsed.dry_run and { "dry_run", "true" } or {}
+    path = path .. query_of(add_probation(ctx, parameters))
     ctx:show(ctx:ask("POST", path, nil, { headers = headers_of(ctx) }).body, outcome_lines)
   end }
 

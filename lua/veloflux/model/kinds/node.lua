@@ -1,6 +1,7 @@
 --- The settings of this node: listeners, processes, admin, log, paths. They are never stored.
 local s = require "veloflux.model.schema"
 local common = require "veloflux.model.kinds.common"
+local guard = require "veloflux.model.kinds.guard"
 local traffic = require "veloflux.model.kinds.traffic"
 
 local MAX_WORKERS = 64 -- as the state area has blocks for
@@ -34,6 +35,15 @@ local auth = s.record {
   },
 }
 
+local probation = s.record {
+  default = {},
+  description = "What changes by the API have to keep to for a while.",
+  fields = common.join({
+    { default = s.duration { default = "off", min = guard.DURATION.min, max = guard.DURATION.max, off = true,
+      description = "How long each is watched, unless it says `probation` itself." } },
+  }, guard.FIELDS),
+}
+
 local admin = s.record {
   default = {},
   description = "The address for people and tools.",
@@ -43,6 +53,7 @@ local admin = s.record {
     { auth = auth },
     { insecure = s.boolean { default = false,
       description = "Allow authentication to be off on an address that other machines reach." } },
+    { probation = probation },
     { metrics_open = s.boolean { default = true, description = "Answer /metrics without authentication." } },
   },
 }
