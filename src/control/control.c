@@ -17,6 +17,7 @@
 #include "control/metering.h"
 #include "control/upkeep.h"
 #include "lua/database.h"
+#include "lua/redis_client.h"
 #include "lua/state.h"
 #include "snapshot/follower.h"
 #include "snapshot/snapshot.h"
@@ -81,10 +82,10 @@ static void raise_event(const char *name, uint64_t number, const char *text)
     lua_settop(lua, 0);
 }
 
-/* Calls a function of veloflux.store.database without arguments. A fault there is logged. */
-static void call_databases(const char *name)
+/* Calls a function of a store's module without arguments. A fault there is logged. */
+static void call_store(const char *module, const char *name)
 {
-    if (vf_lua_call(control.lua, "veloflux.store.database", name, 0, NULL) != 0)
+    if (vf_lua_call(control.lua, module, name, 0, NULL) != 0)
         vf_log_error(NULL, "control.fault", "event=%s error=%s", name,
                      lua_tostring(control.lua, -1));
     lua_settop(control.lua, 0);
@@ -93,7 +94,13 @@ static void call_databases(const char *name)
 static void on_answers(void *owner)
 {
     (void)owner;
-    call_databases("ready");
+    call_store("veloflux.store.database", "ready");
+}
+
+static void on_redis_events(void *owner)
+{
+    (void)owner;
+    call_store("veloflux.store.redis.wire", "ready");
 }
 
 /* What Lua calls */
@@ -101,6 +108,12 @@ static void on_answers(void *owner)
 const struct vf_database_host *vf_control_database_host(void)
 {
     static const struct vf_database_host host = {.loop = &control.loop, .on_ready = on_answers};
+    return &host;
+}
+
+const struct vf_redis_host *vf_control_redis_host(void)
+{
+    static const struct vf_redis_host host = {.loop = &control.loop, .on_ready = on_redis_events};
     return &host;
 }
 
@@ -280,7 +293,8 @@ static void on_drained(void *owner)
     (void)owner;
     vf_admin_free(control.admin);
     control.admin = NULL;
-    call_databases("shutdown");
+    call_store("veloflux.store.database", "shutdown");
+    call_store("veloflux.store.redis.wire", "shutdown");
     for (size_t i = 0; i < control.n_watches; i++)
         uv_close((uv_handle_t *)&control.watches[i], NULL);
     vf_metering_stop(&control.metering);

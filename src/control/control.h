@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct vf_database_host;
+struct vf_redis_host;
 struct vf_stage;
 
 /* Runs control until the supervisor ends it. Returns the exit code; 1 when the conf file has
@@ -62,6 +63,9 @@ int vf_control_change_table(uint32_t kind, const char *key, size_t key_len, cons
 
 /* Returns where answers of databases come to (lua/database.h): veloflux.store.database.ready. */
 const struct vf_database_host *vf_control_database_host(void);
+
+/* And events of Redis servers (lua/redis_client.h): veloflux.store.redis.wire.ready. */
+const struct vf_redis_host *vf_control_redis_host(void);
 
 /* Raises the event "changed" when the file or folder changes. Returns 0 or UV_E*. */
 int vf_control_watch(const char *path);

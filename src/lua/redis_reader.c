@@ -180,6 +180,11 @@ void vf_redis_reader_free(struct vf_redis_reader *reader)
     free(reader);
 }
 
+void vf_redis_reader_limit(struct vf_redis_reader *reader, uint64_t max_bytes)
+{
+    reader->max_bytes = max_bytes;
+}
+
 static void point_texts(struct vf_redis_reader *reader)
 {
     for (uint32_t i = 0; i < reader->n_nodes; i++) {

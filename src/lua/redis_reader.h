@@ -6,7 +6,7 @@
 
 #include "net/socket.h"
 
-/* mirrored by lua/veloflux/pdk/redis/connection.lua */
+/* mirrored by lua/veloflux/redis/reply.lua */
 struct vf_redis_node {
     int32_t type; /* hiredis' REDIS_REPLY_*: 1 string, 2 array, 3 integer, 4 nil, 5 status, 6
                            error */
@@ -22,6 +22,9 @@ struct vf_redis_reader;
 /* Makes a reader for replies of at most `max_bytes`. Owned by the caller; NULL: out of memory. */
 struct vf_redis_reader *vf_redis_reader_new(uint64_t max_bytes);
 void vf_redis_reader_free(struct vf_redis_reader *reader);
+
+/* Sets how large the next replies may be. */
+void vf_redis_reader_limit(struct vf_redis_reader *reader, uint64_t max_bytes);
 
 /* Reads one reply. Returns 0, VF_PENDING (call again when the socket's `reading` has ended,
  * whatever its result), VF_EMALFORMED (see vf_redis_reader_rule), VF_ETOOLARGE, or the socket's

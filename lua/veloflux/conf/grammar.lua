@@ -23,6 +23,7 @@ end
 
 local head = {
   { entities = schema.string { default = "owned", one_of = { "owned", "seed" },
+    default_text = "owned; seed with a store in Redis",
     description = "owned: this file is the truth for its entities; seed: they fill an empty store once, then the API "
       .. "owns them." } },
   { include = schema.list { default = {}, elements = schema.string { len_min = 1, expects = "a file or a pattern" },

@@ -227,6 +227,11 @@ local function place_data_dir(root, dir)
   if rawget(root, "data_dir") == nil then root.data_dir = scalars.join(dir, "../data") end
 end
 
+--- Nodes that share a store share its entities, unless they say otherwise.
+local function place_entities(root)
+  if rawget(root, "entities") == nil and root.store.driver == "redis" then root.entities = "seed" end
+end
+
 function Loader:load_root(text, name, dir)
   local root = self:read(grammar.file, text, name, dir)
   if not root then return nil end
@@ -235,6 +240,7 @@ function Loader:load_root(text, name, dir)
   end
   self.main = self.documents[name]
   place_data_dir(root, dir)
+  place_entities(root)
   own_lists(root)
   self:include(root, name)
   root.include = nil -- what it named is here now

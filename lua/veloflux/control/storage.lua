@@ -1,5 +1,6 @@
 --- The store as control uses it: opened and loaded as one step, opened again when it was out of reach. A store that
 -- several nodes share finds its way back by itself, so it stays open.
+local link = require "veloflux.control.link"
 local stores = require "veloflux.store"
 
 local M = {}
@@ -38,7 +39,9 @@ end
 function M.open(node, callback)
   local opened, message
   if not store then
-    opened, message = open(stores.settings(node))
+    local settings = stores.settings(node)
+    settings.log = link.log
+    opened, message = open(settings)
     if not opened then return callback(message) end
     store = opened
     opened:watch(function() if store == opened and listener then listener() end end)

@@ -38,18 +38,16 @@
 --             created_ms an entity keeps the time it has, a new one takes time_ms. A delete of what is not there
 --             changes nothing. fence = { name, token }, or nil: a lease that must not have changed hands.
 --   RECORD    version, time_ms, author, source, reason, request_id, summary; changes = { { kind, key, before, after } }
---             in the order of kind and key: JSON, nil where there was or is none.
+--             in the order of kind and key: JSON, nil where there was or is none. Those of `changes` have created_ms.
 --
 -- A store of one node (sqlite) gives its leases to whoever asks in this process, with a new token in each process, and
 -- never calls who watches.
 --
 -- Versions have no gaps; the first commit to an empty store may have any number, so that a node that had none until now
 -- goes on counting. A rollback or an import is a commit like any other.
-local sqlite = require "veloflux.store.sqlite"
-
 local M = {}
 
-local DRIVERS = { sqlite = sqlite }
+local DRIVERS = { sqlite = "veloflux.store.sqlite", redis = "veloflux.store.redis" }
 local SOURCES = { api = true, file = true, seed = true, rollback = true, import = true }
 local DEFAULT_LIMIT = 100
 local MOST_CHANGES = 1000 -- versions that one call of `changes` returns
@@ -59,10 +57,12 @@ local Store = {}
 Store.__index = Store
 
 --- Opens a store. That it works is seen by the first answer.
--- @param settings driver ("sqlite") and what it needs: path of the file, absolute; for specs: host, now_ms, busy_ms
+-- @param settings driver and what it needs. "sqlite": path of the file, absolute. "redis": url, sentinel or cluster and
+-- the like (store/redis/address.lua), prefix, timeout_ms, log = function(level, event, message) or nil. For specs and
+-- commands: host, redis_host, now_ms, busy_ms
 -- @return the store, or nil and a message
 function M.open(settings)
-  local driver = assert(DRIVERS[settings.driver or "sqlite"], "no such driver")
+  local driver = require(assert(DRIVERS[settings.driver or "sqlite"], "no such driver"))
   local opened, message = driver.open(settings)
   if not opened then return nil, message end
   return setmetatable({ driver = opened }, Store)
@@ -70,9 +70,15 @@ end
 
 --- Returns the settings of `open` for a node of the model.
 function M.settings(node)
-  local path = node.store.path
+  local store = node.store
+  if store.driver == "redis" then
+    return { driver = "redis", url = store.url, sentinel = store.sentinel, cluster = store.cluster,
+      username = store.username, password = store.password, db = store.db, prefix = store.prefix,
+      timeout_ms = store.timeout }
+  end
+  local path = store.path
   if path:sub(1, 1) ~= "/" then path = node.data_dir .. "/" .. path end
-  return { driver = node.store.driver, path = path }
+  return { driver = store.driver, path = path }
 end
 
 local function is_whole(value)

@@ -93,7 +93,8 @@ local VERSIONS_AFTER = "SELECT " .. VERSION_COLUMNS .. [[
  FROM versions WHERE number > ?1 ORDER BY number LIMIT ?2]]
 local CHANGES_AFTER = [[
 SELECT version, kind, key, (SELECT before.json FROM changes AS before
-  WHERE before.name = changes.name AND before.version < changes.version ORDER BY before.version DESC LIMIT 1), json
+  WHERE before.name = changes.name AND before.version < changes.version ORDER BY before.version DESC LIMIT 1), json,
+  created_ms
 FROM changes JOIN names ON names.id = changes.name WHERE version > ?1 AND version <= ?1 + ?2
 ORDER BY version, kind, key]]
 
@@ -257,10 +258,10 @@ local function with_changes(versions, values)
     record.changes = {}
     by_version[record.version] = record.changes
   end
-  for at = 0, values.n - 1, 5 do
+  for at = 0, values.n - 1, 6 do
     local changes = by_version[values[at + 1]]
     changes[#changes + 1] = { kind = values[at + 2], key = values[at + 3], before = values[at + 4],
-      after = values[at + 5] }
+      after = values[at + 5], created_ms = values[at + 6] }
   end
   return list
 end

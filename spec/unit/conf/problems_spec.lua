@@ -38,7 +38,28 @@ local CASES = {
       .. "or allow that with admin.insecure: true" } },
   { "unknown accounts", "user: no-such-user\n", { 'conf.yaml:1: user: unknown user "no-such-user"' } },
   { "a group without user", "group: daemon\n", { "conf.yaml:1: group: has no meaning without user" } },
-  { "redis", "store: { driver: redis }\n", { "conf.yaml:1: store.driver: not available in this version: redis" } },
+  { "a Redis that is nowhere", "store: { driver: redis }\n",
+    { "conf.yaml:1: store: driver redis needs one of url, sentinel or cluster" } },
+  { "settings of the other driver", "store: { url: 'redis://a' }\n",
+    { "conf.yaml:1: store.url: goes with driver: redis only" } },
+  { "a file in Redis", "store: { driver: redis, url: 'redis://a', path: x }\n",
+    { "conf.yaml:1: store.path: goes with driver: sqlite only" } },
+  { "two places", "store: { driver: redis, url: 'redis://a', cluster: [ 'b:1' ] }\n",
+    { "conf.yaml:1: store.cluster: cannot be given together with url" } },
+  { "TLS to Redis", "store: { driver: redis, url: 'rediss://u:secret@a' }\n",
+    { "conf.yaml:1: store.url: TLS to Redis is not available in this version" } },
+  { "URLs that are none", "store: { driver: redis, url: 'redis://u:secret@' }\n",
+    { "conf.yaml:1: store.url: it names no host" } },
+  { "Sentinels", [[
+store:
+  driver: redis
+  sentinel: { addresses: [ "a:b" ] }
+  prefix: "{x}"
+  timeout: 1ms
+]], { "conf.yaml:3: store.sentinel.addresses[0]: it names no host",
+      "conf.yaml:3: store.sentinel.master: required: the name of a master",
+      'conf.yaml:4: store.prefix: expected letters, digits, dots, colons, dashes and underscores, got "{x}"',
+      "conf.yaml:5: store.timeout: expected a duration between 100ms and 60s, got 1ms" } },
   { "features that are not built", [[
 listeners: [ { name: a, address: ':1', tls: { certificates: [] } } ]
 certificates: [ { cert: x } ]

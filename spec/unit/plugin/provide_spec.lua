@@ -61,7 +61,7 @@ describe("what plugins may require", function()
 
   it("is nothing else", function()
     for _, name in ipairs { "ffi", "veloflux.runtime.task", "kong.db.dao", "luv", "os",
-      "veloflux.pdk.http.connection", "veloflux.pdk.redis.reply", "veloflux.pdk.nothing" } do
+      "veloflux.pdk.http.connection", "veloflux.redis.reply", "veloflux.pdk.nothing" } do
       local ok, err = pcall(box("return require " .. ("%q"):format(name)).run, box(("return require %q"):format(name)),
         "handler")
       assert.is_false(ok)

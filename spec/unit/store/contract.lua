@@ -189,6 +189,11 @@ function M.describe(env, set_up, tear_down)
     local err, list = bench:call(store, "changes", after, limit)
     if err then return err.code end
     for i, record in ipairs(list) do
+      local state = bench:ask(store, "at", record.version)
+      for _, each in ipairs(record.changes) do
+        assert.equal(each.after and state[each.kind][each.key].created_ms, each.created_ms)
+        each.created_ms = nil
+      end
       assert.same(bench:ask(store, "version", record.version), record)
       list[i] = record.version
     end

@@ -3,15 +3,19 @@ local ffi = require "ffi"
 local library = require "support.library"
 local cloop = require "unit.net.cloop"
 local databases = require "veloflux.store.database"
+local wires = require "veloflux.store.redis.wire"
 local store = require "veloflux.store"
 
 local M = {}
 
 local fault -- what a callback has raised
-local on_ready = ffi.cast("void (*)(void *)", function()
-  local ok, problem = pcall(databases.ready)
-  if not ok then fault = problem end
-end)
+local function noting(ready)
+  return ffi.cast("void (*)(void *)", function()
+    local ok, problem = pcall(ready)
+    if not ok then fault = problem end
+  end)
+end
+local on_ready, on_redis_ready = noting(databases.ready), noting(wires.ready)
 jit.off(true, true)
 
 local Bench = {}
@@ -22,7 +26,18 @@ function M.new()
   local loop = cloop.new()
   local host = ffi.new "struct vf_database_host"
   host.loop, host.on_ready = loop.raw, on_ready
-  return setmetatable({ loop = loop, host = host, stores = {}, library = library }, Bench)
+  local redis_host = ffi.new "struct vf_redis_host"
+  redis_host.loop, redis_host.on_ready = loop.raw, on_redis_ready
+  return setmetatable({ loop = loop, host = host, redis_host = redis_host, stores = {}, library = library }, Bench)
+end
+
+--- Opens a store in Redis.
+-- @param settings of store.open: url and the like
+function Bench:open_redis(settings)
+  settings.driver, settings.redis_host = "redis", self.redis_host
+  local opened = assert(store.open(settings))
+  self.stores[opened] = true
+  return opened
 end
 
 --- Opens a store of the file `path`.

@@ -2,6 +2,8 @@
 local s = require "veloflux.model.schema"
 local common = require "veloflux.model.kinds.common"
 local guard = require "veloflux.model.kinds.guard"
+local redis_url = require "veloflux.redis.url"
+local store_address = require "veloflux.store.redis.address"
 local traffic = require "veloflux.model.kinds.traffic"
 
 local MAX_WORKERS = 64 -- as the state area has blocks for
@@ -78,17 +80,74 @@ local log = s.record {
   },
 }
 
+local function check_url(text)
+  local where, problem = store_address.parse(text)
+  return where ~= nil, problem
+end
+
+local redis_address = s.string { custom_validator = function(text)
+  local target, problem = redis_url.parse_address(text, 1)
+  return target ~= nil, problem
+end, expects = "HOST:PORT" }
+
+local sentinel = s.record {
+  description = "Sentinels that know which Redis is the master, instead of url.",
+  fields = {
+    { master = s.string { required = true, match = "^[%w._-]+$", expects = "the name of a master",
+      description = "What they call it." } },
+    { addresses = s.list { required = true, elements = redis_address, len_min = 1, len_max = 16,
+      description = "HOST:PORT of each; without a port 26379." } },
+    { username = s.string { default = "", description = "The ACL user of the Sentinels themselves; empty: none." } },
+    { password = s.string { default = "", secret = true, len_max = 1024,
+      description = "Their password; empty: none." } },
+  },
+}
+
+local REDIS_ONLY = { "url", "sentinel", "cluster", "username", "password", "db", "prefix", "timeout" }
+
+--- What goes with which driver.
+local function check_store(record)
+  if record.driver == "sqlite" then
+    for _, name in ipairs(REDIS_ONLY) do
+      if rawget(record, name) ~= nil then return nil, "goes with driver: redis only", name end
+    end
+    return true
+  elseif rawget(record, "path") ~= nil then
+    return nil, "goes with driver: sqlite only", "path"
+  elseif not record.url and not record.sentinel and not record.cluster then
+    return nil, "driver redis needs one of url, sentinel or cluster"
+  elseif record.cluster and record.db ~= 0 then
+    return nil, "has no meaning in a cluster, which has database 0 only", "db"
+  end
+  return true
+end
+
 local store = s.record {
   default = {},
-  description = "Where versions of the model are kept.",
+  description = "Where versions of the model are kept: in a file of this node, or in a Redis that nodes share.",
   fields = {
-    { driver = s.string { default = "sqlite", one_of = { "sqlite", "redis" }, description = "sqlite: in data_dir.",
-      custom_validator = function(driver)
-        return driver == "sqlite" or nil, "not available in this version: " .. driver
-      end } },
+    { driver = s.string { default = "sqlite", one_of = { "sqlite", "redis" },
+      description = "sqlite: a file in data_dir; redis: a server." } },
     { path = s.string { default = "veloflux.db", len_min = 1, description = "The file, relative to data_dir." } },
-    { url = s.unavailable { description = "The address of redis." } },
+    { url = s.string { secret = true, custom_validator = check_url, len_max = 4096, expects = "the URL of a Redis",
+      description = "`redis://USER:PASSWORD@HOST:PORT/DB`, `unix:///PATH?db=DB`, "
+        .. "`redis+sentinel://HOST:PORT,HOST:PORT/MASTER/DB` or `redis+cluster://HOST:PORT,HOST:PORT`." } },
+    { sentinel = sentinel },
+    { cluster = s.list { elements = redis_address, len_min = 1, len_max = 64,
+      description = "HOST:PORT of some nodes of a Redis Cluster, instead of url." } },
+    { username = s.string { default = "",
+      description = "The ACL user; empty: the default user, or that of the url." } },
+    { password = s.string { default = "", secret = true, len_max = 1024,
+      description = "Its password; empty: none, or that of the url." } },
+    { db = s.integer { default = 0, between = { 0, 2147483647 }, description = "The number of the database." } },
+    { prefix = s.string { default = "veloflux", match = "^[%w._:-]+$", len_max = 64,
+      expects = "letters, digits, dots, colons, dashes and underscores",
+      description = "All keys begin with {PREFIX}: - the braces keep them in one slot of a cluster." } },
+    { timeout = s.duration { default = "3s", min = "100ms", max = "60s",
+      description = "How long Redis may take for an answer; then it counts as away." } },
   },
+  entity_checks = { { mutually_exclusive = { "url", "sentinel", "cluster" } } },
+  custom_validator = check_store,
 }
 
 local cluster = s.record {
@@ -97,7 +156,7 @@ local cluster = s.record {
   fields = {
     { node_id = s.string { default = "", len_max = 128, match = "^[%w._-]*$",
       expects = "a name of letters, digits, dots, dashes and underscores",
-      description = "What others know it by; empty: the machine's name and eight digits, kept as data_dir/node-id." } },
+      description = "What others know it by; empty: the machine's name with eight digits, kept in data_dir/node-id." } },
     { heartbeat = s.duration { default = "1s", min = "100ms", max = "1m",
       description = "How often it says that it lives." } },
     { lease = s.duration { default = "3s", min = "500ms", max = "10m",

@@ -5,16 +5,10 @@
 local ffi = require "ffi"
 local network = require "veloflux.runtime.network"
 local pool = require "veloflux.runtime.stream_pool"
-local reply = require "veloflux.pdk.redis.reply"
+local reply = require "veloflux.redis.reply"
 local streams = require "veloflux.runtime.stream"
 
 ffi.cdef [[
-struct vf_redis_node {
-  int32_t type;
-  uint32_t n;
-  int64_t integer;
-  struct vf_str text;
-};
 struct vf_redis_reader;
 struct vf_redis_reader *vf_redis_reader_new(uint64_t max_bytes);
 void vf_redis_reader_free(struct vf_redis_reader *reader);

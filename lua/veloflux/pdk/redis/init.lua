@@ -18,9 +18,9 @@
 -- lists deep.
 local connections = require "veloflux.pdk.redis.connection"
 local network = require "veloflux.runtime.network"
-local reply = require "veloflux.pdk.redis.reply"
+local reply = require "veloflux.redis.reply"
 local subscriptions = require "veloflux.pdk.redis.subscription"
-local urls = require "veloflux.pdk.redis.url"
+local urls = require "veloflux.redis.url"
 
 local CONNECT_S, TIMEOUT_S, IDLE_S, POOL_SIZE = 3, 5, 60, 32
 local MAX_REPLY_BYTES = 16 * 1024 * 1024

@@ -3,7 +3,7 @@
 local background = require "veloflux.runtime.background"
 local connections = require "veloflux.pdk.redis.connection"
 local network = require "veloflux.runtime.network"
-local reply = require "veloflux.pdk.redis.reply"
+local reply = require "veloflux.redis.reply"
 
 local QUIET_MS = 30000 -- without a message: is the server still there?
 

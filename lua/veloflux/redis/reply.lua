@@ -1,5 +1,15 @@
 --- Replies of Redis as Lua values: strings, numbers, lists; `null` for nil; errors as objects.
 local ffi = require "ffi"
+require "veloflux.str"
+
+ffi.cdef [[
+struct vf_redis_node {
+  int32_t type;
+  uint32_t n;
+  int64_t integer;
+  struct vf_str text;
+};
+]]
 
 local M = {}
 
@@ -11,7 +21,6 @@ local ReplyError = {}
 ReplyError.__index = ReplyError
 ReplyError.__metatable = "redis error"
 ReplyError.__tostring = function(self) return self.err end
-
 
 local STRING, ARRAY, INTEGER, STATUS, ERROR = 1, 2, 3, 5, 6 -- REDIS_REPLY_*; 4 is nil
 local EXACT = 2 ^ 53

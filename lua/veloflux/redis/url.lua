@@ -20,21 +20,39 @@ local function parse_unix(rest)
   return target
 end
 
+--- Takes HOST or HOST:PORT apart.
+-- @return { host, port }, or nil and what is wrong
+function M.parse_address(text, default_port)
+  local host, port = text:match "^(%[[%x:.]+%]):?(%d*)$"
+  if not host then host, port = text:match "^([^:]+):?(%d*)$" end
+  if not host then return nil, "it names no host" end
+  port = port == "" and default_port or tonumber(port)
+  if port < 1 or port > 65535 then return nil, "its port is no port" end
+  return { host = host, port = port }
+end
+
+--- Takes USER:PASSWORD@REST apart.
+-- @return { username, password }, either may be nil, and the rest; or nil and what is wrong
+function M.parse_user(authority)
+  local user, rest = authority:match "^(.*)@([^@]*)$"
+  if not user then return {}, authority end
+  local name, password = user:match "^([^:]*):(.*)$"
+  if not password then return nil, "it has a user and no password" end
+  return { username = name ~= "" and decode(name) or nil, password = decode(password) }, rest
+end
+
+--- Reads the number of a database; nil: it is none. Nothing is 0.
+M.parse_database = database
+
 local function parse_tcp(rest)
   local authority, db = rest:match "^([^/?#]*)/?([^?#]*)"
-  local user, address = authority:match "^(.*)@([^@]*)$"
-  local target = { db = database(db) }
+  local user, address = M.parse_user(authority)
+  if not user then return nil, address end
+  local target, err = M.parse_address(address, 6379)
+  if not target then return nil, err end
+  target.db = database(db)
   if not target.db then return nil, "its db is no number" end
-  if user then
-    local name, password = user:match "^([^:]*):(.*)$"
-    if not password then return nil, "it has a user and no password" end
-    target.username, target.password = name ~= "" and decode(name) or nil, decode(password)
-  end
-  local host, port = (address or authority):match "^(%[[%x:.]+%]):?(%d*)$"
-  if not host then host, port = (address or authority):match "^([^:]+):?(%d*)$" end
-  if not host then return nil, "it names no host" end
-  target.host, target.port = host, port == "" and 6379 or tonumber(port)
-  if target.port < 1 or target.port > 65535 then return nil, "its port is no port" end
+  target.username, target.password = user.username, user.password
   return target
 end
 
