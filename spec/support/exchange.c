@@ -8,6 +8,7 @@
 
 #include "http/target.h"
 #include "lua/guard.h"
+#include "lua/plugin_run.h"
 #include "lua/task.h"
 #include "lua/view.h"
 #include "net/reactor.h"
@@ -22,6 +23,7 @@ struct world {
     struct vf_guards guards;
     struct vf_proxy proxy;
     struct vf_exchange ex;
+    struct vf_plugin_run plugins;
     struct vf_snap_listener listener;
     struct vf_labels labels;
     struct vf_state *state;
@@ -67,6 +69,7 @@ struct vf_run *vf_spec_exchange_new(void)
     world->tasks.run.context = 1;
     vf_arena_init(&ex->arena);
     ex->proxy = &world->proxy;
+    ex->plugins = &world->plugins;
     ex->listener = &world->listener;
     ex->labels = &world->labels;
     world->labels = (struct vf_labels){text("http"), text("all"), text("default"), text("web"),

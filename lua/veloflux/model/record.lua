@@ -109,7 +109,7 @@ end
 
 local function encode_record(record, out, fields)
   put(out, "{")
-  local raw, is_first = rawget(record, RAW), true
+  local raw, is_first = not out.is_plain and rawget(record, RAW), true
   for i = 1, #fields do
     local name, field = fields[i][1], fields[i][2]
     local value = rawget(record, name)

@@ -250,6 +250,14 @@ function M.encode(compiled, value, seal)
   return table.concat(out)
 end
 
+--- As M.encode, with secrets as what they are: for text that is read at once and goes nowhere.
+function M.encode_plain(compiled, value)
+  local out = json.writer()
+  out.is_plain = true
+  compiled.encode(value, out)
+  return table.concat(out)
+end
+
 --- Returns a value as complete JSON text, for those who use it: see `write` above.
 function M.write(compiled, value)
   local out = json.writer()

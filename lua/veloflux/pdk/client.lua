@@ -144,6 +144,16 @@ function M.tenant()
   return name ~= nil and name ~= "" and name or "default"
 end
 
+--- A consumer's own plugin configurations go with the routes of its tenant, and they have to be known.
+local function check_chain(consumer, chain)
+  if consumer.tenant ~= M.tenant() then
+    error(("client.authenticate: the consumer %s is of the tenant %s"):format(tostring(consumer.name),
+      tostring(consumer.tenant)), 3)
+  end
+  identity = identity or require "veloflux.runtime.identity"
+  if not identity.has_chain(chain) then identity.refuse_unknown(consumer) end
+end
+
 --- Notes who asks: consumer-scoped plugin configurations take part from here on, the access log names the
 -- consumer. One of the two may be nil.
 ---@param consumer table|nil
@@ -158,9 +168,8 @@ function M.authenticate(consumer, credential)
   local values = view.values()
   values.consumer, values.credential = consumer, credential
   view.set_consumer(consumer and consumer.name or "")
-  identity = identity or require "veloflux.runtime.identity"
   local chain = consumer and consumer.chain
-  if not (chain and identity.has_chain(chain)) then chain = nil end
+  if chain then check_chain(consumer, chain) end
   if chain ~= values.consumer_chain then
     values.consumer_chain = chain
     task.run.identified = 1

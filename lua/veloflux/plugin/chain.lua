@@ -7,43 +7,19 @@
 --   enabled    false: nothing of this key runs
 --   order      {before = names, after = names}: of plugins, or what instances are called
 --   config     plain table, complete
---   merge      field -> "deep" or "append", and `own`: those of these fields that were said, or nil: such
+--   merge      field -> mode (plugin/merge.lua), and `own`: those of these fields that were said, or nil: such
 --              fields are combined with the next wider one instead of replacing it
 -- and whatever the caller has besides.
+local merge = require "veloflux.plugin.merge"
+
 local M = {}
-
--- Merging -------------------------------------------------------------------------------------------
-
-local function deep(wide, narrow)
-  if type(wide) ~= "table" or type(narrow) ~= "table" or wide[1] ~= nil or narrow[1] ~= nil then return narrow end
-  local merged = {}
-  for key, value in pairs(wide) do merged[key] = value end
-  for key, value in pairs(narrow) do merged[key] = merged[key] ~= nil and deep(merged[key], value) or value end
-  return merged
-end
-
-local function append(wide, narrow)
-  local merged = {}
-  for _, list in ipairs { wide, narrow } do
-    for _, value in ipairs(list) do merged[#merged + 1] = value end
-  end
-  return merged
-end
 
 --- Combines an item with one of a wider scope: the narrow one, with a configuration of its own.
 function M.combine(wide, narrow)
-  local item, config = {}, {}
+  local item = {}
   for key, value in pairs(narrow) do item[key] = value end
-  for key, value in pairs(narrow.config) do config[key] = value end
-  for field, mode in pairs(narrow.merge) do
-    local before, own = wide.config[field], narrow.own and narrow.own[field]
-    if before ~= nil and own == nil then
-      config[field] = before
-    elseif before ~= nil then
-      config[field] = (mode == "append" and append or deep)(before, own)
-    end
-  end
-  item.config = config
+  item.config, item.own = merge.config(narrow.merge, wide, narrow), merge.own(narrow.merge, wide, narrow)
+  item.wide = wide
   return item
 end
 

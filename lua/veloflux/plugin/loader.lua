@@ -173,7 +173,7 @@ function Plugin:read_schema()
   local made = raw and self:make_schema("schema", raw)
   if not made then return end
   self.config, self.compiled, self.needs = made.config, made.compiled, made.needs
-  self.merge, self.refuses = made.merge, made.refuses
+  self.merge, self.modes, self.limits, self.refuses = made.merge, made.modes, made.limits, made.refuses
 end
 
 local CREDENTIAL_KEYS = { fields = "table", id = "string", hashed = "boolean", password = "string" }
@@ -290,9 +290,9 @@ function Loader:load(name)
 end
 
 --- Finds a plugin.
--- @return {name, priority, version, phases (list), mask (bits), phases_of, config, compiled, needs, merge, refuses,
--- credential, files, sources, folder}; or nil and a message for whoever named it: "unknown plugin ...",
--- or that its own problems were noted
+-- @return {name, priority, version, phases (list), mask (bits), phases_of, config, compiled, needs, merge, modes,
+-- limits, refuses, credential, files, sources, folder}; or nil and a message for whoever named it: "unknown plugin
+-- ...", or that its own problems were noted
 function Loader:find(name)
   local found = self.found[name]
   if not found then

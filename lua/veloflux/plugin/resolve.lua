@@ -4,21 +4,19 @@
 --   route._chain           a chain, or nil: the route has no plugins
 --   model.rest_chain       the chain of requests that no route takes, or nil
 --   consumer._items        the consumer's own items, unresolved; nil when it has none
--- A chain is a list of items of plugin/chain.lua, each with {plugin, scope, tenant, on_error, source, json,
--- meta, layers}; routes whose lists say the same share one, so 10,000 routes cost little more than their
--- own lists.
+-- A chain is a list of items (plugin/items.lua); routes whose lists say the same share one, so 10,000 routes cost
+-- little more than their own lists.
 local chain = require "veloflux.plugin.chain"
-local document = require "veloflux.model.document"
-local json = require "veloflux.model.json"
+local consumer_chains = require "veloflux.plugin.consumer_chains"
+local items_of = require "veloflux.plugin.items"
+local judge = require "veloflux.plugin.judge"
 local plugin_kind = require "veloflux.model.kinds.plugin"
-local schema = require "veloflux.model.schema"
 local suggest = require "veloflux.model.suggest"
 local annotate = require("veloflux.model").annotate
 
 local M = {}
 
---- The names of the scopes: enum vf_snap_scope of snapshot/layout.h, from 0.
-M.SCOPES = { [0] = "global", "tenant", "pool", "route", "consumer" }
+M.SCOPES = judge.SCOPES
 local GLOBAL, TENANT, POOL, ROUTE, CONSUMER = 0, 1, 2, 3, 4
 
 local NOTHING = { id = 0, items = {} }
@@ -26,69 +24,7 @@ local NOTHING = { id = 0, items = {} }
 local Resolver = {}
 Resolver.__index = Resolver
 
--- Items ---------------------------------------------------------------------------------------------
-
-local function names_text(list)
-  local parts = {}
-  for i, name in ipairs(list) do parts[i] = json.quote(name) end
-  return "[" .. table.concat(parts, ",") .. "]"
-end
-
---- Returns the values of the merge fields that were said, as JSON, or nil.
-local function own_text(plugin, config)
-  local parts, names = {}, {}
-  for field in pairs(plugin.merge) do names[#names + 1] = field end
-  table.sort(names)
-  for _, field in ipairs(names) do
-    local value = config and rawget(config, field)
-    if value ~= nil then
-      parts[#parts + 1] = json.quote(field) .. ":" .. schema.write(plugin.compiled.by_name[field], value)
-    end
-  end
-  return #parts > 0 and "{" .. table.concat(parts, ",") .. "}" or nil
-end
-
-local function merge_text(merge)
-  local names, parts = {}, {}
-  for field in pairs(merge) do names[#names + 1] = field end
-  table.sort(names)
-  for i, field in ipairs(names) do parts[i] = json.quote(field) .. ":" .. json.quote(merge[field]) end
-  return "{" .. table.concat(parts, ",") .. "}"
-end
-
---- What a worker needs to resolve the item again, with those of a consumer.
-local function meta_of(item)
-  local order, parts = item.order, {}
-  parts[1] = '"enabled":' .. tostring(item.enabled)
-  if next(item.plugin.merge) then parts[#parts + 1] = '"merge":' .. merge_text(item.plugin.merge) end
-  if order.before[1] or order.after[1] then
-    parts[#parts + 1] = ('"order":{"after":%s,"before":%s}'):format(names_text(order.after), names_text(order.before))
-  end
-  if item.own_json then parts[#parts + 1] = '"own":' .. item.own_json end
-  return "{" .. table.concat(parts, ",") .. "}"
-end
-
-local function make_item(instance, scope, tenant)
-  local plugin = plugin_kind.plugin_of(instance)
-  local item = { name = instance.name, as = instance.as or instance.name, priority = plugin.priority,
-    enabled = instance.enabled, order = instance.order, on_error = instance.on_error, merge = plugin.merge,
-    plugin = plugin, scope = scope, tenant = tenant, record = instance.config, instance = instance,
-    source = ("%s:%d"):format(instance._file, instance._line) }
-  item.json = instance.config and schema.write(plugin.compiled, instance.config) or "{}"
-  item.own_json = next(plugin.merge) and own_text(plugin, instance.config) or nil
-  item.meta = meta_of(item)
-  item.layers = { item }
-  return item
-end
-
---- Everything about an instance that makes a difference, as a text.
-local function text_of(instance)
-  local plugin, order = plugin_kind.plugin_of(instance), rawget(instance, "order")
-  local json_text = instance.config and schema.write(plugin.compiled, instance.config) or ""
-  return table.concat({ instance.name, instance.as or "", instance.on_error, instance.enabled and "" or "off",
-    json_text, next(plugin.merge) and own_text(plugin, instance.config) or "",
-    order and names_text(order.before) .. names_text(order.after) or "" }, "\0")
-end
+-- Lists ---------------------------------------------------------------------------------------------
 
 --- Returns what stands for a list of instances: {list, scope, tenant, id}, where equal lists share the id.
 -- Its items are made when a chain is, and most lists find theirs done.
@@ -97,7 +33,7 @@ function Resolver:handle(list, scope, tenant)
   local known = self.by_list[list]
   if known then return known end
   local parts = { tostring(scope), tenant or "" }
-  for _, instance in ipairs(list) do parts[#parts + 1] = text_of(instance) end
+  for _, instance in ipairs(list) do parts[#parts + 1] = items_of.text_of(instance) end
   local text = table.concat(parts, "\1")
   local id = self.ids[text]
   if not id then
@@ -114,77 +50,36 @@ end
 function Resolver:items(handle)
   if handle.items then return handle.items end
   local items = {}
-  for i, instance in ipairs(handle.list) do items[i] = make_item(instance, handle.scope, handle.tenant) end
+  for i, instance in ipairs(handle.list) do items[i] = items_of.of(instance, handle.scope, handle.tenant) end
   handle.items = items
   self.made[#self.made + 1] = items
   return items
 end
 
--- Merging -------------------------------------------------------------------------------------------
+-- Chains --------------------------------------------------------------------------------------------
 
-local function merged_value(compiled, mode, wide, narrow)
-  if mode == "append" then
-    local list, seen = {}, {}
-    local is_set = compiled.attr.type == "set" or compiled.attr.unique
-    for _, part in ipairs { wide, narrow } do
-      for _, value in ipairs(part) do
-        if not (is_set and seen[value]) then list[#list + 1] = value end
-        seen[value] = true
-      end
-    end
-    return list
-  end
-  local merged = setmetatable({}, getmetatable(narrow))
-  for key, value in pairs(wide) do merged[key] = value end
-  for key, value in pairs(narrow) do
-    local before = merged[key]
-    local is_inner = type(before) == "table" and type(value) == "table" and value[1] == nil and before[1] == nil
-    merged[key] = is_inner and type(key) == "string" and merged_value(compiled, "deep", before, value) or value
-  end
-  return merged
-end
-
---- Reads a merged configuration as if it had been written so: each part was good, the whole may not be.
-function Resolver:judge(plugin, record, item)
-  local text = schema.encode(plugin.compiled, record)
-  local doc = assert(document.parse(text, "merged"))
-  local value, problems = schema.read(plugin.compiled, doc, function() end)
-  for _, problem in ipairs(problems) do
-    self:note(item, ".config" .. (problem.path ~= "" and "." .. problem.path or ""),
-      ("together with those of wider scopes: %s (plugin %s)"):format(problem.message, plugin.name))
-  end
-  return value or record
+--- Notes a problem of an instance, at its place in the conf. Of one rule that a field breaks together with many others
+-- the first is noted.
+function Resolver:note(item, field, message, rule)
+  local key = item.source .. field .. (rule or message)
+  if self.noted[key] then return end
+  self.noted[key] = true
+  table.insert(self.problems, { file = item.instance._file, line = item.instance._line, plugin = item.name,
+    path = self:path_of(item) .. field, message = message, rule = rule })
 end
 
 --- As chain.combine, with the values as the schema knows them; the result is judged.
 function Resolver:combine(wide, narrow)
-  local item, plugin = {}, narrow.plugin
-  for key, value in pairs(narrow) do item[key] = value end
-  local record = setmetatable({}, getmetatable(narrow.record or wide.record))
-  for key, value in pairs(narrow.record or {}) do record[key] = value end
-  for field, mode in pairs(plugin.merge) do
-    local before, own = wide.record and rawget(wide.record, field), rawget(record, field)
-    if before ~= nil then
-      local compiled = plugin.compiled.by_name[field]
-      record[field] = own == nil and before or merged_value(compiled, mode, before, own)
-    end
-  end
-  item.record = self:judge(plugin, record, narrow)
-  item.json = schema.write(plugin.compiled, item.record)
-  item.layers = { narrow }
-  for i, layer in ipairs(wide.layers) do table.insert(item.layers, i, layer) end
-  return item
+  local record, problems = judge.judge(wide, narrow)
+  self:note_merged(narrow, problems)
+  return items_of.merged(wide, narrow, record)
 end
 
--- Chains --------------------------------------------------------------------------------------------
-
---- Notes a problem of an instance, at its place in the conf.
-function Resolver:note(item, field, message)
-  local key = item.source .. field .. message
-  if self.noted[key] then return end
-  self.noted[key] = true
-  table.insert(self.problems, { file = item.instance._file, line = item.instance._line, plugin = item.name,
-    path = self:path_of(item) .. field, message = message })
+--- Notes what is wrong with a configuration that was merged.
+function Resolver:note_merged(item, problems)
+  for _, problem in ipairs(problems) do
+    self:note(item, ".config" .. (problem.field and "." .. problem.field or ""), problem.message, problem.rule)
+  end
 end
 
 function Resolver:warn(item, message)
@@ -248,8 +143,9 @@ function Resolver:note_circle(circle)
   self:note(narrowest, ".order", ("%s run before one another in a circle"):format(table.concat(names, ", ")))
 end
 
-function Resolver:resolve(lists)
-  local items, circle = chain.resolve(lists, function(wide, narrow) return self:combine(wide, narrow) end)
+function Resolver:resolve(lists, combine)
+  combine = combine or function(wide, narrow) return self:combine(wide, narrow) end
+  local items, circle = chain.resolve(lists, combine)
   if not items then return self:note_circle(circle) end
   if #items == 0 then return nil end
   self:warn_of_ties(items)
@@ -310,20 +206,13 @@ end
 
 --- What a consumer changes has to fit every chain of its tenant.
 function Resolver:consumers()
+  local meeting = consumer_chains.new(self.model, self)
   for position, consumer in ipairs(self.model.consumers) do
     local handle = self:handle(rawget(consumer, "plugins"), CONSUMER, consumer.tenant)
     if handle ~= NOTHING then
       local items = self:items(handle)
       annotate(self.model.consumers, position, "_items", items)
-      local tried = {}
-      if self.model.rest_chain then self:resolve { self.model.rest_chain, items } end
-      for _, route in ipairs(self.model.routes) do
-        local of_route = route._chain
-        if route.tenant == consumer.tenant and of_route and not tried[of_route] then
-          tried[of_route] = true
-          self:resolve { of_route, items }
-        end
-      end
+      meeting:check(items, consumer.tenant)
     end
   end
 end
@@ -372,7 +261,7 @@ end
 function M.with_consumer(of_route, items)
   if not items then return of_route end
   local function nothing() end -- what is to be said of it was said by `run`
-  local self = setmetatable({ note = nothing, warn = nothing, ties = {} }, Resolver)
+  local self = setmetatable({ note = nothing, warn = nothing, ties = {}, noted = {} }, Resolver)
   return self:resolve { of_route or {}, items }
 end
 

@@ -12,6 +12,7 @@ local document = require "veloflux.model.document"
 local entity_checks = require "veloflux.model.entity_checks"
 local expand = require "veloflux.model.expand"
 local json = require "veloflux.model.json"
+local merge_modes = require "veloflux.plugin.merge_modes"
 local schema = require "veloflux.model.schema"
 
 local M = {}
@@ -363,6 +364,8 @@ end
 --   compiled    the same, compiled
 --   needs       what has to be given, as a text, or nil: without it an instance needs no config
 --   merge       field -> "deep" or "append"
+--   modes       field -> how that is done, see plugin/merge.lua
+--   limits      what may be wrong with what is merged of good configurations, see plugin/merge_modes.lua
 --   refuses     set of scopes where instances may not stand: consumer, route, service
 function M.make(raw)
   local maker = setmetatable({ problems = {}, n_fields = 0 }, Maker)
@@ -378,7 +381,9 @@ function M.make(raw)
   if not own.needs then own.default = {} end
   local ok, compiled = pcall(schema.compile, own)
   if not ok then return nil, { { path = "", message = tostring(compiled) } } end
-  return { config = own, compiled = compiled, needs = own.needs, merge = merges_of(own), refuses = refuses }
+  local modes = merge_modes.of(compiled)
+  return { config = own, compiled = compiled, needs = own.needs, merge = merges_of(own), modes = modes,
+    limits = merge_modes.limits(modes, compiled), refuses = refuses }
 end
 
 return M

@@ -135,6 +135,12 @@ end
 --- Nothing passes where a plugin that decides about that does not run.
 local function shut() return require("veloflux.pdk.response").error(503) end
 
+--- An instance cannot run as it is: that is counted and reported, and the request is answered with 503.
+function M.refuse(instance, message)
+  note(instance, message)
+  shut()
+end
+
 -- Generated code ----------------------------------------------------------------------------------
 
 --- `call` runs a handler with what surrounds it, and is compiled as a whole: a trace begins there. It returns true
@@ -255,7 +261,7 @@ M.with_retry = with_retry
 function M.build(header, index)
   local record = snapshot.section(header, C.VF_SNAP_CHAINS) + index
   local indexes = snapshot.section(header, C.VF_SNAP_MEMBERS)
-  local members, functions = {}, {}
+  local members, functions = { hash = snapshot.key(record.hash) }, {}
   for i = 0, record.members.count - 1 do
     members[i + 1] = M.instance(header, indexes[record.members.first + i])
   end

@@ -13,27 +13,71 @@ local C = layout.C
 
 local M = {}
 
-local own = {} -- hash of a consumer's chain -> its instances
 local ALL_PHASES = -1 -- what a merged configuration needs is not known
 local FIRST, LAST = C.VF_PHASE_REWRITE, C.VF_PHASE_LOG
 
---- A snapshot is published: finds the consumers' chains.
-function M.publish(header)
-  local chains, count = snapshot.section(header, C.VF_SNAP_CHAINS)
-  local indexes = snapshot.section(header, C.VF_SNAP_MEMBERS)
+-- Versions ------------------------------------------------------------------------------------------
+
+-- What the versions that matter know, the newest first: the one that is prepared, the one that is published and the one
+-- before. Each is {version, routes = set of hashes of chains, own = hash of a consumer's chain -> its instances}.
+-- Control has judged what the chains of one version become together; consumers come from tables, which are a moment
+-- ahead of a version, and exchanges go on with the chain that they began with.
+local versions = {}
+local MOST_VERSIONS = 3
+
+local function members_of(header, record)
   local chain = require "veloflux.runtime.chain"
-  own = {}
+  local indexes = snapshot.section(header, C.VF_SNAP_MEMBERS)
+  local members = {}
+  for i = 0, record.members.count - 1 do
+    members[i + 1] = chain.instance(header, indexes[record.members.first + i])
+  end
+  return members
+end
+
+local function read(header, version)
+  local chains, count = snapshot.section(header, C.VF_SNAP_CHAINS)
+  local known = { version = version, routes = {}, own = {} }
   for i = 0, count - 1 do
-    local record = chains[i]
-    if record.kind == C.VF_CHAIN_CONSUMER then
-      local members = {}
-      for k = 0, record.members.count - 1 do
-        members[k + 1] = chain.instance(header, indexes[record.members.first + k])
-      end
-      own[snapshot.key(record.hash)] = members
+    local hash = snapshot.key(chains[i].hash)
+    if chains[i].kind == C.VF_CHAIN_CONSUMER then
+      known.own[hash] = members_of(header, chains[i])
+    else
+      known.routes[hash] = true
     end
   end
+  return known
 end
+
+--- A snapshot may be published soon.
+function M.prepare(header, version)
+  if versions[1] and not versions[1].is_published then table.remove(versions, 1) end -- nothing came of it
+  table.insert(versions, 1, read(header, version))
+  versions[MOST_VERSIONS + 1] = nil
+end
+
+--- A snapshot is published.
+function M.publish(header, version)
+  if not (versions[1] and versions[1].version == version) then M.prepare(header, version) end
+  versions[1].is_published = true
+end
+
+--- Returns the instances of a consumer's chain, nil when no version has it.
+local function own_of(hash)
+  for _, known in ipairs(versions) do
+    if known.own[hash] then return known.own[hash] end
+  end
+end
+
+--- Says whether control has judged what two chains become together.
+local function is_judged(route_hash, hash)
+  for _, known in ipairs(versions) do
+    if known.routes[route_hash] and known.own[hash] then return true end
+  end
+  return false
+end
+
+-- Resolving -----------------------------------------------------------------------------------------
 
 local function as_entry(instance)
   local meta = instance.meta
@@ -56,10 +100,14 @@ local function instance_of(entry)
     { __index = base })
 end
 
-local function resolve(members, consumers)
-  local plugin_chain = require "veloflux.plugin.chain"
+--- Stands in the place of a configuration that nobody has judged: the request does not go on.
+local function refuse(entry)
+  require("veloflux.runtime.chain").refuse(entry.instance, ("its configuration for the consumer (%s), merged with that "
+    .. "of a wider scope (%s), was judged in no version that is known here"):format(entry.source, entry.wide.source))
+end
+
+local function compile(members, resolved)
   local chain = require "veloflux.runtime.chain"
-  local resolved = plugin_chain.resolve { entries_of(members), entries_of(consumers) }
   local list, functions, phases = {}, {}, 0
   for i, entry in ipairs(resolved) do list[i] = instance_of(entry) end
   for phase = FIRST, LAST do
@@ -70,8 +118,17 @@ local function resolve(members, consumers)
   return { members = list, functions = functions, phases = phases }
 end
 
+local function resolve(members, hash)
+  local plugin_chain = require "veloflux.plugin.chain"
+  local resolved = plugin_chain.resolve { entries_of(members), entries_of(own_of(hash) or {}) }
+  for _, entry in ipairs(resolved) do
+    if entry.wide and not is_judged(members.hash, hash) then return { unjudged = entry } end
+  end
+  return compile(members, resolved)
+end
+
 --- Returns what a route's chain and a consumer's resolve to. It is kept with the route's members and goes with them.
-local function find(members, consumers, hash)
+local function find(members, hash)
   local of_route = members.resolved
   if not of_route then
     of_route = {}
@@ -79,8 +136,8 @@ local function find(members, consumers, hash)
   end
   local found = of_route[hash]
   if not found then
-    found = resolve(members, consumers)
-    of_route[hash] = found
+    found = resolve(members, hash)
+    if not found.unjudged then of_route[hash] = found end
   end
   return found
 end
@@ -117,7 +174,8 @@ function M.switch(members, phase, running, done)
     task.run.identified = 0
     local values = view.values()
     local hash = values.consumer_chain or ""
-    local found = find(members, own[hash] or {}, hash)
+    local found = find(members, hash)
+    if found.unjudged then return refuse(found.unjudged) end
     values.chain = found
     C.vf_view_switch_chain(task.run.ex, found.phases)
     local of = rests[hash]
@@ -131,8 +189,16 @@ function M.switch(members, phase, running, done)
   end
 end
 
+--- A consumer has plugin configurations of its own that no version here has (its table is ahead of them): without them
+-- its requests do not go on.
+function M.refuse_unknown(consumer)
+  local report = require "veloflux.runtime.report"
+  report.write(report.ERROR, "consumer.plugins_unknown", "tenant", consumer.tenant, "consumer", consumer.name)
+  require("veloflux.pdk.response").error(503)
+end
+
 --- Says whether a consumer's chain is there; its exchanges then switch to it.
-function M.has_chain(hash) return own[hash] ~= nil end
+function M.has_chain(hash) return own_of(hash) ~= nil end
 
 --- Called by C for exchanges that have switched. Not compiled, so that the function of each chain is.
 function M.dispatch(phase)

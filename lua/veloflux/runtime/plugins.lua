@@ -16,7 +16,10 @@ local M = {}
 --- Loads the code that a snapshot needs.
 -- @return nil, or a message that refuses the snapshot
 function M.prepare(pointer)
-  return code.prepare(snapshot.open(pointer))
+  local header, version = snapshot.open(pointer)
+  local problem = code.prepare(header)
+  if problem then return problem end
+  identity.prepare(header, version)
 end
 
 local function configs_of(header, plugin)
@@ -50,11 +53,11 @@ end
 
 --- Uses a prepared snapshot from here on.
 function M.publish(pointer)
-  local header = snapshot.open(pointer)
+  local header, version = snapshot.open(pointer)
   local list = {}
   local plugins = code.publish(header)
   chain.publish(header)
-  identity.publish(header)
+  identity.publish(header, version)
   entities.publish(pointer)
   local live = {}
   for _, plugin in ipairs(plugins) do live[plugin] = true end

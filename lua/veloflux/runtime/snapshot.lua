@@ -31,10 +31,11 @@ local RECORDS = {
 
 local function base_of(header) return ffi.cast("const char *", header) end
 
---- Returns the header of a snapshot. It must be held as long as it is read.
+--- Returns the header of a snapshot, and its version. It must be held as long as it is read.
 -- @param pointer struct vf_snapshot * as light userdata or cdata
 function M.open(pointer)
-  return ffi.cast("const struct vf_snapshot *", pointer).header
+  local opened = ffi.cast("const struct vf_snapshot *", pointer)
+  return opened.header, tonumber(opened.version)
 end
 
 --- Returns the records of a section as a C array, and their number.

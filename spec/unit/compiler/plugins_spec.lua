@@ -78,7 +78,7 @@ routes: [ { name: r, tenant: acme, respond: {} }, { name: s, respond: {} } ]
     assert.equal("acme", snap.text(snap.records("TENANTS")[first.tenant].name))
     assert.same({ "slow", '{"n":5,"tags":{"a":"b"},"wait":1000}', 0, NONE, 1 }, { snap.text(second.as),
       snap.text(second.config), second.scope, second.tenant, second.on_error })
-    assert.equal('{"enabled":true,"merge":{"tags":"deep"},"own":{"tags":{"a":"b"}}}', snap.text(second.meta))
+    assert.equal('{"enabled":true,"merge":{"tags":{"values":false}},"own":{"tags":{"a":"b"}}}', snap.text(second.meta))
     assert.equal("conf.yaml:2", snap.text(second.source))
   end)
 

@@ -96,7 +96,7 @@ routes:
       { field = "names", value = '["a","b","c"]', origin = "global conf.yaml:2 and route conf.yaml:4" },
       { field = "per_second", value = "2", origin = "route conf.yaml:4" },
     }, origins.of(item))
-    assert.same({ "conf.yaml:4: routes[0].plugins[0].config.names: together with those of wider scopes: "
+    assert.same({ "conf.yaml:4: routes[0].plugins[0].config.names: together with global conf.yaml:2: "
       .. "expected at most 3 elements, got 4 (plugin limit)" }, problems((text:gsub("%[ b, c %]", "[ c, d ]"))))
   end)
 

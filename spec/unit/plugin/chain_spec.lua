@@ -59,16 +59,22 @@ describe("a chain", function()
   end)
 
   it("combines fields that say so", function()
-    local merge = { map = "deep", list = "append" }
-    local wide = item("a", { merge = merge, config = { n = 1, map = { a = 1, b = { c = 1, d = 2 } }, list = { 1 } } })
+    local merge = { map = { values = { values = false } }, list = "append" }
+    local said = { map = { a = 1, b = { c = 1, d = 2 } }, list = { 1 } }
+    local wide = item("a", { merge = merge, own = said, config = { n = 1, map = said.map, list = said.list } })
     local narrow = item("a", { merge = merge, config = { n = 2, map = { b = { c = 3 } }, list = { 2, 3 } },
       own = { map = { b = { c = 3 } }, list = { 2, 3 } } })
     local _, items = resolve({ wide }, { narrow })
     assert.same({ n = 2, map = { a = 1, b = { c = 3, d = 2 } }, list = { 1, 2, 3 } }, items[1].config)
+    assert.equal(wide, items[1].wide)
     local silent = item("a", { merge = merge, config = { n = 3, map = {}, list = { 9 } } }) -- a default, not said
     _, items = resolve({ wide }, { silent })
     assert.same({ n = 3, map = { a = 1, b = { c = 1, d = 2 } }, list = { 1 } }, items[1].config)
     assert.same({ 1 }, wide.config.list)
+    _, items = resolve({ silent }, { narrow })
+    assert.same({ 2, 3 }, items[1].config.list)
+    _, items = resolve({ wide }, { silent }, { narrow })
+    assert.same({ n = 2, map = { a = 1, b = { c = 3, d = 2 } }, list = { 1, 2, 3 } }, items[1].config)
     _, items = resolve({ wide }, { item("a", { enabled = false }) }, { narrow })
     assert.same({ 2, 3 }, items[1].config.list) -- what was disabled is nothing to build on
   end)
