@@ -8,12 +8,12 @@ M.MOST = 10000
 
 local find, sub = string.find, string.sub
 
+local function char_of(digits) return string.char(tonumber(digits, 16)) end
+
 local function decode(text)
   if not find(text, "%", 1, true) and not find(text, "+", 1, true) then return text end
   local decoded = pdk.encoding.url_decode(text, true)
-  return decoded or (text:gsub("+", " "):gsub("%%(%x%x)", function(digits)
-    return string.char(tonumber(digits, 16))
-  end))
+  return decoded or (text:gsub("+", " "):gsub("%%(%x%x)", char_of))
 end
 
 local FORMAT = {}

@@ -4,6 +4,7 @@
 #include <lua.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "http/target.h"
@@ -54,8 +55,12 @@ struct vf_run *vf_spec_exchange_new(void)
 {
     struct world *world = zeroed(sizeof(*world));
     struct vf_exchange *ex = &world->ex;
-    world->state = zeroed(sizeof(*world->state));
-    world->block = zeroed(sizeof(*world->block));
+    int fd = vf_state_create(&world->state);
+    int block = fd < 0 ? -1 : vf_state_lease(world->state, VF_PROCESS_WORKER, 0, 1);
+    if (block < 0)
+        abort();
+    close(fd);
+    world->block = &world->state->blocks[block];
     if (uv_loop_init(&world->loop) < 0 ||
         vf_reactor_new(&world->loop, nothing, NULL, &world->proxy.reactor) < 0)
         abort();
@@ -118,8 +123,7 @@ void vf_spec_exchange_free(struct vf_run *run)
     vf_reactor_free(world->proxy.reactor);
     uv_run(&world->loop, UV_RUN_DEFAULT);
     uv_loop_close(&world->loop);
-    free(world->state);
-    free(world->block);
+    vf_state_unmap(world->state);
     free(world);
 }
 
