@@ -1,4 +1,5 @@
---- A redis-server of the spec's own: on a unix socket and an ephemeral port, in a fresh folder, without persistence.
+--- A redis-server of the spec's own: on a unix socket and an ephemeral port, in a fresh folder, without persistence;
+-- or a Sentinel.
 local uv = require "luv"
 local loop = require "support.loop"
 local process = require "support.process"
@@ -16,18 +17,25 @@ local function free_port()
 end
 
 --- Starts one and awaits that it listens; the scope ends it.
--- @param options table or nil: args (list), port
--- @return { port, path, process }
+-- @param options table or nil: args (list), port, dir (of one that was started before: its data), sentinel (the text of
+-- a Sentinel's configuration: it is one)
+-- @return { port, path, dir, process }
 function M.start(options)
   options = options or {}
-  local dir = tempdir.new()
-  local self = { port = options.port or free_port(), path = dir .. "/redis.sock" }
-  local args = { "--port", tostring(self.port), "--bind", "127.0.0.1", "--unixsocket", self.path, "--save", "",
-    "--appendonly", "no", "--dir", dir, "--daemonize", "no" }
+  local dir = options.dir or tempdir.new()
+  local self = { port = options.port or free_port(), path = dir .. "/redis.sock", dir = dir }
+  local args = { "--port", tostring(self.port), "--bind", "127.0.0.1", "--dir", dir, "--daemonize", "no" }
+  if options.sentinel then
+    tempdir.write(dir .. "/sentinel.conf", options.sentinel)
+    args = { dir .. "/sentinel.conf", "--sentinel", unpack(args) }
+  else
+    for _, arg in ipairs { "--unixsocket", self.path, "--save", "", "--appendonly", "no" } do args[#args + 1] = arg end
+  end
   for _, arg in ipairs(options.args or {}) do args[#args + 1] = arg end
   self.process = process.spawn("/usr/bin/redis-server", args)
   loop.defer(function() self.process:kill() end)
-  local ready = self.process:wait_line(self.process.stdout, "[Rr]eady to accept connections")
+  local ready = self.process:wait_line(self.process.stdout,
+    options.sentinel and "Sentinel ID is" or "[Rr]eady to accept connections")
   if not ready[1] then error("redis-server ended:\n" .. table.concat(self.process.stdout, "\n")) end
   return self
 end

@@ -144,7 +144,7 @@ local function commands_of(session)
 end
 
 local function check_role(session, target, role)
-  local kind = type(role) == "table" and not reply.is_error(role) and role[1]
+  local kind = type(role) == "table" and role[1]
   if session.where.kind ~= "sentinel" or not kind or kind == "master" then return true end
   return nil, fault(target, "READONLY", ("is a %s, and the Sentinels call it the master"):format(tostring(kind)))
 end
@@ -164,7 +164,11 @@ local function check_replies(session, target, commands, replies)
     local value = replies[i]
     if reply.is_error(value) then
       if value.code == "MOVED" then return nil, fault(target, "MOVED", value.err), M.redirection(target, value.err) end
-      if not entry[2] then return nil, fault(target, value.code, value.err .. (HINTS[value.code] or "")) end
+      local is_under_way = value.code == "ASK" -- to another node of the cluster: each request asks there
+      if not entry[2] and not is_under_way then
+        return nil, fault(target, value.code, value.err .. (HINTS[value.code] or ""))
+      end
+      value = reply.null
     end
     of[entry[1][1]] = value
   end

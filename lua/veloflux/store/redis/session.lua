@@ -38,7 +38,7 @@ function M.open(settings)
   local self = setmetatable({ wire = settings.wire, where = settings.where, timeout_ms = settings.timeout_ms,
     meta_key = settings.meta_key, wall_ms = settings.wall_ms, log = settings.log, on_ready = settings.on_ready,
     state = "away", turn = 1, wait_ms = 0, queue = {}, sent = {}, first = 1, last = 0, redirections = 0,
-    n_open = 0 }, Session)
+    n_open = 0, n_requests = 0 }, Session)
   seek(self)
   return self
 end
@@ -113,24 +113,16 @@ local function first_error(replies)
   end
 end
 
---- Takes what was sent and not answered off the connection, in order.
-local function take_sent(self)
-  local requests = {}
-  for i = self.first, self.last do
-    local request = self.sent[i]
-    if request and not request.is_settled then requests[#requests + 1] = request end
-  end
-  self.sent, self.first, self.last = {}, 1, 0
-  return requests
-end
-
---- The connection is of no use any more: what was sent goes to the front of those that wait.
+--- The connection is of no use any more: what was sent waits again, before what came later.
 local function lose(self, message)
   local link = self.link
   self.link = nil
-  local requests = take_sent(self)
-  for _, request in ipairs(self.queue) do requests[#requests + 1] = request end
-  self.queue = requests
+  for i = self.first, self.last do
+    local request = self.sent[i]
+    if request and not request.is_settled then self.queue[#self.queue + 1] = request end
+  end
+  self.sent, self.first, self.last = {}, 1, 0
+  table.sort(self.queue, function(a, b) return a.number < b.number end)
   if link then link:close() end
   note(self, message)
 end
@@ -158,6 +150,16 @@ local function follow(self, target)
   seek_later(self, 0)
 end
 
+--- The server cannot, now or here: another one can, or this one by and by.
+local function retreat(self, request, value)
+  local target = self.server.target
+  self.queue[#self.queue + 1] = request
+  lose(self, ("redis %s: %s"):format(target.label, value.err))
+  if value.code == "MOVED" then return follow(self, greeting.redirection(target, value.err)) end
+  self.redirect = nil
+  seek_later(self, next_wait_ms(self))
+end
+
 --- One slot is under way to another node of the cluster, and has what this request wants: asks there, this once.
 local function ask_there(self, request, value)
   local target = greeting.redirection(self.server.target, value.err)
@@ -178,6 +180,7 @@ local function ask_there(self, request, value)
       local own = {}
       for i = n_greetings + 2, #replies, 2 do own[#own + 1] = replies[i] end
       local refusal = first_error(own)
+      if refusal and PASSING[refusal.code] and not request.is_settled then return retreat(self, request, refusal) end
       settle(self, request, refusal and error_of(self, refusal) or nil, own)
     end)
   end
@@ -200,15 +203,7 @@ local function goes_on(self, request, value)
   elseif value.code == "READONLY" and self.where.kind == "server" then
     return false -- there is no other one
   end
-  local target = self.server.target
-  lose(self, ("redis %s: %s"):format(target.label, value.err))
-  table.insert(self.queue, 1, request) -- it was the first of those that were sent
-  if value.code == "MOVED" then
-    follow(self, greeting.redirection(target, value.err))
-  else
-    self.redirect = nil
-    seek_later(self, next_wait_ms(self))
-  end
+  retreat(self, request, value)
   return true
 end
 
@@ -323,7 +318,8 @@ local function submit(self, request)
   assert(not self.is_ending, "the store is closed")
   local now_ms = wires.now_ms()
   request.n_tries, request.begun_ms, request.until_ms = 0, now_ms, now_ms + self.timeout_ms
-  self.n_open = self.n_open + 1
+  self.n_open, self.n_requests = self.n_open + 1, self.n_requests + 1
+  request.number = self.n_requests
   if not self.sweeping then self.sweeping = self.wire:after(SWEEP_MS, function() sweep(self) end) end
   if self.state == "ready" then return transmit(self, request) end
   if self.state == "away" and self.message then
