@@ -1,4 +1,5 @@
 --- The endpoints that the core serves itself. Open ones tell a stranger nothing but that we live.
+local cluster = require "veloflux.admin.cluster"
 local conf = require "veloflux.conf"
 local debugging = require "veloflux.admin.debug"
 local embedded = require "veloflux.embedded"
@@ -60,7 +61,11 @@ local function register_assets(router)
 end
 
 local function register_status(router, context)
-  local function full() return status.full(context.version, context.rates, context.now()) end
+  local function full()
+    local document = status.full(context.version, context.rates, context.now())
+    document.node_id, document.cluster = cluster.summary()
+    return document
+  end
   router:register { method = "GET", path = "/", permission = "status:read", handler = function(request)
     if wants_html(request) then return page(full()) end
     return { json = full(), headers = { "Vary", "Accept" } }
@@ -93,6 +98,7 @@ local function wants_text(request)
 end
 
 local function register_metrics(router, context)
+  metrics.more = { cluster.add_metrics }
   local function exposition()
     return { status = 200, headers = { "Content-Type", prometheus.CONTENT_TYPE, "Cache-Control", "no-store",
       "Vary", "Accept" }, body = metrics.text(context.version) }
@@ -125,7 +131,7 @@ local function register_node(router, context)
       end) }
   end
   get("/api/system/info", "Build, machine and features of the node.", node.info)
-  get("/api/cluster", "The nodes: this one alone.", node.cluster)
+  get("/api/cluster", "The nodes that share the store, and who leads.", cluster.document)
 end
 
 --- Problems of the conf as members of `errors`: `detail` is the whole line, and its parts stand beside it.

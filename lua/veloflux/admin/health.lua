@@ -1,4 +1,5 @@
 --- /health, /ready and their relatives: is this node alive, may it get traffic, and what is wrong.
+local cluster = require "veloflux.admin.cluster"
 local json = require "veloflux.pdk.json"
 local status = require "veloflux.admin.status"
 local totals = require "veloflux.totals"
@@ -39,7 +40,8 @@ function M.components()
   local node = totals.node()
   local config, workers, count = status.config(node), workers_of(node), node.n_blocks
   if config.message == "" then config.message = config.ok and "the last configuration was accepted" or "refused" end
-  local components = { config = config, workers = workers, checker = checker_of(count), backends = backends_of() }
+  local components = { config = config, workers = workers, checker = checker_of(count), backends = backends_of(),
+    store = cluster.store_component(), cluster = cluster.cluster_component() }
   for _, component in pairs(components) do component.status = component.ok and "healthy" or "unhealthy" end
   return components
 end

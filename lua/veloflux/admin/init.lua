@@ -9,6 +9,7 @@ local await = require "veloflux.admin.await"
 local backup = require "veloflux.admin.backup"
 local bulk = require "veloflux.admin.bulk"
 local catalog = require "veloflux.admin.catalog"
+local cluster = require "veloflux.admin.cluster"
 local configuration = require "veloflux.admin.configuration"
 local endpoints = require "veloflux.admin.endpoints"
 local idempotency = require "veloflux.admin.idempotency"
@@ -124,7 +125,12 @@ local function serve(request)
     log.write("info", "admin.write", { "method", request.method, "path", request.path, "by", identity.name,
       "client", request.client, "request_id", request.request_id })
   end
-  return answers:serve(request, endpoint.handler)
+  local handler = endpoint.handler
+  if not SAFE[request.method] then
+    handler, refused = cluster.waiting(request, handler)
+    if not handler then return refused end
+  end
+  return answers:serve(request, handler)
 end
 
 local JSON_HEADERS = { "Content-Type", "application/json", "Cache-Control", "no-store",

@@ -12,6 +12,9 @@ local totals = require "veloflux.totals"
 
 local M = {}
 
+--- Functions that add families to an exposition: what is not read from the state area.
+M.more = {}
+
 M.MAX_SERIES = 1000
 local OTHER = "_other"
 
@@ -382,6 +385,7 @@ function M.text(version)
   add_probation(exposition)
   table_metrics.add(exposition)
   shared_metrics.add(exposition, totals.state())
+  for _, add in ipairs(M.more) do add(exposition) end
   if totals.has_snapshot() then
     local counts, max = totals.numbers(), M.MAX_SERIES
     local routes, pools, backends, tenants = counts.routes, counts.pools, counts.backends, counts.tenants

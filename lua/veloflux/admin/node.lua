@@ -1,4 +1,5 @@
---- The node itself: what was built, where it runs, and with whom.
+--- The node itself: what was built and where it runs.
+local cluster = require "veloflux.cluster"
 local ffi = require "ffi"
 local host = require "veloflux.admin.host"
 local json = require "veloflux.pdk.json"
@@ -12,8 +13,6 @@ const char *OpenSSL_version(int which);
 ]]
 
 local M = {}
-
-local number = totals.number
 
 --- Splits the version of this build, "0.1.0+abc1234": the revision is null outside of a repository.
 local function parts_of(version)
@@ -61,21 +60,8 @@ function M.info(version, model)
     openssl = ffi.string(ffi.C.OpenSSL_version(0)) }
   return { version = version, build = build, hostname = nodes.get_hostname(), os = jit.os:lower(), arch = jit.arch,
     kernel = host.kernel() or json.null, cpus = host.CORES, memory_total = memory and memory.total or json.null,
-    started_at = status.time(node.started_wall_ms), node_id = nodes.get_id(), workers = node.n_workers,
+    started_at = status.time(node.started_wall_ms), node_id = cluster.id() or json.null, workers = node.n_workers,
     generation = node.generation, features = model and features_of(model) or json.null }
-end
-
---- Returns the document of GET /api/cluster: this node alone.
-function M.cluster(version, model)
-  local node = totals.node()
-  local uptime_ms = number(node.uptime_ms)
-  local health = node.n_ready > 0 and "healthy" or "unhealthy"
-  local now, id = status.time(node.wall_ms), nodes.get_id()
-  local address = model and type(model.node.admin.address) == "table" and model.node.admin.address.text or json.null
-  local self = { id = id, hostname = nodes.get_hostname(), address = address, role = "leader", last_seen = now,
-    is_healthy = health == "healthy", status = health, version = version, config_version = number(node.version) }
-  return { enabled = false, is_leader = true, local_node = id, leader = id, nodes = json.array { self }, node_count = 1,
-    version = version, uptime = status.duration(uptime_ms), status = health }
 end
 
 return M

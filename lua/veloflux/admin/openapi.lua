@@ -86,6 +86,9 @@ end
 local TENANT = { "tenant_id", STRING, "The tenant whose it is; `default` when left out." }
 local DRY = { "dry_run", BOOLEAN, "Only say what would change." }
 
+local WAIT = { "wait", { type = "string", enum = { "cluster" } },
+  "Answer when all live nodes serve it, or after 5 s as 202 with the others in VeloFlux-Lagging-Nodes." }
+
 local function query_parameters(rows)
   local list = {}
   for i, row in ipairs(rows) do list[i] = parameter("query", row[1], row[2], row[3], row[4]) end
@@ -124,6 +127,7 @@ local SUMMARIES = { list = "Lists the %ss.", create = "Creates a %s.", get = "Sh
 
 local ETAG = { ETag = header("The version in which it last changed.", STRING) }
 local VERSION = { ["VeloFlux-Version"] = header("The version that the change made.", { type = "integer" }) }
+local LAGGING = { ["VeloFlux-Lagging-Nodes"] = header("With `wait`: the nodes that do not serve it yet.", STRING) }
 
 local function with_headers(...)
   local out = object()
@@ -153,7 +157,7 @@ local function success(resource, what)
     answers:set("200", object("description", "What would change (dry run).", "content", content { [JSON] = "DryRun" }))
     answers:set("204", object("description", "It is gone.", "headers", with_headers(VERSION)))
     answers:set("202", object("description", "It is gone, but not in all processes yet.", "headers",
-      with_headers(VERSION)))
+      with_headers(VERSION, LAGGING)))
   else
     local status = what == "create" and "201" or "200"
     if what == "create" then
@@ -164,7 +168,7 @@ local function success(resource, what)
     answers:set(status, object("description", "The object; it is live.", "headers",
       with_headers(ETAG, headers, VERSION), "content", content(one_of_change(resource))))
     answers:set("202", object("description", "The object; it is not live in all processes yet.", "headers",
-      with_headers(ETAG, headers, VERSION), "content", content { [JSON] = name }))
+      with_headers(ETAG, headers, VERSION, LAGGING), "content", content { [JSON] = name }))
   end
   return answers
 end
@@ -209,7 +213,7 @@ local function resource_operation(endpoint, operation)
       "replace: fields that are absent are reset to their defaults." } })
   end
   if what == "put" or what == "patch" or what == "delete" then add { IF_MATCH } end
-  if what ~= "list" and what ~= "get" then add(query_parameters { DRY }) end
+  if what ~= "list" and what ~= "get" then add(query_parameters { DRY, WAIT }) end
   if endpoint.takes_probation then add(query_parameters { probation.PARAMETER }) end
   if what == "create" or what == "put" or what == "patch" then
     add { PREFER }
@@ -233,6 +237,9 @@ local function other_operation(endpoint, operation)
   operation:set("tags", { doc.tag or "system" })
   local parameters = path_parameters(endpoint.path)
   for _, row in ipairs(query_parameters(doc.parameters or {})) do parameters[#parameters + 1] = row end
+  for _, row in ipairs(doc.parameters or {}) do -- what can be tried changes the model
+    if row[1] == "dry_run" then parameters[#parameters + 1] = query_parameters({ WAIT })[1] end
+  end
   if doc.is_of_tenant then
     for _, row in ipairs(query_parameters { TENANT }) do parameters[#parameters + 1] = row end
   end

@@ -1,9 +1,9 @@
 --- What operators do to the node as a whole: the levels of its log, and draining it.
 local bodies = require "veloflux.admin.body"
+local cluster = require "veloflux.cluster"
 local ffi = require "ffi"
 local json = require "veloflux.pdk.json"
 local log = require "veloflux.admin.log"
-local nodes = require "veloflux.pdk.node"
 local parameters = require "veloflux.admin.parameters"
 local problem = require "veloflux.admin.problem"
 local totals = require "veloflux.totals"
@@ -115,7 +115,7 @@ local function drain(request)
   log.write("warn", "admin.drain", { "by", request.identity.name, "client", request.client,
     "request_id", request.request_id })
   C.vf_control_stop_node()
-  return { json = { status = "draining", node_id = nodes.get_id(),
+  return { json = { status = "draining", node_id = cluster.id() or json.null,
     active_connections = totals.number(totals.node().connections) } }
 end
 

@@ -2,7 +2,6 @@
 -- backends, and recent errors.
 local json = require "veloflux.pdk.json"
 local ffi = require "ffi"
-local nodes = require "veloflux.pdk.node"
 local totals = require "veloflux.totals"
 
 ffi.cdef "void vf_clock_rfc3339(uint64_t wall_ms, char out[24]);"
@@ -217,8 +216,7 @@ function M.full(version, rates, now)
     uptime_seconds = math.floor(uptime_ms / 1000), generation = node.generation, workers = node.n_workers,
     ready_workers = node.n_ready, restarts = restarts, config = M.config(node),
     traffic = traffic(node, rates, now), processes = M.processes(),
-    listeners = json.array(), pools = json.array(), errors = json.array(), routes = 0, truncated = false,
-    node_id = nodes.get_id(), cluster = { enabled = false, is_leader = true } }
+    listeners = json.array(), pools = json.array(), errors = json.array(), routes = 0, truncated = false }
   if node.is_stopping ~= 0 then result.status = "VeloFlux is stopping" end
   if totals.has_snapshot() then
     local counts = totals.numbers()

@@ -5,6 +5,7 @@ local ffi = require "ffi"
 local alarms = require "veloflux.control.alarms"
 local crypto = require "veloflux.pdk.crypto"
 local entities = require "veloflux.control.entities"
+local flow = require "veloflux.control.flow"
 local hostnames = require "veloflux.pdk.node"
 local identity = require "veloflux.cluster.identity"
 local leader = require "veloflux.cluster.leader"
@@ -55,10 +56,10 @@ end
 
 --- Returns what this node says of itself.
 local function describe()
-  local world, behind, node = queue.world(), queue.behind(), totals.node()
-  local address = world.draft.node.admin.address
+  local world, behind, node, now = queue.world(), queue.behind(), totals.node(), flow.current()
+  local address = now.model.node.admin.address
   return { hostname = hostnames.get_hostname(), address = type(address) == "table" and address.text or "off",
-    version = world.version, release = ffi.string(ffi.C.vf_version()), digest = digest_of(world),
+    version = now.version, release = ffi.string(ffi.C.vf_version()), digest = world and digest_of(world),
     started_ms = totals.number(node.started_wall_ms), state = state_of(node, behind),
     behind = behind and behind.version or nil, why = behind and behind.why or nil }
 end
@@ -87,7 +88,7 @@ end
 --- Something of this node has changed: what it serves, or its settings.
 function M.update()
   local world = queue.world()
-  if not world or is_ended then return end
+  if not world or not flow.current() or is_ended then return end
   local settings = world.draft.node.cluster
   local id, message = identity.of(world.draft.node)
   if not id then return link.log("error", "cluster.no_id", message) end
@@ -122,8 +123,22 @@ function M.leader()
   return known and known.holder and known.holder:match "^(.*)/%x+$"
 end
 
---- Returns the id of this node.
-function M.id() return running and running.id or hostnames.get_hostname() end
+--- Returns the id of this node, or nil before it serves anything.
+function M.id()
+  local now = flow.current()
+  return running and running.id or now and identity.of(now.model.node)
+end
+
+--- Returns what is known of all nodes: cluster/nodes.lua. Before this one has begun to speak that is itself alone.
+function M.nodes()
+  if running or not flow.current() then return nodes.list() end
+  local own = describe()
+  own.id, own.seen_ms, own.is_alive, own.is_self = M.id(), wall_ms(), true, true
+  return { own }
+end
+
+--- True when this node leads now. One that is by itself always does.
+function M.is_leader() return not storage.is_shared() or leader.current() ~= nil end
 
 --- True when the store is shared with other nodes.
 function M.is_enabled() return storage.is_shared() end
@@ -135,6 +150,6 @@ function M.trouble()
   if storage.is_shared() and nodes.is_silent() then return "the store does not take this node's heartbeat" end
 end
 
-M.nodes, M.wait = nodes.list, nodes.wait
+M.wait = nodes.wait
 
 return M

@@ -408,7 +408,7 @@ local function go_on()
     return
   end
   if not world then return refuse_unavailable(batch) end
-  if not unavailable then return guarded(batch, process, batch) end
+  if not unavailable or #batch == 0 then return guarded(batch, process, batch) end
   retry(world.draft.node, function(set)
     if not set then return refuse_unavailable(batch) end
     guarded(batch, process, batch)
@@ -423,7 +423,7 @@ local function look()
 end
 
 function turn()
-  if is_busy or not (waiting[1] or wants_fetch and world) then return end
+  if is_busy or not (waiting[1] or world and (wants_fetch or is_new())) then return end
   is_busy = true
   if wants_fetch and world then return guarded({}, look) end
   go_on()

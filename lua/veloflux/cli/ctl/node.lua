@@ -44,6 +44,22 @@ add { name = "health", usage = "health", help = "exit status 0 when all is well,
   return body.status == "healthy" and 0 or 1
 end }
 
+add { name = "cluster", usage = "cluster", help = "the nodes that share the store: who leads, who lags behind",
+  run = function(ctx)
+    ctx:show(ctx:ask("GET", "/api/cluster").body, function(body)
+      local rows, reasons = {}, {}
+      for i, node in ipairs(body.nodes) do
+        rows[i] = { node = node.id, role = node.role, status = node.status, config = node.config_version,
+          lag = node.lag, address = node.address, ["last seen"] = node.last_seen }
+        if is_set(node.reason) then reasons[#reasons + 1] = ("%s: %s"):format(node.id, node.reason) end
+      end
+      local lines = text.table({ "node", "role", "status", "config", "lag", "address", "last seen" }, rows)
+      table.insert(lines, 1, ("%s, version %d of the store"):format(body.status, body.store_version))
+      for _, line in ipairs(reasons) do lines[#lines + 1] = line end
+      return lines
+    end)
+  end }
+
 -- top -----------------------------------------------------------------------------------------------
 
 local function backends_of(status)

@@ -156,7 +156,7 @@ local cluster = s.record {
   fields = {
     { node_id = s.string { default = "", len_max = 128, match = "^[%w._-]*$",
       expects = "a name of letters, digits, dots, dashes and underscores",
-      description = "What others know it by; empty: the machine's name with eight digits, kept in data_dir/node-id." } },
+      description = "What others know it by; empty: the machine's name and eight digits, kept as data_dir/node-id." } },
     { heartbeat = s.duration { default = "1s", min = "100ms", max = "1m",
       description = "How often it says that it lives." } },
     { lease = s.duration { default = "3s", min = "500ms", max = "10m",
