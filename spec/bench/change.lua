@@ -70,11 +70,35 @@ local function bench_bulk(instance, routes, goal)
   io.flush()
 end
 
+--- Whole lists, and how long others wait meanwhile.
+local function bench_lists(instance, routes)
+  local paths = { "/api/pools", "/api/backends", "/api/routes?limit=500&sort=-priority", "/api/config" }
+  if routes <= 10000 then table.insert(paths, 3, "/api/routes?host=h1.example.com") end
+  for _, path in ipairs(paths) do
+    local before = house.stalls()
+    local taken, statuses, cpu
+    cpu = costing(instance, BULK_ROUNDS, function()
+      local lines = {}
+      for i = 1, BULK_ROUNDS do lines[i] = "GET " .. path end
+      local others = house.send_meanwhile({ "GET /health" }, { rate = 200, seconds = 2, connections = 1 }, "others")
+      taken, statuses = house.send(lines)
+      local waits, answered = others()
+      house.expect(answered, 200)
+      print(("  GET %-40s %s; /health meanwhile %s"):format(path, house.describe(taken), house.describe(waits)))
+    end)
+    house.expect(statuses, 200)
+    print(("    control %.0f ms each, turns above 10 ms: %d"):format(cpu, house.stalls() - before))
+    io.flush()
+  end
+end
+
 local function bench(routes, goal, bulk_goal)
   print(("until all workers run it, of %d routes and %d pools:"):format(routes, POOLS))
   local instance = house.start { routes = routes, pools = POOLS }
   local ok, message = xpcall(function()
     if machine.wanted "change" then bench_changes(instance, routes, goal) end
+    print(("  turns of control's loop above 10 ms: %d so far, the longest %.0f ms"):format(house.stalls()))
+    if machine.wanted "lists" then bench_lists(instance, routes) end
     if machine.wanted "bulk" then bench_bulk(instance, routes, bulk_goal) end
     print(("  control uses %.0f MiB"):format(machine.pss_kib(instance.control) / 1024))
   end, debug.traceback)

@@ -89,6 +89,14 @@ function M.send_meanwhile(lines, pace, name)
   end
 end
 
+--- Returns how many turns of control's loop took longer than 10 ms so far, and the longest in milliseconds.
+function M.stalls()
+  local text = machine.shell(("curl -s http://127.0.0.1:%d/metrics"):format(ADMIN))
+  local short = text:match 'control_loop_stall_seconds_bucket{le="0.01"} (%d+)'
+  local all = text:match "control_loop_stall_seconds_count (%d+)"
+  return tonumber(all) - tonumber(short), tonumber(text:match "control_loop_stall_max_seconds ([%d.e-]+)") * 1000
+end
+
 --- Fails unless all answers have one of the statuses.
 function M.expect(statuses, ...)
   local allowed = {}

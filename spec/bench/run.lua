@@ -447,7 +447,7 @@ end
 
 --- The control plane, each by a script of its own.
 local function bench_control()
-  if wanted "change" or wanted "bulk" then bench_script "change" end
+  if wanted "change" or wanted "bulk" or wanted "lists" then bench_script "change" end
 end
 
 start_origin(1)

@@ -11,6 +11,7 @@ struct lua_State;
 
 struct vf_alarm { /* the caller's memory, zeroed; stays until the loop has ended */
     uv_timer_t timer;
+    uv_idle_t idle; /* for what has no delay */
     struct lua_State *lua;
     bool is_open;
 };

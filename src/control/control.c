@@ -15,6 +15,7 @@
 #include "control/admin.h"
 #include "control/alarm.h"
 #include "control/metering.h"
+#include "control/turns.h"
 #include "control/upkeep.h"
 #include "lua/database.h"
 #include "lua/redis_client.h"
@@ -46,6 +47,7 @@ static struct control {
     struct vf_metering metering;
     struct vf_upkeep upkeep;
     struct vf_alarm alarm;
+    struct vf_turns turns;
     struct held sockets[SOCKETS];
     size_t n_sockets;
     uv_fs_poll_t watches[WATCHES];
@@ -148,6 +150,14 @@ int vf_control_set_log(const char *text)
     vf_link_message_text(&message, text);
     vf_follower_send(&control.follower, &message);
     return 0;
+}
+
+int vf_control_turns(struct vf_turn_figures *out)
+{
+    if (!control.turns.is_open)
+        return 0;
+    *out = control.turns.figures;
+    return 1;
 }
 
 void vf_control_alarm(uint64_t delay_ms)
@@ -300,6 +310,7 @@ static void on_drained(void *owner)
     vf_metering_stop(&control.metering);
     vf_upkeep_stop(&control.upkeep);
     vf_alarm_close(&control.alarm);
+    vf_turns_close(&control.turns);
     vf_follower_close(&control.follower, NULL);
 }
 
@@ -475,6 +486,7 @@ int vf_control_main(void)
     }
     vf_upkeep_start(&control.upkeep, &control.loop, control.follower.state);
     vf_alarm_open(&control.alarm, &control.loop, control.lua);
+    vf_turns_open(&control.turns, &control.loop);
     if (!start_lua()) {
         control.exit_code = 1;
         end();

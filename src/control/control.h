@@ -12,6 +12,7 @@
 struct vf_database_host;
 struct vf_redis_host;
 struct vf_stage;
+struct vf_turn_figures;
 
 /* Runs control until the supervisor ends it. Returns the exit code; 1 when the conf file has
  * problems at a fresh start. */
@@ -34,6 +35,10 @@ int vf_control_set_log(const char *text);
 
 /* Calls veloflux.control.alarms.ring in `delay_ms`, instead of what was asked for before. */
 void vf_control_alarm(uint64_t delay_ms);
+
+/* Tells how long the turns of the loop took (control/turns.h). Returns 1, or 0 when this process is
+ * not control; then *out is left alone. */
+int vf_control_turns(struct vf_turn_figures *out);
 
 /* Asks the supervisor to drain this node and end it, as after SIGTERM. */
 void vf_control_stop_node(void);

@@ -62,9 +62,8 @@ end
 -- What runs -------------------------------------------------------------------------------------------------
 
 local function shown_list(context, resource)
-  local list = json.array()
-  for i, entry in ipairs(resource.list(context.transactions(), {})) do list[i] = rest.show(resource, entry) end
-  return list
+  local entries = resource.list(context.transactions(), {})
+  return query.encode(entries, 1, #entries, function(entry) return rest.show(resource, entry) end)
 end
 
 local function address_of(node, has_tls)
@@ -85,10 +84,11 @@ local function running(context, request)
   end
   local node = current.model.node
   local admin = node.admin.address
-  return { headers = { "ETag", tag }, json = { version = current.version,
-    global = { bind_address = address_of(node, false), tls_bind_address = address_of(node, true),
-      metrics_address = type(admin) == "table" and admin.text or json.null },
-    routes = shown_list(context, resources.routes), pools = shown_list(context, resources.pools) } }
+  local global = { bind_address = address_of(node, false), tls_bind_address = address_of(node, true),
+    metrics_address = type(admin) == "table" and admin.text or json.null }
+  return { headers = { "ETag", tag }, json_text = ('{"version":%d,"global":%s,"routes":%s,"pools":%s}'):format(
+    current.version, json.lenient(global), shown_list(context, resources.routes),
+    shown_list(context, resources.pools)) }
 end
 
 -- Documents -------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
 --   handle -> router -> authentication -> permission -> handler -> respond
 local ffi = require "ffi"
 local administrators = require "veloflux.admin.administrator"
+local alarms = require "veloflux.control.alarms"
 local auths = require "veloflux.admin.auth"
 local await = require "veloflux.admin.await"
 local backup = require "veloflux.admin.backup"
@@ -24,6 +25,7 @@ local problem = require "veloflux.admin.problem"
 local rates = require "veloflux.admin.rates"
 local rest = require "veloflux.admin.rest"
 local routers = require "veloflux.admin.router"
+local slices = require "veloflux.slices"
 local storage = require "veloflux.control.storage"
 local templates = require "veloflux.admin.templates"
 local totals = require "veloflux.totals"
@@ -99,8 +101,23 @@ local function is_open(endpoint)
   return endpoint.open == true
 end
 
+--- Takes over the settings of what is published. After a predecessor they may come later than the snapshot.
+local function configure()
+  local current = services.current()
+  if not current then return end
+  local node = current.model.node
+  admin = node.admin
+  M.auth.is_enabled = admin.auth.enabled
+  administrator:configure(admin.auth, node.data_dir)
+  if sealing and sealing.data_dir == node.data_dir then return end
+  local seal, unseal = keys.sealer(node.data_dir)
+  if not seal then return log.write("error", "admin.no_key", { "err", unseal }) end
+  sealing = { seal = seal, unseal = unseal, data_dir = node.data_dir }
+end
+
 --- Returns the result for a request: what the endpoint says, or a problem on the way to it. May yield.
 local function serve(request)
+  if not admin then configure() end
   local endpoint, params = M.router:find(request.method, request.path)
   if endpoint and is_open(endpoint) then
     request.params = params
@@ -145,9 +162,9 @@ end
 
 local function respond(id, request, result)
   if result.code then return native.respond(id, problem.encode(result, request)) end
-  if result.json ~= nil then
+  if result.json ~= nil or result.json_text then
     local headers = joined(JSON_HEADERS, result.headers)
-    return native.respond(id, result.status or 200, headers, json.lenient(result.json) .. "\n")
+    return native.respond(id, result.status or 200, headers, (result.json_text or json.lenient(result.json)) .. "\n")
   end
   native.respond(id, result.status, result.headers or {}, result.body or "")
 end
@@ -166,7 +183,10 @@ end
 --- A request has arrived. Called by C.
 -- @param id number, for respond
 -- @param request table: method, path, query, host, headers, body, client, is_local, request_id
-function M.handle(id, request) resume(coroutine.create(run), id, request) end
+function M.handle(id, request)
+  slices.begin()
+  resume(slices.allow(coroutine.create(run)), id, request)
+end
 
 --- The client of a request is gone: its answer will be dropped. Called by C.
 function M.gone() end
@@ -191,16 +211,7 @@ function M.published(snapshot, usage)
   totals.open(state, snapshot, usage)
   if #context.rates:list() == 0 then M.tick() end -- the first rates need something to be measured against
   live.published()
-  local current = services.current()
-  if not current then return end
-  local node = current.model.node
-  admin = node.admin
-  M.auth.is_enabled = admin.auth.enabled
-  administrator:configure(admin.auth, node.data_dir)
-  if sealing and sealing.data_dir == node.data_dir then return end
-  local seal, unseal = keys.sealer(node.data_dir)
-  if not seal then return log.write("error", "admin.no_key", { "err", unseal }) end
-  sealing = { seal = seal, unseal = unseal, data_dir = node.data_dir }
+  configure()
 end
 
 --- Called by C once.
@@ -210,6 +221,8 @@ end
 function M.start(functions, state_pointer, offered)
   native, state = functions, state_pointer
   services = offered or require "veloflux.control"
+  slices.open { turn = function(fn) alarms.after(0, fn) end,
+    on_fault = function(message) log.write("error", "admin.lua_error", { "err", message }) end }
   totals.open(state, nil)
 end
 

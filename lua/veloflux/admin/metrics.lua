@@ -7,8 +7,10 @@ local plugin_metrics = require "veloflux.admin.plugin_metrics"
 local probation = require "veloflux.control.probation_counts"
 local prometheus = require "veloflux.admin.prometheus"
 local shared_metrics = require "veloflux.admin.shared_metrics"
+local slices = require "veloflux.slices"
 local table_metrics = require "veloflux.admin.table_metrics"
 local totals = require "veloflux.totals"
+local turn_metrics = require "veloflux.admin.turn_metrics"
 
 local M = {}
 
@@ -203,9 +205,20 @@ local function add_processes(exposition)
   end
 end
 
-local function add_listeners(exposition, count)
+--- Walks the first entities of a kind, `max` at most: their indexes. Between two of them the loop may turn, and another
+-- snapshot may come that has fewer.
+local function each(kind, max)
+  local index = -1
+  return function()
+    slices.pause()
+    index = index + 1
+    if index < totals.numbers()[kind] and index < (max or math.huge) then return index end
+  end
+end
+
+local function add_listeners(exposition)
   local families = families_of(exposition, "veloflux_listener_", LISTENER)
-  for index = 0, count - 1 do
+  for index in each("listeners") do
     local listener = totals.listener(index)
     add_all(families, LISTENER, labels_of { "listener", text(listener.name) }, listener)
   end
@@ -213,7 +226,7 @@ end
 
 local function add_routes(exposition, count, max)
   local families = families_of(exposition, "veloflux_route_", ROUTE)
-  for index = 0, math.min(count, max) - 1 do
+  for index in each("routes", max) do
     local route = totals.route(index)
     add_all(families, ROUTE, labels_of { "route", shown(route.tenant, route.name) }, route)
   end
@@ -240,7 +253,7 @@ local function add_pools(exposition, count, max)
   local duration = exposition:family("veloflux_request_duration_seconds", "histogram",
     "How long exchanges took, from the head of the request to the end of the answer; all methods together.")
   local families = families_of(exposition, "veloflux_pool_", POOL)
-  for index = 0, math.min(count, max) - 1 do
+  for index in each("pools", max) do
     local pool = totals.pool(index)
     local name = shown(pool.tenant, pool.name)
     add_statuses(requests, index, name)
@@ -302,7 +315,7 @@ local function add_backends(exposition, count, max)
   local responses = exposition:family("veloflux_backend_responses_total", "counter",
     "Answers of a backend by class of status.")
   local sums = { pools = {}, by_name = {}, addresses = {}, active = {} }
-  for index = 0, math.min(count, max) - 1 do
+  for index in each("backends", max) do
     local backend = totals.backend(index)
     local name, address = shown(backend.tenant, backend.pool), text(backend.address)
     local labels = labels_of { "pool", name, "backend", address }
@@ -334,7 +347,7 @@ local function add_tenants(exposition, count, max)
     bytes:add(with(labels, "direction", "in"), number(tenant.bytes_in))
     bytes:add(with(labels, "direction", "out"), number(tenant.bytes_out))
   end
-  for index = 0, math.min(count, max) - 1 do
+  for index in each("tenants", max) do
     local tenant = totals.tenant(index)
     add(text(tenant.name), tenant)
   end
@@ -350,13 +363,13 @@ local function add_phase(families, labels, has_phase, phase)
     number(phase.sum_ns) / 1e9)
 end
 
-local function add_plugins(exposition, count)
+local function add_plugins(exposition)
   local families = families_of(exposition, "veloflux_plugin_", PLUGIN)
   families.duration = exposition:family("veloflux_plugin_duration_seconds", "histogram",
     "How long a handler of a plugin took, waiting included.")
   local trips = exposition:family("veloflux_plugin_trips_total", "counter",
     "Times that an instance of a plugin was left out after too many errors.")
-  for index = 0, count - 1 do
+  for index in each("plugins") do
     local plugin = totals.plugin(index)
     local name = text(plugin.name)
     for phase = 0, #totals.PHASES do
@@ -384,18 +397,18 @@ function M.text(version)
   add_processes(exposition)
   add_probation(exposition)
   table_metrics.add(exposition)
+  turn_metrics.add(exposition)
   shared_metrics.add(exposition, totals.state())
   for _, add in ipairs(M.more) do add(exposition) end
   if totals.has_snapshot() then
     local counts, max = totals.numbers(), M.MAX_SERIES
     local routes, pools, backends, tenants = counts.routes, counts.pools, counts.backends, counts.tenants
-    local plugins = counts.plugins
-    add_listeners(exposition, counts.listeners)
+    add_listeners(exposition)
     add_pools(exposition, pools, max)
     add_backends(exposition, backends, max)
     add_routes(exposition, routes, max)
     add_tenants(exposition, tenants, max)
-    add_plugins(exposition, plugins)
+    add_plugins(exposition)
   end
   plugin_metrics.add(exposition, totals.state())
   return exposition:text()

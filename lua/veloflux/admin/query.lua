@@ -4,6 +4,7 @@
 local encoding = require "veloflux.pdk.encoding"
 local json = require "veloflux.pdk.json"
 local problem = require "veloflux.admin.problem"
+local slices = require "veloflux.slices"
 
 local M = {}
 
@@ -71,6 +72,7 @@ M.integer = integer
 
 --- Returns the value at a path such as "hash_on.type".
 local function value_at(item, path)
+  if not path:find(".", 1, true) then return item[path] end
   for step in path:gmatch "[^.]+" do
     if type(item) ~= "table" then return nil end
     item = item[step]
@@ -101,6 +103,7 @@ local function filter(items, params, fields)
   if #wanted == 0 then return items end
   local kept = {}
   for _, item in ipairs(items) do
+    slices.pause()
     local fits = true
     for _, pair in ipairs(wanted) do fits = fits and is_like(value_at(item, pair[1]), pair[2]) end
     if fits then kept[#kept + 1] = item end
@@ -150,13 +153,43 @@ local function is_before(a, b, order)
   return false
 end
 
+--- Merges the runs from `first` and from `middle` on, up to `last`.
+local function merge(from, to, first, middle, last, is_less)
+  local left, right = first, middle
+  for at = first, last do
+    if left < middle and (right > last or not is_less(from[right], from[left])) then
+      to[at], left = from[left], left + 1
+    else
+      to[at], right = from[right], right + 1
+    end
+    slices.pause()
+  end
+end
+
+--- Sorts by merging, which may pause; what is in order already costs one comparison each.
+local function sort(list, is_less)
+  local is_ordered, count = true, #list
+  for i = 2, count do
+    slices.pause()
+    is_ordered = is_ordered and not is_less(list[i], list[i - 1])
+  end
+  local from, to, width = list, {}, 1
+  while not is_ordered and width < count do
+    for first = 1, count, 2 * width do
+      merge(from, to, first, math.min(first + width, count + 1), math.min(first + 2 * width - 1, count), is_less)
+    end
+    from, to, width = to, from, 2 * width
+  end
+  return from
+end
+
 local function sorted(items, order)
   local places, list = {}, {}
   for i, item in ipairs(items) do
+    slices.pause()
     places[item], list[i] = place_of(item, order), item
   end
-  table.sort(list, function(a, b) return is_before(places[a], places[b], order) end)
-  return list, places
+  return sort(list, function(a, b) return is_before(places[a], places[b], order) end), places
 end
 
 local function read_cursor(params, order)
@@ -199,6 +232,18 @@ local function page_of(params, list, places, order)
   return low, limit, limit
 end
 
+--- Returns the text of a list in JSON. It may pause between two items.
+-- @param first, last of the items that are in it
+-- @param finish as for `answer`
+function M.encode(list, first, last, finish)
+  local pieces = {}
+  for i = first, last do
+    slices.pause()
+    pieces[#pieces + 1] = json.lenient(finish and finish(list[i]) or list[i])
+  end
+  return "[" .. table.concat(pieces, ",") .. "]"
+end
+
 --- Answers a list.
 -- @param request of the router
 -- @param params of `parse`
@@ -219,14 +264,12 @@ function M.answer(request, params, items, fields, default, finish)
   if not limit and #list > M.MAX_ITEMS then
     return wrong("limit", ("needed: there are %d items, more than %d"):format(#list, M.MAX_ITEMS))
   end
-  local shown = json.array()
   local last = math.min(first + count - 1, #list)
-  for i = first, last do shown[#shown + 1] = finish and finish(list[i]) or list[i] end
   local headers = { "X-Total-Count", tostring(#list) }
-  if limit and #shown > 0 and first + count <= #list then
+  if limit and first <= last and first + count <= #list then
     headers[3], headers[4] = "Link", link(request, limit, encoding.base64url_encode(json.encode(places[list[last]])))
   end
-  return { json = shown, headers = headers }
+  return { json_text = M.encode(list, first, last, finish), headers = headers }
 end
 
 return M

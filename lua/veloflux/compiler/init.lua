@@ -7,6 +7,7 @@ local pools = require "veloflux.compiler.pools"
 local plugins = require "veloflux.compiler.plugins"
 local routes = require "veloflux.compiler.routes"
 local keys = require "veloflux.keys"
+local slices = require "veloflux.slices"
 
 local C = layout.C
 
@@ -92,6 +93,7 @@ function M.compile(model, options)
   elseif not ok then
     error(raised, 0)
   end
+  slices.look()
   ok, message = finish(to, version)
   if not ok then return nil, problem(model, "", message) end
   counts.listeners = #model.node.listeners

@@ -2,6 +2,7 @@
 local bit = require "bit"
 local layout = require "veloflux.compiler.layout"
 local sink = require "veloflux.compiler.sink"
+local slices = require "veloflux.slices"
 
 local C, NONE, u64 = layout.C, layout.NONE, sink.u64
 
@@ -129,6 +130,7 @@ function M.write(to, model, tenants)
   if #model.pools == 0 then return indexes end
   local records, first = to:add(C.VF_SNAP_POOLS, #model.pools)
   for i, pool in ipairs(model.pools) do
+    slices.pause()
     indexes[pool] = first + i - 1
     write_pool(to, pool, records[i - 1], tenants)
     write_backends(to, pool, first + i - 1, records[i - 1].backends)

@@ -3,6 +3,7 @@ local ffi = require "ffi"
 local bit = require "bit"
 local layout = require "veloflux.compiler.layout"
 local sink = require "veloflux.compiler.sink"
+local slices = require "veloflux.slices"
 local traffic = require "veloflux.compiler.traffic"
 local hosts_of = require("veloflux.model.check").hosts_of
 
@@ -115,6 +116,7 @@ function M.write(to, model, pools, tenants, chains)
   local shared_policies, shared_edits = {}, {}
   local records, first = to:add(C.VF_SNAP_ROUTES, #routes)
   for i = 1, #routes do
+    slices.pause()
     local route, record = routes[i], records[i - 1]
     local tenant = tenants[route.tenant]
     record.id = sink.id("route", route.tenant, route.name)

@@ -14,6 +14,7 @@ local ffi = require "ffi"
 local crypto = require "veloflux.pdk.crypto"
 local json = require "veloflux.model.json"
 local keys = require "veloflux.keys"
+local slices = require "veloflux.slices"
 
 ffi.cdef [[
 struct vf_tableb;
@@ -165,6 +166,7 @@ local function fill(builders, model, options)
   local salt_key
   local types = {}
   for _, consumer in ipairs(model.consumers) do
+    slices.pause()
     add(builders.consumers, M.consumer_entry(consumer, chain_of and chain_of(consumer)))
     for _, credential in ipairs(consumer.credentials or {}) do
       if not salt_key then

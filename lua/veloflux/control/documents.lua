@@ -8,6 +8,7 @@ local model = require "veloflux.model"
 local outcome = require "veloflux.control.outcome"
 local queue = require "veloflux.control.queue"
 local reader = require "veloflux.model.reader"
+local slices = require "veloflux.slices"
 local worlds = require "veloflux.control.world"
 
 local M = {}
@@ -18,7 +19,10 @@ local NAME = "document"
 
 local function texts_of(world, kind)
   local texts = {}
-  for i, found in ipairs(worlds.list(world, kind)) do texts[i] = entities.encode(kind, found.value, world.seal) end
+  for i, found in ipairs(worlds.list(world, kind)) do
+    slices.pause()
+    texts[i] = entities.encode(kind, found.value, world.seal)
+  end
   return texts
 end
 
@@ -85,6 +89,7 @@ end
 local function without_owned(edits, base)
   local left, skipped = {}, {}
   for _, edit in ipairs(edits) do
+    slices.pause()
     local mine = base.file[edit.kind][edit.key]
     local known = entities.get(base.set, edit.kind, edit.key)
     local before = mine or known and known.record

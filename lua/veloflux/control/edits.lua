@@ -8,6 +8,7 @@ local expand = require "veloflux.model.expand"
 local json = require "veloflux.pdk.json"
 local model = require "veloflux.model"
 local sink = require "veloflux.compiler.sink"
+local slices = require "veloflux.slices"
 local values = require "veloflux.control.values"
 
 local M = {}
@@ -236,6 +237,7 @@ function M.apply(world, ops)
   local result = { set = world.set, edits = {}, keys = {} }
   local step, own = setmetatable({}, { __index = world }), {}
   for i, op in ipairs(ops) do
+    slices.pause()
     step.set = result.set
     local wide, outcome = op, nil
     if NESTED[op.kind] then wide, outcome = widen(step, op, i) end

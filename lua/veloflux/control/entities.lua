@@ -9,6 +9,7 @@ local grammar = require "veloflux.conf.grammar"
 local model = require "veloflux.model"
 local reader = require "veloflux.model.reader"
 local schema = require "veloflux.model.schema"
+local slices = require "veloflux.slices"
 
 local M = {}
 
@@ -129,6 +130,7 @@ function M.with_plugins(set, tools)
   local edits, problems = {}, {}
   for _, kind in ipairs(model.KINDS) do
     for key, entity in pairs(set[kind]) do
+      slices.pause()
       if depends_on_plugins(entity) then
         local record, found = M.read(kind, key, entity.json, tools)
         for _, problem in ipairs(found) do problems[#problems + 1] = problem end
@@ -152,6 +154,7 @@ function M.load(loaded, tools)
     set[kind] = set[kind] or {}
     for key, row in pairs(entities) do
       local record, found
+      slices.pause()
       if M.type_of(kind) then
         record, found = M.read(kind, key, row.json, tools)
         for _, problem in ipairs(found) do problems[#problems + 1] = problem end

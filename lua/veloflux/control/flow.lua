@@ -17,6 +17,7 @@ local conf = require "veloflux.conf"
 local explain = require "veloflux.explain"
 local last_model = require "veloflux.last_model"
 local plugin_schema = require "veloflux.plugin.schema"
+local slices = require "veloflux.slices"
 local tables = require "veloflux.compiler.tables"
 local account_of = require("veloflux.conf.node_check").account
 
@@ -28,6 +29,7 @@ local link, state_area, store_of -- what `open` was given
 local pending -- the candidate under way, with {compiled, tables}
 local current -- {model, version}: what is published
 local tables_need_repair = false -- when what is published comes: the tables have come before it
+local has_come = false -- something published has come
 
 local function state() return state_area and ffi.cast("struct vf_state *", state_area) end
 
@@ -35,18 +37,11 @@ local function state() return state_area and ffi.cast("struct vf_state *", state
 -- @param options {link = control/link.lua, state = the state area, store = function() -> the store or nil}
 function M.open(options)
   link, state_area, store_of = options.link, options.state, options.store
-  pending, current, tables_need_repair = nil, nil, false
+  pending, current, tables_need_repair, has_come = nil, nil, false, false
 end
 
 --- Returns what is published: {model, version}, or nil before the first publication.
 function M.current() return current end
-
---- After a predecessor: this is published already. Its tables may not be.
--- @param repair true: they are given again when it comes
-function M.adopt(model, version, repair)
-  current = { model = model, version = version }
-  if repair ~= nil then tables_need_repair = repair end
-end
 
 --- True while a candidate is under way.
 function M.is_busy() return pending ~= nil end
@@ -80,8 +75,10 @@ function M.offer(candidate)
   local model = candidate.model
   local compiled, fault = compiler.compile(model, { version = candidate.version, state = state() })
   if not compiled then return nil, { fault } end
+  slices.look()
   local fd, message = compiler.memfd(compiled)
   if not fd then return nil, { { file = model.source, path = "", message = message } } end
+  slices.look()
   local staged
   staged, message = stage_tables(model, compiled)
   if not staged then
@@ -104,6 +101,14 @@ local function repair_tables()
   local ok = staged
   if staged then ok, message = tables.publish(staged) end
   if not ok then link.log("error", "tables.failed", message) end
+end
+
+--- After a predecessor: this is published already. Its tables may not be.
+-- @param repair true: they are given again when it comes, or at once when it has come
+function M.adopt(model, version, repair)
+  current = { model = model, version = version }
+  if repair ~= nil then tables_need_repair = repair end
+  if tables_need_repair and has_come then repair_tables() end
 end
 
 local function drop_privileges(model)
@@ -165,6 +170,7 @@ function M.refused(version, why)
 end
 
 function M.published(version)
+  has_come = true
   if pending and pending.version == version then
     current = { model = pending.model, version = version }
   elseif tables_need_repair and current then
@@ -172,14 +178,21 @@ function M.published(version)
   end
 end
 
+local function conclude(laggards)
+  if state_area then compiler.sweep(pending.compiled, state()) end
+  link.set_config(true, "")
+  slices.look()
+  local warnings = explain.warnings(pending.model, pending.compiled)
+  for _, warning in ipairs(warnings) do link.log("warn", "conf.warning", warning, pending.version) end
+  slices.look()
+  finish { ok = true, version = pending.version, warnings = warnings, laggards = laggards }
+end
+
 function M.live(laggards)
   if not pending then return end
   current = { model = pending.model, version = pending.version }
-  if state_area then compiler.sweep(pending.compiled, state()) end
-  link.set_config(true, "")
-  local warnings = explain.warnings(pending.model, pending.compiled)
-  for _, warning in ipairs(warnings) do link.log("warn", "conf.warning", warning, pending.version) end
-  finish { ok = true, version = pending.version, warnings = warnings, laggards = laggards }
+  slices.begin()
+  slices.run(function() conclude(laggards) end)
 end
 
 return M

@@ -3,6 +3,7 @@ local conf = require "veloflux.conf"
 local entities = require "veloflux.control.entities"
 local model_kinds = require "veloflux.model"
 local rivals = require "veloflux.control.rivals"
+local slices = require "veloflux.slices"
 local values = require "veloflux.control.values"
 
 local M = {}
@@ -41,6 +42,7 @@ end
 function M.diff(net, unseal)
   local diff = {}
   for _, change in ipairs(net) do
+    slices.pause()
     if entities.type_of(change.kind) then
       local tenant, name = entities.split_key(change.kind, change.key)
       diff[#diff + 1] = { kind = change.kind, key = change.key, tenant = tenant, name = name,
@@ -90,6 +92,7 @@ function M.affected_routes(net, models)
   local found, list = {}, {}
   for _, model in ipairs(models) do
     for _, route in ipairs(model.routes) do
+      slices.pause()
       local key = model_kinds.key("routes", route)
       for _, change in ipairs(found[key] and {} or net) do
         if touches(change, route) then

@@ -19,6 +19,7 @@ local flow = require "veloflux.control.flow"
 local follow = require "veloflux.control.follow"
 local outcome = require "veloflux.control.outcome"
 local probation = require "veloflux.control.probation"
+local slices = require "veloflux.slices"
 local worlds = require "veloflux.control.world"
 
 local M = {}
@@ -331,11 +332,14 @@ end
 
 --- Runs a step of jobs. A fault in it is ours: they are refused, and the next go on.
 local function guarded(jobs, step, ...)
-  local ok, message = xpcall(step, debug.traceback, ...)
-  if ok then return end
-  link.log("error", "control.fault", tostring(message))
-  if is_new() then ahead.why = "a fault in control: its log has it" end
-  refuse_all(jobs, { ok = false, code = "unavailable", errors = {}, message = "a fault in control: its log has it" })
+  local arguments, n = { ... }, select("#", ...)
+  slices.run(function()
+    local ok, message = xpcall(step, debug.traceback, unpack(arguments, 1, n))
+    if ok then return end
+    link.log("error", "control.fault", tostring(message))
+    if is_new() then ahead.why = "a fault in control: its log has it" end
+    refuse_all(jobs, { ok = false, code = "unavailable", errors = {}, message = "a fault in control: its log has it" })
+  end)
 end
 
 function offer(jobs, next_world, model, changes)

@@ -2,6 +2,7 @@
 local json = require "veloflux.model.json"
 local model = require "veloflux.model"
 local schema = require "veloflux.model.schema"
+local slices = require "veloflux.slices"
 local hosts_of = require("veloflux.model.check").hosts_of
 
 local M = {}
@@ -39,6 +40,7 @@ end
 function M.finder(whole)
   local by_condition = {}
   for _, route in ipairs(whole.routes) do
+    slices.pause()
     local condition = condition_of(route)
     local list = by_condition[condition]
     if list then list[#list + 1] = route else by_condition[condition] = { route } end
@@ -54,6 +56,7 @@ end
 function M.of(whole, route)
   local condition = condition_of(route)
   for _, other in ipairs(whole.routes) do
+    slices.pause()
     if other.name ~= route.name and condition_of(other) == condition then return other end
   end
 end

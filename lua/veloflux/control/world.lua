@@ -6,6 +6,7 @@ local conf = require "veloflux.conf"
 local entities = require "veloflux.control.entities"
 local keys = require "veloflux.keys"
 local model = require "veloflux.model"
+local slices = require "veloflux.slices"
 
 local M = {}
 
@@ -86,6 +87,7 @@ function M.adoption(lists, base)
   local edits, problems = {}, {}
   for _, kind in ipairs(model.KINDS) do
     for _, record in ipairs(lists[kind]) do
+      slices.pause()
       local key, text = model.key(kind, record), entities.encode(kind, record, base.seal)
       local own, found = entities.read(kind, key, text, base.tools)
       for _, problem in ipairs(found) do problems[#problems + 1] = problem end

@@ -4,6 +4,7 @@
 local entity_checks = require "veloflux.model.entity_checks"
 local plugin = require "veloflux.model.kinds.plugin"
 local secrets = require "veloflux.model.secrets"
+local slices = require "veloflux.slices"
 local suggest = require "veloflux.model.suggest"
 local annotate = require("veloflux.model").annotate
 
@@ -39,6 +40,7 @@ end
 function Checker:names(kind)
   local index = {}
   for i, entity in ipairs(self.model[kind]) do
+    slices.pause()
     local tenant, name = entity.tenant, entity.name
     local of_tenant = index[tenant]
     if not of_tenant then
@@ -82,6 +84,7 @@ end
 
 function Checker:routes(pools)
   for i, route in ipairs(self.model.routes) do
+    slices.pause()
     local name = route.pool
     if name and not self.by_tenant[route.tenant].is_unknown then
       local pool, unshared = find_pool(pools, route.tenant, name)
@@ -128,6 +131,7 @@ function Checker:hosts()
   local owners = self:owners()
   if next(owners) == nil and #self.model.tenants == 1 then return end -- everything is the default tenant's
   for i, route in ipairs(self.model.routes) do
+    slices.pause()
     local field, hosts = M.hosts_of(route)
     local tenant = route.tenant
     if not field and tenant ~= "default" and #self.by_tenant[tenant].hosts == 0 then
@@ -214,6 +218,7 @@ function Checker:credentials()
     end
   end
   for i, consumer in ipairs(self.model.consumers) do
+    slices.pause()
     if consumer.custom_id then
       local _, line = self.places("consumers", i, "custom_id")
       take(consumer.tenant .. "\0" .. consumer.custom_id, i, "custom_id", "the id", consumer, line)

@@ -5,6 +5,7 @@ local expand = require "veloflux.model.expand"
 local json = require "veloflux.model.json"
 local suggest = require "veloflux.model.suggest"
 local rules = require "veloflux.model.rules"
+local slices = require "veloflux.slices"
 local record = require "veloflux.model.record"
 
 local put, value_from, note_at_field = json.put, record.value_from, record.note_at_field
@@ -17,6 +18,8 @@ M.record = record.record
 local function no_text(text)
   return nil, ("expected no text, got %q"):format(text)
 end
+
+local ENTITIES = 2 -- how deep the lists are that may be long: right below the root
 
 -- Lists -------------------------------------------------------------------------------------------
 
@@ -83,6 +86,7 @@ function M.list(attr, compile)
     where.depth = depth
     local at = node.first
     while at ~= 0 do
+      if depth == ENTITIES then slices.pause() end
       path[depth] = position
       local value = read_element(where, at)
       if value ~= nil then

@@ -195,11 +195,11 @@ function M.record(attr, compile)
     end
   end
 
-  local function read_field(where, index, at, value_at, record, name, stamp)
+  local function read_field(where, index, at, value_at, record, name, stamp, noted)
     local field = by_name[name] or shorthands[name]
     if not field then return note_unknown(where, at, name, names) end
-    if seen[name] == stamp then return note_duplicate(where, index, at, name) end
-    seen[name] = stamp
+    if noted[name] == stamp then return note_duplicate(where, index, at, name) end
+    noted[name] = stamp
     if band(where.nodes[value_at].flags, NULL) ~= 0 then return end
     if field.expand then return read_shorthand(where, value_at, record, field) end
     if field.attr.deprecated then where:warn(at, "%s", deprecation_of(field.attr)) end
@@ -213,11 +213,11 @@ function M.record(attr, compile)
     end
   end
 
-  local function note_missing(where, index, stamp, record)
+  local function note_missing(where, index, stamp, record, noted)
     for i = 1, #required do
       local name = required[i]
       if rawget(record, name) == nil and
-        (seen[name] ~= stamp or where:is_null(document.find(where.document, index, name))) then
+        (noted[name] ~= stamp or where:is_null(document.find(where.document, index, name))) then
         local expected = by_name[name].expected or "a value"
         note_at_field(where, index, "required", "required: " .. expected, name)
       end
@@ -235,6 +235,7 @@ function M.record(attr, compile)
     local depth, path = where.depth + 1, where.path
     last_stamp = last_stamp + 1
     local stamp = last_stamp
+    local noted = depth == 1 and {} or seen -- while a root is read in slices, others may be read
     where.depth = depth
     local at = node.first
     while at ~= 0 do
@@ -242,11 +243,11 @@ function M.record(attr, compile)
       local value_at = key.next
       local name = ffi_string(texts + key.text, key.len)
       path[depth] = name
-      read_field(where, index, at, value_at, record, name, stamp)
+      read_field(where, index, at, value_at, record, name, stamp, noted)
       at = nodes[value_at].next
     end
     where.depth = depth - 1
-    if #required > 0 then note_missing(where, index, stamp, record) end
+    if #required > 0 then note_missing(where, index, stamp, record, noted) end
     if #checks > 0 then run_checks(where, index, record, checks) end
     return record
   end

@@ -11,6 +11,7 @@ local consumer_chains = require "veloflux.plugin.consumer_chains"
 local items_of = require "veloflux.plugin.items"
 local judge = require "veloflux.plugin.judge"
 local plugin_kind = require "veloflux.model.kinds.plugin"
+local slices = require "veloflux.slices"
 local suggest = require "veloflux.model.suggest"
 local annotate = require("veloflux.model").annotate
 
@@ -192,6 +193,7 @@ function Resolver:routes()
   local global, of_tenant = self.global, self.of_tenant
   local routes = self.model.routes
   for i = 1, #routes do
+    slices.pause()
     local route, chain_found = routes[i], nil
     local own, pool = rawget(route, "plugins"), route._pool
     local pool_list = pool and rawget(pool, "plugins")

@@ -1,11 +1,14 @@
 require "support.library"
+local json = require "veloflux.pdk.json"
 local query = require "veloflux.admin.query"
 
 local FIELDS = { name = true, size = true, colour = true, tags = true, ["in.side"] = true }
 
 local function answer(text, items)
   local params = assert(query.parse(text))
-  return query.answer({ path = "/api/things", query = text }, params, items, FIELDS, "name")
+  local result = query.answer({ path = "/api/things", query = text }, params, items, FIELDS, "name")
+  result.json = result.json_text and json.decode(result.json_text)
+  return result
 end
 
 local function header(result, name)
@@ -20,7 +23,6 @@ local function names(result)
   return table.concat(list, " ")
 end
 
-local json = require "veloflux.pdk.json"
 local THINGS = {
   { name = "c", size = 2, colour = "red", tags = json.array { "x", "y" }, ["in"] = { side = true } },
   { name = "a", size = 10, colour = "red" },
