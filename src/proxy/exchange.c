@@ -113,6 +113,8 @@ void vf_exchange_limit_total(struct vf_exchange *ex, uint64_t total_ms)
 
 bool vf_exchange_wants_body(const struct vf_exchange *ex)
 {
+    if (ex->tunnel != NULL)
+        return !ex->tunnel_held;
     if (ex->proxy->has_handler || ex->collects || (ex->answer_ended && ex->upstream == NULL))
         return true; /* collected, or dropped */
     return ex->upstream != NULL && !vf_upstream_is_blocked(ex);
@@ -185,6 +187,10 @@ void vf_exchange_on_request_data(struct vf_exchange *ex, struct vf_str slice)
     if (ex->client == NULL)
         return; /* it ended within this read */
     vf_account_in(ex, slice.len);
+    if (ex->tunnel != NULL) {
+        ex->proxy->handler.on_tunnel_data(ex->proxy->handler.owner, ex, slice);
+        return;
+    }
     if (!ex->is_tunnel && ex->bytes_in > vf_exchange_body_limit(ex)) {
         refuse_large_body(ex);
         return;
@@ -219,6 +225,10 @@ static bool end_tunnel_if_over(struct vf_exchange *ex)
 
 void vf_exchange_on_request_end(struct vf_exchange *ex)
 {
+    if (ex->tunnel != NULL) {
+        ex->proxy->handler.on_tunnel_end(ex->proxy->handler.owner, ex);
+        return;
+    }
     if (ex->proxy->has_handler && !ex->answer_ended) {
         vf_exchange_hand_over(ex);
         return;
@@ -272,6 +282,8 @@ void vf_exchange_on_client_gone(struct vf_exchange *ex, const char *reason)
 
 void vf_exchange_on_client_drained(struct vf_exchange *ex)
 {
+    if (ex->tunnel != NULL)
+        ex->proxy->handler.on_tunnel_drained(ex->proxy->handler.owner, ex);
     if (ex->upstream != NULL)
         vf_upstream_resume(ex);
 }

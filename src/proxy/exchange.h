@@ -70,6 +70,7 @@ struct vf_exchange {
     struct vf_snap_address client_address; /* the same; its port means nothing */
     struct vf_str request_body;            /* whole, when a handler answers; NULL data otherwise */
     size_t request_body_room;
+    void *tunnel; /* the handler's, once its answer was 101 (proxy/tunnel.h); else NULL */
 
     struct vf_head response;
     struct vf_h1 response_parser; /* of an HTTP/1 backend */
@@ -79,6 +80,7 @@ struct vf_exchange {
     bool answer_ended;    /* the answer is complete, the rest of the request is awaited */
     bool is_local;        /* the answer is our own */
     bool is_tunnel;       /* 101: both sides are bytes now */
+    bool tunnel_held;     /* the handler takes no bytes for now */
     bool close_client;    /* Connection: close in the answer, and close behind it */
     bool chunk_answer;    /* the answer goes to an HTTP/1 client in chunks */
     bool chunk_request;   /* the request goes to an HTTP/1 backend in chunks */

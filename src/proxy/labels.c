@@ -28,12 +28,14 @@ static bool copy_text(struct vf_exchange *ex, struct vf_str *text)
     return text->data != NULL;
 }
 
-static const void *copy_record(struct vf_exchange *ex, const void *record, size_t bytes)
+/* Copies *record unless it is NULL. Returns false when out of memory. */
+static bool copy_record(struct vf_exchange *ex, const void *record, size_t bytes, const void **out)
 {
-    void *copy = vf_arena_alloc(&ex->arena, bytes);
+    void *copy = record != NULL ? vf_arena_alloc(&ex->arena, bytes) : NULL;
     if (copy != NULL)
         memcpy(copy, record, bytes);
-    return copy;
+    *out = copy;
+    return copy != NULL || record == NULL;
 }
 
 void vf_labels_unpin(struct vf_exchange *ex)
@@ -42,15 +44,15 @@ void vf_labels_unpin(struct vf_exchange *ex)
     if (labels == NULL)
         return;
     vf_labels(ex, labels);
-    const struct vf_snap_listener *listener = copy_record(ex, ex->listener, sizeof(*ex->listener));
-    const struct vf_snap_route *route = copy_record(ex, ex->route, sizeof(*ex->route));
-    const struct vf_snap_pool *pool = copy_record(ex, ex->pool, sizeof(*ex->pool));
-    const struct vf_snap_backend *backend = copy_record(ex, ex->backend, sizeof(*ex->backend));
-    const struct vf_snap_policy *policy = copy_record(ex, ex->policy, sizeof(*ex->policy));
+    const void *listener, *route, *pool, *backend, *policy;
     if (!copy_text(ex, &labels->listener) || !copy_text(ex, &labels->route) ||
         !copy_text(ex, &labels->tenant) || !copy_text(ex, &labels->pool) ||
-        !copy_text(ex, &labels->backend) || listener == NULL || route == NULL || pool == NULL ||
-        backend == NULL || policy == NULL)
+        !copy_text(ex, &labels->backend) ||
+        !copy_record(ex, ex->listener, sizeof(*ex->listener), &listener) ||
+        !copy_record(ex, ex->route, sizeof(*ex->route), &route) ||
+        !copy_record(ex, ex->pool, sizeof(*ex->pool), &pool) ||
+        !copy_record(ex, ex->backend, sizeof(*ex->backend), &backend) ||
+        !copy_record(ex, ex->policy, sizeof(*ex->policy), &policy))
         return;
     ex->listener = listener;
     ex->route = route;

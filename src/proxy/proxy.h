@@ -27,8 +27,13 @@ struct vf_handler {
     /* The whole request, body included (ex->request_body), has arrived. The handler answers with
      * vf_exchange_answer, now or later; until then `ex` is valid unless on_gone is called. */
     void (*on_request)(void *owner, struct vf_exchange *ex);
-    /* The client went away before the answer: forget `ex`. */
+    /* The client went away before the answer, or from its tunnel: forget `ex`. */
     void (*on_gone)(void *owner, struct vf_exchange *ex);
+    /* Of an answer that was a tunnel (proxy/tunnel.h): bytes of the client, valid until the return;
+     * its end of file; and it takes bytes again after vf_tunnel_is_blocked was true. */
+    void (*on_tunnel_data)(void *owner, struct vf_exchange *ex, struct vf_str slice);
+    void (*on_tunnel_end)(void *owner, struct vf_exchange *ex);
+    void (*on_tunnel_drained)(void *owner, struct vf_exchange *ex);
 };
 
 /* Makes a proxy on `loop` that counts into block `block` of `state`. `handler` may be NULL (a
