@@ -62,7 +62,7 @@ link_release := $(LDFLAGS)
 link_san := $(sanitizers) $(LDFLAGS)
 
 dep_libs := $(addprefix $(DEPS)/lib/,libluajit-5.1.a libmbedtls.a libmbedx509.a libmbedcrypto.a libllhttp.a)
-system_libs := -luv -lcrypto -lpcre2-8 -lyaml -lcares -largon2 -lhiredis -lsqlite3 -lm -ldl -lpthread
+system_libs := -luv -lcrypto -lpcre2-8 -lyaml -lcares -largon2 -lhiredis -lsqlite3 -lwebsockets -lm -ldl -lpthread
 # Lua reaches C through ffi.C, and C modules of Lua reach the Lua API: only these are exported.
 exports := -Wl,--export-dynamic-symbol=vf_* -Wl,--export-dynamic-symbol=lua_* \
 	-Wl,--export-dynamic-symbol=luaL_*

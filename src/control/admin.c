@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "control/channels.h"
+#include "control/websocket.h"
 #include "lua/password.h"
 #include "proxy/downstream.h"
 #include "proxy/exchange.h"
@@ -45,6 +47,7 @@ struct vf_admin {
     uv_loop_t *loop;
     struct vf_state *state;
     struct vf_proxy *proxy;
+    struct vf_channels *channels; /* the control process frees it last */
     struct vf_snapshot *snapshot; /* retained; NULL before the first */
     lua_State *lua;
     int module; /* reference to veloflux.admin */
@@ -118,7 +121,7 @@ static void push_request(struct vf_admin *admin, struct vf_exchange *ex)
     lua_State *lua = admin->lua;
     const struct vf_fields *fields = &ex->request.fields;
     bool is_local = ex->client->peer.family == VF_FAMILY_NONE;
-    lua_createtable(lua, 0, 10);
+    lua_createtable(lua, 0, 11);
     set_text(lua, "method", ex->request.method_name);
     set_text(lua, "path", ex->path.text);
     set_text(lua, "query", ex->target.query);
@@ -128,6 +131,8 @@ static void push_request(struct vf_admin *admin, struct vf_exchange *ex)
     set_text(lua, "request_id", ex->request_id);
     lua_pushboolean(lua, is_local);
     lua_setfield(lua, -2, "is_local");
+    lua_pushinteger(lua, (lua_Integer)ex->request.version_minor);
+    lua_setfield(lua, -2, "http_minor");
     lua_createtable(lua, 0, (int)fields->count);
     for (uint32_t i = 0; i < fields->count; i++)
         set_header(lua, &fields->list[i]);
@@ -188,6 +193,12 @@ static void on_request(void *owner, struct vf_exchange *ex)
 static void on_gone(void *owner, struct vf_exchange *ex)
 {
     struct vf_admin *admin = owner;
+    if (ex->tunnel != NULL) {
+        admin->depth++;
+        vf_websocket_on_gone(ex->tunnel);
+        admin->depth--;
+        return;
+    }
     struct pending *pending = *find_pending(admin, ex, -1);
     if (pending == NULL)
         return;
@@ -200,6 +211,26 @@ static void on_gone(void *owner, struct vf_exchange *ex)
     admin->depth--;
 }
 
+/* --- WebSocket clients --- */
+
+static void on_tunnel_data(void *owner, struct vf_exchange *ex, struct vf_str slice)
+{
+    (void)owner;
+    vf_websocket_on_data(ex->tunnel, slice);
+}
+
+static void on_tunnel_end(void *owner, struct vf_exchange *ex)
+{
+    (void)owner;
+    vf_websocket_on_end(ex->tunnel);
+}
+
+static void on_tunnel_drained(void *owner, struct vf_exchange *ex)
+{
+    (void)owner;
+    vf_websocket_on_drained(ex->tunnel);
+}
+
 /* --- From Lua --- */
 
 static struct vf_str copy_text(lua_State *lua, int index, struct vf_exchange *ex)
@@ -210,7 +241,8 @@ static struct vf_str copy_text(lua_State *lua, int index, struct vf_exchange *ex
     return vf_str_make(kept != NULL ? kept : "", kept != NULL ? len : 0);
 }
 
-/* Reads the list {name, value, name, value, ...} at `index`; takes Content-Type out of it. */
+/* Reads the list {name, value, name, value, ...} at `index`; takes Content-Type out of it, and
+ * Upgrade, whose line stands with Connection. */
 static void read_headers(lua_State *lua, int index, struct vf_exchange *ex,
                          struct vf_fields *fields, struct vf_str *content_type)
 {
@@ -224,6 +256,8 @@ static void read_headers(lua_State *lua, int index, struct vf_exchange *ex,
             continue; /* what came from a request must not add lines to the answer */
         if (vf_str_ieq(name, VF_STR("content-type")))
             *content_type = value;
+        else if (vf_str_ieq(name, VF_STR("upgrade")))
+            ex->response.connection_upgrade = value;
         else
             vf_fields_add(fields, &ex->arena, name, value);
     }
@@ -248,6 +282,37 @@ static int native_respond(lua_State *lua)
     if (admin->depth == 0)
         vf_proxy_flush(admin->proxy);
     return 0;
+}
+
+/* upgrade(id, client, headers, max_message): makes a WebSocket client of the number `client` of a
+ * request. Returns true; false when the request is gone; nil and a message when that fails: the
+ * request is still to be answered. */
+static int native_upgrade(lua_State *lua)
+{
+    struct vf_admin *admin = lua_touserdata(lua, lua_upvalueindex(1));
+    struct pending *pending = *find_pending(admin, NULL, luaL_checknumber(lua, 1));
+    double client = luaL_checknumber(lua, 2);
+    uint64_t max_message = (uint64_t)luaL_checknumber(lua, 4);
+    if (pending == NULL) {
+        lua_pushboolean(lua, false);
+        return 1;
+    }
+    struct vf_exchange *ex = pending->ex;
+    struct vf_fields fields = {0};
+    struct vf_str content_type = {0};
+    read_headers(lua, 3, ex, &fields, &content_type);
+    vf_fields_add(&fields, &ex->arena, VF_STR("X-Request-Id"), ex->request_id);
+    int rc = vf_channels_open(admin->channels, ex, client, &fields, max_message);
+    if (rc < 0) {
+        lua_pushnil(lua);
+        lua_pushstring(lua, uv_strerror(rc));
+        return 2;
+    }
+    take_pending(admin, ex, -1);
+    if (admin->depth == 0)
+        vf_proxy_flush(admin->proxy);
+    lua_pushboolean(lua, true);
+    return 1;
 }
 
 static void on_verify(uv_work_t *work)
@@ -332,7 +397,6 @@ static void add_native(struct vf_admin *admin, const char *name, lua_CFunction f
     lua_setfield(admin->lua, -2, name);
 }
 
-/* Loads veloflux.admin and calls its start(native, state). */
 static int load_module(struct vf_admin *admin)
 {
     lua_State *lua = admin->lua;
@@ -344,10 +408,19 @@ static int load_module(struct vf_admin *admin)
         return UV_EIO;
     }
     admin->module = luaL_ref(lua, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+/* Calls start(native, state) of veloflux.admin. */
+static int start_module(struct vf_admin *admin)
+{
+    lua_State *lua = admin->lua;
     push_function(admin, "start");
-    lua_createtable(lua, 0, 2);
+    lua_createtable(lua, 0, 8);
     add_native(admin, "respond", native_respond);
     add_native(admin, "verify", native_verify);
+    add_native(admin, "upgrade", native_upgrade);
+    vf_channels_push(admin->channels);
     lua_pushlightuserdata(lua, admin->state);
     return call(admin, "start", 2);
 }
@@ -363,7 +436,10 @@ int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct lua_
                                        .large_path = VF_STR("/api/bulk"),
                                        .large_body_bytes = MAX_BULK_BYTES,
                                        .on_request = on_request,
-                                       .on_gone = on_gone};
+                                       .on_gone = on_gone,
+                                       .on_tunnel_data = on_tunnel_data,
+                                       .on_tunnel_end = on_tunnel_end,
+                                       .on_tunnel_drained = on_tunnel_drained};
     admin->loop = loop;
     admin->state = state;
     admin->lua = lua;
@@ -371,12 +447,18 @@ int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct lua_
     int rc;
     if ((rc = load_module(admin)) < 0 ||
         (rc = vf_proxy_new(loop, state, block, &handler, &admin->proxy)) < 0 ||
-        (rc = start_tick(admin)) < 0) {
+        (rc = vf_channels_new(loop, admin->proxy, lua, admin->module, &admin->channels)) < 0 ||
+        (rc = start_module(admin)) < 0 || (rc = start_tick(admin)) < 0) {
         vf_admin_free(admin);
         return rc;
     }
     *out = admin;
     return 0;
+}
+
+struct vf_channels *vf_admin_channels(struct vf_admin *admin)
+{
+    return admin->channels;
 }
 
 void vf_admin_publish(struct vf_admin *admin, struct vf_snapshot *snapshot,
@@ -409,6 +491,8 @@ void vf_admin_unlisten(struct vf_admin *admin, int fd, bool drain_queue)
 
 void vf_admin_drain(struct vf_admin *admin, void (*on_drained)(void *owner), void *owner)
 {
+    push_function(admin, "drain");
+    call(admin, "drain", 0);
     if (admin->snapshot == NULL)
         on_drained(owner);
     else
@@ -426,6 +510,7 @@ void vf_admin_free(struct vf_admin *admin)
         return;
     if (admin->tick != NULL)
         uv_close((uv_handle_t *)admin->tick, on_tick_closed);
+    vf_channels_stop(admin->channels);
     vf_proxy_free(admin->proxy); /* tells on_gone about what is pending */
     for (struct verification *job = admin->verifications; job != NULL; job = job->next)
         job->admin = NULL;

@@ -14,6 +14,7 @@
 
 struct lua_State;
 struct vf_admin;
+struct vf_channels;
 struct vf_snapshot;
 struct vf_state;
 struct vf_usage;
@@ -40,6 +41,10 @@ void vf_admin_unlisten(struct vf_admin *admin, int fd, bool drain_queue);
 /* Stops accepting and ends the connections as vf_proxy_drain does. Before the first snapshot there
  * is nothing to drain: on_drained is called at once. */
 void vf_admin_drain(struct vf_admin *admin, void (*on_drained)(void *owner), void *owner);
+
+/* Its WebSocket clients: the caller frees them (vf_channels_free) when `admin` is freed and the
+ * loop has run dry. */
+struct vf_channels *vf_admin_channels(struct vf_admin *admin);
 
 /* Closes everything at once. NULL is allowed. */
 void vf_admin_free(struct vf_admin *admin);

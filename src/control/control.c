@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "control/admin.h"
 #include "control/alarm.h"
+#include "control/channels.h"
 #include "control/metering.h"
 #include "control/turns.h"
 #include "control/upkeep.h"
@@ -44,6 +45,7 @@ static struct control {
     struct vf_follower follower;
     lua_State *lua;
     struct vf_admin *admin;
+    struct vf_channels *channels;
     struct vf_metering metering;
     struct vf_upkeep upkeep;
     struct vf_alarm alarm;
@@ -484,6 +486,7 @@ int vf_control_main(void)
         vf_log_error(NULL, "control.failed", "err=%s", uv_err_name(rc));
         return 1;
     }
+    control.channels = vf_admin_channels(control.admin);
     vf_upkeep_start(&control.upkeep, &control.loop, control.follower.state);
     vf_alarm_open(&control.alarm, &control.loop, control.lua);
     vf_turns_open(&control.turns, &control.loop);
@@ -492,6 +495,7 @@ int vf_control_main(void)
         end();
     }
     uv_run(&control.loop, UV_RUN_DEFAULT);
+    vf_channels_free(control.channels);
     uv_loop_close(&control.loop);
     lua_close(control.lua);
     return control.exit_code;

@@ -26,7 +26,7 @@ local function hmac(key, text) return crypto.hmac("sha256", key, text) end
 --- Makes the account.
 -- @param verify function(encoded, password) -> true, false, or nil when too many are under way; may yield
 function M.new(verify)
-  return setmetatable({ verify = verify, key = crypto.random_bytes(KEY_BYTES) }, Administrator)
+  return setmetatable({ verify = verify, key = crypto.random_bytes(KEY_BYTES), epoch = 0 }, Administrator)
 end
 
 local function make_password()
@@ -74,13 +74,17 @@ end
 --- Takes over the settings of a configuration; makes a password when there is to be one and is none.
 -- @param auth the record admin.auth
 -- @param data_dir absolute path
+-- `epoch` is another number when the name or the password is another one than before.
 function Administrator:configure(auth, data_dir)
+  local is_renamed = self.username ~= auth.username
   self.username = auth.username
   self.plain = auth.password ~= "" and auth.password or nil
   self.encoded = nil
   if auth.enabled and not self.plain then self.encoded = keep(data_dir .. "/" .. M.FILE, auth.username) end
   local secret = self.plain or self.encoded or ""
-  if not self.secret or not crypto.equals(hmac(self.key, self.secret), hmac(self.key, secret)) then self.known = nil end
+  local is_new = not self.secret or not crypto.equals(hmac(self.key, self.secret), hmac(self.key, secret))
+  if is_new then self.known = nil end
+  if is_new or is_renamed then self.epoch = self.epoch + 1 end
   self.secret = secret
 end
 

@@ -1,7 +1,8 @@
 --- Who asks: the list of methods by which a request shows its identity.
 -- A method is {scheme, identify}: `identify(credentials, request)` gets what follows the scheme in the
 -- Authorization field and returns an identity; or nil and a problem; or nil alone: wrong. An identity is
--- {name, method, can}: `can(permission)` returns true when it has that permission.
+-- {name, method, can, is_valid}: `can(permission)` returns true when it has that permission; `is_valid(now)` whether
+-- the credentials still hold, for connections that last (channels/hub.lua); without it they do.
 -- Wrong credentials are throttled by client (throttle.lua). What came over control.sock was judged by
 -- the file's mode.
 local log = require "veloflux.admin.log"
@@ -29,12 +30,15 @@ function M.new(administrator, now)
     if not administrator:is_usable() then
       return nil, problem.new("unavailable", "There is no administrator's password; the log says why.")
     end
+    local epoch = administrator.epoch
     local right = administrator:check(username, password)
     if right == nil then
       return nil, problem.new("too_many_attempts", "Too many logins are under way.",
         { headers = { "Retry-After", "1" } })
     end
-    return right and { name = username, method = "basic", can = may_all } or nil
+    if not right then return nil end
+    return { name = username, method = "basic", can = may_all,
+      is_valid = function() return self.is_enabled and administrator.epoch == epoch end }
   end }
   return self
 end
@@ -60,7 +64,9 @@ end
 --- Returns the identity of a request, or nil and a problem. May yield.
 function Auth:identify(request)
   if request.is_local then return { name = "local", method = "local", can = may_all } end
-  if not self.is_enabled then return { name = "anonymous", method = "off", can = may_all } end
+  if not self.is_enabled then
+    return { name = "anonymous", method = "off", can = may_all, is_valid = function() return not self.is_enabled end }
+  end
   local field = request.headers.authorization
   if not field then
     return nil, problem.new("unauthorized", "Authentication is needed.", { headers = CHALLENGE })

@@ -1,4 +1,6 @@
 --- The endpoints that the core serves itself. Open ones tell a stranger nothing but that we live.
+local channel_metrics = require "veloflux.admin.channel_metrics"
+local channels = require "veloflux.admin.channels"
 local cluster = require "veloflux.admin.cluster"
 local conf = require "veloflux.conf"
 local debugging = require "veloflux.admin.debug"
@@ -9,6 +11,7 @@ local metrics = require "veloflux.admin.metrics"
 local monitoring = require "veloflux.admin.monitoring"
 local node = require "veloflux.admin.node"
 local operations = require "veloflux.admin.operations"
+local overview = require "veloflux.admin.overview"
 local parameters = require "veloflux.admin.parameters"
 local problem = require "veloflux.admin.problem"
 local prometheus = require "veloflux.admin.prometheus"
@@ -64,6 +67,8 @@ local function register_status(router, context)
   local function full()
     local document = status.full(context.version, context.rates, context.now())
     document.node_id, document.cluster = cluster.summary()
+    document.websocket_clients = channels.count()
+    document.adaptive_balancer_enabled, document.current_strategy = false, overview.strategy()
     return document
   end
   router:register { method = "GET", path = "/", permission = "status:read", handler = function(request)
@@ -98,7 +103,7 @@ local function wants_text(request)
 end
 
 local function register_metrics(router, context)
-  metrics.more = { cluster.add_metrics }
+  metrics.more = { cluster.add_metrics, channel_metrics.add }
   local function exposition()
     return { status = 200, headers = { "Content-Type", prometheus.CONTENT_TYPE, "Cache-Control", "no-store",
       "Vary", "Accept" }, body = metrics.text(context.version) }

@@ -46,7 +46,8 @@ function M.components()
   return components
 end
 
-local function overall(components)
+--- Returns how the node is, in one word.
+function M.overall(components)
   if not components.workers.ok then return "unhealthy" end
   for _, component in pairs(components) do
     if not component.ok then return "degraded" end
@@ -62,7 +63,7 @@ function M.document(version)
   local checks, failed = number(node.counts.checks), number(node.counts.check_failures)
   local good = checks > 0 and status.round(100 * (checks - failed) / checks) or json.null
   return { total_checks = checks, successful_checks = checks - failed, failed_checks = failed, uptime_percentage = good,
-    status = overall(components), timestamp = status.time(node.wall_ms), version = version,
+    status = M.overall(components), timestamp = status.time(node.wall_ms), version = version,
     uptime = status.duration(uptime_ms), uptime_seconds = math.floor(uptime_ms / 1000), components = components }
 end
 

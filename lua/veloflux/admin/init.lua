@@ -10,9 +10,11 @@ local await = require "veloflux.admin.await"
 local backup = require "veloflux.admin.backup"
 local bulk = require "veloflux.admin.bulk"
 local catalog = require "veloflux.admin.catalog"
+local channels = require "veloflux.admin.channels"
 local cluster = require "veloflux.admin.cluster"
 local configuration = require "veloflux.admin.configuration"
 local endpoints = require "veloflux.admin.endpoints"
+local hub = require("veloflux.channels").hub
 local idempotency = require "veloflux.admin.idempotency"
 local json = require "veloflux.pdk.json"
 local keys = require "veloflux.keys"
@@ -25,6 +27,7 @@ local problem = require "veloflux.admin.problem"
 local rates = require "veloflux.admin.rates"
 local rest = require "veloflux.admin.rest"
 local routers = require "veloflux.admin.router"
+local shipped = require "veloflux.channels.shipped"
 local slices = require "veloflux.slices"
 local storage = require "veloflux.control.storage"
 local templates = require "veloflux.admin.templates"
@@ -83,6 +86,8 @@ templates.register(M.router, context)
 probation.register(M.router, context)
 backup.register(M.router, context)
 bulk.register(M.router, context)
+channels.register(M.router)
+shipped.register "status"
 
 local SAFE = { GET = true, HEAD = true, OPTIONS = true }
 
@@ -109,6 +114,7 @@ local function configure()
   admin = node.admin
   M.auth.is_enabled = admin.auth.enabled
   administrator:configure(admin.auth, node.data_dir)
+  channels.configure(admin.websocket)
   if sealing and sealing.data_dir == node.data_dir then return end
   local seal, unseal = keys.sealer(node.data_dir)
   if not seal then return log.write("error", "admin.no_key", { "err", unseal }) end
@@ -129,7 +135,7 @@ local function serve(request)
   local identity, refused = M.auth:identify(request) -- before a stranger learns which paths there are
   if not identity then return refused end
   if not endpoint then return params end
-  if not SAFE[request.method] and is_cross_origin(request) then
+  if (not SAFE[request.method] or endpoint.is_same_origin) and is_cross_origin(request) then
     return problem.new("cross_origin", "This request came from a page of another site.")
   end
   if not identity.can(endpoint.permission) then
@@ -160,7 +166,15 @@ local function joined(first, second)
   return all
 end
 
+--- Makes a WebSocket of the connection.
+local function upgrade(id, request, asked)
+  local done, message = native.upgrade(id, asked.client, asked.headers, asked.max_message)
+  if done then return asked.on_open() end
+  if done == nil then native.respond(id, problem.encode(asked.on_failed(message), request)) end
+end
+
 local function respond(id, request, result)
+  if result.upgrade then return upgrade(id, request, result.upgrade) end
   if result.code then return native.respond(id, problem.encode(result, request)) end
   if result.json ~= nil or result.json_text then
     local headers = joined(JSON_HEADERS, result.headers)
@@ -212,10 +226,22 @@ function M.published(snapshot, usage)
   if #context.rates:list() == 0 then M.tick() end -- the first rates need something to be measured against
   live.published()
   configure()
+  hub:tick() -- who follows the configuration hears of it; whose credentials no longer hold is let go
 end
 
+--- Of the clients of channels. Called by C (control/channels.h).
+function M.channel_message(id, text, is_binary) hub:received(id, text, is_binary) end
+function M.channel_writable(id) return hub:writable(id) end
+function M.channel_pong(id) hub:pong(id) end
+function M.channel_closed(id) hub:closed(id) end
+function M.channel_tick() hub:tick() end
+
+--- The node drains. Called by C.
+function M.drain() hub:drain() end
+
 --- Called by C once.
--- @param functions respond(id, status, headers, body) and verify(token, encoded, password)
+-- @param functions respond(id, status, headers, body), verify(token, encoded, password), upgrade(id, client,
+-- headers, max_message), and those of control/channels.h
 -- @param state_pointer struct vf_state, as long as the process lives
 -- @param offered table or nil (veloflux.control): current() -> {model, version} and reload(callback)
 function M.start(functions, state_pointer, offered)
@@ -224,6 +250,7 @@ function M.start(functions, state_pointer, offered)
   slices.open { turn = function(fn) alarms.after(0, fn) end,
     on_fault = function(message) log.write("error", "admin.lua_error", { "err", message }) end }
   totals.open(state, nil)
+  channels.attach(context, functions)
 end
 
 return M

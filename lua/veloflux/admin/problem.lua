@@ -21,6 +21,7 @@ local KINDS = {
   in_progress = { 409, "Conflict" },
   stale = { 412, "Precondition Failed" },
   unsupported_media_type = { 415, "Unsupported Media Type" },
+  upgrade_required = { 426, "Upgrade Required" },
   key_reused = { 422, "Unprocessable Content" },
   config_rejected = { 422, "Unprocessable Content" },
   too_many_attempts = { 429, "Too Many Requests" },

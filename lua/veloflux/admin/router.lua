@@ -46,6 +46,22 @@ function Router:register(endpoint)
   table.insert(self.endpoints, endpoint)
 end
 
+--- Takes an endpoint away. Does nothing when there is none.
+function Router:unregister(method, path)
+  local entry = self.exact[path]
+  local endpoint = entry and entry.methods[method]
+  if not endpoint then return end
+  entry.methods[method] = nil
+  for i = #self.endpoints, 1, -1 do
+    if self.endpoints[i] == endpoint then table.remove(self.endpoints, i) end
+  end
+  if next(entry.methods) then return end
+  self.exact[path] = nil
+  for i = #self.patterns, 1, -1 do
+    if self.patterns[i] == entry then table.remove(self.patterns, i) end
+  end
+end
+
 local function match_pattern(entry, path)
   local values = { path:match(entry.pattern) }
   if values[1] == nil then return nil end

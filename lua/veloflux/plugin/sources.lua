@@ -91,7 +91,9 @@ function M.names(paths)
       add(handler:match "([^/]+)/handler%.lua$")
     end
   end
-  for name in pairs(carried()) do add(name) end
+  for name, files_of in pairs(carried()) do
+    if files_of.handler then add(name) end
+  end
   table.sort(names)
   return names
 end

@@ -199,6 +199,9 @@ describe("metrics", function()
     state.backends[0].checked_ns = 1
     local snapshot = snapshot_of(1, 1, nil, 0)
     totals.open(state, snapshot)
+    local channels, more = require "veloflux.channels", metrics.more
+    channels.register { path = "/api/ws/documented", permission = "user", type = "x" }
+    metrics.more = { require("veloflux.admin.channel_metrics").add }
     local documented, found = {}, parsed()
     for line in io.lines "docs/metrics.md" do
       local name, kind, help = line:match "^| `(veloflux_[%w_]+)` | (%a+) | [^|]* | (.*) |$"
@@ -210,6 +213,8 @@ describe("metrics", function()
     table_fixture.close(generation, delta)
     totals.open(state, other)
     for name, family in pairs(parsed()) do found[name] = found[name] or family end
+    channels.unregister "/api/ws/documented"
+    metrics.more = more
     for name, family in pairs(found) do assert.equal(family.kind .. ": " .. family.help, documented[name], name) end
     for name in pairs(documented) do assert.is_table(found[name], name) end
   end))

@@ -46,6 +46,19 @@ local probation = s.record {
   }, guard.FIELDS),
 }
 
+local websocket = s.record {
+  default = {},
+  description = "Channels: live data over WebSocket.",
+  fields = {
+    { max_clients = s.integer { default = 1000, between = { 0, 3000 },
+      description = "Clients at once; more are answered 503. Each takes three descriptors of the control process." } },
+    { ping = s.duration { default = "30s", min = "1s", max = "10m",
+      description = "A client that says nothing for so long is pinged, and cut off after as long again." } },
+    { queue = s.size { default = "256k", min = "4k", max = "16m",
+      description = "Frames that wait for one client. Beyond, the oldest are dropped and a frame says so." } },
+  },
+}
+
 local admin = s.record {
   default = {},
   description = "The address for people and tools.",
@@ -57,6 +70,7 @@ local admin = s.record {
       description = "Allow authentication to be off on an address that other machines reach." } },
     { probation = probation },
     { metrics_open = s.boolean { default = true, description = "Answer /metrics without authentication." } },
+    { websocket = websocket },
   },
 }
 

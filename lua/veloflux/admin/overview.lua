@@ -1,0 +1,61 @@
+--- The node in a few figures: how it is, how many backends it has and how many of them are usable. What
+-- GET /api/status begins with and the channel /api/ws/status sends; cheap with any number of backends.
+local ffi = require "ffi"
+local cluster = require "veloflux.cluster"
+local health = require "veloflux.admin.health"
+local json = require "veloflux.pdk.json"
+local status = require "veloflux.admin.status"
+local totals = require "veloflux.totals"
+
+ffi.cdef [[
+struct vf_overview { uint32_t pools, backends, usable, algorithms; uint64_t health_mark; };
+void vf_overview(const void *state, const void *snapshot, struct vf_overview *out);
+]]
+local C = ffi.C
+
+local M = {}
+
+local numbers = ffi.new "struct vf_overview"
+
+local function look()
+  if totals.has_snapshot() then
+    C.vf_overview(totals.state(), totals.snapshot(), numbers)
+  else
+    ffi.fill(numbers, ffi.sizeof(numbers))
+  end
+  return numbers
+end
+
+--- Returns a text that is another one when a backend's health has changed.
+function M.health_mark()
+  local found = look()
+  return ("%d/%d/%s"):format(found.usable, found.backends, tostring(found.health_mark))
+end
+
+local function strategy_of(bits)
+  for number, name in pairs(status.ALGORITHMS) do
+    if bits == 2 ^ number then return name end
+  end
+  return bits == 0 and json.null or "mixed"
+end
+
+--- Returns the one algorithm of all pools, "mixed", or null: there is no pool.
+function M.strategy() return strategy_of(look().algorithms) end
+
+--- Returns the document.
+-- @param version of this build
+-- @param n_clients of channels
+function M.document(version, n_clients)
+  local node, found = totals.node(), look()
+  local uptime_ms, total, usable = totals.number(node.uptime_ms), found.backends, found.usable
+  return { status = health.overall(health.components()), timestamp = status.time(node.wall_ms), version = version,
+    uptime = status.duration(uptime_ms), uptime_seconds = math.floor(uptime_ms / 1000),
+    node_id = cluster.id() or json.null, config_version = totals.number(node.version),
+    websocket_clients = n_clients, pools_count = found.pools,
+    total_backends = total, healthy_backends = usable,
+    backend_health_percentage = total > 0 and status.round(100 * usable / total) or json.null,
+    cluster_enabled = cluster.is_enabled(), is_leader = cluster.is_leader(), cluster_size = #cluster.nodes(),
+    adaptive_balancer_enabled = false, current_strategy = strategy_of(found.algorithms) }
+end
+
+return M

@@ -1,0 +1,57 @@
+--- Channels: live data over WebSocket (RFC 6455) on the admin address. A client connects to the path of a channel,
+-- gets its data at once, and again as often as the channel says or whenever something has changed.
+--
+-- What a plugin offers stands in its channels.lua, which returns a list of definitions:
+--
+--     return { {
+--       path = "/api/ws/widgets",     -- below /api/
+--       permission = "user",          -- what a client has to have, as endpoints say it
+--       type = "widgets",             -- of its frames
+--       summary = "The widgets, live.",
+--       every = "5s",                 -- data is sent so often; nil: only when it changes, or is published
+--       watch = function(context) return a number or text end, -- cheap; looked at several times a second while there
+--                                     -- are clients: whenever it is another one, data is sent at once
+--       frame = function(context) return data, type end,       -- a table for JSON; nil: there is nothing to send.
+--                                     -- A second result stands in for `type` in this frame
+--       filter = function(data, filter) return data end,       -- for clients that subscribed with a filter: what
+--                                     -- they get of the data, nil: nothing. `filter` are the further members of
+--                                     -- their message, as `filter_fields` has read them
+--       filter_fields = { pool = { type = "string" } },        -- a schema, as in a plugin's schema.lua
+--       per_client = true,            -- every client gets data of its own: `frame` is called for each of them
+--       messages = { rename = { permission = "admin", fields = { name = { type = "string", required = true } },
+--         handle = function(context, message) return data end } }, -- what a client may say besides; what is returned
+--                                     -- is sent back to it as {type = "rename", data = data}
+--       history = 64,                 -- frames that are kept for clients that come back
+--     } }
+--
+-- `context` has `now` (seconds, monotonic), `version` (of the configuration), `reason` ("open", "every", "change",
+-- "forced", "message"), `status()` (what GET /api/status begins with, without its lists), `figures(name)` (see
+-- channels/figures.lua); for a client of its own also `identity` {name, tenant} and `filter`.
+--
+-- Frames are JSON texts: {type, channel, sequence, timestamp, data}. `channel` is the path without /api/ws/ in front;
+-- `sequence` grows by one with every frame of a channel and never goes back, not even over restarts; a client that
+-- comes back with ?since=SEQUENCE gets what it missed, or the whole data when that is not kept any more.
+--
+-- Functions of a definition may not wait. What they raise is logged and counted, and costs that frame.
+local hubs = require "veloflux.channels.hub"
+
+local M = {}
+
+--- The one of this process. The admin address attaches it to its clients.
+M.hub = hubs.new()
+
+--- Adds a channel. Raises when the definition is not a good one, or its path is taken.
+-- @param definition see above
+function M.register(definition) M.hub:register(definition) end
+
+--- Takes a channel away: its clients are told so (close code 1001). Returns false when there is none.
+function M.unregister(path) return M.hub:unregister(path) end
+
+--- Sends data to all clients of a channel, now. Returns to how many. Without a client it is kept all the same, for
+-- those that come back.
+-- @param path of the channel
+-- @param data a table for JSON
+-- @param kind of the frame; nil: the channel's type
+function M.publish(path, data, kind) return M.hub:publish(path, data, kind) end
+
+return M
