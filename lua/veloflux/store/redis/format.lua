@@ -67,12 +67,12 @@ function M.write_record(change)
     change.summary)
 end
 
---- Reads the record of a version; nil when it is none.
+--- Reads the record of a version. Returns it and the id of the commit as the record has it; nil when it is none.
 function M.read_record(version, text)
   local list = M.unpack(text)
   if not list or list.n ~= 7 or not list[2] then return nil end
   return { version = version, time_ms = tonumber(list[2]), author = list[3], source = list[4], reason = list[5],
-    request_id = list[6], summary = list[7] }
+    request_id = list[6], summary = list[7] }, M.pack(1, list[1])
 end
 
 --- Reads what a version changed: list of { kind, key, before, after }, both entities or nil; nil when it is none.

@@ -47,7 +47,7 @@ function M.open(settings)
   local where, message = address.of(settings)
   if not where then return nil, message end
   local self = setmetatable({ writer = make_writer(), tag = ("{%s}:"):format(settings.prefix or "veloflux"),
-    n_commits = 0, label = where.label }, Driver)
+    n_commits = 0, label = where.label, known = { version = 0, id = "" } }, Driver)
   self.wire, message = wires.open(settings.redis_host)
   if not self.wire then return nil, message end
   local timeout_ms = settings.timeout_ms or TIMEOUT_MS
@@ -103,21 +103,34 @@ local function entities_of(list)
   return kinds
 end
 
---- Reads what is live. callback(err, { version, first, entities })
+--- Reads what `load` has answered.
+local function live_of(value)
+  if type(value) ~= "table" or type(value[4]) ~= "table" then return nil end
+  local entities = entities_of(value[4])
+  local version, first = tonumber(optional(value[1]) or 0), tonumber(optional(value[2]) or 0)
+  if not entities or not version or not first then return nil end
+  local is_read, id = version == 0, ""
+  if version > 0 then is_read, id = format.read_record(version, tostring(value[3])) end
+  if not is_read then return nil end
+  return { version = version, id = id, first = first, entities = entities }
+end
+
+--- Reads what is live. callback(err, { version, id, first, entities })
 function Driver:read_live(callback)
-  self.session:run(scripts.load, self:keys("meta", "live"), {}, self:answering(callback, "the state", function(value)
-    if type(value) ~= "table" or type(value[3]) ~= "table" then return nil end
-    local entities = entities_of(value[3])
-    local version, first = optional(value[1]) or 0, optional(value[2]) or 0
-    version, first = tonumber(version), tonumber(first)
-    if entities and version and first then return { version = version, first = first, entities = entities } end
-  end))
+  self.session:run(scripts.load, self:keys("meta", "live", "versions"), {},
+    self:answering(callback, "the state", live_of))
+end
+
+--- This store has read or committed a version: the next commit rests on it.
+function Driver:knows(version, id)
+  self.known = { version = version, id = id }
+  self.watcher:knows(version)
 end
 
 function Driver:load(callback)
   self:read_live(function(err, live)
     if err then return callback(err) end
-    self.watcher:knows(live.version)
+    self:knows(live.version, live.id)
     callback(nil, { version = live.version, entities = live.entities })
   end)
 end
@@ -140,12 +153,11 @@ local function entries_of(change)
   return entries
 end
 
-local function arguments_of(self, change)
-  self.n_commits = self.n_commits + 1
-  local id = format.pack(1, ("%s.%d"):format(self.writer, self.n_commits))
+local function arguments_of(self, change, id)
   local fence, version = change.fence or { name = "" }, text_of(change.version)
   local args = { version, id, id .. format.write_record(change), text_of(change.time_ms), self:key "changed",
-    fence.name, fence.token and text_of(fence.token) or "", version .. " " .. self.writer }
+    fence.name, fence.token and text_of(fence.token) or "", version .. " " .. self.writer,
+    text_of(self.known.version), self.known.id }
   for _, entry in ipairs(entries_of(change)) do
     local at = #args
     args[at + 1], args[at + 2], args[at + 3] = format.field(entry.kind, entry.key), entry.created, entry.json
@@ -161,16 +173,19 @@ local REFUSALS = {
 }
 
 function Driver:commit(change, callback)
+  self.n_commits = self.n_commits + 1
+  local id = format.pack(1, ("%s.%d"):format(self.writer, self.n_commits))
   self.watcher:begin(change.version)
   local function on_answer(err, value)
-    self.watcher:finish(change.version, value == "ok")
+    self.watcher:finish(change.version)
+    if value == "ok" then self:knows(change.version, id) end
     if err then return callback(err) end
     if value == "ok" then return callback() end
     local refusal = REFUSALS[value]
     callback(refusal and { code = value, message = refusal(change) } or self:damaged "the answer")
   end
   self.session:run(scripts.commit, self:keys("meta", "live", "versions", "changes", "tokens"),
-    arguments_of(self, change), on_answer)
+    arguments_of(self, change, id), on_answer)
 end
 
 -- History -------------------------------------------------------------------------------------------
@@ -221,7 +236,9 @@ end
 
 --- Reads records with what they changed, as far as there are some.
 -- @param callback function(err, list): `changes` as format.lua has them
-function Driver:read_versions(first, last, callback)
+-- @param ids list to be filled with the ids of their commits, or nil
+function Driver:read_versions(first, last, callback, ids)
+  ids = ids or {}
   self.session:call({ self:fields_of("versions", first, last), self:fields_of("changes", first, last) },
     self:answering(callback, "a version", function(replies)
       local list = {}
@@ -229,10 +246,10 @@ function Driver:read_versions(first, last, callback)
       for i = 1, last - first + 1 do
         local text, changes = optional(replies[1][i]), optional(replies[2][i])
         if not text or not changes then break end
-        local record = format.read_record(first + i - 1, text)
+        local record, id = format.read_record(first + i - 1, text)
         changes = format.read_changes(changes)
         if not record or not changes then return nil end
-        record.changes = changes
+        record.changes, ids[i] = changes, id
         list[i] = record
       end
       return list
@@ -256,19 +273,24 @@ function Driver:version(number, callback)
   end)
 end
 
+--- The same version may be another one by now: a master that was lost knew it, and its successor has made it anew.
+function Driver:is_other(version, id) return version == self.known.version and version > 0 and id ~= self.known.id end
+
 function Driver:changes(after, limit, callback)
+  local gone = { code = "gone", message = ("there is no history after version %d"):format(after) }
   self:range(function(err, first, last)
     if err then return callback(err) end
-    if after > last or after < first - 1 then
-      return callback { code = "gone", message = ("there is no history after version %d"):format(after) }
-    end
-    if after == last then return callback(nil, {}) end
-    self:read_versions(after + 1, math.min(after + limit, last), function(failure, list)
+    if after > last or after < first - 1 then return callback(gone) end
+    local from, ids = math.max(after, first, 1), {}
+    if from > last then return callback(nil, {}) end
+    self:read_versions(from, math.min(after + limit, last), function(failure, list)
       if failure then return callback(failure) end
+      if #list == 0 or from == after and self:is_other(after, ids[1]) then return callback(gone) end
+      self:knows(list[#list].version, ids[#list])
+      if from == after then table.remove(list, 1) end
       for _, record in ipairs(list) do told(record, true) end
-      if #list > 0 then self.watcher:knows(list[#list].version) end
       callback(nil, list)
-    end)
+    end, ids)
   end)
 end
 
@@ -389,8 +411,8 @@ function Driver:status()
 end
 
 function Driver:close(callback)
+  self.watcher:close()
   self.session:close(function()
-    self.watcher:close()
     self.wire:close()
     callback()
   end)

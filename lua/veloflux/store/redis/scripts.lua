@@ -12,8 +12,9 @@ local M = {}
 
 local function script(text) return { text = text } end
 
---- KEYS meta live versions changes tokens; ARGV version, id, record, time_ms, channel, lease, token (or ""), notice;
--- then for each entity: field, created_ms ("" keeps, "-" deletes), json. Returns "ok", "fenced" or "conflict".
+--- KEYS meta live versions changes tokens; ARGV version, id, record, time_ms, channel, lease, token (or ""), notice,
+-- the version that the writer knows and its id (or 0 and ""); then for each entity: field, created_ms ("" keeps, "-"
+-- deletes), json. Returns "ok", "fenced" or "conflict": also when the store has lost what the writer knows.
 M.commit = script [[
 local version, id = ARGV[1], ARGV[2]
 local stored = redis.call('HGET', KEYS[3], version)
@@ -21,10 +22,14 @@ if stored and string.sub(stored, 1, #id) == id then return 'ok' end
 if ARGV[7] ~= '' and redis.call('HGET', KEYS[5], ARGV[6]) ~= ARGV[7] then return 'fenced' end
 local last = redis.call('HGET', KEYS[1], 'version')
 if last and tonumber(last) + 1 ~= tonumber(version) then return 'conflict' end
+if ARGV[9] ~= '0' then
+  local known = redis.call('HGET', KEYS[3], ARGV[9])
+  if not last or known and string.sub(known, 1, #ARGV[10]) ~= ARGV[10] then return 'conflict' end
+end
 redis.call('HSET', KEYS[3], version, ARGV[3])
 local changes = {}
 local function add(text) changes[#changes + 1] = #text .. ':' .. text .. ',' end
-for i = 9, #ARGV, 3 do
+for i = 11, #ARGV, 3 do
   local field, created = ARGV[i], ARGV[i + 1]
   local before = redis.call('HGET', KEYS[2], field)
   local times, json = '', ''
@@ -48,9 +53,10 @@ redis.call('HSETNX', KEYS[1], 'first', version)
 redis.call('PUBLISH', ARGV[5], ARGV[8])
 return 'ok']]
 
---- KEYS meta live. Returns version, first, then field and entity of each.
+--- KEYS meta live versions. Returns version, first, the record of the version, then field and entity of each.
 M.load = script [[
-return { redis.call('HGET', KEYS[1], 'version'), redis.call('HGET', KEYS[1], 'first'),
+local version = redis.call('HGET', KEYS[1], 'version')
+return { version, redis.call('HGET', KEYS[1], 'first'), version and redis.call('HGET', KEYS[3], version),
   redis.call('HGETALL', KEYS[2]) }]]
 
 --- KEYS meta versions changes; ARGV first, how many at most. Returns how many it has forgotten.

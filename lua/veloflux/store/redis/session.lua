@@ -58,8 +58,10 @@ local function error_of(self, value)
   return { code = "io", message = ("%s: %s"):format(message, io) }
 end
 
-local function too_late(self)
-  return unavailable(self.message or ("redis %s: it does not answer in time"):format(self.where.label))
+--- What was sent may be done all the same: then the store has a version that is news to this node.
+local function too_late(self, request)
+  local message = self.message or ("redis %s: it does not answer in time"):format(self.where.label)
+  return unavailable(request.n_tries > 0 and message .. "; whether it was done is not known" or message)
 end
 
 local function settle(self, request, err, replies)
@@ -71,10 +73,12 @@ local function settle(self, request, err, replies)
 end
 
 --- Calls settle for all; one callback that raises does not keep the others from theirs.
+-- @param err an error, or a function(self, request) that returns one
 local function settle_all(self, requests, err)
   local fault
   for _, request in ipairs(requests) do
-    local ok, problem = xpcall(settle, debug.traceback, self, request, err)
+    local own = type(err) == "function" and err(self, request) or err
+    local ok, problem = xpcall(settle, debug.traceback, self, request, own)
     if not ok then fault = fault or problem end
   end
   if fault then error(fault, 0) end
@@ -269,7 +273,7 @@ local function on_established(self, link, server)
     if self.link == link then transmit(self, request) else self.queue[#self.queue + 1] = request end
   end
   if self.link == link then self.on_ready() end
-  settle_all(self, late, too_late(self))
+  settle_all(self, late, too_late)
 end
 
 local function on_failed(self, err, redirect)
@@ -311,7 +315,7 @@ local function sweep(self)
     on_lost(self, self.link, { message = ("redis %s: it does not answer in time"):format(self.server.target.label) })
   end
   if self.n_open > 0 then self.sweeping = self.wire:after(SWEEP_MS, function() sweep(self) end) end
-  settle_all(self, late, too_late(self))
+  settle_all(self, late, too_late)
 end
 
 local function submit(self, request)

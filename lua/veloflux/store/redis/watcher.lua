@@ -38,10 +38,7 @@ function Watcher:begin(version) self.pending[version] = true end
 
 --- Its answer has come. When nobody knows what has become of it, the store may have it nevertheless: the next look
 -- tells.
-function Watcher:finish(version, is_committed)
-  self.pending[version] = nil
-  if is_committed then self:knows(version) end
-end
+function Watcher:finish(version) self.pending[version] = nil end
 
 local function on_message(self, text)
   local version, writer = (text or ""):match "^(%d+) (.*)$"
@@ -53,7 +50,7 @@ end
 
 --- Asks for the version; a lower one than was seen before tells that the server has lost some.
 local function look(self)
-  if not self.session:link_in_use() then return end
+  if self.is_closed or not self.session:link_in_use() then return end
   local seen = self.seen
   self.session:call({ { "HGET", self.meta_key, "version" } }, function(err, replies)
     local version = not err and replies[1]

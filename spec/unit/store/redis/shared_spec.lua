@@ -90,6 +90,24 @@ describe("stores of one Redis", function()
     assert.equal(0, heard[3])
   end))
 
+  it("do not build on what the server has lost, or has otherwise by now", spec(function(world)
+    local one, two = world:open(server), world:open(server)
+    for version = 1, 3 do world:ask(one, "commit", pair(version)) end
+    world:run(server, { "FLUSHALL" })
+    assert.equal("conflict", world:call(one, "commit", pair(4)).code) -- though any version may be the first
+    assert.equal("gone", world:call(one, "changes", 3, 10).code)
+    assert.equal(0, world:ask(two, "load").version)
+    for version = 1, 3 do world:ask(two, "commit", pair(version)) end
+    assert.equal("conflict", world:call(one, "commit", pair(4)).code) -- that version 3 is another one
+    assert.equal("gone", world:call(one, "changes", 3, 10).code)
+    assert.equal(3, world:ask(one, "load").version)
+    world:ask(one, "commit", pair(4))
+    assert.same({ 1, {} }, { #world:ask(two, "changes", 3, 10), world:ask(two, "changes", 4, 10) })
+    world:run(server, { "FLUSHALL" })
+    assert.equal(0, world:ask(one, "load").version)
+    world:ask(one, "commit", pair(5))
+  end))
+
   it("are told by nobody what they have read", spec(function(world)
     local one = world:open(server)
     for version = 1, 3 do world:ask(one, "commit", pair(version)) end

@@ -54,7 +54,8 @@ describe("a store in a Redis that Sentinels know", function()
     other:watch(function(version) heard[#heard + 1] = version end)
     for version = 1, 5 do world:ask(store, "commit", pair(version)) end
     world:drive(function() return heard[#heard] == 5 end, "version 5")
-    world:run(master, { "WAIT", 1, 0 })
+    until_server(world, replica, { "HGET", "{veloflux}:meta", "version" }, function(text) return text == "5" end,
+      "the copy of version 5")
     master.process:kill()
     local done
     store:commit(pair(6), function(err) done = err and err.message or "done" end)
