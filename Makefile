@@ -1,15 +1,17 @@
 # VeloFlux. `make` builds build/veloflux; the other targets are listed by `make help`.
-# Everything made goes below build/, one object folder per variant: release, san (SAN=1), fuzz.
+# Everything made goes below build/, one object folder per variant: release, san (SAN=1),
+# plain (TLS_ACCEL=0: mbedTLS without libcrypto underneath), fuzz.
 
 VERSION := 0.1.0
 PREFIX ?= /usr/local
 WERROR ?= 1
 SAN ?=
+TLS_ACCEL ?= 1
 FUZZ_SECONDS ?= 60
 SPECS ?= $(wildcard spec/support spec/unit spec/integration spec/conformance spec/plugins plugins)
 export PORT ?= 8000
 export ADMIN_PORT ?= 8080
-export JOBS BUSTED_ARGS SPEC_TIMEOUT
+export JOBS BUSTED_ARGS SPEC_TIMEOUT TLS_ACCEL
 
 FUZZ_CC ?= clang
 BUILD := build
@@ -19,10 +21,15 @@ GEN := $(BUILD)/gen
 ifneq ($(SAN),)
 variant := san
 out := $(BUILD)/san
+else ifeq ($(TLS_ACCEL),0)
+variant := plain
+out := $(BUILD)/plain
 else
 variant := release
 out := $(BUILD)
 endif
+
+comma := ,
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -33,7 +40,8 @@ all: $(out)/veloflux $(out)/libveloflux.so
 
 # --- What there is ----------------------------------------------------------------------------
 
-sources := $(sort $(shell find src -name '*.c'))
+all_sources := $(sort $(shell find src -name '*.c'))
+sources := $(if $(filter plain,$(variant)),$(filter-out src/tls/accel/%,$(all_sources)),$(all_sources))
 lua_files := $(sort $(shell find lua plugins -type f -not -path 'plugins/*/spec/*' 2>/dev/null)) \
 	src/snapshot/layout.h src/base/gcra.h src/snapshot/cells.h src/snapshot/dict.h
 fuzzers := $(patsubst spec/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard spec/fuzz/*_fuzz.c)))
@@ -48,20 +56,29 @@ warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wno-format-zero-length $
 # Everything is position independent, so that one object serves the program and the test library;
 # without semantic interposition that costs nothing.
 CFLAGS ?= -O2 -g
+tls_flags := $(if $(filter plain,$(variant)),-DVF_TLS_ACCEL=0 -isystem $(DEPS)/plain/include,-DVF_TLS_ACCEL=1)
 common_flags := -std=gnu11 -D_GNU_SOURCE= $(warnings) -fPIC -fno-semantic-interposition -pthread \
-	-fno-omit-frame-pointer -I src -I $(GEN) -isystem $(DEPS)/include -isystem $(DEPS)/include/luajit-2.1
+	-fno-omit-frame-pointer -I src -I $(GEN) $(tls_flags) -isystem $(DEPS)/include \
+	-isystem $(DEPS)/include/luajit-2.1
 sanitizers := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 
 cc_release := $(CC)
+cc_plain := $(CC)
 cc_san := $(CC)
 cc_fuzz := $(FUZZ_CC)
 flags_release := $(common_flags) $(CFLAGS) -fstack-protector-strong
+flags_plain := $(flags_release)
 flags_san := $(common_flags) -O1 -g $(sanitizers)
 flags_fuzz := $(common_flags) -O1 -g -fsanitize=fuzzer-no-link $(sanitizers)
-link_release := $(LDFLAGS)
-link_san := $(sanitizers) $(LDFLAGS)
+# What src/tls/accel replaces in mbedTLS besides its hooks.
+wraps := $(addprefix -Wl$(comma)--wrap=mbedtls_,psa_ecp_generate_key psa_ecp_export_public_key \
+	psa_key_agreement_ecdh pk_sign pk_sign_ext pk_verify pk_verify_restartable pk_verify_ext)
+link_release := $(LDFLAGS) $(wraps)
+link_plain := $(LDFLAGS)
+link_san := $(sanitizers) $(LDFLAGS) $(wraps)
 
-dep_libs := $(addprefix $(DEPS)/lib/,libluajit-5.1.a libmbedtls.a libmbedx509.a libmbedcrypto.a libllhttp.a)
+dep_libs := $(DEPS)/lib/libluajit-5.1.a $(DEPS)/lib/libllhttp.a \
+	$(addprefix $(DEPS)$(if $(filter plain,$(variant)),/plain)/lib/,libmbedtls.a libmbedx509.a libmbedcrypto.a)
 system_libs := -luv -lcrypto -lpcre2-8 -lyaml -lcares -largon2 -lhiredis -lsqlite3 -lwebsockets -lm -ldl -lpthread
 # Lua reaches C through ffi.C, and C modules of Lua reach the Lua API: only these are exported.
 exports := -Wl,--export-dynamic-symbol=vf_* -Wl,--export-dynamic-symbol=lua_* \
@@ -132,11 +149,15 @@ $(out)/veloflux: $(call objects,$(variant)) $(dep_libs)
 	@$(cc_$(variant)) $(link_$(variant)) -pie -Wl,-z,relro,-z,now $(exports) $(call objects,$(variant)) \
 		$(dep_libs) -l:liblua5.1-cjson.a $(system_libs) -o $@.$$$$ && mv $@.$$$$ $@
 
+# mbedTLS's own tests of what src/tls/accel replaces, and what its specs call, for them to be found.
+tested := $(addprefix -Wl$(comma)-u$(comma)mbedtls_,gcm_self_test sha256_self_test sha512_self_test \
+	rsa_self_test ecp_group_load ecp_point_write_binary pk_parse_key pk_sign_ext pk_verify_ext)
+
 # For unit specs: loaded by LuaJIT, whose own Lua API it uses.
 $(out)/libveloflux.so: $(call library_objects,$(variant)) $(dep_libs)
 	@mkdir -p $(@D)
 	@echo "link $@"
-	@$(cc_$(variant)) $(link_$(variant)) -shared $(call library_objects,$(variant)) \
+	@$(cc_$(variant)) $(link_$(variant)) $(tested) -shared $(call library_objects,$(variant)) \
 		$(filter-out %/libluajit-5.1.a,$(dep_libs)) -llua5.1-cjson $(system_libs) -o $@.$$$$ && mv $@.$$$$ $@
 
 $(BUILD)/demo-backend: scripts/demo_backend.c | deps-ready
@@ -161,7 +182,7 @@ bench: deps $(out)/veloflux $(out)/libveloflux.so
 $(fuzzers): $(BUILD)/fuzz/%: spec/fuzz/%.c $(call library_objects,fuzz) $(dep_libs)
 	@mkdir -p $(@D)
 	@echo "link $@"
-	@$(cc_fuzz) $(flags_fuzz) -fsanitize=fuzzer $< $(call library_objects,fuzz) $(dep_libs) \
+	@$(cc_fuzz) $(flags_fuzz) -fsanitize=fuzzer $(wraps) $< $(call library_objects,fuzz) $(dep_libs) \
 		-l:liblua5.1-cjson.a $(system_libs) -o $@
 
 .PHONY: fuzz
@@ -192,7 +213,8 @@ clean: # keeps the built libraries: `rm -rf build` removes those too
 	rm -rf $(filter-out $(DEPS) $(BUILD)/src $(BUILD)/apt,$(wildcard $(BUILD)/*))
 
 help:
-	@echo 'make                  build/veloflux (SAN=1: build/san/veloflux, with sanitizers)'
+	@echo 'make                  build/veloflux (SAN=1: build/san/veloflux, with sanitizers;'
+	@echo '                      TLS_ACCEL=0: build/plain/veloflux, mbedTLS without libcrypto)'
 	@echo 'make deps             packages and libraries that the build needs'
 	@echo 'make run              start on conf/veloflux.yaml with three demo backends (PORT=, ADMIN_PORT=)'
 	@echo 'make test             all specs (SAN=1: sanitized; SPECS="spec/unit/base": some)'

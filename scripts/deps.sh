@@ -19,15 +19,17 @@ unset MAKEFLAGS MFLAGS MAKEOVERRIDES CFLAGS LDFLAGS # the caller's are not the l
 PACKAGES_build="build-essential pkg-config ca-certificates
     libuv1-dev libpcre2-dev libssl-dev libyaml-dev libc-ares-dev libargon2-dev libhiredis-dev lua-cjson-dev
     libsqlite3-dev libwebsockets-dev libwebsockets-evlib-uv"
-PACKAGES_test="lua-busted lua-luv lua-cjson lua-check clang clang-format libclang-rt-dev curl procps redis-server"
+PACKAGES_test="lua-busted lua-luv lua-cjson lua-check clang clang-format libclang-rt-dev curl openssl procps redis-server"
 PACKAGES_bench="nginx-light libnginx-mod-http-lua haproxy wrk procps"
 SERVICES="nginx haproxy redis-server" # come with the packages above and must not start because of us
 
 LIBRARIES="luajit mbedtls llhttp"
+if [ "${TLS_ACCEL:-1}" = 0 ]; then LIBRARIES+=" mbedtls_plain"; fi # see src/tls/accel
 LLHTTP_MIN=9.4.2 # older ones accept framing that two parsers read differently
 LUAJIT_LAST_SUITE=bookworm # where luajit2 comes from when the machine's own suite fails
 MBEDTLS_SUITE=trixie # the suite whose mbedTLS is 3.6, the long-term branch
-MBEDTLS_CONFIG=src/tls/mbedtls_config.h # our changes to the default configuration, optional
+MBEDTLS_CONFIG=src/tls/mbedtls_config.h # our changes to the default configuration
+MBEDTLS_HOOKS="src/tls/accel/mbedtls_config.h src/tls/accel/gcm_alt.h" # the primitives that we replace
 
 LUAJIT_XCFLAGS="-DLUAJIT_ENABLE_CHECKHOOK" # compiled loops obey hooks, so a spinning plugin can be stopped
 MBEDTLS_CFLAGS="-O2 -g -fPIC"
@@ -202,28 +204,31 @@ build_luajit() {
     cp "$src/libluajit.a" "$DEPS/lib/libluajit-5.1.a"
 }
 
-key_mbedtls() {
-    echo "1 $MBEDTLS_CFLAGS"
-    if [ -e $MBEDTLS_CONFIG ]; then sha256sum <$MBEDTLS_CONFIG; fi
-}
-build_mbedtls() {
+# shellcheck disable=SC2086 # the hooks are file names
+key_mbedtls() { echo "2 $MBEDTLS_CFLAGS $(cat $MBEDTLS_CONFIG $MBEDTLS_HOOKS | sha256sum)"; }
+key_mbedtls_plain() { echo "2 $MBEDTLS_CFLAGS $(sha256sum <$MBEDTLS_CONFIG)"; }
+build_mbedtls() { compile_mbedtls mbedtls "$DEPS" "${MBEDTLS_HOOKS% *}" "${MBEDTLS_HOOKS#* }"; }
+build_mbedtls_plain() { compile_mbedtls mbedtls_plain "$DEPS/plain"; }
+
+# compile_mbedtls NAME PREFIX [HOOKS HEADER]: our configuration, and what the hooks need, are put into
+# its headers, so that every user of these agrees with the library.
+compile_mbedtls() {
     open_mirror
-    local version lib src=$SOURCES/mbedtls
+    local version lib name=$1 prefix=$2 src=$SOURCES/mbedtls
     version=$(source_version mbedtls $MBEDTLS_SUITE)
     case $version in
     3.6.*) ;;
     *) die "need mbedTLS 3.6, but Debian $MBEDTLS_SUITE on the configured mirror has '${version:-none}'" ;;
     esac
-    say "building mbedTLS $version"
+    say "building mbedTLS $version${3:+ with hooks for libcrypto}"
     fetch_source mbedtls $MBEDTLS_SUITE || die "cannot fetch mbedTLS: see build/log/mbedtls.log"
-    if [ -e $MBEDTLS_CONFIG ]; then # appended, so that every user of the headers agrees with the library
-        cat $MBEDTLS_CONFIG >>"$src/include/mbedtls/mbedtls_config.h"
-    fi
-    logged mbedtls make -C "$src/library" -j"$JOBS" CC="$CC" CFLAGS="$MBEDTLS_CFLAGS" static
-    rm -rf "$DEPS"/include/{mbedtls,psa}
-    mkdir -p "$DEPS"/{lib,include}
-    cp -R "$src"/include/{mbedtls,psa} "$DEPS/include/"
-    for lib in mbedcrypto mbedx509 mbedtls; do cp "$src/library/lib$lib.a" "$DEPS/lib/"; done
+    cat $MBEDTLS_CONFIG ${3:+"$3"} >>"$src/include/mbedtls/mbedtls_config.h"
+    if [ -n "${4:-}" ]; then cp "$4" "$src/include/mbedtls/"; fi
+    logged "$name" make -C "$src/library" -j"$JOBS" CC="$CC" CFLAGS="$MBEDTLS_CFLAGS" static
+    rm -rf "$prefix"/include/{mbedtls,psa}
+    mkdir -p "$prefix"/{lib,include}
+    cp -R "$src"/include/{mbedtls,psa} "$prefix/include/"
+    for lib in mbedcrypto mbedx509 mbedtls; do cp "$src/library/lib$lib.a" "$prefix/lib/"; done
 }
 
 key_llhttp() { echo "1 $LLHTTP_MIN $LLHTTP_CFLAGS"; }
