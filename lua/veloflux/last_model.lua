@@ -58,8 +58,11 @@ end
 -- @param stored entities of the store by kind and key: {key, json, version, created_ms, updated_ms}; may be nil
 -- @return true, or nil and a message
 function M.save(model, version, stored)
-  local seal, problem = keys.sealer(model.node.data_dir)
+  local seal, problem = keys.sealer(model.node)
   if not seal then return nil, problem end
+  local ok
+  ok, problem = keys.remember(model.node)
+  if not ok then return nil, problem end
   model.canonical_text = model.canonical_text or M.encode(model, seal)
   local text, path = model.canonical_text, M.path(model.node.data_dir)
   if changes.append(path, text, version, stored) then return true end
@@ -115,9 +118,10 @@ end
 
 --- Reads the last published model as a draft, for conf.complete.
 -- @param env as for conf.load
+-- @param node settings of the node, for its keys; nil: those that it had when that was written
 -- @return the draft (conf.read), the version and the entities of the store: {[kind] = {[key] = {json, ...}}}; or
 -- nil and a list of problems
-function M.read(data_dir, env)
+function M.read(data_dir, env, node)
   local path = M.path(data_dir)
   local line, problem = files.read(path)
   if not line then return nil, { { file = path, path = "", message = problem } } end
@@ -125,7 +129,7 @@ function M.read(data_dir, env)
   if not sum then return damaged(path) end
   local text, stored = split(body)
   if not text or checksum(body) ~= sum and checksum(text) ~= sum then return damaged(path) end
-  local seal, unseal = keys.sealer(data_dir)
+  local seal, unseal = keys.sealer(node or keys.remembered(data_dir))
   if not seal then return nil, { { file = path, path = "", message = unseal } } end
   local draft = conf.read { source = { text = text, name = path, dir = data_dir }, env = env, unseal = unseal }
   if #draft.problems > 0 then return nil, draft.problems end

@@ -10,7 +10,7 @@ local cjson = require "cjson"
 
 local M = {}
 
-local OWN = { "^API_PASSWORD$", "^API_USERNAME$", "^VF_" } -- variables that are the node's own secrets
+local OWN = { "^API_PASSWORD$", "^API_USERNAME$", "^VF_", "^VFX_MASTER_KEY$" } -- the node's own secrets
 
 --- Says whether a text is written as a reference.
 function M.is_reference(text)

@@ -84,6 +84,25 @@ describe("documents", function()
     end
   end))
 
+  it("keep stored secrets that come back masked", spec({}, function()
+    local consumer = { name = "ann", credentials = { { type = "key-auth", key = "the-key-of-ann" } } }
+    is(request("POST", "/api/consumers", consumer), 201)
+    local exported = request("GET", "/api/config/export?secrets=masked")
+    assert.is_nil(exported.body:find "sealed")
+    assert.is_truthy(exported.body:find('"*****"', 1, true))
+    local imported = is(request("POST", "/api/config/import", exported.body), 200)
+    assert.same({ added = 0, updated = 0, removed = 0 }, imported.changes)
+    local changed = exported.body:gsub('"name":"ann"', '"name":"ann","groups":["gold"]')
+    assert.equal(1, is(request("POST", "/api/config/import?mode=replace", changed), 200).changes.updated)
+    is(request("POST", "/api/routes", { name = "r", path = "/", respond = { status = 200 },
+      plugins = { { name = "key-auth" } } }), 201)
+    assert.equal(200, clients.get(server.ports.http, "/", { apikey = "the-key-of-ann" }).status)
+    is(request("DELETE", "/api/consumers/ann"), 204)
+    local refused = problem(request("POST", "/api/config/import", exported.body), 400, "invalid")
+    assert.is_truthy(refused.detail:find "credentials.0.key is masked, and there is no stored value to keep")
+    problem(request("GET", "/api/config/export?secrets=clear"), 400, "invalid")
+  end))
+
   it("that are not right change nothing", spec({}, function()
     local yaml = { ["Content-Type"] = YAML }
     local import = function(text, fields) return request("POST", "/api/config/import", text, fields or yaml) end

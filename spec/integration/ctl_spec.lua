@@ -291,6 +291,20 @@ describe("veloflux ctl", function()
     server:stop()
   end))
 
+  it("rotates keys", loop.spec(function()
+    local server = servers.start { conf = conf_of() }
+    local code, out = run(server, "keys")
+    assert.equal(0, code)
+    assert.matches("ID +ACTIVE +ORIGIN.*yes +data_dir", out)
+    local first = decoded(server, "keys")[1].id
+    code, out = run(server, "keys", "rotate")
+    assert.equal(0, code)
+    assert.matches("sealed anew: 0, version", out)
+    assert.equal(1, (run(server, "keys", "retire", first))) -- answers may be sealed with it
+    assert.equal(2, (run(server, "keys", "lose")))
+    server:stop()
+  end))
+
   it("puts changes on probation, and ends that", loop.spec(function()
     local server = servers.start { conf = conf_of() }
     local file = server.dir .. "/pool.yaml"

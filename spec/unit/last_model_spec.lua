@@ -1,4 +1,5 @@
 local fixture = require "unit.conf.fixture"
+local keys = require "veloflux.keys"
 local last_model = require "veloflux.last_model"
 local model = require "veloflux.model"
 local uv = require "luv"
@@ -66,6 +67,7 @@ routes:
     assert(last_model.save(loaded, 2))
     assert.equal("sixteen bytes ok", last_model.load(folder, {}).node.master_key)
     os.remove(folder .. "/master.key")
+    keys.reset()
     local _, problems = last_model.load(folder, {})
     assert.equal("is sealed with another key", problems[1].message)
   end)

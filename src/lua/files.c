@@ -123,6 +123,12 @@ int vf_file_kind(const char *path)
     return S_ISDIR(found.st_mode) ? VF_FILE_FOLDER : VF_FILE_OTHER;
 }
 
+int vf_file_mode(const char *path)
+{
+    struct stat found;
+    return stat(path, &found) == 0 ? (int)(found.st_mode & 07777) : -errno;
+}
+
 static int join_paths(const glob_t *found, char *out, size_t room)
 {
     size_t used = 0;

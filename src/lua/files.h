@@ -30,6 +30,9 @@ enum vf_file_kind { VF_FILE_NONE = 0, VF_FILE_REGULAR, VF_FILE_FOLDER, VF_FILE_O
 /* Returns what is at `path`, links followed. */
 int vf_file_kind(const char *path);
 
+/* Returns the permissions of the file at `path`, links followed, or -errno. */
+int vf_file_mode(const char *path);
+
 /* Writes the paths that match the shell pattern `pattern`, in byte order, each followed by a
  * newline, to `out` (paths with a newline are left out). Returns the length, or -errno; -ENOBUFS
  * when `room` does not do. No match is length 0. */

@@ -96,14 +96,16 @@ end
 local FORMATS = { json = "application/json", yaml = bodies.YAML }
 
 local function export(context, request)
-  local params, bad = read_query(request, { format = true })
+  local params, bad = read_query(request, { format = true, secrets = true })
   if not params then return bad end
-  local format = params.format or "json"
+  local format, shown = params.format or "json", params.secrets or "sealed"
+  if shown ~= "sealed" and shown ~= "masked" then return query.wrong("secrets", "expected sealed or masked") end
   if not FORMATS[format] then return query.wrong("format", "expected json or yaml") end
   if not bodies.accepts(request, FORMATS[format]) then
     return problem.new("not_acceptable", ("This is answered as %s."):format(FORMATS[format]))
   end
-  return { status = 200, body = context.transactions().export(format), headers = { "Content-Type", FORMATS[format],
+  return { status = 200, body = context.transactions().export(format, shown == "masked"), headers = {
+    "Content-Type", FORMATS[format],
     "Content-Disposition", ('attachment; filename="veloflux.%s"'):format(format), "Cache-Control", "no-store",
     "X-Content-Type-Options", "nosniff" } }
 end
@@ -258,7 +260,9 @@ local ROWS = {
     .. "version of the system." } },
   { "GET", "/api/config/export", "export", export, { summary = "All entities as a document. Secrets stand there by "
     .. "reference, or sealed for this installation.", answers = { ["200"] = { "The document.", DOCUMENT } },
-    parameters = { { "format", { type = "string", enum = { "json", "yaml" } }, "json when left out." } } } },
+    parameters = { { "format", { type = "string", enum = { "json", "yaml" } }, "json when left out." },
+      { "secrets", { type = "string", enum = { "sealed", "masked" } }, "masked: `*****` stands for what would be "
+        .. "sealed; an import of that keeps the stored value." } } } },
   { "POST", "/api/config/import", "write", import, { summary = "Takes a document as one transaction.",
     body = DOCUMENT, parameters = { DRY, { "mode", { type = "string",
       enum = { "merge", "replace" } }, "merge: what it names is made or replaced; replace: the rest goes, too." } } } },

@@ -17,6 +17,7 @@ local endpoints = require "veloflux.admin.endpoints"
 local hub = require("veloflux.channels").hub
 local idempotency = require "veloflux.admin.idempotency"
 local json = require "veloflux.pdk.json"
+local key_endpoints = require "veloflux.admin.keys"
 local keys = require "veloflux.keys"
 local live = require "veloflux.admin.live"
 local log = require "veloflux.admin.log"
@@ -45,7 +46,7 @@ local M = {}
 local native, state -- from C: respond, verify; and the state area
 local services      -- what control offers: current(), reload(callback)
 local admin         -- the record `admin` of the published conf, or nil
-local sealing       -- {seal, unseal, data_dir}: of the data directory
+local sealing       -- {seal, unseal}: with the keys of the node
 local waiting = {}  -- token -> coroutine that waits for a verification
 local last_token = 0
 
@@ -84,6 +85,7 @@ rest.register(M.router, context)
 configuration.register(M.router, context)
 templates.register(M.router, context)
 probation.register(M.router, context)
+key_endpoints.register(M.router, context)
 backup.register(M.router, context)
 bulk.register(M.router, context)
 channels.register(M.router)
@@ -115,10 +117,9 @@ local function configure()
   M.auth.is_enabled = admin.auth.enabled
   administrator:configure(admin.auth, node.data_dir)
   channels.configure(admin.websocket)
-  if sealing and sealing.data_dir == node.data_dir then return end
-  local seal, unseal = keys.sealer(node.data_dir)
+  local seal, unseal = keys.sealer(node)
   if not seal then return log.write("error", "admin.no_key", { "err", unseal }) end
-  sealing = { seal = seal, unseal = unseal, data_dir = node.data_dir }
+  sealing = { seal = seal, unseal = unseal }
 end
 
 --- Returns the result for a request: what the endpoint says, or a problem on the way to it. May yield.

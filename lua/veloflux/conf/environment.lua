@@ -1,5 +1,5 @@
 --- The variables of the environment that win over the conf file: API_ADDRESS, API_AUTH_ENABLED,
--- API_USERNAME, API_PASSWORD and VF_MASTER_KEY. An empty variable counts as absent.
+-- API_USERNAME, API_PASSWORD and VFX_MASTER_KEY. An empty variable counts as absent.
 local record_type = require "veloflux.model.record"
 
 local M = {}
@@ -13,6 +13,7 @@ local VARIABLES = {
   { "API_USERNAME", "admin", "auth", "username" },
   { "API_PASSWORD", "admin", "auth", "password" },
   { "VF_MASTER_KEY", "master_key" },
+  { "VFX_MASTER_KEY", "master_key" },
 }
 
 --- Returns the record at `name` for writing: defaults are shared, so they are copied first.
@@ -36,6 +37,7 @@ local function set(record, grammar, row, text)
   end
   local field = row[#row]
   local compiled = grammar.by_name[field]
+  compiled = compiled.forms and compiled.forms.scalar or compiled
   if compiled.attr.type == "boolean" then text = BOOLEANS[text:lower()] or text:lower() end
   local value, message = compiled.parse(text, { dir = "/" })
   if value ~= nil and compiled.attr.custom_validator then

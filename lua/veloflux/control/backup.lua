@@ -21,9 +21,19 @@ end
 local function unavailable(message) return { ok = false, code = "unavailable", message = message, errors = {} } end
 
 local function secrets_of(world, passphrase)
-  local master, problem = keys.master(world.draft.node)
-  if not master then return nil, problem end
-  return { passphrase = passphrase, master = master }
+  local ring, problem = keys.ring(world.draft.node)
+  if not ring then return nil, problem end
+  return { passphrase = passphrase, master = ring.keys[1].bytes }, ring
+end
+
+--- Opens an archive with whichever key of the node it was made with. Returns the same as archive.open.
+local function open(bytes, secrets, ring)
+  local lines, unseal
+  for _, key in ipairs(ring.keys) do
+    lines, unseal = archive.open(bytes, { passphrase = secrets.passphrase, master = key.bytes })
+    if lines or unseal.code ~= "wrong_key" or secrets.passphrase then break end
+  end
+  return lines, unseal
 end
 
 local function add_entities(writer, world)
@@ -140,9 +150,9 @@ end
 function M.restore(bytes, passphrase, context, callback)
   local world = queue.world()
   if not world then return callback(unavailable "nothing is published yet") end
-  local secrets, problem = secrets_of(world, passphrase)
-  if not secrets then return callback(unavailable(problem)) end
-  local lines, unseal = archive.open(bytes, secrets)
+  local secrets, ring = secrets_of(world, passphrase)
+  if not secrets then return callback(unavailable(ring)) end
+  local lines, unseal = open(bytes, secrets, ring)
   if not lines then
     local answer = refused("invalid", unseal.message)
     answer.fault = unseal.code

@@ -4,11 +4,14 @@ local conf = require "veloflux.conf"
 local document = require "veloflux.model.document"
 local entities = require "veloflux.control.entities"
 local grammar = require "veloflux.conf.grammar"
+local json = require "veloflux.pdk.json"
 local model = require "veloflux.model"
 local outcome = require "veloflux.control.outcome"
 local queue = require "veloflux.control.queue"
 local reader = require "veloflux.model.reader"
 local slices = require "veloflux.slices"
+local secrets = require "veloflux.model.secrets"
+local view = require "veloflux.model.view"
 local worlds = require "veloflux.control.world"
 
 local M = {}
@@ -17,11 +20,12 @@ local NAME = "document"
 
 -- Out -----------------------------------------------------------------------------------------------
 
-local function texts_of(world, kind)
+local function texts_of(world, kind, is_masked)
   local texts = {}
   for i, found in ipairs(worlds.list(world, kind)) do
     slices.pause()
     texts[i] = entities.encode(kind, found.value, world.seal)
+    if is_masked then texts[i] = texts[i]:gsub("{sealed:%x+}", view.MASK) end
   end
   return texts
 end
@@ -29,13 +33,14 @@ end
 --- Returns all entities, those of the file too, as a document. Secrets stand there by reference or sealed for this
 -- installation.
 -- @param format "json" or "yaml"
+-- @param is_masked true: sealed secrets are masked, so that the document says nothing of them
 -- @return text, or nil before anything is published
-function M.export(format)
+function M.export(format, is_masked)
   local world = queue.world()
   if not world then return nil end
   local parts = {}
   for _, kind in ipairs(model.KINDS) do
-    local texts = texts_of(world, kind)
+    local texts = texts_of(world, kind, is_masked)
     if format ~= "yaml" then
       parts[#parts + 1] = ('"%s":[%s]'):format(kind, table.concat(texts, ",\n"))
     elseif #texts > 0 then
@@ -114,7 +119,43 @@ local function delete_others(edits, wanted, base)
   end
 end
 
-local function edits_of(lists, mode, base)
+--- Puts stored secrets where a document has their mask.
+-- @return another record; or nil and a problem: there is nothing to put there
+local function unmasked(kind, record, base)
+  local compiled = entities.type_of(kind)
+  local key = model.key(kind, record)
+  local known = base.file[kind][key] or (entities.get(base.set, kind, key) or {}).record
+  local value = view.unmask(view.open(compiled, record), known and view.open(compiled, known))
+  local place = secrets.masked_in(kind, value, base.tools.plugins, view.MASK)
+  if place then
+    return nil, { file = NAME, line = record._line, path = ("%s.%s"):format(kind, record.name or key),
+      message = ("%s is masked, and there is no stored value to keep"):format(place) }
+  end
+  local own, found = entities.read(kind, key, json.encode(value), base.tools)
+  return own, found[1]
+end
+
+--- The same for all that have one.
+-- @return lists, or nil and problems
+local function without_masks(lists, base)
+  local result, problems = {}, {}
+  for _, kind in ipairs(model.KINDS) do
+    result[kind] = {}
+    for i, record in ipairs(lists[kind]) do
+      local own, problem = record, nil
+      if entities.encode(kind, record):find('"' .. view.MASK .. '"', 1, true) then
+        own, problem = unmasked(kind, record, base)
+      end
+      result[kind][i], problems[#problems + 1] = own or record, problem
+    end
+  end
+  if #problems > 0 then return nil, problems end
+  return result
+end
+
+local function edits_of(read_lists, mode, base)
+  local lists, masked = without_masks(read_lists, base)
+  if not lists then return nil, refusal(masked) end
   local all, problems = worlds.adoption(lists, base)
   if #problems > 0 then return nil, outcome.refusal(problems, {}, "invalid") end
   local wanted, keys = {}, {}

@@ -4,6 +4,7 @@
 --
 -- The admin server uses `current` and `reload`; everything else is called by src/control/control.c.
 local ffi = require "ffi"
+local alarms = require "veloflux.control.alarms"
 local cluster = require "veloflux.cluster"
 local compiler = require "veloflux.compiler"
 local conf = require "veloflux.conf"
@@ -11,6 +12,7 @@ local entities = require "veloflux.control.entities"
 local files = require "veloflux.conf.files"
 local flow = require "veloflux.control.flow"
 local follow = require "veloflux.control.follow"
+local keys = require "veloflux.keys"
 local last_model = require "veloflux.last_model"
 local history = require "veloflux.control.history"
 local link = require "veloflux.control.link"
@@ -59,7 +61,7 @@ end
 
 --- Returns the records of the store's entities as the last model has them; nil and problems when they cannot be read.
 function M.last_entities(draft)
-  local saved, _, stored = last_model.read(draft.node.data_dir)
+  local saved, _, stored = last_model.read(draft.node.data_dir, nil, draft.root and draft.node)
   if not saved or not draft.root then return draft.root and conf.seed_of(draft) or nil end
   local sealing = worlds.sealing(draft.node)
   local set, problems = entities.load(stored, worlds.tools(draft, sealing or {}))
@@ -112,7 +114,7 @@ local function combine(draft, set, version, may_seed)
     return nil, problems
   end
   local sealing, message = worlds.sealing(draft.node)
-  if not sealing then return nil, { { file = context.conf, path = "data_dir", message = message } } end
+  if not sealing then return nil, { { file = context.conf, path = "master_key", message = message } } end
   local tools, edits, problems, model = worlds.tools(draft, sealing), {}
   set, problems = entities.with_plugins(set, tools)
   if not set then return nil, problems end
@@ -234,6 +236,14 @@ function M.join(node, loaded, callback)
   end)
 end
 
+--- Reads the keys anew, as the conf file says now where they are.
+-- @param callback function(message, node)
+local function with_keys(callback)
+  local draft = conf.read { source = source() }
+  local node = draft.root and draft.node or keys.remembered(draft.node.data_dir)
+  keys.refresh(node, alarms, function(message) callback(message, draft.node) end)
+end
+
 local function reload_now(done)
   local callbacks = waiting
   waiting = nil
@@ -246,9 +256,7 @@ local function reload_now(done)
     end
     done()
   end
-  local world = queue.world()
-  local node = world and world.draft.node or conf.read({ source = source() }).node
-  with_store(node, function(set, message)
+  local function go_on(set, message)
     local ok, fault
     if set then ok, fault = xpcall(begin_reload, debug.traceback, set, finish) end
     if ok then return end
@@ -259,6 +267,11 @@ local function reload_now(done)
     end
     finish(rejected { { file = context.conf, path = "store", message = "the store is not available: "
       .. (message or "not ready yet") } })
+  end
+  with_keys(function(problem, node)
+    if problem then return finish(rejected { { file = context.conf, path = "master_key", message = problem } }) end
+    local world = queue.world()
+    with_store(world and world.draft.node or node, go_on)
   end)
 end
 
@@ -318,7 +331,7 @@ end
 
 --- What is known of the store's entities without the store: those of the last model.
 local function entities_of_last(draft, tools)
-  local saved, version, stored = last_model.read(draft.node.data_dir)
+  local saved, version, stored = last_model.read(draft.node.data_dir, nil, draft.root and draft.node)
   local set = saved and entities.load(stored, tools)
   return set or entities.new(), saved and version or nil
 end
@@ -404,7 +417,7 @@ end
 -- @return a draft, its version and the entities of the store; or nil and problems
 local function recover(published)
   local draft = conf.read { source = source() }
-  local saved, version, stored = last_model.read(draft.node.data_dir)
+  local saved, version, stored = last_model.read(draft.node.data_dir, nil, draft.root and draft.node)
   if saved and version >= published then return says_the_same(draft, saved) and draft or saved, version, stored end
   if #draft.problems > 0 then return nil, draft.problems end
   return draft, published, {}
@@ -516,7 +529,10 @@ function M.start(started)
   storage.watch(queue.follow)
   probation.open { link = link, now_ms = now_ms, store = storage.current, history = history,
     node = function() return cluster.is_enabled() and cluster.id() or nil end }
-  queue.enqueue(started.mode == "fresh" and start_fresh or start_again)
+  local begin = started.mode == "fresh" and start_fresh or start_again
+  queue.enqueue(function(done)
+    with_keys(function() begin(done) end) -- what is wrong with them is said when they are needed
+  end)
   return true
 end
 

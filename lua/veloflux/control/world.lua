@@ -15,7 +15,7 @@ M.SEEDED = { kind = "meta", key = "seeded" }
 
 --- Returns the functions that seal secrets for the store, and open them: {seal, unseal}; or nil and a message.
 function M.sealing(node)
-  local seal, unseal = keys.sealer(node.data_dir)
+  local seal, unseal = keys.sealer(node)
   if not seal then return nil, unseal end
   return { seal = seal, unseal = unseal }
 end

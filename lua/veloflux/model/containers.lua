@@ -215,8 +215,8 @@ function M.shape(attr, compile)
     if form then return form.read(where, index) end
     return where:fail(index, "expected %s, got %s", expected, where:describe(index))
   end
-  local function encode(value, out)
-    forms[form_of(value)].encode(value, out)
+  local function encode(value, out, raw)
+    forms[form_of(value)].encode(value, out, raw)
   end
   local function write(value, out)
     forms[form_of(value)].write(value, out)

@@ -34,7 +34,7 @@ describe("a backup", function()
 
   --- An archive of these lines, under the right passphrase.
   local function forge(lines)
-    local writer = assert(archive.writer { passphrase = PASSPHRASE, master = keys.of_folder(door.folder) })
+    local writer = assert(archive.writer { passphrase = PASSPHRASE, master = keys.master { data_dir = door.folder } })
     for _, line in ipairs(lines) do writer:add(type(line) == "table" and json.encode(line) or line) end
     return writer:finish()
   end

@@ -32,6 +32,7 @@ local OPTIONS = {
   ["--reason"] = { name = "reason", values = 1, expects = "a text" },
   ["--probation"] = { name = "probation", values = 1, expects = "a duration like 30s, or off" },
   ["--dry-run"] = { name = "dry_run", values = 0 },
+  ["--masked"] = { name = "masked", values = 0 },
   ["--replace"] = { name = "replace", values = 0 },
   ["--reset"] = { name = "reset", values = 0 },
   ["--yes"] = { name = "yes", values = 0 },

@@ -274,10 +274,12 @@ add { name = "diff", usage = "diff -f FILE | [FROM [TO]]", arguments = 2,
     ctx:show(ctx:ask("GET", path).body, diff_lines)
   end }
 
-add { name = "export", usage = "export [-o json]", help = "everything as a document that apply takes",
+add { name = "export", usage = "export [-o json] [--masked]", help = "everything as a document that apply takes",
   run = function(ctx)
     local format = ctx.parsed.output == "json" and "json" or "yaml"
-    local answer = ctx:ask("GET", "/api/config/export?format=" .. format, nil, { accept = "application/" .. format })
+    local path = "/api/config/export" .. query_of { "format", format,
+      "secrets", ctx.parsed.masked and "masked" or "sealed" }
+    local answer = ctx:ask("GET", path, nil, { accept = "application/" .. format })
     io.stdout:write(answer.text)
   end }
 
@@ -312,6 +314,31 @@ add { name = "versions", usage = "versions [VERSION] [-n LIMIT]", arguments = 1,
     end
     local path = "/api/config/versions" .. query_of { "limit", ctx.parsed.count or "20" }
     ctx:show(ctx:ask("GET", path).body, function(rows) return text.table(VERSIONS, rows) end)
+  end }
+
+local KEYS = { "id", "active", "origin", "until_version", "rotated_at", "needed_by" }
+
+local KEY_VERBS = {
+  list = function(ctx) ctx:show(ctx:ask("GET", "/api/keys").body, function(rows) return text.table(KEYS, rows) end) end,
+  rotate = function(ctx)
+    ctx:show(ctx:ask("POST", "/api/keys/rotate", nil, { headers = headers_of(ctx) }).body, function(body)
+      local lines = text.table(KEYS, body.keys)
+      lines[#lines + 1] = ("sealed anew: %d, version %d"):format(body.resealed, body.version)
+      return lines
+    end)
+  end,
+  retire = function(ctx)
+    local id = ctx:argument(2, "ID")
+    ctx:ask("DELETE", "/api/keys/" .. encoding.url_encode(id))
+    ctx:lines { "retired " .. id }
+  end,
+}
+
+add { name = "keys", usage = "keys [list | rotate | retire ID]", arguments = 2,
+  help = "keys of secrets at rest; rotate: another one is used, retire: forget one", run = function(ctx)
+    local verb = ctx.parsed[2] or "list"
+    if not KEY_VERBS[verb] or ctx.parsed[3] and verb ~= "retire" then ctx:usage("not " .. verb) end
+    KEY_VERBS[verb](ctx)
   end }
 
 add { name = "rollback", usage = "rollback VERSION [--dry-run] [--reason TEXT]", arguments = 1,

@@ -202,6 +202,28 @@ local function is_key(text)
   return #text >= 16 or nil, "expected at least 16 bytes"
 end
 
+local master_key = s.shape {
+  description = "What secrets at rest are sealed with, and what sticky cookies are signed with: the same on every node "
+    .. "that shares a store. A text is the key itself, which VFX_MASTER_KEY in the environment wins over; a map says "
+    .. "where keys are: 32 bytes, or lines of 64 hexadecimal digits or of their Base64, of which the first is in use "
+    .. "and the others open what they have sealed. Without it a key is made and kept in data_dir/master.key.",
+  expects = "a key, or a map with file, env or command",
+  scalar = s.string { secret = true, custom_validator = is_key, len_max = 1024, expects = "a key" },
+  map = s.record {
+    entity_checks = { { only_one_of = { "file", "env", "command" } } },
+    fields = {
+      { file = s.path { len_min = 1, description = "A file that nobody else may read (mode 0600)." } },
+      { env = s.string { match = "^[%a_][%w_]*$", expects = "the name of a variable",
+        description = "A variable of the environment." } },
+      { command = s.shape { description = "A command whose output is that: a list of arguments, or a text for the "
+        .. "shell. It runs at the start, at reloads and before a rotation; its standard error is dropped.",
+        scalar = s.string { len_min = 1, expects = "a command" },
+        list = s.list { len_min = 1, len_max = 64, elements = s.string { expects = "an argument" } } } },
+      { timeout = s.duration { default = "10s", min = "100ms", max = "1m", description = "How long it may take." } },
+    },
+  },
+}
+
 -- The entities, which stand beside them in a conf file, are added by conf/grammar.lua.
 return s.record {
   description = "The settings of this node.",
@@ -221,9 +243,7 @@ return s.record {
     { store = store },
     { cluster = cluster },
     { log = log },
-    { master_key = s.string { secret = true, custom_validator = is_key, len_max = 1024, expects = "a key",
-      description = "What sticky cookies are signed with: the same on every node. Without it a key is made and kept in "
-        .. "data_dir/master.key. VF_MASTER_KEY in the environment wins." } },
+    { master_key = master_key },
     { plugin_path = s.list { default = {}, elements = s.path { len_min = 1 }, len_max = 32,
       description = "Folders of plugins, in front of the shipped ones: FOLDER/NAME/handler.lua." } },
     { plugin_limits = plugin_limits },
