@@ -20,6 +20,7 @@ static const char usage[] =
     "       veloflux proxy --from ADDRESS --to ADDRESS\n"
     "       veloflux reload | status | stop [-c FILE]\n"
     "       veloflux plugin new NAME | test [DIR] | docs [DIR | --all] | list   (plugin --help)\n"
+    "       veloflux store copy --from STORE --to STORE   (store --help)\n"
     "       veloflux ctl COMMAND ...   the admin API of a running instance (ctl --help)\n"
     "       veloflux version\n"
     "FILE is conf/veloflux.yaml unless -c, --config or VFX_CONFIG names another.\n";
@@ -169,7 +170,7 @@ int main(int argc, char **argv)
         return 0;
     }
     static const char *const others[] = {"check",  "reload", "status", "stop",
-                                         "plugin", "ctl",    "docs"};
+                                         "plugin", "store",  "ctl",    "docs"};
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
         if (strcmp(command, others[i]) == 0)
             return vf_cli_main(argc, argv);

@@ -266,7 +266,8 @@ static void run_thread(void *argument)
 static void on_wake(uv_async_t *wake)
 {
     struct vf_database *database = wake->data;
-    database->host.on_ready(database->host.owner);
+    if (database->host.on_ready != NULL)
+        database->host.on_ready(database->host.owner);
 }
 
 /* Life */

@@ -21,7 +21,7 @@ struct vf_database_request;
 /* Whose loop it is, and how Lua gets to know of answers. */
 struct vf_database_host {
     uv_loop_t *loop;
-    void (*on_ready)(void *owner); /* on the loop: answers wait, take them all */
+    void (*on_ready)(void *owner); /* on the loop: answers wait, take them all; NULL: Lua looks */
     void *owner;
 };
 

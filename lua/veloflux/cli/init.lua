@@ -1,4 +1,4 @@
---- The commands that ask and end: check, reload, status, stop, plugin, ctl, docs. main.c has the others.
+--- The commands that ask and end: check, reload, status, stop, plugin, store, ctl, docs. main.c has the others.
 local M = {}
 
 local function out(line) io.stdout:write(line, "\n") end
@@ -12,12 +12,13 @@ local COMMANDS = {
   stop = { "veloflux.cli.instance", "stop" },
   ctl = { "veloflux.cli.ctl", "run" },
   plugin = { "veloflux.cli.plugin", "run" },
+  store = { "veloflux.cli.store", "run" },
   docs = { "veloflux.cli.docs", "run" }, -- for the pages of docs/
 }
 
 --- Runs a command.
 -- @param name of the command, then its arguments
--- @return the exit status: 0 or 1, of ctl more (cli/ctl/init.lua)
+-- @return the exit status: 0 or 1, of ctl and store more (cli/ctl/init.lua, cli/store.lua)
 function M.main(name, ...)
   io.stdout:setvbuf "line" -- what was said is there, whatever comes
   local command = assert(COMMANDS[name], "main.c passes the commands above only")

@@ -17,9 +17,14 @@
 --     store:at(n, cb)                 cb(err, ENTITIES as they were in version n, or nil when there is no such version)
 --     store:changes(after, limit, cb) cb(err, list of RECORD with `changes`), those after version `after`, oldest first
 --     store:prune(first, cb)          cb(err, how many): forgets the versions before `first`, never the last one
+--     store:base(cb)                  cb(err, { first, last, entities }): which versions are kept (0: none), and the
+--                                     ENTITIES as they were before the first of them
+--     store:fill(entities, cb)        cb(err): ENTITIES as they are, into a store without versions ("conflict": it has)
+--     store:empty(cb)                 cb(err): versions, entities and small things go; leases and nodes stay
 --     store:put(bucket, key, text, ttl_ms, cb)      cb(err); ttl_ms nil: for ever
 --     store:get(bucket, key, cb)                    cb(err, text), nil when it is not there or its time is over
 --     store:delete(bucket, key, cb)                 cb(err)
+--     store:things(cb)                cb(err, list of { bucket, key, text, ttl_ms }) in their order: those that last
 --     store:lease(name, holder, ttl_ms, cb)         cb(err, { holder, token, is_mine }): takes a lease that is free,
 --                                     renews one's own, or tells who has it; the token grows with every holder
 --     store:release(name, holder, token, cb)        cb(err): it is free, if it is this one
@@ -158,6 +163,24 @@ function Store:prune(first, callback)
   check(is_whole(first), "not a version")
   self.driver:prune(first, callback)
 end
+
+function Store:base(callback) self.driver:base(callback) end
+
+function Store:fill(entities, callback)
+  for kind, of_kind in pairs(entities) do
+    for key, entity in pairs(of_kind) do
+      check_text(entity.json, "json")
+      for _, field in ipairs { "version", "created_ms", "updated_ms" } do
+        check(is_whole(entity[field]), "%s of %s %s is not a whole number", field, kind, key)
+      end
+    end
+  end
+  self.driver:fill(entities, callback)
+end
+
+function Store:empty(callback) self.driver:empty(callback) end
+
+function Store:things(callback) self.driver:things(callback) end
 
 function Store:put(bucket, key, text, ttl_ms, callback)
   check_text(bucket, "bucket")

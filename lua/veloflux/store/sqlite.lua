@@ -107,6 +107,18 @@ DELETE FROM changes WHERE version < (SELECT min(number) FROM versions) AND EXIST
   WHERE later.name = changes.name AND later.version > changes.version
   AND later.version < (SELECT min(number) FROM versions))]]
 
+local BASE = AT:gsub("%?1", "(SELECT min(number) - 1 FROM versions)")
+
+-- A version that is none stands for "there are none" for a moment: an insertion that fails refuses the whole.
+local CLAIM_EMPTY = [[
+INSERT INTO versions (number, time_ms, source) SELECT -1, 0, 'import' WHERE NOT EXISTS (SELECT 1 FROM versions)]]
+local UNCLAIM = "DELETE FROM versions WHERE number = -1"
+local FILL = [[
+INSERT INTO changes (name, version, json, created_ms, updated_ms)
+SELECT id, ?3, ?4, ?5, ?6 FROM names WHERE kind = ?1 AND key = ?2]]
+
+local EMPTY = { "DELETE FROM changes", "DELETE FROM names", "DELETE FROM versions", "DELETE FROM buckets" }
+
 local TAKE_LEASE = [[
 INSERT INTO leases (name, holder, token) VALUES (?1, ?2, 1)
 ON CONFLICT DO UPDATE SET holder = excluded.holder, token = token + 1]]
@@ -125,6 +137,8 @@ local PUT = [[
 INSERT INTO buckets (bucket, key, value, expires_ms) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT DO UPDATE SET value = excluded.value, expires_ms = excluded.expires_ms]]
 local GET = "SELECT value FROM buckets WHERE bucket = ?1 AND key = ?2 AND (expires_ms IS NULL OR expires_ms > ?3)"
+local THINGS = [[
+SELECT bucket, key, value, expires_ms FROM buckets WHERE expires_ms IS NULL OR expires_ms > ?1 ORDER BY bucket, key]]
 local DELETE = "DELETE FROM buckets WHERE bucket = ?1 AND key = ?2"
 local SWEEP_EXPIRED = [[
 DELETE FROM buckets WHERE id IN
@@ -283,6 +297,49 @@ end
 function Driver:prune(first, callback)
   self.database:run(true, { statement(COUNT_PRUNABLE, 1, first), statement(PRUNE_VERSIONS, 1, first),
     statement(PRUNE_CHANGES, 0) }, answering(self, callback, function(results) return results[1][1] end))
+end
+
+function Driver:base(callback)
+  local list = { statement(OLDEST_AND_LAST, 0), statement(BASE, 0) }
+  self.database:run(false, list, answering(self, callback, function(results)
+    return { first = results[1][1] or 0, last = results[1][2] or 0, entities = entities(results[2]) }
+  end))
+end
+
+function Driver:fill(kinds, callback)
+  local list = { condition(CLAIM_EMPTY, 0) }
+  for kind, of_kind in pairs(kinds) do
+    for key, entity in pairs(of_kind) do
+      list[#list + 1] = statement(ADD_NAME, 2, kind, key)
+      list[#list + 1] = statement(FILL, 6, kind, key, entity.version, entity.json, entity.created_ms,
+        entity.updated_ms)
+      list[#list + 1] = statement(SET_LIVE, 2, kind, key)
+    end
+  end
+  list[#list + 1] = statement(UNCLAIM, 0)
+  self.database:run(true, list, function(err)
+    if err and err.code == "refused" then err = { code = "conflict", message = "the store has versions" } end
+    answering(self, callback, nothing)(err)
+  end)
+end
+
+function Driver:empty(callback)
+  local list = {}
+  for i, sql in ipairs(EMPTY) do list[i] = statement(sql, 0) end
+  self.database:run(true, list, answering(self, callback, nothing))
+end
+
+function Driver:things(callback)
+  local now_ms = self.now_ms()
+  self.database:run(false, { statement(THINGS, 1, now_ms) }, answering(self, callback, function(results)
+    local list, values = {}, results[1]
+    for at = 0, values.n - 1, 4 do
+      local expires_ms = values[at + 4]
+      list[#list + 1] = { bucket = values[at + 1], key = values[at + 2], text = values[at + 3],
+        ttl_ms = expires_ms and expires_ms - now_ms }
+    end
+    return list
+  end))
 end
 
 function Driver:put(bucket, key, text, ttl_ms, callback)

@@ -243,6 +243,57 @@ function M.describe(env, set_up, tear_down)
       bench:ask(store, "version", 10).changes)
   end)
 
+  local function by_hand(from)
+    local base = bench:ask(from, "base")
+    local changes = bench:ask(from, "changes", math.max(base.first - 1, 0), 100)
+    return base, changes
+  end
+
+  it("is filled with what another one was before its history begins", function()
+    assert.same({ first = 0, last = 0, entities = {} }, bench:ask(store, "base"))
+    for version = 41, 45 do
+      commit(version, { put("routes", "a/each", ('{"v":%d}'):format(version)), put("pools", "a/p" .. version, A, 7) },
+        version == 43 and { { kind = "pools", key = "a/p41" } } or nil)
+    end
+    assert.same({ first = 41, last = 45, entities = {} }, (by_hand(store)))
+    local before = bench:ask(store, "at", 43)
+    bench:ask(store, "prune", 44)
+    local base, changes = by_hand(store)
+    assert.same({ first = 44, last = 45, entities = before }, base)
+    local loaded = bench:ask(store, "load")
+    assert.equal("conflict", bench:call(store, "fill", base.entities).code)
+    bench:ask(store, "put", "b", "k", "v", nil)
+    bench:ask(store, "empty")
+    assert.same({ version = 0, entities = {} }, bench:ask(store, "load"))
+    assert.is_nil(bench:ask(store, "get", "b", "k"))
+    bench:ask(store, "fill", base.entities)
+    for _, record in ipairs(changes) do
+      record.puts = {}
+      for i, entry in ipairs(record.changes) do
+        record.puts[i] = put(entry.kind, entry.key, entry.after, entry.created_ms)
+      end
+      record.changes = nil
+      bench:ask(store, "commit", record)
+    end
+    assert.same(loaded, bench:ask(store, "load"))
+    assert.same({ base, bench:ask(store, "changes", 43, 100) }, { by_hand(store) })
+    assert.is_nil(bench:ask(store, "at", 43))
+  end)
+
+  it("lists the small things that last", function()
+    assert.same({}, bench:ask(store, "things"))
+    bench:ask(store, "put", "b", "over", "x", HOUR_MS)
+    pass(2 * HOUR_MS)
+    for i = 1, 250 do bench:ask(store, "put", "c", ("k%03d"):format(i), "v" .. i, nil) end
+    bench:ask(store, "put", "b", "k", "\0\255", 10 * HOUR_MS)
+    local list = bench:ask(store, "things")
+    assert.equal(251, #list)
+    assert.is_true(list[1].ttl_ms > 9 * HOUR_MS and list[1].ttl_ms <= 10 * HOUR_MS)
+    list[1].ttl_ms = nil
+    assert.same({ bucket = "b", key = "k", text = "\0\255" }, list[1])
+    assert.same({ bucket = "c", key = "k250", text = "v250" }, list[251])
+  end)
+
   it("leases to one holder, each with a greater token", function()
     local first = bench:ask(store, "lease", "jobs", "a", HOUR_MS)
     assert.same({ holder = "a", token = 1, is_mine = true }, first)

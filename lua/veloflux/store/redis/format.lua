@@ -5,7 +5,17 @@
 --                "-," for nothing
 --   changes      for each: field, what it was (VERSION CREATED_MS UPDATED_MS, or "") and its JSON, what it became
 --   a field      KIND NUL KEY
+local reply = require "veloflux.redis.reply"
+
 local M = {}
+
+--- Returns a whole number as a text.
+function M.number(value) return ("%.0f"):format(value) end
+
+--- Returns what a reply says, or nil for its null.
+function M.optional(value)
+  if value ~= reply.null then return value end
+end
 
 --- Returns texts, some of which may be nil, as one.
 -- @param n how many
