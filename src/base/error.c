@@ -15,6 +15,7 @@ static const struct error_row rows[] = {
     {VF_ENOCOOKIE, "VF_ENOCOOKIE", "no valid sticky cookie"},
     {VF_EMALFORMED, "VF_EMALFORMED", "malformed message"},
     {VF_ETOOLARGE, "VF_ETOOLARGE", "larger than allowed"},
+    {VF_ETLS, "VF_ETLS", "TLS failed"},
 };
 
 static const struct error_row *row_of(int code)

@@ -8,7 +8,8 @@ enum vf_error {
     VF_ENOADDRESS = -20001, /* the name has no address (yet) */
     VF_ENOCOOKIE = -20002,  /* no sticky cookie that still counts */
     VF_EMALFORMED = -20003, /* what the peer sent breaks its protocol */
-    VF_ETOOLARGE = -20004   /* what the peer sent is larger than allowed */
+    VF_ETOOLARGE = -20004,  /* what the peer sent is larger than allowed */
+    VF_ETLS = -20005        /* TLS failed: see tls/transport.h */
 };
 
 /* Returns the name of a code, "VF_ENOBACKEND" or libuv's "ECONNREFUSED". Static memory. */

@@ -9,6 +9,9 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "net/op.h"
+#include "net/transport.h"
+
 enum {
     SLICES = 64,      /* of one writev */
     SPARE_OUTQS = 64, /* kept in the free list */
@@ -182,16 +185,28 @@ static void drop_sent(struct vf_stream *stream, size_t n)
     out->n_slices -= i;
 }
 
+/* Fills SLICES + 1 parts with all that is queued; returns their number. */
+static size_t list_parts(const struct vf_outq *out, struct iovec *parts)
+{
+    size_t n = 0;
+    if (out->end > out->begin)
+        parts[n++] = (struct iovec){out->buffer + out->begin, out->end - out->begin};
+    memcpy(parts + n, out->slices, (size_t)out->n_slices * sizeof(parts[0]));
+    return n + (size_t)out->n_slices;
+}
+
 static ssize_t send_slices(int fd, const struct vf_outq *out)
 {
     struct iovec parts[SLICES + 1];
-    struct msghdr message = {.msg_iov = parts};
-    if (out->end > out->begin)
-        parts[message.msg_iovlen++] =
-            (struct iovec){out->buffer + out->begin, out->end - out->begin};
-    memcpy(parts + message.msg_iovlen, out->slices, (size_t)out->n_slices * sizeof(parts[0]));
-    message.msg_iovlen += (size_t)out->n_slices;
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = list_parts(out, parts)};
     return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+static ssize_t send_through(struct vf_stream *stream)
+{
+    struct iovec parts[SLICES + 1];
+    size_t n = stream->out == NULL ? 0 : list_parts(stream->out, parts);
+    return stream->transport->ops->send(stream, parts, (int)n);
 }
 
 static ssize_t send_joined(int fd, const struct vf_outq *out, char *joined)
@@ -209,6 +224,8 @@ static ssize_t send_once(struct vf_stream *stream)
     const struct vf_outq *out = stream->out;
     int fd = stream->io.fd;
     ssize_t n;
+    if (stream->transport != NULL)
+        return send_through(stream);
     if (out->end == out->begin && out->n_slices == 1)
         n = send(fd, out->slices[0].iov_base, out->slices[0].iov_len, MSG_NOSIGNAL);
     else if (out->end == out->begin && out->slice_bytes <= JOIN_BYTES)
@@ -218,20 +235,34 @@ static ssize_t send_once(struct vf_stream *stream)
     return n >= 0 ? n : uv_translate_sys_error(errno);
 }
 
+static size_t unsent_below(const struct vf_stream *stream)
+{
+    return stream->transport == NULL ? 0 : stream->transport->unsent;
+}
+
+/* End of file follows everything that was queued. */
+static void send_end(struct vf_stream *stream)
+{
+    if (stream->transport != NULL)
+        stream->transport->ops->end(stream);
+    if (unsent_below(stream) == 0)
+        shutdown(stream->io.fd, SHUT_WR);
+}
+
 static void after_drain(struct vf_stream *stream)
 {
     release_if_empty(stream);
     if (stream->shut)
-        shutdown(stream->io.fd, SHUT_WR);
+        send_end(stream);
 }
 
 /* Returns true when everything was sent. */
 static bool offer(struct vf_stream *stream)
 {
     struct vf_outq *out = stream->out;
-    size_t total = out->end - out->begin + out->slice_bytes;
+    size_t total = vf_stream_pending(stream) - unsent_below(stream);
     ssize_t n = 0;
-    if (!stream->blocked && !stream->connecting && total > 0)
+    if (!stream->blocked && !stream->connecting && total + unsent_below(stream) > 0)
         n = send_once(stream);
     if (n == UV_EAGAIN)
         n = 0;
@@ -240,17 +271,18 @@ static bool offer(struct vf_stream *stream)
         return false;
     }
     stream->bytes_out += (uint64_t)n;
-    if ((size_t)n == total) {
+    if (n > 0)
         drop_sent(stream, (size_t)n);
+    if ((size_t)n == total && unsent_below(stream) == 0) {
         after_drain(stream);
         return true;
     }
-    if (n > 0)
-        drop_sent(stream, (size_t)n);
     if (!stream->connecting)
         stream->blocked = true;
-    if (keep_slices(stream) < 0)
+    if (out != NULL && keep_slices(stream) < 0)
         fail(stream, UV_ENOMEM);
+    else
+        release_if_empty(stream);
     return false;
 }
 
@@ -289,8 +321,13 @@ static void on_connect_event(struct vf_stream *stream)
     int error = 0;
     socklen_t len = sizeof(error);
     getsockopt(stream->io.fd, SOL_SOCKET, SO_ERROR, &error, &len);
-    if (error != 0) {
-        fail(stream, uv_translate_sys_error(error));
+    int rc = uv_translate_sys_error(error);
+    if (rc == 0 && stream->transport != NULL)
+        rc = stream->transport->ops->start(stream);
+    if (rc == VF_PENDING)
+        return;
+    if (rc < 0) {
+        fail(stream, rc);
         return;
     }
     stream->connecting = false;
@@ -303,15 +340,18 @@ static void on_ready(struct vf_io *io, uint32_t events)
 {
     struct vf_stream *stream = (struct vf_stream *)io;
     if (stream->connecting) {
-        if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0)
+        uint32_t due = EPOLLOUT | EPOLLERR | EPOLLHUP | (stream->transport != NULL ? EPOLLIN : 0);
+        if ((events & due) == 0)
             return;
+        stream->readable = stream->readable || (events & ~(uint32_t)EPOLLOUT) != 0;
+        stream->blocked = stream->blocked && (events & EPOLLOUT) == 0;
         on_connect_event(stream);
-        if (io->fd < 0)
+        if (io->fd < 0 || stream->connecting)
             return;
     }
     if ((events & EPOLLOUT) != 0 && stream->blocked) {
         stream->blocked = false;
-        if (stream->out == NULL || offer(stream))
+        if (vf_stream_pending(stream) == 0 || offer(stream))
             stream->events->on_drained(stream);
         if (io->fd < 0)
             return;
@@ -354,7 +394,7 @@ int vf_stream_open(struct vf_stream *stream, struct vf_net *net,
     return rc;
 }
 
-ssize_t vf_stream_recv(struct vf_stream *stream, char *buffer, size_t len)
+ssize_t vf_transport_recv(struct vf_stream *stream, char *buffer, size_t len)
 {
     ssize_t n = recv(stream->io.fd, buffer, len, 0);
     if (n < 0) {
@@ -366,6 +406,37 @@ ssize_t vf_stream_recv(struct vf_stream *stream, char *buffer, size_t len)
         stream->readable = false;
     }
     return n;
+}
+
+ssize_t vf_transport_send(struct vf_stream *stream, const char *data, size_t len)
+{
+    ssize_t n = send(stream->io.fd, data, len, MSG_NOSIGNAL);
+    return n >= 0 ? n : uv_translate_sys_error(errno);
+}
+
+void vf_stream_set_transport(struct vf_stream *stream, struct vf_transport *transport)
+{
+    stream->transport = transport;
+}
+
+void vf_stream_drop_transport(struct vf_stream *stream)
+{
+    stream->transport->ops->free(stream, false);
+    stream->transport = NULL;
+}
+
+int vf_stream_start_transport(struct vf_stream *stream)
+{
+    int rc = stream->transport->ops->start(stream);
+    stream->connecting = rc == VF_PENDING;
+    return rc;
+}
+
+ssize_t vf_stream_recv(struct vf_stream *stream, char *buffer, size_t len)
+{
+    if (stream->transport != NULL)
+        return stream->transport->ops->recv(stream, buffer, len);
+    return vf_transport_recv(stream, buffer, len);
 }
 
 ssize_t vf_stream_read(struct vf_stream *stream, char **data)
@@ -420,7 +491,8 @@ void vf_stream_add(struct vf_stream *stream, struct vf_str slice)
 size_t vf_stream_pending(const struct vf_stream *stream)
 {
     const struct vf_outq *out = stream->out;
-    return out == NULL ? 0 : out->end - out->begin + out->slice_bytes;
+    size_t below = stream->transport == NULL ? 0 : stream->transport->unsent;
+    return below + (out == NULL ? 0 : out->end - out->begin + out->slice_bytes);
 }
 
 void vf_stream_move_output(struct vf_stream *from, struct vf_stream *to)
@@ -441,8 +513,8 @@ void vf_stream_shutdown(struct vf_stream *stream)
 {
     stream->shut = true;
     vf_stream_flush(stream);
-    if (stream->io.fd >= 0 && stream->out == NULL)
-        shutdown(stream->io.fd, SHUT_WR);
+    if (stream->io.fd >= 0 && vf_stream_pending(stream) == 0)
+        send_end(stream);
 }
 
 void vf_stream_close(struct vf_stream *stream, bool reset)
@@ -450,9 +522,14 @@ void vf_stream_close(struct vf_stream *stream, bool reset)
     if (stream->io.fd < 0)
         return;
     unlink_dirty(stream);
+    bool is_clean = !reset && vf_stream_pending(stream) == 0;
     if (stream->out != NULL) {
         give_outq(stream->net, stream->out);
         stream->out = NULL;
+    }
+    if (stream->transport != NULL) {
+        stream->transport->ops->free(stream, is_clean);
+        stream->transport = NULL;
     }
     if (reset) {
         struct linger now = {.l_onoff = 1, .l_linger = 0};

@@ -3,7 +3,7 @@
  * is over (vf_net_flush); what the kernel does not take is copied then, so borrowed memory needs to
  * live until that flush only. Who frees or changes it earlier flushes first; what goes in the
  * owner's after_events hook (net/reactor.h) is safe. Idle streams own no buffers.
- * The transport below (plain TCP now, TLS behind the same two functions) is hidden here. */
+ * What is below, a plain socket or an encryption on it (net/transport.h), is hidden here. */
 #ifndef VF_NET_STREAM_H
 #define VF_NET_STREAM_H
 
@@ -21,6 +21,7 @@ enum {
 struct vf_splice;
 struct vf_outq; /* slices and unsent bytes of one stream */
 struct vf_stream;
+struct vf_transport;
 
 /* What the streams of a process share. Embedded in its owner. */
 struct vf_net {
@@ -51,9 +52,10 @@ struct vf_stream {
     struct vf_io io; /* first member */
     struct vf_net *net;
     const struct vf_stream_events *events;
-    struct vf_outq *out; /* NULL: nothing queued */
+    struct vf_outq *out;            /* NULL: nothing queued */
+    struct vf_transport *transport; /* owned; NULL: the socket itself */
     struct vf_stream *next_dirty;
-    uint64_t bytes_out;
+    uint64_t bytes_out; /* taken from the queue, before any encryption */
     bool is_dirty;
     bool yielded;    /* on_readable is due even without an event */
     bool readable;   /* there may be input that was not read yet */
@@ -61,7 +63,7 @@ struct vf_stream {
     bool broken;     /* reset, or closed without our doing: nothing can be sent any more */
     bool blocked;    /* the kernel's buffer is full: on_drained follows */
     bool shut;       /* shutdown(SHUT_WR) when drained */
-    bool connecting; /* output waits for the connection */
+    bool connecting; /* output waits for the connection, its handshake included */
 };
 
 /* A stream that failed or was closed must not be freed within the event: its memory goes in the
@@ -94,6 +96,23 @@ void vf_stream_init(struct vf_stream *stream, struct vf_net *net,
 
 /* Registers it. Returns 0 or UV_E*. */
 int vf_stream_watch(struct vf_stream *stream);
+
+/* From here on bytes go through `transport`, which the stream owns; before the first byte was
+ * queued or read. A connecting stream is connected when its transport is, too. */
+void vf_stream_set_transport(struct vf_stream *stream, struct vf_transport *transport);
+
+/* For a transport that connects on a socket that is connected already: begins its handshake.
+ * Returns 0 when it is over, VF_PENDING (on_connected or on_failed follows) or a negative code. */
+int vf_stream_start_transport(struct vf_stream *stream);
+
+/* Bytes pass as they are from here on; what the transport held is dropped. */
+void vf_stream_drop_transport(struct vf_stream *stream);
+
+/* Returns true when bytes pass as they are: they may go from socket to socket (net/splice.h). */
+static inline bool vf_stream_is_plain(const struct vf_stream *stream)
+{
+    return stream->transport == NULL;
+}
 
 /* Both in one, also for a socket that is still connecting. Returns 0 or UV_E* (the socket stays the
  * caller's then). */

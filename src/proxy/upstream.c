@@ -461,7 +461,8 @@ static bool wants_splice(const struct vf_upstream *up)
            (ex != NULL && ex->client != NULL && !ex->is_tunnel && !ex->chunk_answer &&
             !ex->filters_body && ex->response_state == VF_FLOW_BODY &&
             ex->response.framing == VF_FRAMING_LENGTH &&
-            ex->response_parser.left >= VF_SPLICE_MIN_BYTES);
+            ex->response_parser.left >= VF_SPLICE_MIN_BYTES && vf_stream_is_plain(&up->stream) &&
+            vf_stream_is_plain(&ex->client->stream));
 }
 
 /* Sends what the pipe holds. Returns false when the exchange ended. */
