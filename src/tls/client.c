@@ -1,0 +1,111 @@
+#include "tls/client.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "tls/core.h"
+#include "tls/identity_parts.h"
+#include "tls/trust_parts.h"
+
+static int limit_depth(void *owner, mbedtls_x509_crt *certificate, int depth, uint32_t *flags)
+{
+    const struct vf_tls_client *client = owner;
+    (void)certificate;
+    if (depth > client->max_depth + 1) /* the authority itself is not counted */
+        *flags |= MBEDTLS_X509_BADCERT_OTHER;
+    return 0;
+}
+
+static int configure(struct vf_tls_client *client, const struct vf_tls_client_options *options)
+{
+    mbedtls_ssl_config *config = &client->config;
+    if (mbedtls_ssl_config_defaults(config, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_STREAM,
+                                    MBEDTLS_SSL_PRESET_DEFAULT) != 0)
+        return UV_ENOMEM;
+    vf_tls_configure(client->tls, config, options->min_version >= 13);
+    mbedtls_ssl_conf_authmode(config, client->verify ? MBEDTLS_SSL_VERIFY_REQUIRED
+                                                     : MBEDTLS_SSL_VERIFY_NONE);
+    mbedtls_ssl_conf_verify(config, limit_depth, client);
+    if (client->trust != NULL)
+        mbedtls_ssl_conf_ca_chain(config, &client->trust->authorities,
+                                  client->trust->has_revocations ? &client->trust->revocations
+                                                                 : NULL);
+    if (client->identity != NULL &&
+        mbedtls_ssl_conf_own_cert(config, &client->identity->chain, &client->identity->key) != 0)
+        return UV_ENOMEM;
+    for (uint32_t i = 0; i < options->n_alpn; i++)
+        if ((client->alpn[i] = strdup(options->alpn[i])) == NULL)
+            return UV_ENOMEM;
+    if (options->n_alpn > 0 && mbedtls_ssl_conf_alpn_protocols(config, client->alpn) != 0)
+        return UV_ENOMEM;
+    mbedtls_ssl_conf_session_tickets(config, MBEDTLS_SSL_SESSION_TICKETS_ENABLED);
+    mbedtls_ssl_conf_tls13_enable_signal_new_session_tickets(
+        config, MBEDTLS_SSL_TLS1_3_SIGNAL_NEW_SESSION_TICKETS_ENABLED);
+    return 0;
+}
+
+int vf_tls_client_new(struct vf_tls *tls, const struct vf_tls_client_options *options,
+                      struct vf_tls_trust *trust, struct vf_tls_identity *identity,
+                      struct vf_tls_client **out)
+{
+    struct vf_tls_client *client = calloc(1, sizeof(*client));
+    if (client == NULL)
+        return UV_ENOMEM;
+    client->refs = 1;
+    client->tls = tls;
+    client->verify = options->verify != 0;
+    client->max_depth = (int)options->depth;
+    client->trust = trust == NULL ? NULL : vf_tls_trust_retain(trust);
+    client->identity = identity == NULL ? NULL : vf_tls_identity_retain(identity);
+    mbedtls_ssl_config_init(&client->config);
+    mbedtls_ssl_session_init(&client->session);
+    int rc = configure(client, options);
+    if (rc < 0) {
+        vf_tls_client_release(&client);
+        return rc;
+    }
+    *out = client;
+    return 0;
+}
+
+struct vf_tls_client *vf_tls_client_retain(struct vf_tls_client *client)
+{
+    client->refs++;
+    return client;
+}
+
+void vf_tls_client_release(struct vf_tls_client **at)
+{
+    struct vf_tls_client *client = *at;
+    *at = NULL;
+    if (client == NULL || --client->refs > 0)
+        return;
+    mbedtls_ssl_session_free(&client->session);
+    mbedtls_ssl_config_free(&client->config);
+    vf_tls_trust_release(&client->trust);
+    vf_tls_identity_release(&client->identity);
+    for (size_t i = 0; i < VF_TLS_ALPN; i++)
+        free((char *)(uintptr_t)client->alpn[i]);
+    free(client);
+}
+
+/* Sessions */
+
+void vf_tls_keep_session(struct vf_tls_conn *conn)
+{
+    struct vf_tls_client *client = conn->client;
+    if (client == NULL)
+        return;
+    mbedtls_ssl_session_free(&client->session);
+    mbedtls_ssl_session_init(&client->session);
+    client->has_session = mbedtls_ssl_get_session(&conn->ssl, &client->session) == 0;
+    memcpy(client->session_name, conn->name, sizeof(conn->name));
+}
+
+void vf_tls_offer_session(struct vf_tls_conn *conn)
+{
+    struct vf_tls_client *client = conn->client;
+    if (client->has_session && strcmp(client->session_name, conn->name) == 0)
+        conn->has_ticket = mbedtls_ssl_set_session(&conn->ssl, &client->session) == 0;
+}

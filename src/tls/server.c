@@ -1,0 +1,124 @@
+#include "tls/server.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "tls/core.h"
+#include "tls/identity_parts.h"
+#include "tls/trust_parts.h"
+
+static struct vf_str lower_name(struct vf_tls_conn *conn)
+{
+    size_t len;
+    const unsigned char *name = mbedtls_ssl_get_hs_sni(&conn->ssl, &len);
+    if (name == NULL || len >= sizeof(conn->name))
+        len = 0;
+    for (size_t i = 0; i < len; i++) {
+        conn->name[i] = vf_lower((char)name[i]);
+        if (name[i] < 0x21 || name[i] > 0x7e) /* no host name: it stands in log lines */
+            conn->name[i] = '?';
+    }
+    conn->name[len] = '\0';
+    return vf_str_make(conn->name, len);
+}
+
+/* The client has said what it wants; a HelloRetryRequest makes it say so twice. */
+static int on_hello(mbedtls_ssl_context *ssl)
+{
+    struct vf_tls_conn *conn = mbedtls_ssl_get_user_data_p(ssl);
+    struct vf_tls_server *server = conn->server;
+    if (conn->n_identities > 0)
+        return 0;
+    struct vf_str name = lower_name(conn);
+    conn->n_identities = server->options.choose(server->options.owner, server->options.context,
+                                                name, conn->identities, VF_TLS_IDENTITIES);
+    for (int i = 0; i < conn->n_identities; i++) {
+        struct vf_tls_identity *identity = conn->identities[i];
+        int rc = mbedtls_ssl_set_hs_own_cert(ssl, &identity->chain, &identity->key);
+        if (rc != 0)
+            return rc;
+    }
+    if (conn->n_identities > 0)
+        return 0;
+    mbedtls_ssl_send_alert_message(ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+                                   MBEDTLS_SSL_ALERT_MSG_UNRECOGNIZED_NAME);
+    return MBEDTLS_ERR_SSL_UNRECOGNIZED_NAME;
+}
+
+static int limit_depth(void *max_depth, mbedtls_x509_crt *certificate, int depth, uint32_t *flags)
+{
+    (void)certificate;
+    if (depth > (int)(uintptr_t)max_depth + 1) /* the authority itself is not counted */
+        *flags |= MBEDTLS_X509_BADCERT_OTHER;
+    return 0;
+}
+
+static void use_trust(struct vf_tls_server *server)
+{
+    const struct vf_tls_server_options *options = &server->options;
+    struct vf_tls_trust *trust = server->trust;
+    if (options->client_auth == VF_TLS_AUTH_NONE || trust == NULL) {
+        mbedtls_ssl_conf_authmode(&server->config, MBEDTLS_SSL_VERIFY_NONE);
+        return;
+    }
+    mbedtls_ssl_conf_authmode(&server->config, options->client_auth == VF_TLS_AUTH_REQUIRED
+                                                   ? MBEDTLS_SSL_VERIFY_REQUIRED
+                                                   : MBEDTLS_SSL_VERIFY_OPTIONAL);
+    mbedtls_ssl_conf_ca_chain(&server->config, &trust->authorities,
+                              trust->has_revocations ? &trust->revocations : NULL);
+    mbedtls_ssl_conf_verify(&server->config, limit_depth, (void *)(uintptr_t)options->depth);
+}
+
+static int use_alpn(struct vf_tls_server *server)
+{
+    const struct vf_tls_server_options *options = &server->options;
+    for (uint32_t i = 0; i < options->n_alpn; i++)
+        server->alpn[i] = options->alpn[i];
+    return options->n_alpn == 0 ? 0
+                                : mbedtls_ssl_conf_alpn_protocols(&server->config, server->alpn);
+}
+
+int vf_tls_server_new(struct vf_tls *tls, const struct vf_tls_server_options *options,
+                      struct vf_tls_trust *trust, struct vf_tls_server **out)
+{
+    struct vf_tls_server *server = calloc(1, sizeof(*server));
+    if (server == NULL)
+        return UV_ENOMEM;
+    server->refs = 1;
+    server->tls = tls;
+    server->options = *options;
+    server->trust = trust == NULL ? NULL : vf_tls_trust_retain(trust);
+    mbedtls_ssl_config_init(&server->config);
+    if (mbedtls_ssl_config_defaults(&server->config, MBEDTLS_SSL_IS_SERVER,
+                                    MBEDTLS_SSL_TRANSPORT_STREAM,
+                                    MBEDTLS_SSL_PRESET_DEFAULT) != 0 ||
+        use_alpn(server) != 0) {
+        vf_tls_server_release(&server);
+        return UV_ENOMEM;
+    }
+    vf_tls_configure(tls, &server->config, options->min_version >= 13);
+    mbedtls_ssl_conf_cert_cb(&server->config, on_hello);
+    use_trust(server);
+    if (options->tickets != 0 && options->client_auth == VF_TLS_AUTH_NONE)
+        vf_tls_use_tickets(server);
+    *out = server;
+    return 0;
+}
+
+struct vf_tls_server *vf_tls_server_retain(struct vf_tls_server *server)
+{
+    server->refs++;
+    return server;
+}
+
+void vf_tls_server_release(struct vf_tls_server **at)
+{
+    struct vf_tls_server *server = *at;
+    *at = NULL;
+    if (server == NULL || --server->refs > 0)
+        return;
+    mbedtls_ssl_config_free(&server->config);
+    vf_tls_trust_release(&server->trust);
+    free(server);
+}
