@@ -7,6 +7,8 @@ local secrets = require "veloflux.model.secrets"
 local slices = require "veloflux.slices"
 local suggest = require "veloflux.model.suggest"
 local annotate = require("veloflux.model").annotate
+local certificate = require "veloflux.model.kinds.certificate"
+local x509 = require "veloflux.x509"
 
 local M = {}
 
@@ -15,6 +17,13 @@ local judged = setmetatable({}, { __mode = "k" }) -- templates that were searche
 
 local Checker = {}
 Checker.__index = Checker
+
+local function names_of(index)
+  local names = {}
+  for name in pairs(index) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
 
 function Checker:note(kind, position, field, message, ...)
   local file, line, path = self.places(kind, position, field)
@@ -65,10 +74,7 @@ function Checker:unknown_reference(kind, position, field, noun, name, known)
   local nearest
   self.suggestions = (self.suggestions or 0) + 1
   if self.suggestions <= MAX_SUGGESTIONS then
-    local names = {}
-    for other in pairs(known) do names[#names + 1] = other end
-    table.sort(names)
-    nearest = suggest.nearest(name, names)
+    nearest = suggest.nearest(name, names_of(known))
   end
   self:note(kind, position, field, 'unknown %s "%s"%s', noun, name,
     nearest and (", did you mean %s?"):format(nearest) or "")
@@ -246,6 +252,39 @@ function Checker:templates(plugins)
   end
 end
 
+--- Notes what is not wrong yet with a certificate.
+function Checker:lint_certificate(record, file, line, path)
+  local now = os.time()
+  for _, found in ipairs(x509.lint(certificate.facts(record), now)) do
+    table.insert(self.model.warnings, { file = file, line = line, path = path, message = found.message,
+      code = found.code })
+  end
+end
+
+--- Certificates of listeners are there, and none ends soon.
+function Checker:certificates(known)
+  for i, record in ipairs(self.model.certificates) do
+    if not entity_checks.has_failed(record) and record.cert and record.key and certificate.check(record) then
+      self:lint_certificate(record, self.places("certificates", i, "cert"))
+    end
+  end
+  for i, listener in ipairs(self.model.node.listeners) do
+    local tls = listener.tls
+    for nth, own in ipairs(tls and tls.certificates or {}) do
+      local path = ("listeners[%d].tls.certificates[%d]"):format(i - 1, nth - 1)
+      local by_name = known.default or {}
+      if type(own) == "string" and not by_name[own] then
+        local nearest = suggest.nearest(own, names_of(by_name))
+        table.insert(self.problems, { file = listener._file, line = listener._line, path = path,
+          message = ('unknown certificate "%s"%s'):format(own,
+            nearest and (", did you mean %s?"):format(nearest) or "") })
+      elseif type(own) == "table" and own.cert and own.key and certificate.check(own) then
+        self:lint_certificate(own, own._file, own._line, path)
+      end
+    end
+  end
+end
+
 --- Checks a model and resolves its references (route._pool). Appends to `problems`.
 -- @param places function(kind, position, field) -> file, line, path
 -- @param plugins the loader of plugins
@@ -260,6 +299,7 @@ function M.run(model, places, problems, plugins)
   checker:names "consumers"
   checker:names "templates"
   checker:templates(plugins)
+  checker:certificates(checker:names "certificates")
   checker:plugins()
   checker:scopes()
   checker:credentials()

@@ -1,7 +1,8 @@
 --- The model: the node settings and the entities, each kind defined once by a schema.
 -- A model is a table:
 --   node      the record of kinds/node.lua
---   tenants, pools, routes, consumers, templates   lists of records; `default` is always the first tenant
+--   tenants, certificates, pools, routes, consumers, templates   lists of records; `default` is always the first
+--             tenant
 --   plugins   instances of plugins (model/kinds/plugin.lua) for everything, or for a tenant
 --   rest_chain, and `_chain` of routes: which instances run where, see plugin/resolve.lua
 --   warnings  what is allowed but should not stay so: list of {file, line, path, message}
@@ -13,11 +14,12 @@ local schema = require "veloflux.model.schema"
 local M = {}
 
 --- The kinds of entities, in the order in which references need them.
-M.KINDS = { "tenants", "pools", "routes", "consumers", "plugins", "templates" }
+M.KINDS = { "tenants", "certificates", "pools", "routes", "consumers", "plugins", "templates" }
 
 --- The compiled schemas by kind.
 M.types = {
   tenants = schema.compile(require "veloflux.model.kinds.tenant"),
+  certificates = schema.compile(require("veloflux.model.kinds.certificate").type),
   pools = schema.compile(require "veloflux.model.kinds.pool"),
   routes = schema.compile(require "veloflux.model.kinds.route"),
   consumers = schema.compile(require "veloflux.model.kinds.consumer"),

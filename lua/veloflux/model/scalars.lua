@@ -184,6 +184,11 @@ function M.path(attr)
   return { expected = expected, parse = parse, format = same }
 end
 
+--- PEM text; what stands for it is read in model/pem.lua.
+function M.pem()
+  return { expected = "a file, or PEM text", parse = same, format = same }
+end
+
 --- Returns `path` below the folder `dir`, without "." and ".." segments.
 function M.join(dir, path)
   local parts = {}

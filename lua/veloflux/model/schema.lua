@@ -2,7 +2,8 @@
 --
 -- A definition is a table of attributes:
 --   type              string, integer, number, boolean, duration, size, address, network, path, foreign,
---                     list (array, set), map, record, shape, tree (any JSON), unavailable
+--                     pem (a file, or PEM text: model/pem.lua), list (array, set), map, record, shape,
+--                     tree (any JSON), unavailable
 --   description       for people: docs, API
 --   required          the field must be there
 --   default           as the conf file would say it
@@ -48,6 +49,8 @@ local reader = require "veloflux.model.reader"
 local document = require "veloflux.model.document"
 local expand = require "veloflux.model.expand"
 local vault = require "veloflux.vault"
+local pem = require "veloflux.model.pem"
+local record_type = require "veloflux.model.record"
 
 local M = {}
 
@@ -104,6 +107,13 @@ local function read_reference(where, index, expected)
     return text, written
   end
   return text -- with a word of its own: that may be the secret
+end
+
+--- Reads a field of PEM text; the raw text of one that came from a file is its path.
+local function read_pem(where, index, text, raw, attr)
+  local content, path = pem.open(text, where.dir, attr.secret)
+  if not content then return where:break_rule("type", index, "%s", path) end
+  return content, path or raw
 end
 
 local function ask(where, index, check, value, rule)
@@ -185,6 +195,7 @@ local function compile_scalar(attr)
       text = where:text(index, expected)
     end
     if text == nil then return nil end
+    if attr.type == "pem" then return read_pem(where, index, text, raw, attr) end
     if words and words[text] then return text end
     local value, problem, rule = parse(text, where)
     if value == nil then
@@ -229,6 +240,12 @@ function M.compile(attr)
   return compiled
 end
 
+--- Returns how a secret or referenceable field of a record was written, when that is not its value.
+function M.raw_of(record, field)
+  local raw = rawget(record, record_type.RAW)
+  return raw and raw[field]
+end
+
 --- Reads a whole document as a value of `compiled`.
 -- @param doc of model/document.lua
 -- @param env function(name) -> string or nil
@@ -266,7 +283,7 @@ function M.write(compiled, value)
 end
 
 for _, name in ipairs { "string", "integer", "number", "boolean", "duration", "size", "address", "network", "path",
-  "foreign", "list", "map", "record", "shape", "variant", "unavailable",
+  "foreign", "pem", "list", "map", "record", "shape", "variant", "unavailable",
   "opaque", "tree" } do
   M[name] = function(attr)
     attr = attr or {}

@@ -122,7 +122,7 @@ describe("include", function()
     assert.same({
       "DIR/main.yaml:1: include[1]: no such file",
       "DIR/conf.d/a.yaml:1: workers: unknown key, "
-        .. "expected one of tenants, pools, routes, consumers, plugins or templates",
+        .. "expected one of tenants, pools, routes, certificates, consumers, plugins or templates",
       'DIR/conf.d/a.yaml:3: routes[0].pool: unknown pool "q"',
       'DIR/conf.d/a.yaml:4: routes[1]: expected a map, got "5"',
       "DIR/conf.d/a.yaml:5: routes[2].name: the name a is already taken, in DIR/conf.d/a.yaml:3",

@@ -60,11 +60,15 @@ store:
       "conf.yaml:3: store.sentinel.master: required: the name of a master",
       'conf.yaml:4: store.prefix: expected letters, digits, dots, colons, dashes and underscores, got "{x}"',
       "conf.yaml:5: store.timeout: expected a duration between 100ms and 60s, got 1ms" } },
-  { "features that are not built", [[
-listeners: [ { name: a, address: ':1', tls: { certificates: [] } } ]
-certificates: [ { cert: x } ]
-]], { "conf.yaml:1: listeners[0].tls: not available in this version: tls",
-      "conf.yaml:2: certificates: not available in this version: certificates" } },
+  { "certificates that are not there", [[
+listeners: [ { name: a, address: ':1', tls: { certificates: [ site ], alpn: [ h3 ], min_version: 1.1 } } ]
+certificates: [ { cert: /no/such/file, key: /no/such/key } ]
+]], { 'conf.yaml:1: listeners[0].tls.alpn[0]: expected http/1.1, got "h3"',
+      'conf.yaml:1: listeners[0].tls.min_version: expected one of 1.2 or 1.3, got "1.1", did you mean 1.2?',
+      'conf.yaml:1: listeners[0].tls.certificates[0]: unknown certificate "site"',
+      "conf.yaml:2: certificates[0].cert: /no/such/file: No such file or directory",
+      "conf.yaml:2: certificates[0].key: /no/such/key: No such file or directory",
+      "conf.yaml:2: certificates[0].name: required: a name of letters, digits, dots, dashes and underscores" } },
   { "plugins that are not there", [[
 plugin_path: [ /no/such/folder ]
 plugins: [ { name: no-such-plugin, enabld: false } ]

@@ -21,7 +21,7 @@ local listener = s.record {
       description = "IP:PORT, [v6]:PORT or :PORT (every IPv4 address); port 0 takes a free one." } },
     { proxy_protocol = s.boolean { default = false,
       description = "Every connection begins with a PROXY header, version 1 or 2." } },
-    { tls = s.unavailable { description = "TLS on this listener." } },
+    { tls = require("veloflux.model.kinds.tls").listener },
   }, traffic.fields "listener"),
 }
 

@@ -1,0 +1,77 @@
+--- TLS of a listener: which certificates it shows, what it asks of clients, what it allows.
+local s = require "veloflux.model.schema"
+local certificate = require "veloflux.model.kinds.certificate"
+local x509 = require "veloflux.x509"
+
+local M = {}
+
+local PROTOCOL = "^[!-~]+$"
+
+local pair = s.record { located = true, description = "A certificate and its key.", fields = certificate.pair(),
+  custom_validator = certificate.check, expects = "a map with cert and key" }
+
+local certificates = s.list {
+  default = {}, len_max = 256,
+  description = "The certificates of this listener: names of `certificates`, or maps with cert and key. The first is "
+    .. "for clients that name no host, or one that no certificate has.",
+  elements = s.shape { scalar = s.foreign { reference = "certificates" }, map = pair,
+    expects = "the name of a certificate, or a map with cert and key" },
+}
+
+local function check_authorities(record)
+  if not record.ca then return true end -- that was said
+  local facts, message = x509.certificates(record.ca)
+  if not facts then return nil, message, "ca" end
+  if record.crl == nil then return true end
+  facts, message = x509.revocations(record.crl)
+  if not facts then return nil, message, "crl" end
+  return true
+end
+
+local client_auth = s.record {
+  description = "Certificates of clients.",
+  custom_validator = check_authorities,
+  fields = {
+    { mode = s.string { default = "require", one_of = { "require", "optional" },
+      description = "require: without a good certificate there is no connection; optional: plugins and backends are "
+        .. "told." } },
+    { ca = s.pem { required = true, referenceable = true, expects = "a file, or PEM text",
+      description = "The authorities whose certificates are good." } },
+    { crl = s.pem { referenceable = true, expects = "a file, or PEM text",
+      description = "Their revocation lists." } },
+    { depth = s.integer { default = 3, between = { 0, 8 }, unit = "certificates",
+      description = "Certificates between that of a client and the authority's, at most." } },
+  },
+}
+
+local function check_versions(record)
+  if record.profile == "modern" and rawget(record, "min_version") == "1.2" then
+    return nil, "the profile modern begins with 1.3", "min_version"
+  end
+  return true
+end
+
+--- The definition of `tls` of a listener.
+M.listener = s.record {
+  description = "TLS on this listener.",
+  custom_validator = check_versions,
+  fields = {
+    { certificates = certificates },
+    { others = s.boolean { default = true,
+      description = "Show the other `certificates` too, each to those who ask for its names." } },
+    { profile = s.string { default = "intermediate", one_of = { "intermediate", "modern" },
+      description = "intermediate: TLS 1.2 and 1.3; modern: TLS 1.3 only. Both allow only suites with forward secrecy "
+        .. "and authenticated encryption." } },
+    { min_version = s.string { default = "1.2", one_of = { "1.2", "1.3" }, description = "The oldest version." } },
+    { alpn = s.list { default = { "http/1.1" }, len_max = 4, unique = true,
+      elements = s.string { match = PROTOCOL, len_max = 15, one_of = { "http/1.1" }, expects = "http/1.1" },
+      description = "Protocols that are offered (ALPN), the best first." } },
+    { client_auth = client_auth },
+    { tickets = s.boolean { default = true,
+      description = "Let clients resume sessions. With client_auth they never can." } },
+    { handshake_timeout = s.duration { default = "10s", min = "100ms", max = "5m",
+      description = "For the whole handshake." } },
+  },
+}
+
+return M
