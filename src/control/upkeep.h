@@ -1,6 +1,7 @@
 /* control/upkeep.h - what the memory shared by all processes needs from time to time: times of
  * rate-limit cells that are long past are forgotten every hour, before they come round again
- * (snapshot/cells.h; that takes 101 days, so a control that is replaced may be late). */
+ * (snapshot/cells.h; that takes 101 days, so a control that is replaced may be late); the keys of
+ * TLS tickets are turned every eight hours (snapshot/tickets.h). */
 #ifndef VF_CONTROL_UPKEEP_H
 #define VF_CONTROL_UPKEEP_H
 

@@ -80,6 +80,7 @@ void vf_view_request(struct vf_exchange *ex, struct vf_request_view *out)
         .peer_port = client != NULL ? client->peer.port : 0,
         .listener_port = ex->listener->address.port,
         .is_trusted = ex->trusted,
+        .is_tls = ex->is_secure,
         .start_wall_ms = vf_clock_wall_ms() - (vf_proxy_now_ns(ex->proxy) - ex->start_ns) / 1000000,
         .content_length =
             ex->request.framing == VF_FRAMING_LENGTH ? ex->request.content_length : UINT64_MAX,

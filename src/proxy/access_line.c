@@ -299,6 +299,15 @@ static char *put_json_outcome(char *out, const struct vf_access_record *record)
     return put_json_string(JSON_KEY(out, "consumer"), record->consumer);
 }
 
+static char *put_json_tls(char *out, const struct vf_access_record *record)
+{
+    if (record->tls_version.len == 0)
+        return out;
+    out = put_json_string(JSON_KEY(out, "tls_version"), record->tls_version);
+    out = put_json_string(JSON_KEY(out, "tls_cipher"), record->tls_cipher);
+    return put_json_string(JSON_KEY(out, "sni"), record->server_name);
+}
+
 static char *put_json(char *out, const struct vf_access_style *style,
                       const struct vf_access_record *record)
 {
@@ -307,6 +316,7 @@ static char *put_json(char *out, const struct vf_access_style *style,
     *out++ = '"';
     out = put_json_request(out, style, record);
     out = put_json_outcome(out, record);
+    out = put_json_tls(out, record);
     return PUT_LITERAL(out, "}\n");
 }
 
@@ -390,6 +400,9 @@ static char *put_text(char *out, const struct vf_access_style *style,
     if (record->first_byte_us != 0)
         out = put_ms(PUT_LITERAL(out, " first_byte_ms="), record->first_byte_us);
     out = put_pair(out, VF_STR("consumer"), record->consumer);
+    out = put_pair(out, VF_STR("tls_version"), record->tls_version);
+    out = put_pair(out, VF_STR("tls_cipher"), record->tls_cipher);
+    out = put_pair(out, VF_STR("sni"), record->server_name);
     *out++ = '\n';
     return out;
 }
@@ -437,10 +450,11 @@ static size_t bound_of(struct vf_str value, size_t max)
 
 size_t vf_access_line_bound(const struct vf_access_record *record)
 {
-    const struct vf_str *values[] = {&record->request_id, &record->tenant,   &record->listener,
-                                     &record->client,     &record->method,   &record->host,
-                                     &record->reason,     &record->route,    &record->pool,
-                                     &record->backend,    &record->consumer, &record->user_agent};
+    const struct vf_str *values[] = {
+        &record->tls_version, &record->tls_cipher, &record->server_name, &record->request_id,
+        &record->tenant,      &record->listener,   &record->client,      &record->method,
+        &record->host,        &record->reason,     &record->route,       &record->pool,
+        &record->backend,     &record->consumer,   &record->user_agent};
     size_t bytes = bound_of(record->path, VF_ACCESS_TARGET_BYTES) +
                    bound_of(record->referer, VF_ACCESS_TARGET_BYTES);
     for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)

@@ -32,7 +32,8 @@ struct vf_access_record {
     uint64_t bytes_in, bytes_out;
     uint64_t duration_us, connect_us, first_byte_us;
     struct vf_str consumer;
-    struct vf_str referer, user_agent; /* in combined */
+    struct vf_str tls_version, tls_cipher, server_name; /* without TLS: not in the line */
+    struct vf_str referer, user_agent;                  /* in combined */
 };
 
 /* How lines look, and the texts of the second that was formatted last. One thread. */

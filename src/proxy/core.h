@@ -10,6 +10,7 @@
 #include "snapshot/snapshot.h"
 #include "snapshot/state.h"
 #include "snapshot/usage.h"
+#include "tls/server.h"
 
 struct vf_access_log;
 struct vf_balancers;
@@ -17,6 +18,7 @@ struct vf_downstream;
 struct vf_exchange;
 struct vf_resolver;
 struct vf_router;
+struct vf_secure;
 struct vf_upstreams;
 
 /* A listening socket that is accepted from. */
@@ -29,7 +31,10 @@ struct vf_acceptor {
     char name[64];                           /* of the listener: its identity across snapshots */
     bool is_gone;   /* not in the configuration any more: connections end after their exchange */
     bool is_paused; /* the connection ceiling was reached */
-    bool has_proxy_header; /* its connections begin with one */
+    bool has_proxy_header;     /* its connections begin with one */
+    struct vf_tls_server *tls; /* counted reference; NULL: plain */
+    uint64_t tls_hash;         /* of what it was made of; 0: nothing */
+    uint64_t handshake_ms;     /* for a whole handshake */
 };
 
 struct vf_proxy {
@@ -50,6 +55,7 @@ struct vf_proxy {
     struct vf_balancers *balancers;
     struct vf_resolver *resolver;
     struct vf_upstreams *upstreams;
+    struct vf_secure *secure;         /* NULL: no listener has had TLS yet */
     struct vf_access_log *access_log; /* NULL: off */
 
     struct vf_acceptor *acceptors;

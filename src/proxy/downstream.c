@@ -218,6 +218,8 @@ static void on_timer(struct vf_timer *timer)
     struct vf_exchange *ex = client->ex;
     if (client->expects_proxy_header)
         vf_downstream_close_now(client, false);
+    else if (client->is_handshaking)
+        vf_downstream_handshake_timeout(client);
     else if (client->closing && ex == NULL)
         check_end(client);
     else if (ex == NULL && client->input_len > 0)
@@ -238,6 +240,9 @@ static void on_timer(struct vf_timer *timer)
  * before the socket is registered, which then has no old news to report. */
 static void begin(struct vf_downstream *client)
 {
+    if (client->acceptor->tls != NULL && !client->expects_proxy_header &&
+        !vf_downstream_start_tls(client, NULL, 0))
+        return;
     client->stream.readable = true;
     vf_downstream_events.on_readable(&client->stream);
     if (!client->is_dead && vf_stream_watch(&client->stream) < 0) {
@@ -285,7 +290,8 @@ void vf_downstream_drain(struct vf_downstream *client, bool now)
         ex->close_client = !ex->head_sent || ex->close_client;
         return;
     }
-    if (now && client->input_len == 0 && !client->stream.readable && !client->lingering) {
+    if (now && client->input_len == 0 && !client->stream.readable && !client->lingering &&
+        !client->is_handshaking) {
         client->closing = true;
         vf_downstream_end(client);
     }

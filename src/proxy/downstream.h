@@ -1,7 +1,7 @@
 /* proxy/downstream.h - a client connection that speaks HTTP/1: bytes to exchanges and back.
  *
- *   PROXY header -> [ idle -> head -> body -> wait for the answer ]* -> linger -> closed
- *                                                              \-> tunnel -> closed
+ *   PROXY header -> TLS -> [ idle -> head -> body -> wait for the answer ]* -> linger -> closed
+ *                                                                     \-> tunnel -> closed
  *
  * One exchange at a time: pipelined requests wait as bytes and are answered in order. Owned by its
  * proxy; closes itself. */
@@ -30,11 +30,12 @@ struct vf_downstream {
     struct vf_snap_address peer; /* of the client, or what the PROXY header says */
     char peer_text[46];          /* peer's IP; empty: not made yet */
     bool expects_proxy_header;
-    bool in_feed;   /* input is being worked on below us on the stack */
-    bool lingering; /* answered and shut: read what comes until the client closes */
-    bool saw_eof;   /* the client sent end of file */
-    bool closing;   /* no further exchange: close when everything was sent */
-    bool is_dead;   /* closed; freed after the event */
+    bool is_handshaking; /* TLS, which is not open yet */
+    bool in_feed;        /* input is being worked on below us on the stack */
+    bool lingering;      /* answered and shut: read what comes until the client closes */
+    bool saw_eof;        /* the client sent end of file */
+    bool closing;        /* no further exchange: close when everything was sent */
+    bool is_dead;        /* closed; freed after the event */
 };
 
 /* Takes over the accepted socket `fd`. Closes it when out of memory. */
@@ -71,6 +72,9 @@ bool vf_client_is_blocked(const struct vf_exchange *ex);
 
 /* The client's IP address as text, made once per connection. */
 struct vf_str vf_downstream_peer_text(struct vf_downstream *client);
+
+/* Fills in what the exchange says of the TLS of its connection. */
+void vf_downstream_describe_tls(struct vf_downstream *client, struct vf_exchange *ex);
 
 /* Frees what was closed in this event. */
 void vf_downstream_reap(struct vf_proxy *proxy);

@@ -18,6 +18,17 @@ struct vf_state_listener *vf_downstream_counters(struct vf_downstream *client);
 void vf_downstream_set_timer(struct vf_downstream *client, uint64_t delay_ms);
 void vf_downstream_await_content(struct vf_downstream *client);
 
+/* Puts TLS below the connection, which has read `len` bytes of the handshake already. Returns false
+ * when it was closed. */
+bool vf_downstream_start_tls(struct vf_downstream *client, const char *data, size_t len);
+
+/* After a read of a connection that is_handshaking, which returned `n`. Returns false when the
+ * connection failed. */
+bool vf_downstream_follow_handshake(struct vf_downstream *client, ssize_t n);
+
+/* The handshake took too long: closes. */
+void vf_downstream_handshake_timeout(struct vf_downstream *client);
+
 /* Forgets kept input. Flushes first: slices may point into it. */
 void vf_downstream_drop_input(struct vf_downstream *client);
 

@@ -84,7 +84,9 @@ static size_t read_proxy_header(struct vf_downstream *client, const char *data, 
         client->peer_text[0] = '\0';
     }
     client->expects_proxy_header = false;
-    return (size_t)used;
+    if (client->acceptor->tls == NULL)
+        return (size_t)used;
+    return vf_downstream_start_tls(client, data + used, len - (size_t)used) ? len : 0;
 }
 
 static bool begin_exchange(struct vf_downstream *client)
@@ -311,6 +313,8 @@ static bool read_once(struct vf_downstream *client)
 {
     char *data;
     ssize_t n = vf_stream_read(&client->stream, &data);
+    if (client->is_handshaking && !client->is_dead && !vf_downstream_follow_handshake(client, n))
+        return false;
     if (client->is_dead || n == UV_EAGAIN || n == UV_ECANCELED)
         return false;
     if (n == 0) {

@@ -43,6 +43,8 @@ struct vf_exchange *vf_exchange_new(struct vf_proxy *proxy, struct vf_downstream
     ex->waits = VF_PHASES;
     ex->max_tries = VF_TRIES;
     vf_arena_init(&ex->arena);
+    if (client != NULL && !vf_stream_is_plain(&client->stream))
+        vf_downstream_describe_tls(client, ex);
     vf_count_add(&proxy->block->process.exchanges, 1);
     return ex;
 }

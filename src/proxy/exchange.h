@@ -141,6 +141,9 @@ struct vf_exchange {
     struct vf_str new_method; /* likewise */
     uint32_t sent_method;     /* http/method.h; what the backend is asked for */
 
+    bool is_secure;                                     /* the client's connection has TLS */
+    struct vf_str tls_version, tls_cipher, server_name; /* of it; the latter in the arena */
+
     uint64_t start_ns, connect_ns, connected_ns, sent_ns, first_byte_ns;
     uint64_t discarded_bytes;     /* content that came after a complete answer */
     uint64_t bytes_in, bytes_out; /* content, both heads excluded */

@@ -161,13 +161,19 @@ static void add_via(struct vf_exchange *ex, struct vf_fields *fields, uint32_t v
            version_minor == 0 ? VF_STR("1.0 veloflux") : VF_STR("1.1 veloflux"), true);
 }
 
+/* What the client speaks with us. */
+static struct vf_str scheme_of(const struct vf_exchange *ex)
+{
+    return ex->is_secure ? VF_STR("https") : VF_STR("http");
+}
+
 static void add_x_forwarded(struct vf_exchange *ex, struct vf_fields *fields)
 {
     append(ex, fields, VF_FIELD_X_FORWARDED_FOR, VF_STR("X-Forwarded-For"),
            vf_downstream_peer_text(ex->client), ex->trusted);
     if (!ex->trusted || !vf_fields_have(fields, VF_FIELD_X_FORWARDED_PROTO)) {
         drop(fields, VF_FIELD_X_FORWARDED_PROTO);
-        add(ex, fields, VF_STR("X-Forwarded-Proto"), VF_STR("http"));
+        add(ex, fields, VF_STR("X-Forwarded-Proto"), scheme_of(ex));
     }
     if (ex->trusted && vf_fields_have(fields, VF_FIELD_X_FORWARDED_HOST))
         return;
@@ -189,7 +195,7 @@ static void add_forwarded(struct vf_exchange *ex, struct vf_fields *fields)
             value = join(ex, value, VF_STR("\""), VF_STR(""));
     }
     if (value.data != NULL)
-        value = join(ex, value, VF_STR(";proto="), VF_STR("http"));
+        value = join(ex, value, VF_STR(";proto="), scheme_of(ex));
     if (value.data != NULL)
         append(ex, fields, VF_FIELD_FORWARDED, VF_STR("Forwarded"), value, ex->trusted);
 }
@@ -370,7 +376,7 @@ static void add_sticky_cookie(struct vf_exchange *ex, struct vf_fields *fields)
     if (text == NULL)
         return;
     size_t len = vf_sticky_field(ex->snapshot, ex->pool_index, ex->backend_index,
-                                 vf_clock_wall_ms(), false, text);
+                                 vf_clock_wall_ms(), ex->is_secure, text);
     if (len > 0)
         add(ex, fields, VF_STR("Set-Cookie"), vf_str_make(text, len));
 }

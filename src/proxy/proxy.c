@@ -16,6 +16,7 @@
 #include "proxy/balance.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
+#include "proxy/secure.h"
 #include "proxy/upstream.h"
 #include "snapshot/address.h"
 #include "snapshot/router.h"
@@ -102,8 +103,10 @@ void vf_proxy_flush(struct vf_proxy *proxy)
 
 static void release_acceptor(struct vf_acceptor *acceptor)
 {
-    if (--acceptor->refs == 0)
-        free(acceptor);
+    if (--acceptor->refs > 0)
+        return;
+    vf_tls_server_release(&acceptor->tls);
+    free(acceptor);
 }
 
 /* At the ceiling nobody is accepted: the connections wait in the kernel's queue. */
@@ -186,8 +189,13 @@ static void follow_listener(struct vf_proxy *proxy, struct vf_acceptor *acceptor
     const struct vf_snap_listener *listener = find_acceptable(proxy, acceptor->name);
     acceptor->is_gone = listener == NULL;
     acceptor->listener = acceptor->is_gone ? vf_snap_listener(proxy->snapshot, 0) : listener;
-    if (!acceptor->is_gone)
-        acceptor->has_proxy_header = listener->proxy_protocol != 0;
+    if (acceptor->is_gone)
+        return;
+    acceptor->has_proxy_header = listener->proxy_protocol != 0;
+    int rc = vf_secure_follow(proxy, acceptor);
+    if (rc < 0)
+        vf_log_error(&proxy->log, "tls.unusable", "listener=%s err=%s", acceptor->name,
+                     uv_err_name(rc));
 }
 
 int vf_proxy_listen(struct vf_proxy *proxy, struct vf_str name, int fd)
@@ -213,6 +221,8 @@ int vf_proxy_listen(struct vf_proxy *proxy, struct vf_str name, int fd)
     return 0;
 
 fail:
+    if (acceptor != NULL)
+        vf_tls_server_release(&acceptor->tls);
     free(acceptor);
     close(fd);
     return rc;
@@ -312,6 +322,8 @@ void vf_proxy_publish(struct vf_proxy *proxy, struct vf_snapshot *snapshot)
         vf_upstreams_publish(proxy->upstreams, snapshot);
         vf_router_sweep(proxy->router, snapshot);
     }
+    if (proxy->secure != NULL)
+        vf_secure_sweep(proxy->secure);
     vf_snapshot_release(&old);
 }
 
@@ -481,6 +493,7 @@ void vf_proxy_free(struct vf_proxy *proxy)
     vf_access_log_free(proxy->access_log);
     free_spares(proxy);
     vf_arena_trim();
+    vf_secure_free(proxy->secure);
     vf_net_deinit(&proxy->net);
     vf_snapshot_release(&proxy->snapshot);
     vf_reactor_free(proxy->reactor);

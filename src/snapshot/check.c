@@ -38,6 +38,7 @@ static const struct rule rules[] = {
     FIELD(LISTENERS, listener, kind, BELOW, VF_LISTENER_ADMIN + 1),
     FIELD(LISTENERS, listener, slot, BELOW, VF_STATE_LISTENERS),
     FIELD(LISTENERS, listener, policy, INDEX, VF_SNAP_POLICIES),
+    FIELD(LISTENERS, listener, tls, OPTIONAL, VF_SNAP_TLS),
     FIELD(LISTENERS, listener, edits.request, LIST, VF_SNAP_FIELD_OPS),
     FIELD(LISTENERS, listener, edits.response, LIST, VF_SNAP_FIELD_OPS),
 
@@ -124,6 +125,22 @@ static const struct rule rules[] = {
     FIELD(CHAINS, chain, kind, BELOW, VF_CHAIN_CONSUMER + 1),
     FIELD(CHAINS, chain, members, LIST, VF_SNAP_MEMBERS),
 
+    FIELD(TLS, tls, alpn, TEXT, 0),
+    FIELD(TLS, tls, client_auth, BELOW, VF_CLIENT_AUTH_REQUIRED + 1),
+    FIELD(TLS, tls, trust, OPTIONAL, VF_SNAP_TRUSTS),
+    FIELD(TLS, tls, names, LIST, VF_SNAP_SERVER_NAMES),
+    FIELD(TLS, tls, defaults, LIST, VF_SNAP_NAME_IDENTITIES),
+
+    FIELD(IDENTITIES, identity, name, LINE, 0),
+    FIELD(IDENTITIES, identity, chain, TEXT, 0),
+    FIELD(IDENTITIES, identity, key, TEXT, 0),
+
+    FIELD(SERVER_NAMES, server_name, name, LINE, 0),
+    FIELD(SERVER_NAMES, server_name, identities, LIST, VF_SNAP_NAME_IDENTITIES),
+
+    FIELD(TRUSTS, trust, authorities, TEXT, 0),
+    FIELD(TRUSTS, trust, revocations, TEXT, 0),
+
     FIELD(HOSTS, host, name, LINE, 0),
     FIELD(HOSTS, host, prefix_root, LIST, VF_SNAP_CANDIDATES),
     FIELD(HOSTS, host, regexes, LIST, VF_SNAP_CANDIDATES),
@@ -145,9 +162,11 @@ static const struct rule settings_rules[] = {
 };
 
 static const char *const section_names[VF_SNAP_SECTIONS] = {
-    "listener", "pool",   "backend", "route",  "binding",   "condition", "policy",
-    "field op", "health", "network", "tenant", "plugin",    "file",      "instance",
-    "member",   "chain",  "host",    "node",   "candidate",
+    "listener",  "pool",   "backend",  "route",       "binding",
+    "condition", "policy", "field op", "health",      "network",
+    "tenant",    "plugin", "file",     "instance",    "member",
+    "chain",     "TLS",    "identity", "server name", "identity of a name",
+    "trust",     "host",   "node",     "candidate",
 };
 
 enum { RULES = sizeof(rules) / sizeof(rules[0]) };
@@ -356,6 +375,21 @@ static const char *fault_of_chain(const struct check *check, uint32_t index)
     return chain->phases == phases ? NULL : "phases";
 }
 
+static const char *fault_of_tls(const struct check *check, uint32_t index)
+{
+    const struct vf_snap_tls *tls = vf_snap_tls(&check->snapshot, index);
+    if (tls->client_auth != VF_CLIENT_AUTH_NONE && tls->trust == VF_SNAP_NONE)
+        return "trust";
+    return tls->min_version == 12 || tls->min_version == 13 ? NULL : "min_version";
+}
+
+static const char *fault_of_name_identity(const struct check *check, uint32_t index)
+{
+    const uint32_t *identities = vf_snap_section(&check->snapshot, VF_SNAP_NAME_IDENTITIES);
+    return identities[index] < vf_snap_count(&check->snapshot, VF_SNAP_IDENTITIES) ? NULL
+                                                                                   : "identity";
+}
+
 static const char *fault_of_candidate(const struct check *check, uint32_t index)
 {
     const uint32_t *candidates = vf_snap_section(&check->snapshot, VF_SNAP_CANDIDATES);
@@ -364,11 +398,18 @@ static const char *fault_of_candidate(const struct check *check, uint32_t index)
 
 static const char *(*const fault_of[VF_SNAP_SECTIONS])(const struct check *check,
                                                        uint32_t index) = {
-    [VF_SNAP_LISTENERS] = fault_of_listener, [VF_SNAP_POOLS] = fault_of_pool,
-    [VF_SNAP_POLICIES] = fault_of_policy,    [VF_SNAP_ROUTES] = fault_of_route,
-    [VF_SNAP_HEALTH] = fault_of_health,      [VF_SNAP_NETWORKS] = fault_of_network,
-    [VF_SNAP_PLUGINS] = fault_of_plugin,     [VF_SNAP_MEMBERS] = fault_of_member,
-    [VF_SNAP_CHAINS] = fault_of_chain,       [VF_SNAP_CANDIDATES] = fault_of_candidate,
+    [VF_SNAP_LISTENERS] = fault_of_listener,
+    [VF_SNAP_POOLS] = fault_of_pool,
+    [VF_SNAP_POLICIES] = fault_of_policy,
+    [VF_SNAP_ROUTES] = fault_of_route,
+    [VF_SNAP_HEALTH] = fault_of_health,
+    [VF_SNAP_NETWORKS] = fault_of_network,
+    [VF_SNAP_PLUGINS] = fault_of_plugin,
+    [VF_SNAP_MEMBERS] = fault_of_member,
+    [VF_SNAP_CHAINS] = fault_of_chain,
+    [VF_SNAP_CANDIDATES] = fault_of_candidate,
+    [VF_SNAP_TLS] = fault_of_tls,
+    [VF_SNAP_NAME_IDENTITIES] = fault_of_name_identity,
 };
 
 /* --- Records ---------------------------------------------------------------------------------- */

@@ -14,25 +14,30 @@
 enum { VF_SNAP_NONE = 0xffffffff }; /* an index that refers to nothing (use as uint32_t) */
 
 enum vf_snap_section {
-    VF_SNAP_LISTENERS = 0, /* struct vf_snap_listener */
-    VF_SNAP_POOLS,         /* struct vf_snap_pool */
-    VF_SNAP_BACKENDS,      /* struct vf_snap_backend; those of one pool follow each other */
-    VF_SNAP_ROUTES,        /* struct vf_snap_route */
-    VF_SNAP_BINDINGS,      /* struct vf_snap_binding */
-    VF_SNAP_CONDITIONS,    /* struct vf_snap_condition */
-    VF_SNAP_POLICIES,      /* struct vf_snap_policy */
-    VF_SNAP_FIELD_OPS,     /* struct vf_snap_field_op */
-    VF_SNAP_HEALTH,        /* struct vf_snap_health */
-    VF_SNAP_NETWORKS,      /* struct vf_snap_network: trusted proxies */
-    VF_SNAP_TENANTS,       /* struct vf_snap_tenant */
-    VF_SNAP_PLUGINS,       /* struct vf_snap_plugin: those that an instance uses */
-    VF_SNAP_PLUGIN_FILES,  /* struct vf_snap_plugin_file; those of one plugin follow each other */
-    VF_SNAP_INSTANCES,     /* struct vf_snap_instance */
-    VF_SNAP_MEMBERS,       /* uint32_t indexes of instances */
-    VF_SNAP_CHAINS,        /* struct vf_snap_chain; equal ones stand here once */
-    VF_SNAP_HOSTS,         /* struct vf_snap_host: hash table, made by the builder */
-    VF_SNAP_NODES,         /* struct vf_snap_node: path segments, hash table, made by the builder */
-    VF_SNAP_CANDIDATES,    /* uint32_t route indexes, made by the builder */
+    VF_SNAP_LISTENERS = 0,   /* struct vf_snap_listener */
+    VF_SNAP_POOLS,           /* struct vf_snap_pool */
+    VF_SNAP_BACKENDS,        /* struct vf_snap_backend; those of one pool follow each other */
+    VF_SNAP_ROUTES,          /* struct vf_snap_route */
+    VF_SNAP_BINDINGS,        /* struct vf_snap_binding */
+    VF_SNAP_CONDITIONS,      /* struct vf_snap_condition */
+    VF_SNAP_POLICIES,        /* struct vf_snap_policy */
+    VF_SNAP_FIELD_OPS,       /* struct vf_snap_field_op */
+    VF_SNAP_HEALTH,          /* struct vf_snap_health */
+    VF_SNAP_NETWORKS,        /* struct vf_snap_network: trusted proxies */
+    VF_SNAP_TENANTS,         /* struct vf_snap_tenant */
+    VF_SNAP_PLUGINS,         /* struct vf_snap_plugin: those that an instance uses */
+    VF_SNAP_PLUGIN_FILES,    /* struct vf_snap_plugin_file; those of one plugin follow each other */
+    VF_SNAP_INSTANCES,       /* struct vf_snap_instance */
+    VF_SNAP_MEMBERS,         /* uint32_t indexes of instances */
+    VF_SNAP_CHAINS,          /* struct vf_snap_chain; equal ones stand here once */
+    VF_SNAP_TLS,             /* struct vf_snap_tls */
+    VF_SNAP_IDENTITIES,      /* struct vf_snap_identity */
+    VF_SNAP_SERVER_NAMES,    /* struct vf_snap_server_name; those of one listener in byte order */
+    VF_SNAP_NAME_IDENTITIES, /* uint32_t indexes of identities */
+    VF_SNAP_TRUSTS,          /* struct vf_snap_trust */
+    VF_SNAP_HOSTS,           /* struct vf_snap_host: hash table, made by the builder */
+    VF_SNAP_NODES,      /* struct vf_snap_node: path segments, hash table, made by the builder */
+    VF_SNAP_CANDIDATES, /* uint32_t route indexes, made by the builder */
     VF_SNAP_SECTIONS
 };
 
@@ -120,7 +125,52 @@ struct vf_snap_listener {
     uint32_t slot;           /* state area: listener counters */
     uint32_t proxy_protocol; /* 1: every connection begins with a PROXY header, v1 or v2 */
     uint32_t policy;         /* VF_SNAP_POLICIES, complete */
+    uint32_t tls;            /* VF_SNAP_TLS, or VF_SNAP_NONE: plain */
+    uint32_t reserved;
     struct vf_snap_edits edits;
+};
+
+enum vf_snap_client_auth {
+    VF_CLIENT_AUTH_NONE = 0,
+    VF_CLIENT_AUTH_OPTIONAL,
+    VF_CLIENT_AUTH_REQUIRED
+};
+enum vf_snap_tls_flags { VF_TLS_TICKETS = 1 /* sessions may be resumed */ };
+
+/* How a listener shakes hands. */
+struct vf_snap_tls {
+    uint64_t id;          /* stable: hash of the listener's name */
+    uint32_t min_version; /* 12 or 13 */
+    uint32_t flags;       /* enum vf_snap_tls_flags */
+    uint64_t handshake_ms;
+    struct vf_snap_text alpn; /* protocols, the best first, a newline between two */
+    uint32_t client_auth;     /* enum vf_snap_client_auth */
+    uint32_t depth;           /* certificates between a client's and its authority's, at most */
+    uint32_t trust;           /* VF_SNAP_TRUSTS, or VF_SNAP_NONE without client_auth */
+    uint32_t reserved;
+    struct vf_snap_list names;    /* VF_SNAP_SERVER_NAMES */
+    struct vf_snap_list defaults; /* VF_SNAP_NAME_IDENTITIES: for all other names, and for none */
+};
+
+/* A certificate chain and its key. */
+struct vf_snap_identity {
+    uint64_t id;               /* of its content */
+    uint64_t not_after_s;      /* wall clock: when the first of the chain ends */
+    struct vf_snap_text name;  /* for messages */
+    struct vf_snap_text chain; /* DER certificates, one behind the other */
+    struct vf_snap_text key;   /* DER */
+};
+
+struct vf_snap_server_name {
+    struct vf_snap_text name;       /* lower case: "a.example.com" or "*.example.com" */
+    struct vf_snap_list identities; /* VF_SNAP_NAME_IDENTITIES, the best first; at most four */
+};
+
+/* Whose certificates are believed. */
+struct vf_snap_trust {
+    uint64_t id;                     /* of its content */
+    struct vf_snap_text authorities; /* DER certificates, one behind the other */
+    struct vf_snap_text revocations; /* DER revocation lists; may be empty */
 };
 
 enum vf_snap_algorithm {

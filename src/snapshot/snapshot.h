@@ -199,6 +199,27 @@ static inline uint32_t vf_snap_member(const struct vf_snapshot *snapshot,
     return members[chain->members.first + nth];
 }
 
+static inline const struct vf_snap_tls *vf_snap_tls(const struct vf_snapshot *snapshot,
+                                                    uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_TLS));
+    return (const struct vf_snap_tls *)vf_snap_section(snapshot, VF_SNAP_TLS) + index;
+}
+
+static inline const struct vf_snap_identity *vf_snap_identity(const struct vf_snapshot *snapshot,
+                                                              uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_IDENTITIES));
+    return (const struct vf_snap_identity *)vf_snap_section(snapshot, VF_SNAP_IDENTITIES) + index;
+}
+
+static inline const struct vf_snap_trust *vf_snap_trust(const struct vf_snapshot *snapshot,
+                                                        uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_TRUSTS));
+    return (const struct vf_snap_trust *)vf_snap_section(snapshot, VF_SNAP_TRUSTS) + index;
+}
+
 /* Returns the value of a resolved policy's field (UINT64_MAX: off). */
 static inline uint64_t vf_policy_get(const struct vf_snap_policy *policy,
                                      enum vf_snap_policy_field field)

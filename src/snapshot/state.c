@@ -36,6 +36,7 @@ uint64_t vf_state_layout_hash(void)
     static const uint64_t shape[] = {
         sizeof(struct vf_state),
         offsetof(struct vf_state, config_message),
+        offsetof(struct vf_state, tickets),
         offsetof(struct vf_state, n_slots),
         offsetof(struct vf_state, backends),
         offsetof(struct vf_state, route_slots),

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "snapshot/series.h"
+#include "tls/ticket_keys.h"
 
 enum {
     VF_STATE_BLOCKS = 136, /* 64 workers, control and checker, of up to two generations, and room */
@@ -83,6 +84,7 @@ struct vf_state_histogram {
 struct vf_state_listener {
     vf_count accepted, requests, refused /* answered before routing: 400, 408, 431, ... */;
     vf_count bytes_in, bytes_out;
+    vf_count handshakes, handshakes_resumed /* of them */, handshakes_failed;
     vf_count connections; /* gauge: open client connections */
 };
 
@@ -211,6 +213,13 @@ struct vf_state_slot {
     _Atomic uint64_t generation;                   /* grows when the slot gets another entity */
 };
 
+struct vf_state_tickets { /* snapshot/tickets.h; by control */
+    _Atomic uint32_t seq; /* odd while the rest is written */
+    uint32_t reserved;
+    uint64_t turned_wall_ms; /* when the first key was made */
+    struct vf_tls_ticket_keys keys;
+};
+
 struct vf_state {
     uint64_t magic, layout_hash, size;
     _Atomic uint64_t published_version;
@@ -221,6 +230,7 @@ struct vf_state {
     uint32_t config_ok;          /* 0: the last reload was refused */
     uint64_t config_wall_ms;
     char config_message[512];
+    struct vf_state_tickets tickets;
     _Atomic uint64_t restarts[3]; /* unexpected ends by enum vf_process_kind, by the supervisor */
     _Atomic uint32_t n_slots[VF_ENTITY_KINDS]; /* ever used, of each kind; by control */
     struct vf_backend_state backends[VF_STATE_BACKENDS];

@@ -54,8 +54,10 @@ struct vf_totals_process {          /* one leased block */
 
 struct vf_totals_listener {
     struct vf_str name, address;
-    uint64_t accepted, requests, refused, bytes_in, bytes_out, connections;
-    uint32_t is_admin, reserved;
+    uint64_t accepted, requests, refused, bytes_in, bytes_out;
+    uint64_t handshakes, handshakes_resumed, handshakes_failed;
+    uint64_t connections;
+    uint32_t is_admin, is_tls;
 };
 
 struct vf_totals_pool {

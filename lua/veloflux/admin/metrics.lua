@@ -69,6 +69,9 @@ local LISTENER = {
   { "refused", "refused_total", "counter", "Requests refused before routing." },
   { "bytes_in", "received_bytes_total", "counter", "Bytes received by a listener." },
   { "bytes_out", "sent_bytes_total", "counter", "Content sent by a listener." },
+  { "handshakes", "tls_handshakes_total", "counter", "TLS handshakes that a listener finished." },
+  { "handshakes_resumed", "tls_resumed_total", "counter", "Those of them that resumed a session." },
+  { "handshakes_failed", "tls_failed_total", "counter", "TLS handshakes that failed." },
   { "connections", "connections", "gauge", "Open client connections of a listener." },
 }
 

@@ -6,6 +6,7 @@ local node = require "veloflux.compiler.node"
 local pools = require "veloflux.compiler.pools"
 local plugins = require "veloflux.compiler.plugins"
 local routes = require "veloflux.compiler.routes"
+local tls = require "veloflux.compiler.tls"
 local keys = require "veloflux.keys"
 local slices = require "veloflux.slices"
 
@@ -30,7 +31,7 @@ end
 
 local function write(to, model, sticky_key)
   node.write_settings(to, model.node, sticky_key)
-  node.write_listeners(to, model.node)
+  node.write_listeners(to, model.node, tls.writer(to, model))
   node.write_networks(to, model.node)
   local tenants = write_tenants(to, model)
   local indexes = pools.write(to, model, tenants)

@@ -16,7 +16,7 @@ local ACCESS_FORMATS = { auto = C.VF_ACCESS_AUTO, text = C.VF_ACCESS_TEXT, json 
 
 local M = {}
 
-local function write_listener(to, node, listener, kind)
+local function write_listener(to, node, listener, kind, tls)
   local record = to:add(C.VF_SNAP_LISTENERS)
   record.kind = kind
   record.slot = to:slot("listeners", sink.id("listener", listener.name))
@@ -25,15 +25,19 @@ local function write_listener(to, node, listener, kind)
   sink.address(listener.address, record.address)
   record.proxy_protocol = listener.proxy_protocol and 1 or 0
   record.policy = traffic.complete(to, node, listener)
+  record.tls = tls
   traffic.edits(to, kind == C.VF_LISTENER_ADMIN and {} or { node, listener }, record.edits)
 end
 
 --- Writes the listeners, and the admin address as one more, called admin.
-function M.write_listeners(to, node)
+-- @param tls compiler/tls.lua
+function M.write_listeners(to, node, tls)
   to:expect("listeners", #node.listeners + 1)
-  for _, listener in ipairs(node.listeners) do write_listener(to, node, listener, C.VF_LISTENER_PROXY) end
+  for _, listener in ipairs(node.listeners) do
+    write_listener(to, node, listener, C.VF_LISTENER_PROXY, tls:listener(listener))
+  end
   if type(node.admin.address) == "table" then
-    write_listener(to, node, { name = "admin", address = node.admin.address }, C.VF_LISTENER_ADMIN)
+    write_listener(to, node, { name = "admin", address = node.admin.address }, C.VF_LISTENER_ADMIN, layout.NONE)
   end
 end
 

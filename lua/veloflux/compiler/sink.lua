@@ -8,10 +8,12 @@ local POINTERS = {} -- section -> pointer type
 for name, record in pairs { LISTENERS = "listener", POOLS = "pool", BACKENDS = "backend", ROUTES = "route",
   BINDINGS = "binding", CONDITIONS = "condition", POLICIES = "policy", FIELD_OPS = "field_op", HEALTH = "health",
   NETWORKS = "network", TENANTS = "tenant", PLUGINS = "plugin", PLUGIN_FILES = "plugin_file",
-  INSTANCES = "instance", CHAINS = "chain" } do
+  INSTANCES = "instance", CHAINS = "chain", TLS = "tls", IDENTITIES = "identity", SERVER_NAMES = "server_name",
+  TRUSTS = "trust" } do
   POINTERS[tonumber(C["VF_SNAP_" .. name])] = ffi.typeof("struct vf_snap_" .. record .. " *")
 end
 POINTERS[tonumber(C.VF_SNAP_MEMBERS)] = ffi.typeof "uint32_t *"
+POINTERS[tonumber(C.VF_SNAP_NAME_IDENTITIES)] = ffi.typeof "uint32_t *"
 
 local FULL = 0xffffffff
 local first_index = ffi.new "uint32_t[1]"

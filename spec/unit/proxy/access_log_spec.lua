@@ -13,7 +13,7 @@ struct vf_access_record {
   struct vf_str reason, route, pool, backend;
   uint32_t upstream_status, tries;
   uint64_t bytes_in, bytes_out, duration_us, connect_us, first_byte_us;
-  struct vf_str consumer, referer, user_agent;
+  struct vf_str consumer, tls_version, tls_cipher, server_name, referer, user_agent;
 };
 struct vf_access_style { uint32_t format; bool with_query; uint64_t second; char rfc3339[24], apache[32]; };
 void vf_access_style_init(struct vf_access_style *, uint32_t format, bool with_query);
@@ -51,6 +51,7 @@ local FULL = {
   route = "site", pool = "web", backend = "127.0.0.1:9001", upstream_status = 200, tries = 1, bytes_in = 312,
   bytes_out = 18446744073709551615ULL, duration_us = 12345, connect_us = 1002, first_byte_us = 999,
   consumer = "ana", referer = "http://b.example/?s=1", user_agent = "curl/8.0",
+  tls_version = "", tls_cipher = "", server_name = "",
 }
 
 --- Makes a record of FULL and `changes`; false takes a value away. The second result keeps the texts alive.
@@ -105,6 +106,14 @@ describe("an access log line in JSON", function()
       .. '"reason":null,"route":"site","pool":"web","backend":"127.0.0.1:9001","upstream_status":200,"tries":1,'
       .. '"bytes_in":312,"bytes_out":18446744073709551615,"duration_ms":12.345,"connect_ms":1.002,'
       .. '"first_byte_ms":0.999,"consumer":"ana"}', line_of(JSON))
+  end)
+
+  it("says what the client's TLS is", function()
+    local line = line_of(JSON, { tls_version = "TLSv1.3", tls_cipher = "TLS_AES_128_GCM_SHA256", server_name = 'a"b' })
+    assert.equal('"tls_version":"TLSv1.3","tls_cipher":"TLS_AES_128_GCM_SHA256","sni":"a\\"b"}',
+      line:match '"consumer":"ana",(.*)$')
+    assert.truthy(line_of(TEXT, { tls_version = "TLSv1.3", server_name = "a.test" }):find(
+      "consumer=ana tls_version=TLSv1.3 sni=a.test$"))
   end)
 
   it("says null where a field does not apply", function()

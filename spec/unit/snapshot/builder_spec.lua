@@ -164,7 +164,21 @@ describe("snapshot builder", function()
       end,
       ["listener 0: incomplete policy"] = function(builder)
         fixture.add(builder, lib.VF_SNAP_POLICIES, "policy")
+        fixture.add(builder, lib.VF_SNAP_LISTENERS, "listener").tls = lib.VF_SNAP_NONE
+      end,
+      ["listener 0: tls"] = function(builder)
+        fixture.add(builder, lib.VF_SNAP_POLICIES, "policy").set = 2 ^ lib.VF_POLICY_FIELDS - 1
         fixture.add(builder, lib.VF_SNAP_LISTENERS, "listener")
+      end,
+      ["TLS 0: trust"] = function(builder)
+        local tls = fixture.add(builder, lib.VF_SNAP_TLS, "tls")
+        tls.min_version, tls.client_auth, tls.trust = 12, lib.VF_CLIENT_AUTH_REQUIRED, lib.VF_SNAP_NONE
+      end,
+      ["TLS 0: min_version"] = function(builder)
+        fixture.add(builder, lib.VF_SNAP_TLS, "tls").trust = lib.VF_SNAP_NONE
+      end,
+      ["server name 0: identities"] = function(builder)
+        fixture.add(builder, lib.VF_SNAP_SERVER_NAMES, "server_name").identities.count = 1
       end,
       ["network 0: prefix_bits"] = function(builder)
         local network = fixture.add(builder, lib.VF_SNAP_NETWORKS, "network")

@@ -15,7 +15,7 @@ end
 function M.state(n_blocks)
   local series = M.read "src/snapshot/series.h" -- the rest of it is declared by those who use it
   local text = series:match "\nenum { VF_SERIES_BYTES[^\n]*" .. series:match "\nstruct vf_series {.-\n};" ..
-    M.read "src/snapshot/state.h"
+    M.read "src/tls/ticket_keys.h" .. M.read "src/snapshot/state.h"
   if n_blocks then return (text:gsub("blocks%[VF_STATE_BLOCKS%]", ("blocks[%d]"):format(n_blocks))) end
   return (text:gsub("[^\n]*blocks%[VF_STATE_BLOCKS%];\n", ""))
 end

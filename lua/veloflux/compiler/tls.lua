@@ -1,0 +1,170 @@
+--- TLS of listeners: identities (certificates with their keys), who is asked for by which name, and whose certificates
+-- are believed. What is the same stands in the snapshot once.
+local bit = require "bit"
+local certificate = require "veloflux.model.kinds.certificate"
+local layout = require "veloflux.compiler.layout"
+local sink = require "veloflux.compiler.sink"
+local x509 = require "veloflux.x509"
+
+local C, NONE = layout.C, layout.NONE
+
+local CLIENT_AUTH = { optional = C.VF_CLIENT_AUTH_OPTIONAL, require = C.VF_CLIENT_AUTH_REQUIRED }
+local MAX_SIDE_BY_SIDE = 4 -- identities of one name, see tls/core.h
+
+local M = {}
+
+local Writer = {}
+Writer.__index = Writer
+
+--- Returns the index of the identity of a record with cert and key.
+function Writer:identity(record, name)
+  local facts = certificate.facts(record)
+  local known = self.identities[facts]
+  if known then return known end
+  local out, index = self.to:add(C.VF_SNAP_IDENTITIES)
+  out.id = sink.id("identity", facts.der, facts.key)
+  out.not_after_s = facts.chain_not_after
+  self.to:text(name, out.name)
+  self.to:text(facts.der, out.chain)
+  self.to:text(facts.key, out.key)
+  self.identities[facts] = index
+  return index
+end
+
+--- Returns the index of the authorities of a client_auth, or of any record with ca and perhaps crl.
+function Writer:trust(record)
+  local authorities = assert(x509.certificates(record.ca))
+  local revocations = record.crl and assert(x509.revocations(record.crl)).der or ""
+  local id = sink.id("trust", authorities.der, revocations)
+  local key = tostring(id)
+  if self.trusts[key] then return self.trusts[key] end
+  local out, index = self.to:add(C.VF_SNAP_TRUSTS)
+  out.id = id
+  self.to:text(authorities.der, out.authorities)
+  self.to:text(revocations, out.revocations)
+  self.trusts[key] = index
+  return index
+end
+
+function Writer:indexes(list, out)
+  if #list == 0 then return end
+  local records, first = self.to:add(C.VF_SNAP_NAME_IDENTITIES, #list)
+  for i, index in ipairs(list) do records[i - 1] = index end
+  out.first, out.count = first, #list
+end
+
+--- The certificates beside those of a listener, the last to end first.
+function Writer:others()
+  if self.sorted then return self.sorted end
+  local sorted = {}
+  for i, record in ipairs(self.model.certificates) do sorted[i] = { record = record, place = i } end
+  table.sort(sorted, function(a, b)
+    local x, y = certificate.facts(a.record).chain_not_after, certificate.facts(b.record).chain_not_after
+    if x ~= y then return x > y end
+    return a.place < b.place
+  end)
+  self.sorted = sorted
+  return sorted
+end
+
+--- Returns the identities of a listener in order of preference, as a list of {index, facts}.
+function Writer:chosen(tls)
+  local by_name, list = {}, {}
+  for _, record in ipairs(self.model.certificates) do
+    if record.tenant == "default" then by_name[record.name] = record end
+  end
+  local function add(record, name)
+    list[#list + 1] = { index = self:identity(record, name), facts = certificate.facts(record) }
+  end
+  for _, own in ipairs(tls.certificates) do
+    if type(own) == "string" then
+      add(by_name[own], own)
+    else
+      add(own, certificate.facts(own).names[1] or "")
+    end
+  end
+  for _, other in ipairs(tls.others and self:others() or {}) do add(other.record, other.record.name) end
+  return list
+end
+
+--- Returns sorted names and, for each, the indexes of its identities.
+local function by_name(list)
+  local names, of = {}, {}
+  for _, item in ipairs(list) do
+    for _, name in ipairs(item.facts.names) do
+      if not of[name] then
+        names[#names + 1], of[name] = name, {}
+      end
+      local indexes, is_known = of[name], false
+      for _, index in ipairs(indexes) do is_known = is_known or index == item.index end
+      if not is_known and #indexes < MAX_SIDE_BY_SIDE then indexes[#indexes + 1] = item.index end
+    end
+  end
+  table.sort(names)
+  return names, of
+end
+
+--- The identities for clients that name no host: the first one, and those of other kinds of keys with the same names.
+local function defaults(list)
+  local first = list[1]
+  if not first then return {} end
+  local indexes, kinds = { first.index }, { [first.facts.key_kind] = true }
+  for _, item in ipairs(list) do
+    if not kinds[item.facts.key_kind] and item.facts.names[1] == first.facts.names[1] then
+      kinds[item.facts.key_kind] = true
+      indexes[#indexes + 1] = item.index
+    end
+  end
+  return indexes
+end
+
+function Writer:names(tls, out)
+  local list = self:chosen(tls)
+  local key = {}
+  for i, item in ipairs(list) do key[i] = item.index end
+  key = table.concat(key, ",")
+  local known = self.lists[key]
+  if not known then
+    local names, of = by_name(list)
+    known = { first = 0, count = #names, defaults = defaults(list) }
+    if #names > 0 then
+      local records
+      records, known.first = self.to:add(C.VF_SNAP_SERVER_NAMES, #names)
+      for i, name in ipairs(names) do
+        self.to:text(name, records[i - 1].name)
+      end
+      for i, name in ipairs(names) do self:indexes(of[name], records[i - 1].identities) end
+    end
+    self.lists[key] = known
+  end
+  out.names.first, out.names.count = known.first, known.count
+  self:indexes(known.defaults, out.defaults)
+end
+
+--- Writes the TLS of a listener.
+-- @return its index, or VF_SNAP_NONE
+function Writer:listener(listener)
+  local tls = listener.tls
+  if not tls then return NONE end
+  local out, index = self.to:add(C.VF_SNAP_TLS)
+  out.id = sink.id("listener", listener.name)
+  out.min_version = (tls.profile == "modern" or tls.min_version == "1.3") and 13 or 12
+  out.handshake_ms = tls.handshake_timeout
+  out.flags = bit.bor(tls.tickets and C.VF_TLS_TICKETS or 0)
+  self.to:text(table.concat(tls.alpn, "\n"), out.alpn)
+  out.trust = NONE
+  local auth = tls.client_auth
+  if auth then
+    out.client_auth, out.depth, out.trust = CLIENT_AUTH[auth.mode], auth.depth, self:trust(auth)
+  end
+  self:names(tls, out)
+  return index
+end
+
+--- Returns what writes TLS into a snapshot.
+-- @param to compiler/sink.lua
+function M.writer(to, model)
+  return setmetatable({ to = to, model = model, identities = {}, trusts = {}, lists = {} }, Writer)
+end
+
+return M

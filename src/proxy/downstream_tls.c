@@ -1,0 +1,91 @@
+/* proxy/downstream_tls.c - the handshake of a client connection: begun, finished, failed. */
+#include <string.h>
+#include <uv.h>
+
+#include "base/error.h"
+#include "proxy/core.h"
+#include "proxy/downstream.h"
+#include "proxy/downstream_conn.h"
+#include "tls/transport.h"
+
+bool vf_downstream_start_tls(struct vf_downstream *client, const char *data, size_t len)
+{
+    struct vf_acceptor *acceptor = client->acceptor;
+    int rc = vf_tls_accept(acceptor->tls, &client->stream);
+    if (rc == 0 && len > 0)
+        rc = vf_tls_preload(&client->stream, data, len);
+    if (rc < 0) {
+        vf_count_add(&client->proxy->block->totals.out_of_memory, 1);
+        vf_downstream_close_now(client, true);
+        return false;
+    }
+    client->is_handshaking = true;
+    vf_downstream_set_timer(client, acceptor->handshake_ms);
+    return true;
+}
+
+static void log_failure(struct vf_downstream *client, const char *reason)
+{
+    struct vf_tls_info info;
+    vf_tls_info(&client->stream, &info);
+    vf_count_add(&vf_downstream_counters(client)->handshakes_failed, 1);
+    vf_log_info(&client->proxy->log, "tls.handshake_failed",
+                "listener=%s client=%s name=%s reason=%s", client->acceptor->name,
+                vf_downstream_peer_text(client).data, info.name, reason);
+}
+
+void vf_downstream_handshake_timeout(struct vf_downstream *client)
+{
+    log_failure(client, "timeout");
+    vf_downstream_close_now(client, false);
+}
+
+/* The alert is on its way: what the client still sends is read and dropped for a while, so that it
+ * gets the alert and no reset. */
+static void fail(struct vf_downstream *client, int error)
+{
+    char reason[64];
+    bool is_gone = error != VF_ETLS;
+    log_failure(client, vf_tls_reason(&client->stream, reason, sizeof(reason)));
+    client->is_handshaking = false;
+    if (is_gone) {
+        vf_downstream_close_now(client, false);
+        return;
+    }
+    vf_stream_drop_transport(&client->stream);
+    client->stream.readable = true;
+    vf_downstream_end(client);
+}
+
+void vf_downstream_describe_tls(struct vf_downstream *client, struct vf_exchange *ex)
+{
+    struct vf_tls_info info;
+    vf_tls_info(&client->stream, &info);
+    ex->is_secure = true;
+    ex->tls_version = vf_str_from(info.version);
+    ex->tls_cipher = vf_str_from(info.cipher);
+    size_t len = strlen(info.name);
+    const char *name = vf_arena_strndup(&ex->arena, info.name, len);
+    ex->server_name = vf_str_make(name, name == NULL ? 0 : len);
+}
+
+bool vf_downstream_follow_handshake(struct vf_downstream *client, ssize_t n)
+{
+    struct vf_state_listener *counters = vf_downstream_counters(client);
+    if (client->stream.transport->is_open) {
+        struct vf_tls_info info;
+        vf_tls_info(&client->stream, &info);
+        client->is_handshaking = false;
+        vf_count_add(&counters->handshakes, 1);
+        if (info.is_resumed)
+            vf_count_add(&counters->handshakes_resumed, 1);
+        if (client->input_len == 0)
+            vf_downstream_set_timer(
+                client, vf_downstream_policy(client)->value[VF_POLICY_CLIENT_HEADER_MS]);
+        return true;
+    }
+    if (n >= 0 || n == UV_EAGAIN)
+        return n != 0;
+    fail(client, (int)n);
+    return false;
+}

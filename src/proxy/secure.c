@@ -1,0 +1,280 @@
+#include "proxy/secure.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/hash.h"
+#include "proxy/core.h"
+#include "snapshot/tickets.h"
+#include "tls/identity.h"
+
+enum { BUCKETS = 1024 };
+
+/* An identity that was made, or trust. */
+struct kept {
+    uint64_t id;
+    uint32_t seen; /* the sweep that saw it last */
+    struct vf_tls_identity *identity;
+    struct kept *next;
+};
+
+struct vf_secure {
+    struct vf_proxy *proxy;
+    struct vf_tls *tls;
+    uint32_t sweep;
+    struct kept *buckets[BUCKETS];
+};
+
+int vf_secure_new(struct vf_proxy *proxy, struct vf_secure **out)
+{
+    struct vf_secure *secure = calloc(1, sizeof(*secure));
+    if (secure == NULL)
+        return UV_ENOMEM;
+    secure->proxy = proxy;
+    int rc = vf_tls_new(&proxy->net, &secure->tls);
+    if (rc < 0) {
+        free(secure);
+        return rc;
+    }
+    *out = secure;
+    return 0;
+}
+
+static void free_kept(struct kept *kept)
+{
+    vf_tls_identity_release(&kept->identity);
+    free(kept);
+}
+
+void vf_secure_free(struct vf_secure *secure)
+{
+    if (secure == NULL)
+        return;
+    for (size_t i = 0; i < BUCKETS; i++)
+        while (secure->buckets[i] != NULL) {
+            struct kept *kept = secure->buckets[i];
+            secure->buckets[i] = kept->next;
+            free_kept(kept);
+        }
+    vf_tls_free(secure->tls);
+    free(secure);
+}
+
+/* Identities */
+
+static struct kept *find_kept(struct vf_secure *secure, uint64_t id)
+{
+    struct kept *kept = secure->buckets[id % BUCKETS];
+    while (kept != NULL && kept->id != id)
+        kept = kept->next;
+    return kept;
+}
+
+static struct kept *make_kept(struct vf_secure *secure, const struct vf_snap_identity *record)
+{
+    const struct vf_snapshot *snapshot = secure->proxy->snapshot;
+    struct kept *kept = calloc(1, sizeof(*kept));
+    if (kept == NULL)
+        return NULL;
+    int rc = vf_tls_identity_new(vf_snap_str(snapshot, record->chain),
+                                 vf_snap_str(snapshot, record->key), &kept->identity);
+    if (rc < 0) { /* control has read the same, so it is memory */
+        struct vf_str name = vf_snap_str(snapshot, record->name);
+        vf_log_error(&secure->proxy->log, "tls.certificate_unusable", "certificate=%.*s err=%s",
+                     (int)name.len, name.data, uv_err_name(rc));
+        free(kept);
+        return NULL;
+    }
+    kept->id = record->id;
+    kept->seen = secure->sweep;
+    kept->next = secure->buckets[record->id % BUCKETS];
+    secure->buckets[record->id % BUCKETS] = kept;
+    return kept;
+}
+
+void vf_secure_sweep(struct vf_secure *secure)
+{
+    const struct vf_snapshot *snapshot = secure->proxy->snapshot;
+    uint32_t n = vf_snap_count(snapshot, VF_SNAP_IDENTITIES);
+    secure->sweep++;
+    for (uint32_t i = 0; i < n; i++) {
+        struct kept *kept = find_kept(secure, vf_snap_identity(snapshot, i)->id);
+        if (kept != NULL)
+            kept->seen = secure->sweep;
+    }
+    for (size_t i = 0; i < BUCKETS; i++) {
+        struct kept **at = &secure->buckets[i];
+        while (*at != NULL) {
+            struct kept *kept = *at;
+            if (kept->seen == secure->sweep) {
+                at = &kept->next;
+                continue;
+            }
+            *at = kept->next;
+            free_kept(kept);
+        }
+    }
+}
+
+/* Names */
+
+static const struct vf_snap_tls *find_tls(const struct vf_snapshot *snapshot, uint64_t id)
+{
+    uint32_t n = vf_snap_count(snapshot, VF_SNAP_TLS);
+    for (uint32_t i = 0; i < n; i++)
+        if (vf_snap_tls(snapshot, i)->id == id)
+            return vf_snap_tls(snapshot, i);
+    return NULL;
+}
+
+static int compare(struct vf_str a, struct vf_str b)
+{
+    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+static const struct vf_snap_server_name *find_name(const struct vf_snapshot *snapshot,
+                                                   struct vf_snap_list names, struct vf_str name)
+{
+    const struct vf_snap_server_name *all = vf_snap_section(snapshot, VF_SNAP_SERVER_NAMES);
+    uint32_t low = names.first, high = names.first + names.count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int order = compare(vf_snap_str(snapshot, all[middle].name), name);
+        if (order == 0)
+            return &all[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+/* The exact name, then "*." for its first label, then what is for all. */
+static struct vf_snap_list find_identities(const struct vf_snapshot *snapshot,
+                                           const struct vf_snap_tls *tls, struct vf_str name)
+{
+    char wildcard[256];
+    const struct vf_snap_server_name *found =
+        name.len > 0 ? find_name(snapshot, tls->names, name) : NULL;
+    const char *dot = name.len > 0 ? memchr(name.data, '.', name.len) : NULL;
+    if (found == NULL && dot != NULL) {
+        size_t len = name.len - (size_t)(dot - name.data);
+        wildcard[0] = '*';
+        memcpy(wildcard + 1, dot, len); /* a name is shorter than 256 bytes */
+        found = find_name(snapshot, tls->names, vf_str_make(wildcard, len + 1));
+    }
+    return found != NULL ? found->identities : tls->defaults;
+}
+
+static int choose(void *owner, uint64_t context, struct vf_str name, struct vf_tls_identity **out,
+                  int room)
+{
+    struct vf_secure *secure = owner;
+    const struct vf_snapshot *snapshot = secure->proxy->snapshot;
+    const struct vf_snap_tls *tls = find_tls(snapshot, context);
+    int n = 0;
+    if (tls == NULL) /* its listener has just gone */
+        return 0;
+    const uint32_t *indexes = vf_snap_section(snapshot, VF_SNAP_NAME_IDENTITIES);
+    struct vf_snap_list list = find_identities(snapshot, tls, name);
+    for (uint32_t i = 0; i < list.count && n < room; i++) {
+        const struct vf_snap_identity *record = vf_snap_identity(snapshot, indexes[list.first + i]);
+        struct kept *kept = find_kept(secure, record->id);
+        if (kept == NULL)
+            kept = make_kept(secure, record);
+        if (kept != NULL)
+            out[n++] = vf_tls_identity_retain(kept->identity);
+    }
+    return n;
+}
+
+/* Servers */
+
+static void read_ticket_keys(void *owner, struct vf_tls_ticket_keys *out)
+{
+    const struct vf_secure *secure = owner;
+    vf_tickets_read(secure->proxy->state, out);
+}
+
+static void read_alpn(struct vf_str text, struct vf_tls_server_options *options)
+{
+    while (text.len > 0 && options->n_alpn < VF_TLS_ALPN) {
+        const char *end = memchr(text.data, '\n', text.len);
+        size_t len = end == NULL ? text.len : (size_t)(end - text.data);
+        if (len > 0 && len < VF_TLS_ALPN_BYTES)
+            memcpy(options->alpn[options->n_alpn++], text.data, len);
+        size_t used = end == NULL ? len : len + 1;
+        text = vf_str_make(text.data + used, text.len - used);
+    }
+}
+
+static uint64_t hash_of(const struct vf_tls_server_options *options, uint64_t trust)
+{
+    struct vf_tls_server_options plain = *options;
+    plain.owner = NULL;
+    plain.choose = NULL;
+    plain.ticket_keys = NULL;
+    return vf_hash(&plain, sizeof(plain), trust) | 1;
+}
+
+static int make_server(struct vf_secure *secure, const struct vf_tls_server_options *options,
+                       const struct vf_snap_trust *record, struct vf_tls_server **out)
+{
+    const struct vf_snapshot *snapshot = secure->proxy->snapshot;
+    struct vf_tls_trust *trust = NULL;
+    int rc = record == NULL ? 0
+                            : vf_tls_trust_new(vf_snap_str(snapshot, record->authorities),
+                                               vf_snap_str(snapshot, record->revocations), &trust);
+    if (rc == 0)
+        rc = vf_tls_server_new(secure->tls, options, trust, out);
+    vf_tls_trust_release(&trust);
+    return rc;
+}
+
+static struct vf_tls_server_options options_of(struct vf_secure *secure,
+                                               const struct vf_snap_tls *tls)
+{
+    struct vf_tls_server_options options;
+    memset(&options, 0, sizeof(options)); /* hashed, with its padding */
+    options.min_version = tls->min_version;
+    options.client_auth = tls->client_auth;
+    options.depth = tls->depth;
+    options.tickets = tls->flags & VF_TLS_TICKETS;
+    options.context = tls->id;
+    options.owner = secure;
+    options.choose = choose;
+    options.ticket_keys = read_ticket_keys;
+    read_alpn(vf_snap_str(secure->proxy->snapshot, tls->alpn), &options);
+    return options;
+}
+
+int vf_secure_follow(struct vf_proxy *proxy, struct vf_acceptor *acceptor)
+{
+    const struct vf_snap_listener *listener = acceptor->listener;
+    struct vf_tls_server *server;
+    int rc;
+    if (listener->tls == VF_SNAP_NONE || proxy->has_handler) {
+        vf_tls_server_release(&acceptor->tls);
+        acceptor->tls_hash = 0;
+        return 0;
+    }
+    if (proxy->secure == NULL && (rc = vf_secure_new(proxy, &proxy->secure)) < 0)
+        return rc;
+    const struct vf_snap_tls *tls = vf_snap_tls(proxy->snapshot, listener->tls);
+    const struct vf_snap_trust *trust =
+        tls->trust == VF_SNAP_NONE ? NULL : vf_snap_trust(proxy->snapshot, tls->trust);
+    struct vf_tls_server_options options = options_of(proxy->secure, tls);
+    uint64_t hash = hash_of(&options, trust == NULL ? 0 : trust->id);
+    acceptor->handshake_ms = tls->handshake_ms;
+    if (hash == acceptor->tls_hash)
+        return 0;
+    if ((rc = make_server(proxy->secure, &options, trust, &server)) < 0)
+        return rc;
+    vf_tls_server_release(&acceptor->tls);
+    acceptor->tls = server;
+    acceptor->tls_hash = hash;
+    return 0;
+}

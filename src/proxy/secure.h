@@ -1,0 +1,28 @@
+/* proxy/secure.h - TLS of the listeners: what the snapshot says becomes servers and identities of
+ * src/tls. Identities are made when a client first asks for their names, and kept as long as the
+ * snapshot has them, so that a reload costs nothing for what has not changed. */
+#ifndef VF_PROXY_SECURE_H
+#define VF_PROXY_SECURE_H
+
+#include "snapshot/layout.h"
+#include "tls/transport.h"
+
+struct vf_acceptor;
+struct vf_proxy;
+struct vf_secure;
+struct vf_snapshot;
+
+/* Makes what the TLS of `proxy` needs. Returns 0, UV_ENOMEM or UV_EIO. */
+int vf_secure_new(struct vf_proxy *proxy, struct vf_secure **out);
+
+/* After all connections and acceptors are gone. NULL is left alone. */
+void vf_secure_free(struct vf_secure *secure);
+
+/* Gives the acceptor the server that its listener wants (acceptor->tls), or none; the one it has
+ * when that has not changed. Returns 0 or a negative code, and it keeps what it has. */
+int vf_secure_follow(struct vf_proxy *proxy, struct vf_acceptor *acceptor);
+
+/* Forgets identities that the proxy's snapshot does not have. */
+void vf_secure_sweep(struct vf_secure *secure);
+
+#endif
