@@ -80,12 +80,19 @@ function Store.close(_, callback) callback() end
 
 function Store.watch(self, on_change) self.on_change = on_change end
 
-function Store:lease(_, holder, _, callback)
+function Store:lease(name, holder, _, callback)
+  if name == "turn" and self.turn_of then
+    return callback(nil, { holder = self.turn_of, token = 1, is_mine = false })
+  end
+  if name == "turn" then self.is_turn_held = true end
   self.token = self.token or 1
   callback(self.failure, { holder = holder, token = self.token, is_mine = true })
 end
 
-function Store.release(_, _, _, _, callback) callback() end
+function Store:release(name, _, _, callback)
+  if name == "turn" then self.is_turn_held = false end
+  callback()
+end
 
 function Store:announce(node, json, _, callback)
   self.nodes_now = self.nodes_now or {}

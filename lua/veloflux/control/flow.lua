@@ -149,7 +149,10 @@ local function store_changes()
   end
   local store = store_of()
   if #changes == 0 or not store then return commit() end
-  for _, change in ipairs(changes) do store:commit(change, on_stored) end
+  for i, change in ipairs(changes) do
+    change.follows = i > 1 -- where the first is refused none of the others is to be taken
+    store:commit(change, on_stored)
+  end
 end
 
 --- All processes have prepared the offer. The tables change first: they reach each process ahead of the

@@ -5,6 +5,8 @@
 -- be read here (a later one may have put that right), the whole is read instead.
 local conf = require "veloflux.conf"
 local entities = require "veloflux.control.entities"
+local link = require "veloflux.control.link"
+local slices = require "veloflux.slices"
 
 local M = {}
 
@@ -39,9 +41,22 @@ function M.apply(base, records, tools)
       local entity, is_bad = entity_of(set, change, record, tools)
       if is_bad then return nil end
       set = entities.with(set, { { kind = change.kind, key = change.key, entity = entity } }, own)
+      slices.pause()
     end
   end
   return { set = set, version = version }
+end
+
+--- Works out what the store has told, in slices.
+-- @param compute function() -> result
+-- @param callback function(err, result)
+local function work(compute, callback)
+  slices.run(function()
+    local ok, result = xpcall(compute, debug.traceback)
+    if ok then return callback(nil, result) end
+    link.log("error", "control.fault", tostring(result))
+    callback { code = "unavailable", message = "a fault in control: its log has it" }
+  end)
 end
 
 --- Reads the whole.
@@ -49,8 +64,10 @@ end
 function M.load(store, tools, callback)
   store:load(function(err, loaded)
     if err then return callback(err) end
-    local set, problems = entities.load(loaded.entities, tools)
-    callback(nil, { set = set, version = loaded.version, why = not set and conf.format(problems[1]) or nil })
+    work(function()
+      local set, problems = entities.load(loaded.entities, tools)
+      return { set = set, version = loaded.version, why = not set and conf.format(problems[1]) or nil }
+    end, callback)
   end)
 end
 
@@ -60,10 +77,12 @@ end
 function M.fetch(store, base, tools, callback)
   store:changes(base.version, PAGE, function(err, records)
     if err and err.code ~= "gone" then return callback(err) end
-    local found = records and M.apply(base, records, tools)
-    if not found then return M.load(store, tools, callback) end
-    if #records < PAGE then return callback(nil, found) end
-    M.fetch(store, found, tools, callback)
+    work(function() return records and M.apply(base, records, tools) end, function(fault, found)
+      if fault then return callback(fault) end
+      if not found then return M.load(store, tools, callback) end
+      if #records < PAGE then return callback(nil, found) end
+      M.fetch(store, found, tools, callback)
+    end)
   end)
 end
 

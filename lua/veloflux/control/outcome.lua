@@ -4,6 +4,7 @@ local entities = require "veloflux.control.entities"
 local model_kinds = require "veloflux.model"
 local rivals = require "veloflux.control.rivals"
 local slices = require "veloflux.slices"
+local turns = require "veloflux.control.turns"
 local values = require "veloflux.control.values"
 
 local M = {}
@@ -75,7 +76,7 @@ function M.store_change(net, context, version, now_ms)
   end
   return { version = version, time_ms = now_ms, author = context.author or "", source = context.source or "api",
     reason = context.reason or "", request_id = context.request_id or "", summary = context.summary or M.summary(net),
-    puts = puts, deletes = deletes, fence = context.fence }
+    puts = puts, deletes = deletes, fence = context.fence, turn = turns.mine() }
 end
 
 local function touches(change, route)

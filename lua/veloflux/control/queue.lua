@@ -20,12 +20,14 @@ local follow = require "veloflux.control.follow"
 local outcome = require "veloflux.control.outcome"
 local probation = require "veloflux.control.probation"
 local slices = require "veloflux.slices"
+local turns = require "veloflux.control.turns"
 local worlds = require "veloflux.control.world"
 
 local M = {}
 
 local MAX_BATCH = 500 -- transactions that are published together
 local MAX_TRIES = 20 -- of a transaction that others are faster than
+local TURN_AFTER = 2 -- tries; then it asks for the turn (turns.lua)
 
 local link, now_ms, retry, source, store_of, restore, on_change
 local world -- what is published; nil before the first publication
@@ -47,6 +49,7 @@ function M.open(options)
   link, now_ms, retry, source = options.link, options.now_ms, options.retry, options.source
   store_of, restore, on_change = options.store, options.restore, options.on_change or function() end
   world, unavailable, stored_version, waiting, is_busy = nil, "not ready yet", 0, {}, false
+  turns.open()
   ahead, wants_fetch, counts = nil, false, { followed = 0, rebased = 0 }
 end
 
@@ -173,6 +176,8 @@ local turn
 
 local function done()
   is_busy = false
+  local first = waiting[1]
+  if not first or (first.tries or 0) < TURN_AFTER then turns.finish(store_of()) end
   turn()
 end
 
@@ -195,8 +200,10 @@ end
 --- Others have committed first: once that is known, the jobs are made anew upon it.
 local function rebase(jobs)
   local again = {}
+  turns.finish(store_of()) -- it has run out, or there is no such thing
   for _, job in ipairs(jobs) do
     job.tries = (job.tries or 0) + 1
+    if job.tries >= TURN_AFTER then turns.want() end
     if job.tries < MAX_TRIES then
       again[#again + 1] = job
     else
@@ -406,7 +413,13 @@ local function go_on()
     local run = table.remove(waiting, 1).run
     return guarded({}, run, done)
   end
-  local batch = take_batch()
+  if waiting[1] and turns.is_needed() and store_of() then
+    return turns.ask(store_of(), function(is_mine)
+      wants_fetch = is_mine
+      done()
+    end, turn)
+  end
+  local batch = turns.is_waiting() and {} or take_batch()
   if #batch == 0 and not is_new() then
     is_busy = false
     return
@@ -427,7 +440,8 @@ local function look()
 end
 
 function turn()
-  if is_busy or not (waiting[1] or world and (wants_fetch or is_new())) then return end
+  local has_job = waiting[1] and (waiting[1].run or not turns.is_waiting())
+  if is_busy or not (has_job or world and (wants_fetch or is_new())) then return end
   is_busy = true
   if wants_fetch and world then return guarded({}, look) end
   go_on()

@@ -61,7 +61,7 @@ function M.catch_up(from, last, now_ms, callback, puts, deletes)
   for version = from + 1, last do
     store:commit({ version = version, time_ms = now_ms, author = "", source = "file", reason = "", request_id = "",
       summary = puts and "what the store had lost" or "published without the store", puts = puts or {},
-      deletes = deletes or {} }, function(err)
+      deletes = deletes or {}, follows = version > from + 1 }, function(err)
       failure = failure or err
       left = left - 1
       if left == 0 then callback(failure and (failure.message or failure.code)) end

@@ -42,6 +42,8 @@
 --             puts = { { kind, key, json, created_ms } }, deletes = { { kind, key } }: fields by name. Without
 --             created_ms an entity keeps the time it has, a new one takes time_ms. A delete of what is not there
 --             changes nothing. fence = { name, token }, or nil: a lease that must not have changed hands.
+--             turn = { name, holder }, or nil: "conflict" while another has that lease. follows = true: "conflict"
+--             unless the version before is that of the call before this one, which may not be answered yet.
 --   RECORD    version, time_ms, author, source, reason, request_id, summary; changes = { { kind, key, before, after } }
 --             in the order of kind and key: JSON, nil where there was or is none. Those of `changes` have created_ms.
 --

@@ -1,6 +1,7 @@
 --- What other nodes commit to a shared store, seen from one node.
 local doors = require "support.door"
 local queue = require "veloflux.control.queue"
+local timelines = require "support.timeline"
 local transactions = require "veloflux.control.transactions"
 
 local function route(name, body)
@@ -116,6 +117,29 @@ describe("versions of other nodes", function()
     assert.equal("conflict", outcome.code)
     door.step() -- theirs
     assert.is_true(has "o1")
+  end)
+
+  it("let a change that met two of them have its turn", function()
+    local time = timelines.open()
+    local outcome
+    transactions.apply({ create "mine" }, {}, function(answer) outcome = answer end)
+    store:commit_elsewhere { ["routes default/a"] = route "a" }
+    door.prepare()
+    store:commit_elsewhere { ["routes default/b"] = route "b" }
+    store.turn_of = "another"
+    door.prepare() -- and the turn is another's: what others commit is published meanwhile
+    assert.equal(3, last(door.offers))
+    door.step()
+    assert.is_true(has "b")
+    time.pass(100)
+    assert.is_nil(outcome)
+    store.turn_of = nil
+    time.pass(100)
+    assert.is_truthy(store.is_turn_held)
+    door.step()
+    assert.is_true(outcome.ok)
+    assert.is_false(store.is_turn_held)
+    time.close()
   end)
 
   it("that this node cannot serve keep it behind until the next", function()

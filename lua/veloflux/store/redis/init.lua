@@ -148,11 +148,15 @@ local function entries_of(change)
   return entries
 end
 
+--- Returns the id of a commit of this store.
+function Driver:id_of(n) return format.pack(1, ("%s.%d"):format(self.writer, n)) end
+
 local function arguments_of(self, change, id)
-  local fence, version = change.fence or { name = "" }, text_of(change.version)
+  local fence, version, known = change.fence or { name = "" }, text_of(change.version), self.known
+  if change.follows then known = { version = change.version - 1, id = self:id_of(self.n_commits - 1) } end
   local args = { version, id, id .. format.write_record(change), text_of(change.time_ms), self:key "changed",
     fence.name, fence.token and text_of(fence.token) or "", version .. " " .. self.writer,
-    text_of(self.known.version), self.known.id }
+    text_of(known.version), known.id, change.turn and change.turn.holder or "" }
   for _, entry in ipairs(entries_of(change)) do
     local at = #args
     args[at + 1], args[at + 2], args[at + 3] = format.field(entry.kind, entry.key), entry.created, entry.json
@@ -169,7 +173,7 @@ local REFUSALS = {
 
 function Driver:commit(change, callback)
   self.n_commits = self.n_commits + 1
-  local id = format.pack(1, ("%s.%d"):format(self.writer, self.n_commits))
+  local id = self:id_of(self.n_commits)
   self.watcher:begin(change.version)
   local function on_answer(err, value)
     self.watcher:finish(change.version)
@@ -179,8 +183,8 @@ function Driver:commit(change, callback)
     local refusal = REFUSALS[value]
     callback(refusal and { code = value, message = refusal(change) } or self:damaged "the answer")
   end
-  self.session:run(scripts.commit, self:keys("meta", "live", "versions", "changes", "tokens"),
-    arguments_of(self, change, id), on_answer)
+  self.session:run(scripts.commit, self:keys("meta", "live", "versions", "changes", "tokens",
+    "lease:" .. (change.turn and change.turn.name or "")), arguments_of(self, change, id), on_answer)
 end
 
 -- Leases and nodes ----------------------------------------------------------------------------------

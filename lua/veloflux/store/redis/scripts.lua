@@ -12,9 +12,10 @@ local M = {}
 
 local function script(text) return { text = text } end
 
---- KEYS meta live versions changes tokens; ARGV version, id, record, time_ms, channel, lease, token (or ""), notice,
--- the version that the writer knows and its id (or 0 and ""); then for each entity: field, created_ms ("" keeps, "-"
--- deletes), json. Returns "ok", "fenced" or "conflict": also when the store has lost what the writer knows.
+--- KEYS meta live versions changes tokens turn; ARGV version, id, record, time_ms, channel, lease, token (or ""),
+-- notice, the version that the writer knows and its id (or 0 and ""), who may hold the turn (or ""); then for each
+-- entity: field, created_ms ("" keeps, "-" deletes), json. Returns "ok", "fenced" or "conflict": also when the store
+-- has lost what the writer knows, and while another holds the turn.
 M.commit = script [[
 local version, id = ARGV[1], ARGV[2]
 local stored = redis.call('HGET', KEYS[3], version)
@@ -26,10 +27,12 @@ if ARGV[9] ~= '0' then
   local known = redis.call('HGET', KEYS[3], ARGV[9])
   if not last or known and string.sub(known, 1, #ARGV[10]) ~= ARGV[10] then return 'conflict' end
 end
+local turn = ARGV[11] ~= '' and redis.call('GET', KEYS[6])
+if turn and turn ~= ARGV[11] then return 'conflict' end
 redis.call('HSET', KEYS[3], version, ARGV[3])
 local changes = {}
 local function add(text) changes[#changes + 1] = #text .. ':' .. text .. ',' end
-for i = 11, #ARGV, 3 do
+for i = 12, #ARGV, 3 do
   local field, created = ARGV[i], ARGV[i + 1]
   local before = redis.call('HGET', KEYS[2], field)
   local times, json = '', ''

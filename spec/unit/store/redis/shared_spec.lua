@@ -141,6 +141,36 @@ describe("stores of one Redis", function()
     assert.same({ holder = "n2", token = 2, is_mine = false }, world:ask(one, "lease", "jobs", "n1", HOUR_MS))
   end))
 
+  it("commit in turn, and not behind what another has committed", spec(function(world)
+    local one, two = world:open(server), world:open(server)
+    world:ask(one, "commit", pair(1))
+    world:ask(two, "load")
+    world:ask(one, "lease", "turn", "a", HOUR_MS)
+    local late = pair(2)
+    late.turn = { name = "turn", holder = "b" }
+    assert.equal("conflict", world:call(two, "commit", late).code)
+    late.turn.holder = "a"
+    world:ask(two, "commit", late)
+    -- two of one, and another is between them: the second would be the next version, and is not taken
+    world:ask(one, "load")
+    world:ask(two, "commit", pair(3))
+    local codes, second = {}, pair(4)
+    second.follows = true
+    for i, each in ipairs { pair(3), second } do
+      one:commit(each, function(err) codes[i] = err and err.code or "done" end)
+    end
+    world:drive(function() return codes[1] and codes[2] end, "two commits")
+    assert.same({ "conflict", "conflict" }, codes)
+    world:ask(one, "load")
+    codes = {}
+    second.version = 5
+    for i, each in ipairs { pair(4), second } do
+      one:commit(each, function(err) codes[i] = err and err.code or "done" end)
+    end
+    world:drive(function() return codes[1] and codes[2] end, "two commits")
+    assert.same({ "done", "done" }, codes)
+  end))
+
   it("list each other's nodes", spec(function(world)
     local one, two = world:open(server), world:open(server)
     world:ask(one, "announce", "n1", '{"version":1}', HOUR_MS)

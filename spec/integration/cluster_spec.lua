@@ -1,0 +1,345 @@
+--- Several nodes that share a Redis act as one: what one takes all serve, one leads, and what was acknowledged survives
+-- whatever happens to nodes, to Redis and to the wire between them.
+local cjson = require "cjson"
+local children = require "support.children"
+local clients = require "support.client"
+local clusters = require "support.cluster"
+local loop = require "support.loop"
+local uv = require "luv"
+local worlds = require "unit.store.redis.fixture"
+
+local function route(name, body)
+  return { name = name, path = "/" .. name, respond = { status = 200, body = body or name } }
+end
+
+local function create(node, name)
+  local response = node:call("POST", "/api/routes", route(name))
+  assert.equal(201, response.status, response.body)
+  return tonumber(response:get "VeloFlux-Version")
+end
+
+local function names_of(node)
+  local names = {}
+  for _, each in ipairs(node:get "/api/routes") do names[each.name] = true end
+  return names
+end
+
+local function note(...) io.stderr:write(("cluster: " .. select(1, ...)):format(select(2, ...)), "\n") end
+
+local function describe_times(what, times)
+  table.sort(times)
+  note("%s: median %.0f ms, worst %.0f ms of %d", what, times[math.ceil(#times / 2)], times[#times], #times)
+end
+
+--- Awaits that all nodes have the same routes, and returns them.
+local function converged(cluster)
+  return children.eventually("all nodes to have the same", function()
+    local first = names_of(cluster.nodes[1])
+    for _, node in ipairs(cluster.nodes) do
+      local names = names_of(node)
+      for name in pairs(first) do
+        if not names[name] then return nil end
+      end
+      for name in pairs(names) do
+        if not first[name] then return nil end
+      end
+    end
+    return first
+  end)
+end
+
+local function assert_has_all(names, acknowledged)
+  for _, name in ipairs(acknowledged) do assert.is_true(names[name], name .. " was acknowledged and is lost") end
+end
+
+--- Returns a writer that makes routes at a node until `stop.now`, and notes those that were acknowledged.
+local function writer(node, prefix, stop, acknowledged)
+  return function()
+    local i = 0
+    while not stop.now do
+      i = i + 1
+      local name = prefix .. i
+      local response = node:call("POST", "/api/routes", route(name))
+      if response.status == 201 or response.status == 202 then
+        acknowledged[#acknowledged + 1] = name
+      else
+        assert.equal(503, response.status, response.body)
+        assert.equal("unavailable", response.json.code)
+        children.pause(20)
+      end
+    end
+  end
+end
+
+describe("a change at any node", function()
+  it("is live at all of them, under one version", loop.spec(function()
+    local cluster = clusters.start {}
+    local times = {}
+    for round = 1, 5 do
+      for _, node in ipairs(cluster.nodes) do
+        local name = node.id .. round
+        local began = uv.hrtime()
+        local version = create(node, name)
+        for _, other in ipairs(cluster.nodes) do
+          children.eventually(other.id .. " to serve it", function() return other:serves("/" .. name) == name end)
+        end
+        times[#times + 1] = (uv.hrtime() - began) / 1e6
+        cluster:await_version(version)
+        for _, other in ipairs(cluster.nodes) do
+          assert.equal(('"%d"'):format(version), other:call("GET", "/api/routes/" .. name):get "ETag")
+        end
+      end
+    end
+    describe_times("from POST to live at three nodes", times)
+    local leader, seen = cluster:leader(), 0
+    for _, node in ipairs(cluster.nodes) do
+      local shown = node:get "/api/cluster"
+      assert.is_true(shown.enabled)
+      assert.equal(3, shown.node_count)
+      assert.equal(leader.id, shown.leader)
+      assert.equal(node.id, shown.local_node)
+      seen = seen + (shown.is_leader and 1 or 0)
+      for _, each in ipairs(shown.nodes) do
+        assert.equal("healthy", each.status)
+        assert.equal(each.id == leader.id and "leader" or "follower", each.role)
+      end
+      local health = node:get "/health"
+      assert.is_true(health.components.cluster.ok, health.components.cluster.message)
+      assert.equal("redis", health.components.store.driver)
+      local metrics = clients.get(node.server.ports.admin, "/metrics").body
+      assert.matches("\nveloflux_cluster_nodes_up 3\n", metrics)
+      assert.matches("\nveloflux_store_up 1\n", metrics)
+    end
+    assert.equal(1, seen)
+    cluster:stop()
+  end))
+
+  it("is answered when all serve it, for who waits for that", loop.spec(function()
+    local cluster = clusters.start { configure = function(node)
+      if node.id == "c" then node.routes = { route("clash", "of the file") } end
+    end }
+    local a, c = cluster.nodes[1], cluster.nodes[3]
+    local response = a:call("POST", "/api/routes?wait=cluster", route "w")
+    assert.equal(201, response.status, response.body)
+    for _, node in ipairs(cluster.nodes) do assert.equal("w", node:serves "/w") end
+    assert.equal(400, a:call("POST", "/api/routes?wait=all", route "x").status)
+    assert.equal(400, a:call("GET", "/api/routes?wait=cluster").status)
+    -- one that a node cannot serve: it stays behind, and says so
+    response = a:call("POST", "/api/routes?wait=cluster", route "clash")
+    assert.equal(202, response.status)
+    assert.equal("c", response:get "VeloFlux-Lagging-Nodes")
+    assert.equal("of the file", c:serves "/clash")
+    local component = c:get("/health").components.cluster
+    assert.is_false(component.ok)
+    assert.matches("already taken", component.message)
+    children.eventually("a to hear that c is behind", function()
+      local shown = a:get("/api/cluster").nodes[3]
+      return shown.status == "behind" and shown.reason:find "already taken"
+    end)
+    assert.equal(409, c:call("POST", "/api/routes", route "y").status)
+    response = c:call("DELETE", "/api/routes/clash?wait=cluster") -- of the file, for c
+    assert.equal(409, response.status)
+    response = a:call("DELETE", "/api/routes/clash?wait=cluster")
+    assert.equal(204, response.status)
+    assert.is_true(c:get("/health").components.cluster.ok)
+    create(c, "y")
+    cluster:stop()
+  end))
+
+  it("holds against changes at others at the same time", loop.spec(function()
+    local cluster = clusters.start { nodes = 2 }
+    local a, b = cluster.nodes[1], cluster.nodes[2]
+    local before = a:get("/api/cluster").store_version
+    local acknowledged = {}
+    local function many(node, prefix)
+      return function()
+        for i = 1, 25 do
+          create(node, prefix .. i)
+          acknowledged[#acknowledged + 1] = prefix .. i
+        end
+      end
+    end
+    clients.together(many(a, "a"), many(b, "b"), many(a, "c"))
+    assert.equal(75, #acknowledged)
+    assert_has_all(converged(cluster), acknowledged)
+    assert.equal(before + 75, a:get("/api/cluster").store_version)
+    local rebased = 0
+    for _, node in ipairs(cluster.nodes) do
+      local metrics = clients.get(node.server.ports.admin, "/metrics").body
+      rebased = rebased + tonumber(metrics:match "\nveloflux_cluster_rebased_total (%d+)")
+    end
+    note("75 changes at two nodes at once: %d were made anew", rebased)
+    -- who names a version gets 412 when the other was first
+    local statuses = {}
+    local tag = a:call("GET", "/api/routes/a1"):get "ETag"
+    local function put(node)
+      return function()
+        local response = node:call("PUT", "/api/routes/a1", { respond = { status = 200, body = node.id } },
+          { ["If-Match"] = tag })
+        table.insert(statuses, response.status)
+      end
+    end
+    clients.together(put(a), put(b))
+    table.sort(statuses)
+    assert.same({ 200, 412 }, statuses)
+    cluster:stop()
+  end))
+end)
+
+describe("the leader", function()
+  it("is another soon after it was killed, under a higher token, and its own is refused", loop.spec(function()
+    local cluster = clusters.start {}
+    local old = cluster:leader()
+    local term
+    for _, node in ipairs(old:get("/api/cluster").nodes) do
+      if node.id == old.id then term = node.term end
+    end
+    local rest = {}
+    for _, node in ipairs(cluster.nodes) do
+      if node ~= old then rest[#rest + 1] = node end
+    end
+    old:kill()
+    local began = uv.hrtime()
+    local new = cluster:leader(rest, old.id)
+    note("leader killed: another after %.0f ms, with leases of %s", (uv.hrtime() - began) / 1e6, cluster.lease)
+    for _, node in ipairs(rest) do
+      children.eventually("the dead to be missed", function()
+        for _, each in ipairs(node:get("/api/cluster").nodes) do
+          if each.id == old.id then return each.status == "unreachable" end
+          if each.id == new.id then assert.is_true(each.term > term) end
+        end
+      end)
+    end
+    -- what the old one had begun is refused, what the new one does is not
+    local world = worlds.new()
+    local store = world:open(cluster.redis)
+    local version = world:ask(store, "load").version + 1
+    local function change(token)
+      return { version = version, time_ms = 1, source = "api", fence = { name = "leader", token = token },
+        puts = { { kind = "routes", key = "default/fenced", json = cjson.encode(route "fenced") } } }
+    end
+    assert.equal("fenced", world:call(store, "commit", change(term)).code)
+    assert.is_nil((world:call(store, "commit", change(term + 1))))
+    world:finish()
+    cluster:await_version(version, rest)
+    assert.equal("fenced", rest[1]:serves "/fenced")
+    create(rest[1], "after")
+    cluster:await_version(rest[1]:get("/api/cluster").store_version, rest)
+    old:start()
+    cluster:await_nodes(3)
+    assert.equal("after", old:serves "/after")
+    cluster:stop()
+  end))
+
+  it("gives its lease back when it ends in order", loop.spec(function()
+    local cluster = clusters.start { nodes = 2, lease = "1m" }
+    local old = cluster:leader()
+    local other = cluster.nodes[1] == old and cluster.nodes[2] or cluster.nodes[1]
+    old:stop()
+    assert.equal(other, cluster:leader({ other }, old.id)) -- within the minute that a spec has
+    other:stop()
+  end))
+
+  it("is no leader any more when another is, cut off or not", loop.spec(function()
+    local cluster = clusters.start {}
+    local old = cluster:leader()
+    old.relay:freeze()
+    local rest = {}
+    for _, node in ipairs(cluster.nodes) do
+      if node ~= old then rest[#rest + 1] = node end
+    end
+    cluster:leader(rest, old.id)
+    assert.is_false(old:get("/api/cluster").is_leader)
+    old.relay:heal()
+    cluster:await_nodes(3)
+    cluster:leader()
+    cluster:stop()
+  end))
+end)
+
+describe("a node without its Redis", function()
+  it("serves, refuses changes, and follows when it is back; nothing acknowledged is lost", loop.spec(function()
+    local cluster = clusters.start {}
+    local c = cluster.nodes[3]
+    create(c, "before")
+    local stop, acknowledged = {}, {}
+    local function partition()
+      for _, how in ipairs { "freeze", "cut" } do
+        c.relay[how](c.relay)
+        local refused = children.eventually("c to refuse", function()
+          local response = c:call("POST", "/api/routes", route("while-" .. how))
+          if response.status == 201 then table.insert(acknowledged, "while-" .. how) end
+          return response.status == 503 and response
+        end)
+        assert.equal("application/problem+json", refused:get "Content-Type")
+        assert.equal("unavailable", refused.json.code)
+        assert.equal("before", c:serves "/before")
+        assert.is_true(names_of(c).before)
+        children.eventually("c to say that it is cut off", function()
+          return not c:get("/health").components.store.ok and not c:get("/health").components.cluster.ok
+        end)
+        assert.equal(200, c:call("GET", "/ready").status)
+        local n = #acknowledged
+        children.eventually("the others to go on", function() return #acknowledged > n + 5 end)
+        c.relay:heal()
+        cluster:await_nodes(3)
+      end
+      stop.now = true
+    end
+    clients.together(partition, writer(cluster.nodes[1], "a", stop, acknowledged),
+      writer(cluster.nodes[2], "b", stop, acknowledged), writer(c, "c", stop, acknowledged))
+    assert_has_all(converged(cluster), acknowledged)
+    note("%d changes acknowledged while a node was cut off twice: all there", #acknowledged)
+    cluster:stop()
+  end))
+
+  it("starts with what it served last", loop.spec(function()
+    local cluster = clusters.start { nodes = 2 }
+    local a, b = cluster.nodes[1], cluster.nodes[2]
+    create(a, "one")
+    cluster:await_version(a:get("/api/cluster").store_version)
+    b:stop()
+    b.relay:cut()
+    create(a, "two")
+    b:start()
+    assert.equal("one", b:serves "/one")
+    assert.is_nil(b:serves "/two")
+    assert.equal(503, b:call("POST", "/api/routes", route "three").status)
+    assert.is_false(b:get("/health").components.store.ok)
+    b.relay:heal()
+    children.eventually("b to follow", function() return b:serves "/two" == "two" end)
+    create(b, "three")
+    cluster:stop()
+  end))
+
+  it("is no reason to lose a request or a change when Redis itself ends and comes back", loop.spec(function()
+    local cluster = clusters.start {}
+    local stop, acknowledged = {}, {}
+    create(cluster.nodes[1], "site")
+    cluster:await_version(cluster.nodes[1]:get("/api/cluster").store_version)
+    local function traffic()
+      while not stop.now do
+        for _, node in ipairs(cluster.nodes) do assert.equal("site", node:serves "/site") end
+      end
+    end
+    local function redis()
+      for _ = 1, 2 do
+        local n = #acknowledged
+        children.eventually("some changes", function() return #acknowledged > n + 5 end)
+        cluster:stop_redis()
+        for _, node in ipairs(cluster.nodes) do
+          children.eventually("a node to notice", function() return not node:get("/health").components.store.ok end)
+        end
+        cluster:start_redis()
+        cluster:await_nodes(3)
+      end
+      stop.now = true
+    end
+    local writers = {}
+    for i, node in ipairs(cluster.nodes) do writers[i] = writer(node, node.id, stop, acknowledged) end
+    clients.together(redis, traffic, unpack(writers))
+    assert_has_all(converged(cluster), acknowledged)
+    note("%d changes acknowledged while Redis was killed twice: all there", #acknowledged)
+    cluster:stop()
+  end))
+end)
