@@ -131,7 +131,8 @@ function M.read(data_dir, env, node)
   if not text or checksum(body) ~= sum and checksum(text) ~= sum then return damaged(path) end
   local seal, unseal = keys.sealer(node or keys.remembered(data_dir))
   if not seal then return nil, { { file = path, path = "", message = unseal } } end
-  local draft = conf.read { source = { text = text, name = path, dir = data_dir }, env = env, unseal = unseal }
+  local draft = conf.read { source = { text = text, name = path, dir = data_dir }, env = env, unseal = unseal,
+    is_canonical = true }
   if #draft.problems > 0 then return nil, draft.problems end
   stored = json.decode(stored) or {}
   return draft, add_changes(path, sum, tonumber(version), stored), stored

@@ -5,6 +5,7 @@ local children = require "support.children"
 local clients = require "support.client"
 local clusters = require "support.cluster"
 local loop = require "support.loop"
+local relays = require "support.relay"
 local uv = require "luv"
 local worlds = require "unit.store.redis.fixture"
 
@@ -186,6 +187,62 @@ describe("a change at any node", function()
   end))
 end)
 
+describe("a node of several", function()
+  local function arrives(cluster, name)
+    create(cluster.nodes[1], name)
+    for _, node in ipairs(cluster.nodes) do
+      children.eventually(node.id .. " to serve " .. name, function() return node:serves("/" .. name) == name end)
+    end
+  end
+
+  it("goes on with the others through reloads, upgrades and the death of its control", loop.spec(function()
+    local cluster = clusters.start { configure = function(node) node.routes = { route("own", node.id) } end }
+    local a, b, c = unpack(cluster.nodes)
+    arrives(cluster, "one")
+    b.routes = { route("own", "b, reloaded") }
+    b.server:write_conf(b:conf())
+    assert.is_true(b.server:reload())
+    assert.equal("b, reloaded", b:serves "/own")
+    assert.equal("a", a:serves "/own")
+    arrives(cluster, "two")
+    c.server:signal "sigusr2"
+    c.server:wait_log "upgrade%.done"
+    arrives(cluster, "three")
+    local from = #b.server:log_lines() + 1
+    assert(uv.kill(children.of(b.server.pid).control[1], "sigkill"))
+    b.server:wait_log("control%.started", from)
+    arrives(cluster, "four")
+    create(b, "five")
+    create(c, "six")
+    local names = converged(cluster)
+    assert_has_all(names, { "own", "one", "two", "three", "four", "five", "six" })
+    local shown = a:get "/api/cluster"
+    cluster:await_version(shown.store_version)
+    for _, node in ipairs(cluster.nodes) do
+      assert.equal(shown.store_version, node:get("/api/cluster").config_version)
+    end
+    assert.is_not.equal(shown.nodes[1].file_digest, shown.nodes[2].file_digest)
+    cluster:stop()
+  end))
+
+  it("stays behind when it has not the key of the others' secrets", loop.spec(function()
+    local cluster = clusters.start { nodes = 2, configure = function(node)
+      if node.id == "b" then node.key = ("another "):rep(4) end
+    end }
+    local a, b = cluster.nodes[1], cluster.nodes[2]
+    arrives(cluster, "before")
+    local consumer = { name = "ann", credentials = { { type = "key-auth", key = "a-secret-key" } } }
+    local response = a:call("POST", "/api/consumers?wait=cluster", consumer)
+    assert.equal(202, response.status, response.body)
+    assert.equal("b", response:get "VeloFlux-Lagging-Nodes")
+    assert.matches("key", b:get("/health").components.cluster.message)
+    assert.equal("before", b:serves "/before")
+    assert.equal(204, a:call("DELETE", "/api/consumers/ann?wait=cluster").status)
+    assert.is_true(b:get("/health").components.cluster.ok)
+    cluster:stop()
+  end))
+end)
+
 describe("the leader", function()
   it("is another soon after it was killed, under a higher token, and its own is refused", loop.spec(function()
     local cluster = clusters.start {}
@@ -231,12 +288,31 @@ describe("the leader", function()
     cluster:stop()
   end))
 
-  it("gives its lease back when it ends in order", loop.spec(function()
+  it("gives its lease back when it ends in order, before it has drained", loop.spec(function()
     local cluster = clusters.start { nodes = 2, lease = "1m" }
+    local silent = relays.start(cluster.redis.port)
+    silent:freeze()
+    local pool = { name = "silent", backends = { { address = "127.0.0.1:" .. silent.port } } }
+    assert.equal(201, cluster.nodes[1]:call("POST", "/api/pools", pool).status)
+    local hang = { name = "hang", path = "/hang", pool = "silent" }
+    assert.equal(201, cluster.nodes[1]:call("POST", "/api/routes?wait=cluster", hang).status)
     local old = cluster:leader()
     local other = cluster.nodes[1] == old and cluster.nodes[2] or cluster.nodes[1]
-    old:stop()
+    local slow = clients.connect(old.server.ports.http)
+    slow:request("GET", "/hang") -- keeps it draining
+    children.eventually("the request to be under way", function()
+      return old:get("/api/status").traffic.exchanges > 0
+    end)
+    old.server:signal "sigterm"
+    children.eventually("the other to hear that it drains", function()
+      for _, each in ipairs(other:get("/api/cluster").nodes) do
+        if each.id == old.id then return each.status == "draining" end
+      end
+    end)
     assert.equal(other, cluster:leader({ other }, old.id)) -- within the minute that a spec has
+    assert.is_nil(old.server.process.exited)
+    slow:close()
+    old:stop()
     other:stop()
   end))
 

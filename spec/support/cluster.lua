@@ -18,6 +18,7 @@ Node.__index = Node
 local Cluster = {}
 Cluster.__index = Cluster
 
+local PRIVATE = tonumber("600", 8)
 local KEY = ("k"):rep(32) -- what the secrets of all of them are sealed with
 
 --- Sends a request to the admin address.
@@ -40,11 +41,13 @@ function Node:serves(path)
 end
 
 --- Starts the node on its data directory. The port of its traffic may change.
-function Node:start()
-  local conf = { data_dir = self.folder, entities = self.entities, routes = self.routes,
+function Node:start() self.server = servers.start { conf = self:conf() } end
+
+--- Returns its conf.
+function Node:conf()
+  return { data_dir = self.folder, entities = self.entities, routes = self.routes,
     store = { driver = "redis", url = ("redis://127.0.0.1:%d/0"):format(self.relay.port), timeout = "1s" },
     cluster = { node_id = self.id, heartbeat = "200ms", lease = self.cluster.lease } }
-  self.server = servers.start { conf = conf }
 end
 
 function Node:stop() self.server:stop() end
@@ -110,7 +113,7 @@ function Cluster:stop()
 end
 
 --- Starts a Redis and nodes named a, b, c ...
--- @param options {nodes = how many, lease = "2s", configure = function(node): may set `entities` and `routes`}
+-- @param options {nodes = how many, lease = "2s", configure = function(node): may set `entities`, `routes` and `key`}
 function M.start(options)
   local self = setmetatable({ nodes = {}, by_id = {}, lease = options.lease or "2s" }, Cluster)
   self:start_redis()
@@ -118,8 +121,9 @@ function M.start(options)
     local node = setmetatable({ id = ("abcdefgh"):sub(i, i), cluster = self, folder = tempdir.new(),
       entities = "owned" }, Node)
     node.relay = relays.start(self.redis.port)
-    tempdir.write(node.folder .. "/master.key", KEY)
     if options.configure then options.configure(node) end
+    tempdir.write(node.folder .. "/master.key", node.key or KEY)
+    assert(uv.fs_chmod(node.folder .. "/master.key", PRIVATE))
     node:start()
     self.nodes[i], self.by_id[node.id] = node, node
   end

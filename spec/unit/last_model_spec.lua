@@ -72,6 +72,14 @@ routes:
     assert.equal("is sealed with another key", problems[1].message)
   end)
 
+  it("says whose its entities are, whatever the store is", function()
+    local text = "data_dir: " .. folder .. "\nstore: { driver: redis, url: 'redis://localhost' }\n"
+    for version, entities in ipairs { "owned", "seed" } do
+      assert(last_model.save(fixture.model(text .. "entities: " .. entities .. "\n"), version))
+      assert.equal(entities, last_model.load(folder, {}).node.entities)
+    end
+  end)
+
   it("replaces the one before, and leaves nothing else in the folder", function()
     for version = 1, 3 do
       assert(last_model.save(fixture.model("data_dir: " .. folder), version))

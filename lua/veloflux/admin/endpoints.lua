@@ -168,7 +168,8 @@ local function register_reload(router, context)
   router:register { method = "POST", path = "/api/reload", permission = "system:reload", handler = function()
     local result = context.reload()
     if result.ok then
-      return { json = { status = "reloaded", version = result.version, changes = result.summary,
+      return { headers = { "VeloFlux-Version", ("%d"):format(result.version) },
+        json = { status = "reloaded", version = result.version, changes = result.summary,
         diff = diff_of(result.diff), warnings = json.array(result.warnings), laggards = result.laggards or 0 } }
     end
     local errors = errors_of(result)

@@ -27,6 +27,7 @@ local LAST_WORDS_MS = 1000 -- for what is said at the end
 
 local running -- {id, heartbeat, lease}: as it was begun; nil: not yet
 local is_ended = false
+local watching -- the alarm that looks whether this node is to end
 local digested, digest -- the file part of a world, and its digest
 
 local function wall_ms() return tonumber(ffi.C.vf_clock_wall_ms()) end
@@ -64,8 +65,20 @@ local function describe()
     behind = behind and behind.version or nil, why = behind and behind.why or nil }
 end
 
+--- True while this node finishes what is under way and ends.
+function M.is_draining() return is_ended or totals.node().is_stopping ~= 0 end
+
+--- A node that ends gives its office back at once, however long it drains.
+local function watch_drain()
+  watching = nil
+  if not running or is_ended then return end
+  if M.is_draining() then return leader.stop() end
+  watching = alarms.after(running.heartbeat, watch_drain)
+end
+
 --- Some node serves this version.
 local function on_version(version)
+  if M.is_draining() then return end
   local base = queue.base()
   if base and (version > base.version or queue.unavailable()) then queue.follow() end
 end
@@ -76,6 +89,8 @@ local function start(id, settings)
     lease_ms = settings.lease, wall_ms = wall_ms, describe = describe, on_version = on_version }
   leader.start { store = storage.current, lease_ms = settings.lease,
     holder = ("%s/%s"):format(id, crypto.hex_encode(crypto.random_bytes(WORD_BYTES))) }
+  alarms.cancel(watching)
+  watch_drain()
 end
 
 --- Begins anew: nothing is known of this node yet.

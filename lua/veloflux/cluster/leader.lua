@@ -28,7 +28,8 @@ M.NAME = "leader" -- of the lease
 
 local CLOCK_BOOTTIME = 7 -- as the monotonic clock, and it goes on while the machine sleeps
 local RENEWALS = 3 -- in the life of a lease
-local TRIES = 10 -- of those who wait for it, in the life of a lease: it is taken soon after its end
+local TRIES = 10 -- of those who wait for it, in the life of a lease: it is taken soon after its end ...
+local TRY_MS = 1000 -- ... and not much later when it is given back
 local MARGIN = 0.1 -- of its life: what clocks may differ by meanwhile
 
 local options -- what `open` was given
@@ -90,7 +91,7 @@ end
 local try
 
 local function try_again()
-  local delay = options.lease_ms / (token and RENEWALS or TRIES)
+  local delay = token and options.lease_ms / RENEWALS or math.min(options.lease_ms / TRIES, TRY_MS)
   timer = alarms.after(delay, try)
 end
 

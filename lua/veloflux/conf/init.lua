@@ -240,7 +240,7 @@ function Loader:load_root(text, name, dir)
   end
   self.main = self.documents[name]
   place_data_dir(root, dir)
-  place_entities(root)
+  if not self.is_canonical then place_entities(root) end
   own_lists(root)
   self:include(root, name)
   root.include = nil -- what it named is here now
@@ -254,13 +254,14 @@ local function new_loader(options)
   local env = options.env or os.getenv
   local lookup = type(env) == "table" and function(name) return env[name] end or env
   local self = setmetatable({ env = lookup, reader = reader.new(lookup), documents = {}, files = {} }, Loader)
-  self.problems, self.reader.unseal = self.reader.problems, options.unseal
+  self.problems, self.reader.unseal, self.is_canonical = self.reader.problems, options.unseal, options.is_canonical
   return self
 end
 
 --- Reads a conf file and all that it includes, without what can only be judged with the entities of the
 -- store: `complete` does the rest.
--- @param options as for load, without `lenient`
+-- @param options as for load, without `lenient`; is_canonical: the text was written by model/schema.lua, so what is not
+-- there is the schema's default whatever else is set
 -- @return a draft: {node, plugins, ...}: the node settings with the file's own entities, as far as they are
 -- known, and the loader of plugins
 function M.read(options)

@@ -526,7 +526,9 @@ function M.start(started)
   flow.open { link = link, state = started.state, store = storage.current }
   queue.open { link = link, now_ms = now_ms, retry = with_store, source = source, store = storage.current,
     restore = restore, on_change = cluster.update }
-  storage.watch(queue.follow)
+  storage.watch(function()
+    if not cluster.is_draining() then queue.follow() end -- the supervisor takes nothing any more
+  end)
   probation.open { link = link, now_ms = now_ms, store = storage.current, history = history,
     node = function() return cluster.is_enabled() and cluster.id() or nil end }
   local begin = started.mode == "fresh" and start_fresh or start_again
