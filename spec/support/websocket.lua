@@ -60,7 +60,8 @@ function M.fields(fields)
 end
 
 --- Asks for an upgrade and reads the answer.
--- @param options table or nil: fields, behind (bytes sent behind the request), connect (of support.stream)
+-- @param options table or nil: fields, behind (bytes sent behind the request), connect (of support.stream), unread =
+-- true: the answer is left for read_head
 -- @return the client, and the answer's head; its body is read when it is not 101
 function M.connect(port, path, options)
   options = options or {}
@@ -68,15 +69,21 @@ function M.connect(port, path, options)
   local lines = { ("GET %s HTTP/1.1"):format(path), "Host: localhost" }
   for name, value in pairs(M.fields(options.fields)) do lines[#lines + 1] = ("%s: %s"):format(name, value) end
   assert(http:send(table.concat(lines, "\r\n") .. "\r\n\r\n" .. (options.behind or "")))
-  local head = assert(http:read_head())
-  if head.status ~= 101 then head = http:read_body(head) and head or head end
-  return setmetatable({ http = http, stream = http.stream }, Client), head
+  local self = setmetatable({ http = http, stream = http.stream }, Client)
+  return self, not options.unread and self:read_head() or nil
+end
+
+--- Reads the answer to the handshake; its body, too, when it is not 101.
+function Client:read_head()
+  local head = assert(self.http:read_head())
+  if head.status ~= 101 then self.http:read_body(head) end
+  return head
 end
 
 --- The same, and fails the spec unless the answer is 101.
 function M.open(port, path, options)
   local client, head = M.connect(port, path, options)
-  assert(head.status == 101, ("no upgrade: %d"):format(head.status))
+  assert(not head or head.status == 101, "no upgrade: " .. (head and head.status or ""))
   return client, head
 end
 
@@ -119,16 +126,25 @@ function Client:read(opcode, skipped)
   end
 end
 
---- Reads a text and decodes it; pings are answered.
-function Client:read_json()
+--- Reads a text, all its fragments; pings are answered.
+function Client:read_text()
+  local parts = {}
   while true do
     local frame, reason = self:read_frame()
     if not frame then error("the connection ended: " .. tostring(reason), 2) end
-    if frame.opcode == M.TEXT then return cjson.decode(frame.data) end
-    if frame.opcode ~= M.PING then error(("expected a text, got opcode %d: %q"):format(frame.opcode, frame.data), 2) end
-    self:send(M.frame(M.PONG, frame.data))
+    if frame.opcode == (parts[1] and M.CONTINUATION or M.TEXT) then
+      parts[#parts + 1] = frame.data
+      if frame.is_final then return table.concat(parts) end
+    elseif frame.opcode == M.PING then
+      self:send(M.frame(M.PONG, frame.data))
+    else
+      error(("expected a text, got opcode %d: %q"):format(frame.opcode, frame.data), 2)
+    end
   end
 end
+
+--- Reads a text and decodes it.
+function Client:read_json() return cjson.decode(self:read_text()) end
 
 --- Reads texts until one has the type.
 function Client:read_type(kind)

@@ -3,18 +3,22 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "base/log.h"
 #include "control/websocket.h"
 
-enum { STACK_SLOTS = 16 };
+enum {
+    STACK_SLOTS = 16,
+    CLIENT_DESCRIPTORS = 3,    /* its connection, and a pair of sockets */
+    RESERVED_DESCRIPTORS = 512 /* for everything else of the process */
+};
 
 struct vf_channels {
     lua_State *lua;
     int module;
     struct vf_websockets *websockets;
     uv_timer_t *timer; /* frees itself when closed */
-    int text;          /* reference to what is being sent; LUA_NOREF: nothing */
 };
 
 /* Into Lua */
@@ -57,18 +61,26 @@ static void on_message(void *owner, double id, struct vf_str message, bool is_bi
     lua_pop(channels->lua, 1);
 }
 
-static bool on_writable(void *owner, double id, struct vf_str *text)
+static bool on_writable(void *owner, double id, struct vf_str *text, int *token)
 {
     struct vf_channels *channels = owner;
+    lua_State *lua = channels->lua;
     push_function(channels, "channel_writable");
-    lua_pushnumber(channels->lua, id);
+    lua_pushnumber(lua, id);
     call(channels, "channel_writable", 1);
-    bool has_text = lua_type(channels->lua, -1) == LUA_TSTRING;
-    if (has_text)
-        text->data = lua_tolstring(channels->lua, -1, &text->len);
-    luaL_unref(channels->lua, LUA_REGISTRYINDEX, channels->text);
-    channels->text = luaL_ref(channels->lua, LUA_REGISTRYINDEX); /* keeps it, until the next */
-    return has_text;
+    if (lua_type(lua, -1) != LUA_TSTRING) {
+        lua_pop(lua, 1);
+        return false;
+    }
+    text->data = lua_tolstring(lua, -1, &text->len);
+    *token = luaL_ref(lua, LUA_REGISTRYINDEX);
+    return true;
+}
+
+static void on_sent(void *owner, int token)
+{
+    struct vf_channels *channels = owner;
+    luaL_unref(channels->lua, LUA_REGISTRYINDEX, token);
 }
 
 static void call_with_id(struct vf_channels *channels, const char *name, double id)
@@ -152,6 +164,15 @@ static int native_wake(lua_State *lua)
     return 0;
 }
 
+/* How many clients there are descriptors for. */
+static double client_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < 2 * RESERVED_DESCRIPTORS)
+        return RESERVED_DESCRIPTORS / CLIENT_DESCRIPTORS;
+    return (double)((limit.rlim_cur - RESERVED_DESCRIPTORS) / CLIENT_DESCRIPTORS);
+}
+
 void vf_channels_push(struct vf_channels *channels)
 {
     static const luaL_Reg functions[] = {{"send_soon", native_send_soon}, {"ping", native_ping},
@@ -162,6 +183,8 @@ void vf_channels_push(struct vf_channels *channels)
         lua_pushcclosure(channels->lua, function->func, 1);
         lua_setfield(channels->lua, -2, function->name);
     }
+    lua_pushnumber(channels->lua, client_limit());
+    lua_setfield(channels->lua, -2, "client_limit");
 }
 
 int vf_channels_open(struct vf_channels *channels, struct vf_exchange *ex, double id,
@@ -181,6 +204,7 @@ int vf_channels_new(uv_loop_t *loop, struct vf_proxy *proxy, struct lua_State *l
     const struct vf_websocket_events events = {.owner = channels,
                                                .on_message = on_message,
                                                .on_writable = on_writable,
+                                               .on_sent = on_sent,
                                                .on_pong = on_pong,
                                                .on_closed = on_closed};
     int rc = vf_websockets_new(loop, proxy, &events, &channels->websockets);
@@ -191,7 +215,6 @@ int vf_channels_new(uv_loop_t *loop, struct vf_proxy *proxy, struct lua_State *l
     }
     channels->lua = lua;
     channels->module = module;
-    channels->text = LUA_NOREF;
     uv_timer_init(loop, channels->timer);
     channels->timer->data = channels;
     *out = channels;
@@ -210,7 +233,6 @@ void vf_channels_stop(struct vf_channels *channels)
     vf_websockets_stop(channels->websockets);
     uv_close((uv_handle_t *)channels->timer, on_timer_closed);
     channels->timer = NULL;
-    luaL_unref(channels->lua, LUA_REGISTRYINDEX, channels->text);
 }
 
 void vf_channels_free(struct vf_channels *channels)

@@ -21,7 +21,8 @@ int vf_channels_new(uv_loop_t *loop, struct vf_proxy *proxy, struct lua_State *l
                     struct vf_channels **out);
 
 /* Adds to the table on top of the stack of `lua`: send_soon(id), ping(id), close(id, code, reason),
- * cut(id), wake(seconds): channel_tick is called once, so much later. */
+ * cut(id), wake(seconds): channel_tick is called once, so much later; and the number client_limit:
+ * clients that there are descriptors for. */
 void vf_channels_push(struct vf_channels *channels);
 
 /* Opens a client: see vf_websocket_open. */

@@ -15,6 +15,7 @@
 #include "proxy/tunnel.h"
 
 enum {
+    SEND_BYTES = 16 * 1024,      /* of a text at once: what a slow client holds besides its queue */
     PIECE_BYTES = 4096,          /* judged at once */
     RELAY_BYTES = 64 * 1024,     /* read from libwebsockets at once */
     SERVICE_BYTES = 4096,        /* read by libwebsockets at once */
@@ -48,6 +49,9 @@ struct vf_websocket {
     struct vf_websocket_guard guard;
     char *message; /* what has come of one; NULL: nothing */
     size_t message_len, message_room;
+    struct vf_str sending; /* the owner's; data NULL: nothing */
+    size_t sent;           /* bytes of it */
+    int token;             /* of it */
     char reason[VF_WEBSOCKET_REASON_BYTES];
     size_t reason_len;
     uint16_t close_code; /* of a close frame of ours; 0: none */
@@ -115,9 +119,18 @@ static void close_pipe(struct vf_websocket *client)
     uv_close((uv_handle_t *)&client->pipe, on_pipe_closed);
 }
 
+static void forget_text(struct vf_websocket *client)
+{
+    if (client->sending.data == NULL)
+        return;
+    client->sending = vf_str_make(NULL, 0);
+    client->all->events.on_sent(client->all->events.owner, client->token);
+}
+
 static void say_closed(struct vf_websocket *client)
 {
     struct vf_websockets *all = client->all;
+    forget_text(client);
     if (!client->is_known)
         return;
     client->is_known = false;
@@ -363,11 +376,35 @@ static int send_close(struct vf_websocket *client, struct lws *wsi)
     return 0;
 }
 
+/* Sends the next piece of a text, in frames of one message: whatever the text's size, a client that
+ * takes nothing holds no more than a piece here. Returns -1 to close. */
+static int send_text(struct vf_websocket *client, struct lws *wsi)
+{
+    const struct vf_websocket_events *events = &client->all->events;
+    if (!client->is_known)
+        return 0;
+    if (client->sending.data == NULL) {
+        client->sent = 0;
+        if (!events->on_writable(events->owner, client->id, &client->sending, &client->token))
+            return 0;
+    }
+    size_t left = client->sending.len - client->sent;
+    size_t len = left < SEND_BYTES ? left : SEND_BYTES;
+    bool is_last = len == left;
+    struct vf_str piece = vf_str_make(client->sending.data + client->sent, len);
+    int kind = lws_write_ws_flags(LWS_WRITE_TEXT, client->sent == 0, is_last);
+    if (send_frame(client, wsi, piece, (enum lws_write_protocol)kind) < 0)
+        return -1;
+    client->sent += len;
+    if (is_last)
+        forget_text(client);
+    lws_callback_on_writable(wsi); /* for the next piece, or text */
+    return 0;
+}
+
 /* One frame can be sent. Returns -1 to close. */
 static int send_next(struct vf_websocket *client, struct lws *wsi)
 {
-    struct vf_websockets *all = client->all;
-    struct vf_str text;
     if (client->close_code != 0)
         return send_close(client, wsi);
     if (client->wants_ping) {
@@ -377,10 +414,7 @@ static int send_next(struct vf_websocket *client, struct lws *wsi)
         lws_callback_on_writable(wsi); /* one frame for each time */
         return 0;
     }
-    if (all->is_stopped || !client->is_known ||
-        !all->events.on_writable(all->events.owner, client->id, &text))
-        return 0;
-    return send_frame(client, wsi, text, LWS_WRITE_TEXT);
+    return send_text(client, wsi);
 }
 
 static void on_wsi_gone(struct vf_websocket *client)

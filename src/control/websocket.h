@@ -26,14 +26,17 @@ struct vf_websockets;
 enum { VF_WEBSOCKET_REASON_BYTES = 120 /* of a close frame, at most */ };
 
 /* What clients do. `id` is the number that vf_websocket_open was given. None is called within
- * vf_websocket_open or _send_soon, _ping, _close; on_closed may be within vf_websocket_cut. */
+ * vf_websocket_open or _send_soon, _ping, _close; on_closed and on_sent may be within
+ * vf_websocket_cut and vf_websockets_stop. */
 struct vf_websocket_events {
     void *owner; /* passed back as the first argument */
     /* A whole message; a text is valid UTF-8. Valid until the return. */
     void (*on_message)(void *owner, double id, struct vf_str message, bool is_binary);
-    /* After _send_soon: one text frame can be sent now. Returns false when there is none; else
-     * sets *text, which is valid until the next call. */
-    bool (*on_writable)(void *owner, double id, struct vf_str *text);
+    /* After _send_soon: a text can be sent now. Returns false when there is none; else sets *text,
+     * which is valid until on_sent is called with *token. */
+    bool (*on_writable)(void *owner, double id, struct vf_str *text, int *token);
+    /* A text has left, or its client is gone. */
+    void (*on_sent)(void *owner, int token);
     void (*on_pong)(void *owner, double id);
     /* It is gone: no event follows. */
     void (*on_closed)(void *owner, double id);
@@ -44,7 +47,8 @@ struct vf_websocket_events {
 int vf_websockets_new(uv_loop_t *loop, struct vf_proxy *proxy,
                       const struct vf_websocket_events *events, struct vf_websockets **out);
 
-/* Closes all clients at once and what libwebsockets has on the loop. No event follows. */
+/* Closes all clients at once and what libwebsockets has on the loop. No event follows but
+ * on_sent, within the call. */
 void vf_websockets_stop(struct vf_websockets *all);
 
 /* Frees the memory, after vf_websockets_stop and when the loop has run dry. NULL is allowed. */

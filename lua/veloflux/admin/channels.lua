@@ -1,11 +1,16 @@
 --- Channels (veloflux.channels) on the admin address: their paths are endpoints, whose answer is an upgrade to
 -- WebSocket; and what the hub needs of control.
+local bodies = require "veloflux.admin.body"
 local channels = require "veloflux.channels"
+local counts = require "veloflux.admin.counts"
+local figures = require "veloflux.admin.figures"
 local handshake = require "veloflux.channels.handshake"
 local log = require "veloflux.admin.log"
 local overview = require "veloflux.admin.overview"
+local parameters = require "veloflux.admin.parameters"
 local problem = require "veloflux.admin.problem"
 local status = require "veloflux.admin.status"
+local switches = require "veloflux.channels.switches"
 local totals = require "veloflux.totals"
 
 local M = {}
@@ -52,7 +57,44 @@ function M.count() return hub.n_clients end
 --- Takes over the settings of a configuration.
 -- @param settings the record admin.websocket
 function M.configure(settings)
-  hub.settings = { max_clients = settings.max_clients, ping_s = settings.ping / 1000, queue_bytes = settings.queue }
+  local limit = hub.host and hub.host.native.client_limit or settings.max_clients
+  hub.settings = { max_clients = math.min(settings.max_clients, math.floor(limit)), ping_s = settings.ping / 1000,
+    queue_bytes = settings.queue }
+end
+
+local STRING, JSON = { type = "string" }, "application/json"
+
+--- Reads a body of texts. Returns it, or nil and a problem.
+local function read(request, names)
+  local body, refused = bodies.read(request, bodies.JSON)
+  if not body then return nil, refused end
+  local errors = {}
+  for name in pairs(body) do
+    if not names[name] then errors[#errors + 1] = { pointer = "/" .. name, detail = "unknown field" } end
+  end
+  for name in pairs(names) do
+    if type(body[name]) ~= "string" then errors[#errors + 1] = { pointer = "/" .. name, detail = "expected a text" } end
+  end
+  if #errors == 0 then return body end
+  table.sort(errors, function(a, b) return a.pointer < b.pointer end)
+  return nil, problem.new("invalid", errors[1].pointer .. ": " .. errors[1].detail, { errors = errors })
+end
+
+--- Registers a switch as POST: what the channel of the same path takes as a message.
+local function register_switch(router, path, summary, names, act)
+  local properties = {}
+  for name in pairs(names) do properties[name] = STRING end
+  router:register { method = "POST", path = path, permission = "admin",
+    handler = parameters.taking(nil, function(request)
+      local body, refused = read(request, names)
+      if not body then return refused end
+      local result, wrong = act(body)
+      if result then return { json = result } end
+      return problem.new("invalid", wrong, { errors = { { pointer = "/" .. wrong:match "^%a+", detail = wrong } } })
+    end),
+    doc = { tag = "channels", summary = summary, body = { [JSON] = { type = "object", properties = properties } },
+      answers = { ["200"] = { "It is done.", { [JSON] = { type = "object" } } },
+        ["400"] = { "There is no such channel or action.", PROBLEM } } } }
 end
 
 --- Makes endpoints of the channels: those that there are, and all that are to come.
@@ -65,6 +107,10 @@ function M.register(router)
     end,
     remove = function(channel) router:unregister("GET", channel.path) end,
   }
+  register_switch(router, "/api/ws/control", "Pauses or resumes the pushes of a channel, or of all.",
+    { action = true, type = true }, function(body) return switches.switch(hub, body.action, body.type) end)
+  register_switch(router, "/api/ws/force-update", "Pushes the data of a channel, or of all, at once.",
+    { type = true }, function(body) return switches.force(hub, body.type) end)
 end
 
 --- Gives the hub what it works with.
@@ -75,8 +121,12 @@ function M.attach(context, native)
     wall_ms = function() return totals.number(totals.node().wall_ms) end,
     timestamp = function() return status.time(totals.node().wall_ms) end,
     context = { version = function() return totals.number(totals.node().version) end,
-      health_mark = overview.health_mark,
-      status = function() return overview.document(context.version, hub.n_clients) end } }
+      mark = function(name) return (name == "health" and figures.health_mark or counts.health_mark)() end,
+      status = function() return overview.document(context.version, hub.n_clients) end,
+      backends = figures.backends, health = figures.health,
+      metrics = function() return figures.metrics(context.rates, context.now(), hub.n_clients) end,
+      switch = function(action, name) return switches.switch(hub, action, name) end,
+      force = function(name) return switches.force(hub, name) end } }
 end
 
 return M

@@ -1,5 +1,6 @@
 --- /health, /ready and their relatives: is this node alive, may it get traffic, and what is wrong.
 local cluster = require "veloflux.admin.cluster"
+local counts = require "veloflux.admin.counts"
 local json = require "veloflux.pdk.json"
 local status = require "veloflux.admin.status"
 local totals = require "veloflux.totals"
@@ -28,9 +29,8 @@ end
 
 local function backends_of()
   if not totals.has_snapshot() then return { ok = true, healthy = 0, total = 0, message = "no configuration yet" } end
-  local counts = totals.numbers()
-  local count, usable = counts.backends, 0
-  for i = 0, count - 1 do usable = usable + totals.backend(i).is_usable end
+  local found = counts.get()
+  local count, usable = found.backends, found.usable
   return { ok = usable > 0 or count == 0, healthy = usable, total = count,
     message = ("%d of %d backends are usable"):format(usable, count) }
 end

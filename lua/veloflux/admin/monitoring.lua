@@ -173,6 +173,21 @@ local function backend_figures(rates, now)
   return list
 end
 
+--- Returns the node's figures of the moment as one flat document, for the channel of metrics.
+-- @param rates of rates.lua, fed with M.sample
+-- @param now seconds, monotonic
+function M.node(rates, now)
+  local node, found, used = totals.node(), memory(), cpu(rates).usage
+  local total, failed = number(node.counts.requests), number(node.counts.responses[4])
+  local average, p95 = response_times(rates)
+  local share = found ~= json.null and found.usage_percentage or json.null
+  return { requests = total, requests_total = total,
+    requests_per_second = round(rates:get("requests", total, now)), errors_total = failed,
+    error_rate = percent(rates:growth("errors", failed), rates:growth("requests", total)),
+    avg_response_time = average, response_time_avg = average, p95_response_time = p95,
+    active_connections = number(node.connections), cpu = used, cpu_usage = used, memory = share, memory_usage = share }
+end
+
 --- Returns the document of GET /api/metrics/realtime.
 function M.realtime(rates, now)
   local node = totals.node()

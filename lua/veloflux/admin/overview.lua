@@ -1,36 +1,13 @@
 --- The node in a few figures: how it is, how many backends it has and how many of them are usable. What
 -- GET /api/status begins with and the channel /api/ws/status sends; cheap with any number of backends.
-local ffi = require "ffi"
 local cluster = require "veloflux.cluster"
+local counts = require "veloflux.admin.counts"
 local health = require "veloflux.admin.health"
 local json = require "veloflux.pdk.json"
 local status = require "veloflux.admin.status"
 local totals = require "veloflux.totals"
 
-ffi.cdef [[
-struct vf_overview { uint32_t pools, backends, usable, algorithms; uint64_t health_mark; };
-void vf_overview(const void *state, const void *snapshot, struct vf_overview *out);
-]]
-local C = ffi.C
-
 local M = {}
-
-local numbers = ffi.new "struct vf_overview"
-
-local function look()
-  if totals.has_snapshot() then
-    C.vf_overview(totals.state(), totals.snapshot(), numbers)
-  else
-    ffi.fill(numbers, ffi.sizeof(numbers))
-  end
-  return numbers
-end
-
---- Returns a text that is another one when a backend's health has changed.
-function M.health_mark()
-  local found = look()
-  return ("%d/%d/%s"):format(found.usable, found.backends, tostring(found.health_mark))
-end
 
 local function strategy_of(bits)
   for number, name in pairs(status.ALGORITHMS) do
@@ -40,13 +17,13 @@ local function strategy_of(bits)
 end
 
 --- Returns the one algorithm of all pools, "mixed", or null: there is no pool.
-function M.strategy() return strategy_of(look().algorithms) end
+function M.strategy() return strategy_of(counts.get().algorithms) end
 
 --- Returns the document.
 -- @param version of this build
 -- @param n_clients of channels
 function M.document(version, n_clients)
-  local node, found = totals.node(), look()
+  local node, found = totals.node(), counts.get()
   local uptime_ms, total, usable = totals.number(node.uptime_ms), found.backends, found.usable
   return { status = health.overall(health.components()), timestamp = status.time(node.wall_ms), version = version,
     uptime = status.duration(uptime_ms), uptime_seconds = math.floor(uptime_ms / 1000),

@@ -11,7 +11,7 @@ local PREFIX = "/api/ws/"
 local RESERVED = { ping = true, pong = true, subscribe = true, unsubscribe = true, pause = true, resume = true }
 local TYPES = { path = "string", permission = "string", type = "string", summary = "string", description = "string",
   every = "string", watch = "function", frame = "function", filter = "function", filter_fields = "table",
-  per_client = "boolean", messages = "table", history = "number" }
+  per_client = "boolean", messages = "table", receive = "function", history = "number" }
 local OF_MESSAGE = { fields = "table", handle = "function", permission = "string", summary = "string" }
 
 local function fail(path, message, ...) error(("channel %s: "):format(tostring(path)) .. message:format(...), 0) end
@@ -55,7 +55,7 @@ end
 
 --- Checks a definition. Raises a text that says what is wrong.
 -- @return the definition as the hub uses it: path, name, permission, type, summary, description, every_s or nil, watch,
--- frame, filter, filter_fields, per_client, messages, history
+-- frame, filter, filter_fields, per_client, messages, receive, history
 function M.check(given)
   if type(given) ~= "table" then error("a channel: expected a table, got a " .. type(given), 0) end
   local path = given.path
@@ -78,7 +78,7 @@ function M.check(given)
     description = given.description, every_s = ms and ms / 1000, watch = given.watch, frame = given.frame,
     filter = given.filter, per_client = given.per_client or false, history = history,
     filter_fields = given.filter_fields and compile_fields(path, given.filter_fields, "filter_fields"),
-    messages = compile_messages(path, given.messages) }
+    messages = compile_messages(path, given.messages), receive = given.receive }
 end
 
 return M

@@ -19,6 +19,7 @@ local Hub = {}
 Hub.__index = Hub
 
 M.TICK_S = 0.25
+M.MAX_FRAME = 4 * 1024 * 1024 -- bytes
 M.CLOSE_S = 5 -- what a client gets to answer a close frame
 M.GOING_AWAY, M.POLICY, M.TRY_LATER = 1001, 1008, 1013
 
@@ -28,7 +29,7 @@ M.DEFAULTS = { max_clients = 1000, ping_s = 30, queue_bytes = 256 * 1024 }
 --- Makes a hub without connections: `attach` brings them.
 function M.new()
   return setmetatable({ by_path = {}, by_name = {}, clients = {}, n_clients = 0, last_id = 0, settings = M.DEFAULTS,
-    n_opened = 0, n_refused = 0, n_closed_slow = 0, n_timeouts = 0, n_messages = 0, paused = {} }, Hub)
+    n_opened = 0, n_refused = 0, n_closed_slow = 0, n_timeouts = 0, n_messages = 0 }, Hub)
 end
 
 --- Brings what the hub works with.
@@ -124,8 +125,11 @@ end
 function Hub:encode(channel, data)
   if data == nil then return nil end
   local ok, text = self:call(channel, json.lenient, data)
-  if ok and text then return text end
-  if ok then self.host.log("error", "channel.fault", { "path", channel.path, "err", "the data cannot be JSON" }) end
+  if ok and text and #text <= M.MAX_FRAME then return text end
+  if not ok then return nil end
+  channel.n_errors = channel.n_errors + 1
+  local why = text and ("the data has %d bytes, more than %d"):format(#text, M.MAX_FRAME) or "the data cannot be JSON"
+  self.host.log("error", "channel.fault", { "path", channel.path, "err", why })
 end
 
 --- What a client with a filter gets: a frame of its own.
@@ -187,7 +191,7 @@ end
 
 function Hub:publish(path, data, kind)
   local channel = self:find(path)
-  if not channel or not self.host then return 0 end
+  if not channel or not self.host or channel.is_paused then return 0 end
   return self:send_all(channel, data, kind)
 end
 
@@ -309,7 +313,7 @@ local function has_changed(hub, channel)
 end
 
 function Hub:look_at(channel, now)
-  if self.paused[channel.name] then return end
+  if channel.is_paused then return end
   local reason = has_changed(self, channel) and "change" or nil
   if not reason and channel.due_at and now >= channel.due_at then reason = "every" end
   if not reason then return end

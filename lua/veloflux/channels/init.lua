@@ -21,12 +21,19 @@
 --       messages = { rename = { permission = "admin", fields = { name = { type = "string", required = true } },
 --         handle = function(context, message) return data end } }, -- what a client may say besides; what is returned
 --                                     -- is sent back to it as {type = "rename", data = data}
+--       receive = function(context, message) return data, type end, -- instead of `messages`: gets all that clients
+--                                     -- of this path say, but for what every channel understands
 --       history = 64,                 -- frames that are kept for clients that come back
 --     } }
 --
--- `context` has `now` (seconds, monotonic), `version` (of the configuration), `reason` ("open", "every", "change",
--- "forced", "message"), `status()` (what GET /api/status begins with, without its lists), `figures(name)` (see
--- channels/figures.lua); for a client of its own also `identity` {name, tenant} and `filter`.
+-- `context` has
+--     reason        "open", "every", "change", "forced" or "message"
+--     now           seconds, monotonic
+--     identity      {name, tenant} of the client; and `filter`, where it has one: in calls for a single client
+--     version()     of the configuration
+--     mark(name)    a text that is another one when something has changed: "backends" (the health of one) or "health"
+--     status(), backends(), metrics(), health()   live data, as the channels of these names send it
+--     switch(action, name), force(name)           pushes of channels: see channels/switches.lua
 --
 -- Frames are JSON texts: {type, channel, sequence, timestamp, data}. `channel` is the path without /api/ws/ in front;
 -- `sequence` grows by one with every frame of a channel and never goes back, not even over restarts; a client that

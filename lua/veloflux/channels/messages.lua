@@ -6,8 +6,9 @@
 --     {"type": "unsubscribe", "channel": NAME}
 --     {"type": "pause"}, {"type": "resume"}          nothing is sent meanwhile; resuming sends the whole data
 --
--- and what the definition of the channel has under `messages`. What cannot be understood is answered with a frame of
--- type `error` and changes nothing; saying too much too fast ends the connection (see client.lua).
+-- and what the definition of the channel has under `messages`, or everything else where it has `receive`. What cannot
+-- be understood is answered with a frame of type `error` and changes nothing; saying too much too fast ends the
+-- connection (see client.lua).
 local document = require "veloflux.model.document"
 local expand = require "veloflux.model.expand"
 local json = require "veloflux.pdk.json"
@@ -92,6 +93,13 @@ function handlers.resume(hub, client)
   for channel in pairs(client.subscriptions) do hub:send_whole(client, channel, "open") end
 end
 
+--- A channel that takes messages as they are.
+local function receive(hub, client, channel, message)
+  local ok, data, kind = hub:call(channel, channel.definition.receive, hub:context(client, channel, "message"), message)
+  if not ok then return "internal_error", "The message could not be handled; the log says why." end
+  if data ~= nil then hub:reply(client, kind or channel.definition.type, data, channel.name) end
+end
+
 local function handle_own(hub, client, channel, message)
   local own = channel.definition.messages[message.type]
   if own.permission and not client.identity.can(own.permission) then
@@ -110,6 +118,10 @@ end
 function M.handle(hub, client, text)
   local message, wrong = json.decode(text, { max_depth = MAX_DEPTH })
   if message == nil then return "invalid", "The message is " .. wrong .. "." end
+  if type(message) == "table" and not json.is_array(message) and client.channel.definition.receive
+    and not handlers[message.type] then
+    return receive(hub, client, client.channel, message)
+  end
   if type(message) ~= "table" or json.is_array(message) or type(message.type) ~= "string" then
     return "invalid", "The message has to be an object with a type."
   end
