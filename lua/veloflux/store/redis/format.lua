@@ -12,6 +12,13 @@ local M = {}
 --- Returns a whole number as a text.
 function M.number(value) return ("%.0f"):format(value) end
 
+--- Reads a whole number that a reply has as a number or a text, its null as 0; nil when it is none.
+function M.whole(value)
+  if value == reply.null then return 0 end
+  local number = type(value) ~= "table" and tonumber(value)
+  return number and number % 1 == 0 and number >= 0 and number < 2 ^ 53 and number or nil
+end
+
 --- Returns what a reply says, or nil for its null.
 function M.optional(value)
   if value ~= reply.null then return value end
@@ -49,7 +56,9 @@ end
 function M.field(kind, key) return kind .. "\0" .. key end
 
 --- Returns kind and key of a field; nil when it is none.
-function M.split_field(field) return field:match "^([^%z]*)%z(.*)$" end
+function M.split_field(field)
+  if type(field) == "string" then return field:match "^([^%z]*)%z(.*)$" end
+end
 
 local function times(text)
   local version, created_ms, updated_ms = text:match "^(%d+) (%d+) (%d+)$"
@@ -64,7 +73,7 @@ end
 
 --- Reads a whole entity; nil when it is none.
 function M.read_entity(text)
-  local at = text:find("\n", 1, true)
+  local at = type(text) == "string" and text:find("\n", 1, true)
   return at and M.entity(text:sub(1, at - 1), text:sub(at + 1))
 end
 
@@ -79,15 +88,15 @@ end
 
 --- Reads the record of a version. Returns it and the id of the commit as the record has it; nil when it is none.
 function M.read_record(version, text)
-  local list = M.unpack(text)
-  if not list or list.n ~= 7 or not list[2] then return nil end
+  local list = type(text) == "string" and M.unpack(text)
+  if not list or list.n ~= 7 or not list[1] or not M.whole(list[2]) then return nil end
   return { version = version, time_ms = tonumber(list[2]), author = list[3], source = list[4], reason = list[5],
     request_id = list[6], summary = list[7] }, M.pack(1, list[1])
 end
 
 --- Reads what a version changed: list of { kind, key, before, after }, both entities or nil; nil when it is none.
 function M.read_changes(text)
-  local list, changes = M.unpack(text), {}
+  local list, changes = type(text) == "string" and M.unpack(text), {}
   if not list or list.n % 5 ~= 0 then return nil end
   for at = 1, list.n, 5 do
     local kind, key = M.split_field(list[at] or "")

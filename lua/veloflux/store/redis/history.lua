@@ -11,6 +11,8 @@ local EMPTY_STEP = 100 -- small things
 
 local Driver = {}
 
+local function is_list(value, n) return type(value) == "table" and #value == n end
+
 local function numbers(first, last)
   local list = {}
   for number = first, last do list[#list + 1] = text_of(number) end
@@ -30,8 +32,8 @@ function Driver:range(callback)
   self.session:call({ { "HMGET", self:key "meta", "first", "version" } }, function(err, replies)
     if err then return callback(err) end
     local values = type(replies[1]) == "table" and replies[1] or {}
-    local first, last = tonumber(optional(values[1]) or 0), tonumber(optional(values[2]) or 0)
-    if not first or not last then return callback(self:damaged "the version") end
+    local first, last = format.whole(values[1]), format.whole(values[2])
+    if not first or not last or first > last then return callback(self:damaged "the version") end
     callback(nil, first, last)
   end)
 end
@@ -44,6 +46,7 @@ function Driver:versions(before, limit, callback)
     if to < from then return callback(nil, {}) end
     self.session:call({ self:fields_of("versions", from, to) }, self:answering(callback, "a version", function(replies)
       local list = {}
+      if not is_list(replies[1], to - from + 1) then return nil end
       for i = #replies[1], 1, -1 do
         local text = optional(replies[1][i])
         local record = text and format.read_record(from + i - 1, text)
@@ -63,7 +66,7 @@ function Driver:read_versions(first, last, callback, ids)
   self.session:call({ self:fields_of("versions", first, last), self:fields_of("changes", first, last) },
     self:answering(callback, "a version", function(replies)
       local list = {}
-      if type(replies[1]) ~= "table" or type(replies[2]) ~= "table" then return nil end
+      if not is_list(replies[1], last - first + 1) or not is_list(replies[2], last - first + 1) then return nil end
       for i = 1, last - first + 1 do
         local text, changes = optional(replies[1][i]), optional(replies[2][i])
         if not text or not changes then break end

@@ -20,7 +20,7 @@ ffi.cdef "uint64_t vf_clock_wall_ms(void);"
 local TIMEOUT_MS = 3000
 local DAY_MS = 24 * 3600 * 1000 -- how long a silent node is kept
 
-local optional, text_of = format.optional, format.number
+local text_of = format.number
 
 local M = {}
 local Driver = {}
@@ -81,8 +81,12 @@ function Driver:answering(callback, what, convert)
   end
 end
 
---- The same for what answers nothing.
-local function done(callback) return function(err) callback(err) end end
+--- The same for what answers with a number that says nothing.
+function Driver:acknowledged(callback)
+  return self:answering(function(err) callback(err) end, "the answer", format.whole)
+end
+
+local function is_text(value) return type(value) == "string" end
 
 -- Entities ------------------------------------------------------------------------------------------
 
@@ -90,7 +94,7 @@ local function entities_of(list)
   local kinds = {}
   for i = 1, #list, 2 do
     local kind, key = format.split_field(list[i])
-    local entity = kind and type(list[i + 1]) == "string" and format.read_entity(list[i + 1])
+    local entity = kind and format.read_entity(list[i + 1])
     if not entity then return nil end
     kinds[kind] = kinds[kind] or {}
     kinds[kind][key] = entity
@@ -102,10 +106,10 @@ end
 local function live_of(value)
   if type(value) ~= "table" or type(value[4]) ~= "table" then return nil end
   local entities = entities_of(value[4])
-  local version, first = tonumber(optional(value[1]) or 0), tonumber(optional(value[2]) or 0)
+  local version, first = format.whole(value[1]), format.whole(value[2])
   if not entities or not version or not first then return nil end
   local is_read, id = version == 0, ""
-  if version > 0 then is_read, id = format.read_record(version, tostring(value[3])) end
+  if version > 0 then is_read, id = format.read_record(version, value[3]) end
   if not is_read then return nil end
   return { version = version, id = id, first = first, entities = entities }
 end
@@ -192,19 +196,19 @@ end
 function Driver:lease(name, holder, ttl_ms, callback)
   self.session:run(scripts.lease, self:keys("lease:" .. name, "tokens"), { name, holder, text_of(ttl_ms) },
     self:answering(callback, "a lease", function(value)
-      if type(value) ~= "table" or type(value[1]) ~= "string" or type(value[2]) ~= "number" then return nil end
+      if type(value) ~= "table" or not is_text(value[1]) or not format.whole(value[2]) then return nil end
       return { holder = value[1], token = value[2], is_mine = value[1] == holder }
     end))
 end
 
 function Driver:release(name, holder, token, callback)
   self.session:run(scripts.release, self:keys("lease:" .. name, "tokens"), { name, holder, text_of(token) },
-    done(callback))
+    self:acknowledged(callback))
 end
 
 function Driver:announce(node, json, ttl_ms, callback)
   self.session:run(scripts.announce, self:keys("node:" .. node, "nodes"), { node, json, text_of(ttl_ms + DAY_MS) },
-    done(callback))
+    self:acknowledged(callback))
 end
 
 function Driver:nodes(callback)
@@ -214,8 +218,9 @@ function Driver:nodes(callback)
       if type(list) ~= "table" then return nil end
       for i = 1, #list, 3 do
         local seen_ms, json = tostring(list[i + 1]):match "^(%d+)\n(.*)$"
-        if not seen_ms then return nil end
-        nodes[list[i]] = { json = json, seen_ms = tonumber(seen_ms), is_alive = list[i + 2] > DAY_MS }
+        local left_ms = format.whole(list[i + 2])
+        if not seen_ms or not left_ms or not is_text(list[i]) then return nil end
+        nodes[list[i]] = { json = json, seen_ms = tonumber(seen_ms), is_alive = left_ms > DAY_MS }
       end
       return nodes
     end))

@@ -14,20 +14,22 @@ function Driver:put(bucket, key, text, ttl_ms, callback)
   if ttl_ms == 0 then return self:delete(bucket, key, callback) end
   local member = format.field(bucket, key)
   self.session:run(scripts.put, self:keys("thing:" .. member, "things"),
-    { member, text, ttl_ms and text_of(ttl_ms) or "", SWEEP }, function(err) callback(err) end)
+    { member, text, ttl_ms and text_of(ttl_ms) or "", SWEEP }, self:acknowledged(callback))
 end
 
 function Driver:get(bucket, key, callback)
   self.session:call({ { "GET", self:key("thing:" .. format.field(bucket, key)) } }, function(err, replies)
     if err then return callback(err) end
-    callback(nil, optional(replies[1]))
+    local text = optional(replies[1])
+    if text ~= nil and type(text) ~= "string" then return callback(self:damaged "a small thing") end
+    callback(nil, text)
   end)
 end
 
 function Driver:delete(bucket, key, callback)
   local member = format.field(bucket, key)
   self.session:run(scripts.delete, self:keys("thing:" .. member, "things"), { member },
-    function(err) callback(err) end)
+    self:acknowledged(callback))
 end
 
 local function sort_things(list)
@@ -42,9 +44,9 @@ end
 local function add_things(list, values)
   for i = 1, #values, 3 do
     local bucket, key = format.split_field(values[i])
-    if not bucket then return false end
-    list[#list + 1] = { bucket = bucket, key = key, text = values[i + 1],
-      ttl_ms = values[i + 2] >= 0 and values[i + 2] or nil }
+    local text, left_ms = values[i + 1], values[i + 2]
+    if not bucket or type(text) ~= "string" or type(left_ms) ~= "number" then return false end
+    list[#list + 1] = { bucket = bucket, key = key, text = text, ttl_ms = left_ms >= 0 and left_ms or nil }
   end
   return true
 end
@@ -55,7 +57,8 @@ function Driver:things(callback)
     local range = { self:key "thing:", from, from + STEP - 1 }
     self.session:run(scripts.things, self:keys "things", range, function(err, value)
       if err then return callback(err) end
-      if type(value) ~= "table" or type(value[2]) ~= "table" or not add_things(list, value[2]) then
+      if type(value) ~= "table" or not format.whole(value[1]) or type(value[2]) ~= "table"
+        or not add_things(list, value[2]) then
         return callback(self:damaged "a small thing")
       end
       if value[1] < STEP then return callback(nil, sort_things(list)) end
