@@ -5,6 +5,7 @@ local clients = require "support.client"
 local loop = require "support.loop"
 local redis_servers = require "unit.pdk.redis_server"
 local servers = require "support.server"
+local streams = require "support.stream"
 local tempdir = require "support.tempdir"
 
 local JSON = { ["Content-Type"] = "application/json" }
@@ -124,6 +125,35 @@ describe("a store in Redis", function()
     assert.equal(503, call(server, "POST", "/api/routes", answer "x").status)
     for _, line in ipairs(server:log_lines()) do assert.is_nil(line:find("s3cr3t", 1, true), line) end
     server:stop()
+  end))
+
+  it("may get another password while it runs, and be another one only while it does not answer", loop.spec(function()
+    local redis = redis_servers.start { args = { "--requirepass", "first" } }
+    local other = redis_servers.start {}
+    local folder = tempdir.new()
+    local function settings(at, store) return conf(at, folder, store) end
+    local server = servers.start { conf = settings(redis, { password = "first" }) }
+    server:write_conf(settings(other))
+    local ok, text = server:reload()
+    assert.is_false(ok)
+    assert.matches("store: cannot change while running, restart instead", text)
+    local conn = streams.connect(redis.port)
+    conn:write "AUTH first\r\nCONFIG SET requirepass second\r\n"
+    assert.equal("+OK\r\n+OK\r\n", conn:read_exact(10))
+    server:write_conf(settings(redis, { password = "second" }))
+    assert.is_true(server:reload())
+    assert.equal(201, call(server, "POST", "/api/routes", answer "one").status)
+    redis.process:kill()
+    assert.equal(503, call(server, "POST", "/api/routes", answer "two").status)
+    server:write_conf(settings(other))
+    ok, text = server:reload()
+    assert.is_true(ok, text)
+    assert.equal(201, call(server, "POST", "/api/routes", answer "two").status)
+    assert.same({ "one", "two" }, { body_of(server, "one"), body_of(server, "two") })
+    server:stop()
+    local fresh = servers.start { conf = conf(other, tempdir.new()) }
+    assert.same({ "one", "two" }, { body_of(fresh, "one"), body_of(fresh, "two") }) -- it has got what the node knew
+    fresh:stop()
   end))
 
   it("takes its password from a file or the environment", loop.spec(function()

@@ -93,7 +93,8 @@ function M.store_component()
   local is_up = why == nil and now ~= nil
   return { ok = is_up, driver = now and now.driver or json.null,
     since = now and now.since_ms and status.time(now.since_ms) or json.null,
-    message = is_up and "takes changes" or "takes no changes: " .. (why or "not open yet") }
+    message = is_up and (now.warning and "takes changes; " .. now.warning or "takes changes")
+      or "takes no changes: " .. (why or "not open yet") }
 end
 
 --- Returns the component `cluster` of /health.

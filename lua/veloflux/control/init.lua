@@ -237,11 +237,13 @@ function M.join(node, loaded, callback)
 end
 
 --- Reads the keys anew, as the conf file says now where they are.
--- @param callback function(message, node)
+-- @param callback function(message, node, is_good): whether the file can be read
 local function with_keys(callback)
   local draft = conf.read { source = source() }
   local node = draft.root and draft.node or keys.remembered(draft.node.data_dir)
-  keys.refresh(node, alarms, function(message) callback(message, draft.node) end)
+  keys.refresh(node, alarms, function(message)
+    callback(message, draft.node, draft.root ~= nil and #draft.problems == 0)
+  end)
 end
 
 local function reload_now(done)
@@ -268,10 +270,15 @@ local function reload_now(done)
     finish(rejected { { file = context.conf, path = "store", message = "the store is not available: "
       .. (message or "not ready yet") } })
   end
-  with_keys(function(problem, node)
-    if problem then return finish(rejected { { file = context.conf, path = "master_key", message = problem } }) end
+  local function reject(path, message) finish(rejected { { file = context.conf, path = path, message = message } }) end
+  with_keys(function(problem, node, is_good)
+    if problem then return reject("master_key", problem) end
+    local adjusted, refusal = "same", nil
+    if is_good then adjusted, refusal = storage.adjust(node) end
+    if not adjusted then return reject("store", refusal) end
     local world = queue.world()
-    with_store(world and world.draft.node or node, go_on)
+    if adjusted == "opened" then queue.adopt(world, "opened again") end
+    with_store(not is_good and world and world.draft.node or node, go_on)
   end)
 end
 

@@ -7,6 +7,7 @@ local M = {}
 
 local open = stores.open -- specs put another in its place
 local store
+local in_use -- settings of the store
 local listener -- function(): other nodes have committed, or a shared store is there again
 
 --- Says who is told that the store may have what this node did not commit.
@@ -14,7 +15,7 @@ function M.watch(fn) listener = fn end
 
 --- Replaces how stores are opened: for specs.
 function M.use(opener)
-  open, store = opener or stores.open, nil
+  open, store, in_use = opener or stores.open, nil, nil
 end
 
 --- Returns the store, or nil.
@@ -34,17 +35,46 @@ local function give_up(callback, message)
   callback(message)
 end
 
+--- Opens the store of a node. Returns true, or nil and a message.
+local function open_as(settings)
+  settings.log = link.log
+  local opened, message = open(settings)
+  if not opened then return nil, message end
+  store, in_use = opened, settings
+  opened:watch(function() if store == opened and listener then listener() end end)
+  return true
+end
+
+--- True when a store is reached in the same way.
+local function is_same(a, b)
+  for _, name in ipairs { "url", "username", "password", "timeout_ms" } do
+    if a[name] ~= b[name] then return false end
+  end
+  return true
+end
+
+--- Takes the settings that the conf file has now: another password, or, while the store does not answer, another
+-- store.
+-- @return "same", or "opened": it has to be read again; or nil and why not
+function M.adjust(node)
+  if not store or not in_use then return "same" end
+  local settings = stores.settings(node)
+  local is_there = stores.place(settings) == stores.place(in_use)
+  if is_there and is_same(settings, in_use) then return "same" end
+  if not is_there and store:status().connected then return nil, "cannot change while running, restart instead" end
+  local old = store
+  local ok, message = open_as(settings)
+  if not ok then return nil, message end
+  old:close(function() end)
+  return "opened"
+end
+
 --- Opens the store of a node and reads what is there.
 -- @param callback function(message, loaded): what is wrong, or nil and {version, entities}
 function M.open(node, callback)
-  local opened, message
   if not store then
-    local settings = stores.settings(node)
-    settings.log = link.log
-    opened, message = open(settings)
-    if not opened then return callback(message) end
-    store = opened
-    opened:watch(function() if store == opened and listener then listener() end end)
+    local ok, message = open_as(stores.settings(node))
+    if not ok then return callback(message) end
   end
   store:load(function(err, loaded)
     if err then return give_up(callback, err.message or err.code) end

@@ -33,8 +33,9 @@
 --     store:watch(on_change)          on_change(version) from the loop, from now on, each time that the store is seen
 --                                     to have a version that was not committed or read through this store: other
 --                                     nodes'. After the store was out of reach it may be a lower one than before
---     store:status()                  { driver, connected, since_ms, error }: whether it answers, since when (since
---                                     1970, nil before the first answer), what is wrong with it, or nil
+--     store:status()                  { driver, connected, since_ms, error, warning }: whether it answers, since when
+--                                     (since 1970, nil before the first answer), what is wrong with it, what may
+--                                     become wrong; each of these or nil
 --     store:close(cb)                 cb() after everything that was asked for
 --
 --   ENTITIES  { [kind] = { [key] = { json, version, created_ms, updated_ms } } }: `version` is when it last changed
@@ -86,6 +87,12 @@ function M.settings(node)
   local path = store.path
   if path:sub(1, 1) ~= "/" then path = node.data_dir .. "/" .. path end
   return { driver = store.driver, path = path }
+end
+
+--- Says where a store is, whoever asks for it: a text.
+-- @param settings of `settings`
+function M.place(settings)
+  return require(DRIVERS[settings.driver or "sqlite"]).place(settings)
 end
 
 local function is_whole(value)

@@ -148,6 +148,8 @@ local NO_LIMIT = 2 ^ 53
 
 local function wall_ms() return tonumber(ffi.C.vf_clock_wall_ms()) end
 
+function M.place(settings) return settings.path end
+
 --- Opens the driver.
 -- @param settings path; host, busy_ms and now_ms (function returning milliseconds since 1970) or nil
 -- @return the driver, or nil and a message

@@ -39,6 +39,11 @@ local function make_writer()
   return ("%x.%x.%d"):format(wall_ms(), math.random(0, 2 ^ 31 - 1), n_writers)
 end
 
+function M.place(settings)
+  local where = address.of(settings)
+  return ("redis %s/%d %s"):format(where.label, where.db, settings.prefix or "veloflux")
+end
+
 --- Opens the driver.
 -- @param settings what redis/address.lua takes; prefix, timeout_ms, host (struct vf_redis_host), now_ms, log
 -- @return the driver, or nil and a message
