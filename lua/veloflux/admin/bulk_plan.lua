@@ -14,7 +14,7 @@ M.MAX = 10000
 --- What an operation may do.
 M.ACTIONS = { "add", "update", "patch", "replace", "delete", "test" }
 --- What it may do that to. Credentials, and instances of plugins of a pool, route or consumer, are changed with it.
-M.KINDS = { "pools", "backends", "routes", "consumers", "plugins", "tenants", "templates" }
+M.KINDS = { "pools", "backends", "routes", "consumers", "plugins", "tenants", "templates", "certificates" }
 
 local MAX_ERRORS = 100 -- that are listed
 

@@ -1,4 +1,5 @@
 --- /health, /ready and their relatives: is this node alive, may it get traffic, and what is wrong.
+local certificates = require "veloflux.admin.certificates"
 local cluster = require "veloflux.admin.cluster"
 local counts = require "veloflux.admin.counts"
 local json = require "veloflux.pdk.json"
@@ -41,7 +42,8 @@ function M.components()
   local config, workers, count = status.config(node), workers_of(node), node.n_blocks
   if config.message == "" then config.message = config.ok and "the last configuration was accepted" or "refused" end
   local components = { config = config, workers = workers, checker = checker_of(count), backends = backends_of(),
-    store = cluster.store_component(), cluster = cluster.cluster_component() }
+    store = cluster.store_component(), cluster = cluster.cluster_component(),
+    certificates = certificates.component() }
   for _, component in pairs(components) do component.status = component.ok and "healthy" or "unhealthy" end
   return components
 end

@@ -10,6 +10,7 @@ local await = require "veloflux.admin.await"
 local backup = require "veloflux.admin.backup"
 local bulk = require "veloflux.admin.bulk"
 local catalog = require "veloflux.admin.catalog"
+local certificates = require "veloflux.admin.certificates"
 local channels = require "veloflux.admin.channels"
 local cluster = require "veloflux.admin.cluster"
 local configuration = require "veloflux.admin.configuration"
@@ -252,6 +253,8 @@ function M.start(functions, state_pointer, offered)
     on_fault = function(message) log.write("error", "admin.lua_error", { "err", message }) end }
   totals.open(state, nil)
   channels.attach(context, functions)
+  certificates.attach(context)
+  certificates.watch()
 end
 
 return M

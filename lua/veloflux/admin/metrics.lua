@@ -2,6 +2,7 @@
 -- Names and labels that existing alert rules use are kept. At most MAX_SERIES routes, pools, backends
 -- and tenants have series of their own, in the order of the configuration; the rest is `_other`.
 local bit = require "bit"
+local certificates = require "veloflux.admin.certificates"
 local host = require "veloflux.admin.host"
 local plugin_metrics = require "veloflux.admin.plugin_metrics"
 local probation = require "veloflux.control.probation_counts"
@@ -399,6 +400,7 @@ function M.text(version)
   add_node(exposition, version)
   add_processes(exposition)
   add_probation(exposition)
+  certificates.add(exposition)
   table_metrics.add(exposition)
   turn_metrics.add(exposition)
   shared_metrics.add(exposition, totals.state())

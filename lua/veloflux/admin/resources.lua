@@ -24,16 +24,20 @@ local json = require "veloflux.pdk.json"
 local live = require "veloflux.admin.live"
 local plugin_kind = require "veloflux.model.kinds.plugin"
 local problem = require "veloflux.admin.problem"
+local certificate = require "veloflux.model.kinds.certificate"
 local crypto = require "veloflux.pdk.crypto"
 local queue = require "veloflux.control.queue"
 local sink = require "veloflux.compiler.sink"
 local encoding = require "veloflux.pdk.encoding"
+local status = require "veloflux.admin.status"
 local view = require "veloflux.model.view"
+local x509 = require "veloflux.x509"
 
 local M = {}
 
 local ALL = { PUT = true, PATCH = true, DELETE = true }
 local STRING, INTEGER, NUMBER = { type = "string" }, { type = "integer" }, { type = "number" }
+local STRINGS = { type = "array", items = { type = "string" } }
 local BOOLEAN, TIME = { type = "boolean" }, { type = { "string", "null" }, format = "date-time" }
 
 --- What every object has.
@@ -527,6 +531,36 @@ M.plugins = {
   end,
 }
 
+local function seconds(value) return status.time(value * 1000) end
+
+M.certificates = entity {
+  name = "certificates", noun = "certificate", kind = "certificates", permission = "certificates", is_per_tenant = true,
+  methods = ALL, order = "tenant_id,name",
+  forms = { { collection = "/api/certificates", single = "/api/certificates/{id}" } },
+  fields = with_common {
+    { "names", STRINGS, "The hosts that it is for." },
+    { "subject", STRING, "Whose it is." },
+    { "issuer", STRING, "Who has signed it." },
+    { "serial", STRING, "Its number with the issuer." },
+    { "not_before", TIME, "When it begins." },
+    { "not_after", TIME, "When it ends; of the whole chain, the first end." },
+    { "fingerprint", STRING, "The SHA-256 of the certificate, hexadecimal." },
+    { "key_type", STRING, "The kind of its key and the bits: EC-256, RSA-2048." },
+    { "chain_length", INTEGER, "Certificates in it." },
+    { "warnings", STRINGS, "What is wrong, or soon will be." },
+  },
+  show = function(entry, shown)
+    local facts = certificate.facts(entry.record)
+    shown.names, shown.subject, shown.issuer, shown.serial = json.array(view.copy(facts.names)), facts.subject,
+      facts.issuer, facts.serial
+    shown.not_before, shown.not_after = seconds(facts.not_before), seconds(facts.chain_not_after)
+    shown.fingerprint, shown.chain_length = facts.fingerprint, facts.n
+    shown.key_type = ("%s-%d"):format(facts.key_kind, facts.key_bits)
+    shown.warnings = json.array()
+    for i, found in ipairs(x509.lint(facts, os.time())) do shown.warnings[i] = found.message end
+  end,
+}
+
 M.tenants = entity {
   name = "tenants", noun = "tenant", kind = "tenants", permission = "tenants", methods = ALL, order = "name",
   forms = { { collection = "/api/tenants", single = "/api/tenants/{id}" } },
@@ -542,6 +576,6 @@ M.templates = entity {
 }
 
 --- All of them, in the order of the reference.
-M.ALL = { M.pools, M.backends, M.routes, M.consumers, M.credentials, M.plugins, M.tenants, M.templates }
+M.ALL = { M.pools, M.backends, M.routes, M.consumers, M.credentials, M.plugins, M.tenants, M.templates, M.certificates }
 
 return M

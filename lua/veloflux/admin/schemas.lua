@@ -23,7 +23,11 @@ local function plain(schema, description, is_read_only)
   local out, names = object("description", description), {}
   for name in pairs(schema) do names[#names + 1] = name end
   table.sort(names)
-  for _, name in ipairs(names) do out:set(name, schema[name]) end
+  for _, name in ipairs(names) do
+    local value = schema[name]
+    local is_plain = type(value) == "table" and value[1] == nil and getmetatable(value) == nil
+    out:set(name, is_plain and plain(value) or value)
+  end
   if is_read_only then out:set("readOnly", true) end
   return out
 end

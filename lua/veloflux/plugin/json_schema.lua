@@ -194,6 +194,7 @@ local TYPES = {
   list = function(out, attr) out:set("type", "array") list_rules(out, attr) end,
   foreign = function(out) out:set("type", "string") end,
   path = function(out) out:set("type", "string") end,
+  pem = function(out) out:set("type", "string") end,
   opaque = function(out) out:set("type", "object") end,
   tree = function(out, attr)
     if attr.allows then out:set("type", attr.allows.map and "object" or "array") end

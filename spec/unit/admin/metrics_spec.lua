@@ -202,6 +202,10 @@ describe("metrics", function()
     totals.open(state, snapshot)
     local channels, more = require "veloflux.channels", metrics.more
     channels.register { path = "/api/ws/documented", permission = "user", type = "x" }
+    local certificates = require "veloflux.admin.certificates"
+    local of = certificates.of
+    certificates.of = function() return { { name = "site", facts = { chain_not_after = 1 } } } end
+    certificates.attach { current = function() return { model = {} } end }
     metrics.more = { require("veloflux.admin.channel_metrics").add }
     local documented, found = {}, parsed()
     for line in io.lines "docs/metrics.md" do
@@ -215,7 +219,8 @@ describe("metrics", function()
     totals.open(state, other)
     for name, family in pairs(parsed()) do found[name] = found[name] or family end
     channels.unregister "/api/ws/documented"
-    metrics.more = more
+    metrics.more, certificates.of = more, of
+    certificates.attach {}
     for name, family in pairs(found) do assert.equal(family.kind .. ": " .. family.help, documented[name], name) end
     for name in pairs(documented) do assert.is_table(found[name], name) end
   end))

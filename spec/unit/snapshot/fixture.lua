@@ -1,5 +1,6 @@
 --- Snapshots for specs, from a few lines of Lua, through the builder that the compiler uses.
 local ffi = require "ffi"
+require "veloflux.str"
 
 local M = {}
 
@@ -14,7 +15,6 @@ end
 
 declare_header "src/snapshot/layout.h"
 ffi.cdef [[
-struct vf_str { const char *data; size_t len; };
 
 struct vf_snapb;
 struct vf_snapb *vf_snapb_new(void);

@@ -63,6 +63,7 @@ local COLUMNS = {
   routes = { "id", "name", "tenant_id", "host", "path", "path_prefix", "methods", "pool", "priority", "origin" },
   consumers = { "name", "tenant_id", "groups", "origin", "version" },
   tenants = { "name", "active", "hosts", "origin", "version" },
+  certificates = { "name", "tenant_id", "names", "issuer", "not_after", "key_type", "origin", "version" },
   templates = { "name", "tenant_id", "description", "parameters", "origin", "version" },
 }
 local MAX_COLUMNS = 8
