@@ -291,6 +291,27 @@ describe("veloflux ctl", function()
     server:stop()
   end))
 
+  it("makes, lists, restores and deletes backups, and says what a reload would do", loop.spec(function()
+    local server = servers.start { conf = conf_of() }
+    assert.equal(0, (run(server, "backups", "make")))
+    local made = decoded(server, "backups")[1]
+    local code, out = run(server, "backups")
+    assert.equal(0, code)
+    assert.matches(made.backup_id, out, 1, true)
+    assert.equal(0, (run(server, "backups", "restore", made.backup_id, "--dry-run")))
+    assert.equal(0, (run(server, "backups", "restore", made.backup_id)))
+    assert.equal(0, (run(server, "backups", "delete", made.backup_id)))
+    assert.equal(1, (run(server, "backups", "restore", made.backup_id)))
+    assert.equal(2, (run(server, "backups", "lose")))
+    assert.equal(2, (run(server, "backups", "make", "x")))
+    server:write_conf(conf_of { pools = { { name = "web" }, { name = "new" } } })
+    code, out = run(server, "reload", "--dry-run")
+    assert.equal(0, code)
+    assert.matches("would change: pools: 1 added, 1 changed", out, 1, true)
+    assert.equal(1, (run(server, "get", "pools", "new")))
+    server:stop()
+  end))
+
   it("rotates keys", loop.spec(function()
     local server = servers.start { conf = conf_of() }
     local code, out = run(server, "keys")

@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local archive = require "veloflux.control.archive"
 local await = require "veloflux.admin.await"
+local backups = require "veloflux.control.backups"
 local bodies = require "veloflux.admin.body"
 local crypto = require "veloflux.pdk.crypto"
 local json = require "veloflux.pdk.json"
@@ -18,7 +19,7 @@ ffi.cdef [[ uint64_t vf_clock_wall_ms(void); ]]
 local M = {}
 
 local BYTES = "application/octet-stream"
-local FOLDER, ENDING = "backups", ".vfbackup" -- below the data directory
+local ENDING = backups.ENDING
 local MAX_FILE_BYTES = 256 * 1024 * 1024
 local PASSPHRASE = "veloflux-passphrase"
 
@@ -67,16 +68,13 @@ end
 
 --- Reads an archive that lies in the data directory. Returns it, or nil and a problem.
 local function read_file(context, id)
-  if type(id) ~= "string" or #id > 128 or not id:find "^%w[%w_-]*$" then
+  if not backups.is_id(id) then
     return nil, resources.invalid("/backup_id", "expected the name of a file without its ending")
   end
-  local path = ("%s/%s/%s%s"):format(context.current().model.node.data_dir, FOLDER, id, ENDING)
-  local file = io.open(path, "rb")
-  if not file then
-    return nil, problem.new("not_found", ("There is no %s/%s%s in the data directory."):format(FOLDER, id, ENDING))
+  local bytes = backups.read(context.current().model.node, id, MAX_FILE_BYTES + 1)
+  if not bytes then
+    return nil, problem.new("not_found", ("There is no backup %s%s in the folder."):format(id, ENDING))
   end
-  local bytes = file:read(MAX_FILE_BYTES + 1) or ""
-  file:close()
   if #bytes > MAX_FILE_BYTES then return nil, resources.invalid("/backup_id", "the file is too large") end
   return bytes
 end

@@ -15,6 +15,7 @@ local overview = require "veloflux.admin.overview"
 local parameters = require "veloflux.admin.parameters"
 local problem = require "veloflux.admin.problem"
 local prometheus = require "veloflux.admin.prometheus"
+local query = require "veloflux.admin.query"
 local status = require "veloflux.admin.status"
 
 local M = {}
@@ -165,16 +166,24 @@ local function diff_of(diff)
 end
 
 local function register_reload(router, context)
-  router:register { method = "POST", path = "/api/reload", permission = "system:reload", handler = function()
-    local result = context.reload()
+  local function serve(params)
+    local is_dry, bad = query.flag(params, "dry_run")
+    if bad then return bad end
+    local result = is_dry and context.dry_reload() or not is_dry and context.reload()
     if result.ok then
-      return { headers = { "VeloFlux-Version", ("%d"):format(result.version) },
-        json = { status = "reloaded", version = result.version, changes = result.summary,
-        diff = diff_of(result.diff), warnings = json.array(result.warnings), laggards = result.laggards or 0 } }
+      return { headers = not is_dry and { "VeloFlux-Version", ("%d"):format(result.version) } or nil,
+        json = { status = is_dry and "dry_run" or "reloaded", dry_run = is_dry, version = result.version,
+          changes = result.summary, diff = diff_of(result.diff), warnings = json.array(result.warnings),
+          laggards = result.laggards or 0 } }
     end
     local errors = errors_of(result)
     local first = errors[1] and errors[1].detail or "The configuration was refused."
     return problem.new("config_rejected", first, { errors = errors, members = { version = result.version } })
+  end
+  router:register { method = "POST", path = "/api/reload", permission = "system:reload", handler = function(request)
+    local params, names = query.parse(request.query)
+    local bad = not params and names or query.unknown(names, { dry_run = true })
+    return bad or serve(params)
   end }
 end
 

@@ -8,6 +8,7 @@ local alarms = require "veloflux.control.alarms"
 local auths = require "veloflux.admin.auth"
 local await = require "veloflux.admin.await"
 local backup = require "veloflux.admin.backup"
+local backups = require "veloflux.admin.backups"
 local bulk = require "veloflux.admin.bulk"
 local catalog = require "veloflux.admin.catalog"
 local certificates = require "veloflux.admin.certificates"
@@ -66,12 +67,16 @@ end
 --- Reloads. Yields until it has ended.
 local function reload() return await.call(services.reload) end
 
+--- Says what a reload would change. Yields.
+local function dry_reload() return await.call(services.dry_reload) end
+
 --- The table of endpoints: plugins register theirs here.
 M.router = routers.new()
 local administrator = administrators.new(verify)
 --- The list of methods of authentication: plugins add theirs here.
 M.auth = auths.new(administrator, now)
 local context = { version = ffi.string(ffi.C.vf_version()), rates = rates.new(), now = now, reload = reload,
+  dry_reload = dry_reload,
   metrics_open = function() return admin ~= nil and admin.metrics_open end,
   current = function() return services.current() end,
   transactions = function() return transactions end,
@@ -88,6 +93,7 @@ templates.register(M.router, context)
 probation.register(M.router, context)
 key_endpoints.register(M.router, context)
 backup.register(M.router, context)
+backups.register(M.router, context)
 bulk.register(M.router, context)
 channels.register(M.router)
 shipped.register "status"

@@ -1,6 +1,7 @@
 --- /metrics: what the state area holds, in the text format of Prometheus. docs/metrics.md lists it.
 -- Names and labels that existing alert rules use are kept. At most MAX_SERIES routes, pools, backends
 -- and tenants have series of their own, in the order of the configuration; the rest is `_other`.
+local backup_counts = require "veloflux.control.backup_counts"
 local bit = require "bit"
 local certificates = require "veloflux.admin.certificates"
 local host = require "veloflux.admin.host"
@@ -385,6 +386,16 @@ local function add_plugins(exposition)
   end
 end
 
+local function add_backups(exposition)
+  local counts = backup_counts.get()
+  exposition:family("veloflux_backups_total", "counter", "Backups of the schedule that were made, since control began.")
+    :add("", counts.stored)
+  exposition:family("veloflux_backup_failures_total", "counter", "Backups of the schedule that failed, since control "
+    .. "began."):add("", counts.failed)
+  exposition:family("veloflux_backup_last_timestamp_seconds", "gauge", "When the last one was made; 0: none is known.")
+    :add("", counts.last_ms / 1000)
+end
+
 local function add_probation(exposition)
   local counts = probation.get()
   exposition:family("veloflux_probation_watching", "gauge", "Versions on probation."):add("", counts.watching)
@@ -401,6 +412,7 @@ function M.text(version)
   add_processes(exposition)
   add_probation(exposition)
   certificates.add(exposition)
+  add_backups(exposition)
   table_metrics.add(exposition)
   turn_metrics.add(exposition)
   shared_metrics.add(exposition, totals.state())

@@ -9,12 +9,14 @@ local cluster = require "veloflux.cluster"
 local compiler = require "veloflux.compiler"
 local conf = require "veloflux.conf"
 local entities = require "veloflux.control.entities"
+local explain = require "veloflux.explain"
 local files = require "veloflux.conf.files"
 local flow = require "veloflux.control.flow"
 local follow = require "veloflux.control.follow"
 local keys = require "veloflux.keys"
 local last_model = require "veloflux.last_model"
 local history = require "veloflux.control.history"
+local housekeeping = require "veloflux.control.housekeeping"
 local link = require "veloflux.control.link"
 local model_kinds = require "veloflux.model"
 local outcome = require "veloflux.control.outcome"
@@ -294,6 +296,37 @@ function M.reload(callback)
   queue.enqueue(reload_now)
 end
 
+--- Reads the conf and says what a reload would change.
+local function dry_reload_now(callback)
+  local draft = conf.read { source = source() }
+  local current = flow.current()
+  local version = current and current.version
+  local function refused(problems)
+    callback { ok = false, problems = problems, lines = format(problems), version = version }
+  end
+  local world = queue.world()
+  if not world then return refused { { file = context.conf, path = "", message = "nothing is published yet" } } end
+  local made, problems = combine(draft, queue.base().set, queue.next_version(), true)
+  if not made then return refused(problems) end
+  local compiled, problem = compiler.compile(made.model, {})
+  if not compiled then return refused { problem } end
+  local diff = model_kinds.diff(current and current.model, made.model)
+  callback { ok = true, version = version, diff = diff, summary = model_kinds.describe_diff(diff),
+    warnings = explain.warnings(made.model, compiled) }
+end
+
+--- Says what a reload would change, and changes nothing.
+-- @param callback called once like that of `reload`
+function M.dry_reload(callback)
+  queue.enqueue(function(done)
+    local ok, fault = xpcall(dry_reload_now, debug.traceback, callback)
+    done()
+    if ok then return end
+    link.log("error", "control.fault", tostring(fault))
+    callback { ok = false, problems = {}, lines = { "a fault in control: its log has it" } }
+  end)
+end
+
 -- Events from the supervisor ------------------------------------------------------------------------
 
 local events = {}
@@ -536,6 +569,7 @@ function M.start(started)
   storage.watch(function()
     if not cluster.is_draining() then queue.follow() end -- the supervisor takes nothing any more
   end)
+  housekeeping.open { now_ms = now_ms }
   probation.open { link = link, now_ms = now_ms, store = storage.current, history = history,
     node = function() return cluster.is_enabled() and cluster.id() or nil end }
   local begin = started.mode == "fresh" and start_fresh or start_again

@@ -107,7 +107,7 @@ describe("a template that is wrong", function()
       ["entities: { pools: [ { name: '$${nam}' } ] }\n    parameters: [ { name: name } ]"] =
         "templates[0].entities.pools[0].name: there is no parameter nam, did you mean name?",
       ["entities: { pols: [] }"] =
-        "templates[0].entities.pols: expected one of consumers, plugins, pools, routes or tenants",
+        "templates[0].entities.pols: expected one of certificates, consumers, plugins, pools, routes or",
       ["entities: { templates: [] }"] = "templates[0].entities.templates: expected one of",
       ["entities: { pools: {} }"] = "templates[0].entities.pools: expected a list",
       ["entities: { pools: [ 1 ] }"] = "templates[0].entities.pools[0]: expected a map",

@@ -317,6 +317,40 @@ add { name = "versions", usage = "versions [VERSION] [-n LIMIT]", arguments = 1,
     ctx:show(ctx:ask("GET", path).body, function(rows) return text.table(VERSIONS, rows) end)
   end }
 
+local BACKUPS = { "backup_id", "status", "created_at", "scheduled_at", "version", "size", "origin", "encrypted_with" }
+
+--- The passphrase is no argument: others on the machine may see those.
+local function passphrase() return os.getenv "VFX_PASSPHRASE" end
+
+local BACKUP_VERBS = {
+  list = function(ctx)
+    ctx:show(ctx:ask("GET", "/api/backups").body, function(rows) return text.table(BACKUPS, rows) end)
+  end,
+  make = function(ctx)
+    ctx:show(ctx:ask("POST", "/api/backups", { passphrase = passphrase() }).body, function(made)
+      return text.table(BACKUPS, { made })
+    end)
+  end,
+  delete = function(ctx)
+    ctx:ask("DELETE", "/api/backups/" .. encoding.url_encode(ctx:argument(2, "ID")))
+    ctx:lines { "deleted " .. ctx.parsed[3] }
+  end,
+  restore = function(ctx)
+    local parameters = ctx.parsed.dry_run and { "dry_run", "true" } or {}
+    local path = "/api/backup/restore" .. query_of(add_probation(ctx, parameters))
+    local body = { backup_id = ctx:argument(2, "ID"), passphrase = passphrase() }
+    ctx:show(ctx:ask("POST", path, body, { headers = headers_of(ctx) }).body, outcome_lines)
+  end,
+}
+
+add { name = "backups", usage = "backups [list | make | delete ID | restore ID]", arguments = 2,
+  help = "what the node keeps; a passphrase is in VFX_PASSPHRASE", run = function(ctx)
+    local verb = ctx.parsed[2] or "list"
+    local takes_id = verb == "delete" or verb == "restore"
+    if not BACKUP_VERBS[verb] or ctx.parsed[3] and not takes_id then ctx:usage("not " .. verb) end
+    BACKUP_VERBS[verb](ctx)
+  end }
+
 local KEYS = { "id", "active", "origin", "until_version", "rotated_at", "needed_by" }
 
 local KEY_VERBS = {

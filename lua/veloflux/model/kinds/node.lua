@@ -136,6 +136,41 @@ local function check_store(record)
   return true
 end
 
+local function is_passphrase(text) return text == "" or #text >= 8 or nil, "expected at least 8 bytes" end
+
+local history = s.record {
+  default = {},
+  description = "How much of the history is kept. Older versions are forgotten; what is on probation is not.",
+  fields = {
+    { versions = s.integer { default = 100000, between = { 1, 1000000000 }, off = true,
+      description = "So many versions; off: all." } },
+    { age = s.duration { default = "off", min = "1m", off = true,
+      description = "Those younger than this; off: all." } },
+  },
+}
+
+local function is_time(text)
+  local hours, minutes = text:match "^(%d%d):(%d%d)$"
+  return text == "" or hours and tonumber(hours) < 24 and tonumber(minutes) < 60 or nil,
+    "expected a time of the day like 03:00"
+end
+
+local backups = s.record {
+  default = {},
+  description = "Backups that this node makes by itself, or of nodes that share a store, the one that leads.",
+  fields = {
+    { every = s.duration { default = "off", min = "1s", off = true, description = "One in so much time." } },
+    { at = s.string { default = "", custom_validator = is_time, expects = "a time of the day like 03:00",
+      description = "One each day at this time, UTC." } },
+    { keep = s.integer { default = 7, between = { 1, 10000 },
+      description = "So many of the schedule; older ones are deleted." } },
+    { path = s.path { default = "", description = "The folder; empty: `backups` in data_dir." } },
+    { passphrase = s.string { default = "", secret = true, len_max = 1024, custom_validator = is_passphrase,
+      description = "What they are encrypted with; empty: the node's master key." } },
+  },
+  entity_checks = { { mutually_exclusive = { "every", "at" } } },
+}
+
 local store = s.record {
   default = {},
   description = "Where versions of the model are kept: in a file of this node, or in a Redis that nodes share.",
@@ -154,6 +189,7 @@ local store = s.record {
     { password = s.string { default = "", secret = true, len_max = 1024,
       description = "Its password; empty: none, or that of the url." } },
     { db = s.integer { default = 0, between = { 0, 2147483647 }, description = "The number of the database." } },
+    { history = history },
     { prefix = s.string { default = "veloflux", match = "^[%w._:-]+$", len_max = 64,
       expects = "letters, digits, dots, colons, dashes and underscores",
       description = "All keys begin with {PREFIX}: - the braces keep them in one slot of a cluster." } },
@@ -241,6 +277,7 @@ return s.record {
       description = "The addresses on which requests arrive." } },
     { admin = admin },
     { store = store },
+    { backups = backups },
     { cluster = cluster },
     { log = log },
     { master_key = master_key },
