@@ -163,7 +163,7 @@ end
 
 local function fill(builders, model, options)
   local chain_of, plain = options.chain_of, options.plain
-  local salt_key
+  local salt_key = options.salt_key
   local types = {}
   for _, consumer in ipairs(model.consumers) do
     slices.pause()
@@ -195,7 +195,7 @@ end
 --- Prepares what makes the tables say what a model does.
 -- @param model with consumers (nil: none)
 -- @param options table: kind_of(credential) -> {id, hashed, password}; chain_of(consumer) -> hash in
--- hexadecimal or nil; plain(credential) -> plain table. The last two may be nil
+-- hexadecimal or nil; plain(credential) -> plain table. The last two may be nil. salt_key of M.salt_key, if known
 -- @return the stages for M.publish; or nil and a message
 function M.stage(model, options)
   local builders = { consumers = new_builder(), credentials = new_builder() }

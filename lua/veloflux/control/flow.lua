@@ -19,6 +19,7 @@ local last_model = require "veloflux.last_model"
 local plugin_schema = require "veloflux.plugin.schema"
 local slices = require "veloflux.slices"
 local tables = require "veloflux.compiler.tables"
+local table_source = require "veloflux.compiler.table_source"
 local account_of = require("veloflux.conf.node_check").account
 
 ffi.cdef "int close(int fd);"
@@ -30,6 +31,7 @@ local pending -- the candidate under way, with {compiled, tables}
 local current -- {model, version}: what is published
 local tables_need_repair = false -- when what is published comes: the tables have come before it
 local has_come = false -- something published has come
+local tables_made_of -- compiler/table_source.lua of what the tables hold; nil: nobody knows
 
 local function state() return state_area and ffi.cast("struct vf_state *", state_area) end
 
@@ -37,7 +39,7 @@ local function state() return state_area and ffi.cast("struct vf_state *", state
 -- @param options {link = control/link.lua, state = the state area, store = function() -> the store or nil}
 function M.open(options)
   link, state_area, store_of = options.link, options.state, options.store
-  pending, current, tables_need_repair, has_come = nil, nil, false, false
+  pending, current, tables_need_repair, has_come, tables_made_of = nil, nil, false, false, nil
 end
 
 --- Returns what is published: {model, version}, or nil before the first publication.
@@ -50,12 +52,30 @@ local function kind_of(credential) return getmetatable(credential).plugin.creden
 
 local function plain(credential) return plugin_schema.plain(kind_of(credential).record, credential) end
 
---- Prepares the tables for a model.
+--- Prepares the tables for a model, unless they hold what it makes of them already.
 -- @param compiled the same, compiled: it knows the chains of the consumers
+-- @return {source, stages = nil: nothing is to be changed}; or nil and a message
 local function stage_tables(model, compiled)
   local chains = compiled.consumer_chains or {}
   local function chain_of(consumer) return chains[consumer] and tables.chain_key(chains[consumer].hash) end
-  return tables.stage(model, { kind_of = kind_of, plain = plain, chain_of = chain_of })
+  local options = { kind_of = kind_of, plain = plain, chain_of = chain_of,
+    salt_key = model.consumers[1] and tables.salt_key(model.node) or nil }
+  local source = table_source.of(model, options)
+  if table_source.same(tables_made_of, source) then return { source = source } end
+  local stages, message = tables.stage(model, options)
+  if not stages then return nil, message end
+  return { source = source, stages = stages }
+end
+
+--- Changes the tables. Returns true, or nil and a message.
+local function publish_tables(staged)
+  if staged.stages then
+    tables_made_of = nil
+    local ok, message = tables.publish(staged.stages)
+    if not ok then return nil, message end
+  end
+  tables_made_of = staged.source
+  return true
 end
 
 local function finish(result)
@@ -99,7 +119,7 @@ local function repair_tables()
   if not compiled then return link.log("error", "tables.failed", conf.format(fault)) end
   local staged, message = stage_tables(current.model, compiled)
   local ok = staged
-  if staged then ok, message = tables.publish(staged) end
+  if staged then ok, message = publish_tables(staged) end
   if not ok then link.log("error", "tables.failed", message) end
 end
 
@@ -160,7 +180,7 @@ end
 function M.prepared(version)
   if not pending or pending.version ~= version then return end
   drop_privileges(pending.model)
-  local ok, message = tables.publish(pending.tables)
+  local ok, message = publish_tables(pending.tables)
   if not ok then return reject("invalid", problem("consumers", message)) end
   pending.tables = nil
   store_changes()
