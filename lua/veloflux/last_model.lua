@@ -17,6 +17,7 @@ local keys = require "veloflux.keys"
 local crypto = require "veloflux.pdk.crypto"
 local json = require "veloflux.pdk.json"
 local quote = require("veloflux.model.json").quote
+local slices = require "veloflux.slices"
 
 ffi.cdef [[
 int vf_file_replace(const char *path, const char *data, size_t len, uint32_t mode);
@@ -41,23 +42,44 @@ function M.encode(model, seal)
   return schema.encode(grammar.file, model.node, seal)
 end
 
---- Writes entities of a store (control/entities.lua) as JSON.
-local function encode_stored(stored)
-  local kinds = {}
+--- Calls `put(text)` for the pieces of entities of a store (control/entities.lua) as JSON. It may pause.
+local function encode_stored(stored, put)
+  local before = "{"
   for kind, entities in pairs(stored or {}) do
-    local rows = {}
-    for _, entity in pairs(entities) do rows[#rows + 1] = changes.row(entity) end
-    kinds[#kinds + 1] = quote(kind) .. ":{" .. table.concat(rows, ",") .. "}"
+    put(before .. quote(kind) .. ":{")
+    before = ""
+    for _, entity in pairs(entities) do
+      slices.pause()
+      put(before .. changes.row(entity))
+      before = ","
+    end
+    before = "},"
   end
-  return "{" .. table.concat(kinds, ",") .. "}"
+  put(before == "{" and "{}" or "}}")
+end
+
+--- Returns the line of the file, and its checksum. It may pause.
+local function whole(text, stored, version)
+  local pieces, hasher = { "", ',"format":1,' }, crypto.hasher "sha256"
+  local function put(piece)
+    hasher:update(piece)
+    pieces[#pieces + 1] = piece
+  end
+  put(('"model_bytes":%d,"model":%s,"stored":'):format(#text, text))
+  encode_stored(stored, put)
+  local sum = crypto.hex_encode(hasher:final())
+  pieces[1], pieces[#pieces + 1] = '{"checksum":"' .. sum .. '"', (',"version":%d}\n'):format(version)
+  slices.look()
+  return table.concat(pieces), sum
 end
 
 --- Writes a model as the last published one; a reader or a power cut finds the old one or this.
 -- @param model or a draft (conf.read): its text is kept, so that it is made once
 -- @param version the version under which it was published
 -- @param stored entities of the store by kind and key: {key, json, version, created_ms, updated_ms}; may be nil
+-- @param replace function(path, text, mode) -> 0 or a negative error, which may yield; nil: writes at once
 -- @return true, or nil and a message
-function M.save(model, version, stored)
+function M.save(model, version, stored, replace)
   local seal, problem = keys.sealer(model.node)
   if not seal then return nil, problem end
   local ok
@@ -66,10 +88,9 @@ function M.save(model, version, stored)
   model.canonical_text = model.canonical_text or M.encode(model, seal)
   local text, path = model.canonical_text, M.path(model.node.data_dir)
   if changes.append(path, text, version, stored) then return true end
-  local body = ('"model_bytes":%d,"model":%s,"stored":%s'):format(#text, text, encode_stored(stored))
-  local sum = checksum(body)
-  local line = ('{"checksum":"%s","format":1,%s,"version":%d}\n'):format(sum, body, version)
-  local rc = C.vf_file_replace(path, line, #line, PRIVATE)
+  local line, sum = whole(text, stored, version)
+  local rc
+  if replace then rc = replace(path, line, PRIVATE) else rc = C.vf_file_replace(path, line, #line, PRIVATE) end
   if rc ~= 0 then return nil, ("%s: cannot be written (error %d)"):format(path, -rc) end
   changes.begin(path, text, stored, sum, version, #line)
   return true

@@ -8,6 +8,7 @@ local ffi = require "ffi"
 local crypto = require "veloflux.pdk.crypto"
 local files = require "veloflux.conf.files"
 local json = require "veloflux.pdk.json"
+local slices = require "veloflux.slices"
 local quote = require("veloflux.model.json").quote
 
 ffi.cdef [[
@@ -61,6 +62,20 @@ local function diff(before, after)
   return puts, deletes
 end
 
+--- Says whether what differs has more bytes than there is room for. It may pause.
+local function is_too_much(stored)
+  local left = last.room
+  for kind, entities in pairs(stored) do
+    local before = last.kinds[kind] or {}
+    for key, entity in pairs(before ~= entities and entities or {}) do
+      slices.pause()
+      if before[key] ~= entity then left = left - #entity.json end
+      if left < 0 then return true end
+    end
+  end
+  return false
+end
+
 --- Returns the line of a version.
 local function line_of(version, stored)
   local puts, deletes = {}, {}
@@ -90,8 +105,8 @@ end
 function M.append(path, text, version, stored)
   if not last or not stored or last.path ~= path or last.text ~= text then return false end
   if not files.is_regular(path) then return false end
-  local line = line_of(version, stored)
-  if #line > last.room or not write(path_of(path), line) then
+  local line = not is_too_much(stored) and line_of(version, stored)
+  if not line or #line > last.room or not write(path_of(path), line) then
     last = nil
     return false
   end

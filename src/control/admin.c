@@ -1,5 +1,6 @@
 #include "control/admin.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdint.h>
@@ -7,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/spool.h"
 #include "control/channels.h"
 #include "control/websocket.h"
 #include "lua/password.h"
@@ -17,10 +19,9 @@
 #include "snapshot/state.h"
 
 enum {
-    MAX_BODY_BYTES = 1024 * 1024,
-    MAX_BULK_BYTES = 8 * 1024 * 1024, /* 10,000 operations */
-    TICK_MS = 2000,                   /* between two samples of the rates */
-    MAX_VERIFICATIONS = 8,            /* at once: each takes 19 MiB and a thread for some 30 ms */
+    SPOOL_BYTES = 1024 * 1024, /* content above, or of unknown length, that may go to a file */
+    TICK_MS = 2000,            /* between two samples of the rates */
+    MAX_VERIFICATIONS = 8,     /* at once: each takes 19 MiB and a thread for some 30 ms */
     MAX_PASSWORD_BYTES = 1024
 };
 
@@ -127,6 +128,11 @@ static void push_request(struct vf_admin *admin, struct vf_exchange *ex)
     set_text(lua, "query", ex->target.query);
     set_text(lua, "host", ex->host);
     set_text(lua, "body", ex->request_body);
+    if (ex->spool != NULL) {
+        lua_pushlightuserdata(lua, ex->spool); /* Lua's from here on */
+        lua_setfield(lua, -2, "spool");
+        ex->spool = NULL;
+    }
     set_text(lua, "client", is_local ? VF_STR("local") : ex->client_ip);
     set_text(lua, "request_id", ex->request_id);
     lua_pushboolean(lua, is_local);
@@ -165,6 +171,54 @@ static struct vf_exchange *take_pending(struct vf_admin *admin, const struct vf_
 static void answer_error(struct vf_exchange *ex)
 {
     vf_exchange_problem(ex, 500, "internal_error", "The request could not be answered.");
+}
+
+/* Opens the file for the content. Returns false when the request was answered instead. */
+static bool open_spool(struct vf_exchange *ex, const char *folder, struct vf_spool **out)
+{
+    int rc = vf_spool_new(folder, out);
+    if (rc == 0)
+        return true;
+    ex->close_client = true;
+    if (rc == -EBUSY) {
+        vf_exchange_problem(ex, 503, "unavailable",
+                            "Other requests with much content are under way; try again.");
+    } else {
+        vf_log_error(NULL, "admin.spool_failed", "folder=%s err=%s", folder, strerror(-rc));
+        vf_exchange_problem(ex, 507, "insufficient_storage",
+                            "There is no room on the disk for the content of this request.");
+    }
+    return false;
+}
+
+/* Asks content_rule(method, path, is_named) of veloflux.admin for the limit in bytes and, where
+ * more than a little goes to a file, its folder. */
+static bool on_content(void *owner, struct vf_exchange *ex, struct vf_body_rule *rule)
+{
+    struct vf_admin *admin = owner;
+    lua_State *lua = admin->lua;
+    bool is_local = ex->client->peer.family == VF_FAMILY_NONE;
+    int top = lua_gettop(lua);
+    push_function(admin, "content_rule");
+    lua_pushlstring(lua, ex->request.method_name.data, ex->request.method_name.len);
+    lua_pushlstring(lua, ex->path.text.data, ex->path.text.len);
+    lua_pushboolean(lua, is_local ||
+                             vf_fields_find(&ex->request.fields, VF_STR("authorization")) != NULL);
+    bool goes_on = lua_pcall(lua, 3, 2, top + 1) == 0;
+    if (!goes_on) {
+        vf_log_error(NULL, "admin.lua_error", "call=content_rule err=%s", lua_tostring(lua, -1));
+        answer_error(ex);
+    } else {
+        const char *folder = lua_tostring(lua, -1);
+        rule->max_bytes = (uint64_t)lua_tonumber(lua, -2);
+        bool is_large = ex->request.framing == VF_FRAMING_CHUNKED ||
+                        (ex->request.content_length > SPOOL_BYTES &&
+                         ex->request.content_length <= rule->max_bytes);
+        if (folder != NULL && is_large)
+            goes_on = open_spool(ex, folder, &rule->spool);
+    }
+    lua_settop(lua, top);
+    return goes_on;
 }
 
 static void on_request(void *owner, struct vf_exchange *ex)
@@ -432,9 +486,7 @@ int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct lua_
     if (admin == NULL)
         return UV_ENOMEM;
     const struct vf_handler handler = {.owner = admin,
-                                       .max_body_bytes = MAX_BODY_BYTES,
-                                       .large_path = VF_STR("/api/bulk"),
-                                       .large_body_bytes = MAX_BULK_BYTES,
+                                       .on_content = on_content,
                                        .on_request = on_request,
                                        .on_gone = on_gone,
                                        .on_tunnel_data = on_tunnel_data,

@@ -16,6 +16,7 @@
 #include "control/alarm.h"
 #include "control/channels.h"
 #include "control/metering.h"
+#include "control/offload.h"
 #include "control/turns.h"
 #include "control/upkeep.h"
 #include "lua/database.h"
@@ -50,6 +51,7 @@ static struct control {
     struct vf_upkeep upkeep;
     struct vf_alarm alarm;
     struct vf_turns turns;
+    struct vf_offload offload;
     struct held sockets[SOCKETS];
     size_t n_sockets;
     uv_fs_poll_t watches[WATCHES];
@@ -152,6 +154,16 @@ int vf_control_set_log(const char *text)
     vf_link_message_text(&message, text);
     vf_follower_send(&control.follower, &message);
     return 0;
+}
+
+int vf_control_parse(double token, const char *data, size_t len)
+{
+    return vf_offload_parse(&control.offload, token, data, len);
+}
+
+int vf_control_replace(double token, const char *path, const char *data, size_t len, uint32_t mode)
+{
+    return vf_offload_replace(&control.offload, token, path, data, len, mode);
 }
 
 int vf_control_turns(struct vf_turn_figures *out)
@@ -490,6 +502,7 @@ int vf_control_main(void)
     vf_upkeep_start(&control.upkeep, &control.loop, control.follower.state);
     vf_alarm_open(&control.alarm, &control.loop, control.lua);
     vf_turns_open(&control.turns, &control.loop);
+    vf_offload_open(&control.offload, &control.loop, control.lua);
     if (!start_lua()) {
         control.exit_code = 1;
         end();

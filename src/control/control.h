@@ -36,6 +36,10 @@ int vf_control_set_log(const char *text);
 /* Calls veloflux.control.alarms.ring in `delay_ms`, instead of what was asked for before. */
 void vf_control_alarm(uint64_t delay_ms);
 
+/* Work on a thread: see control/offload.h. */
+int vf_control_parse(double token, const char *data, size_t len);
+int vf_control_replace(double token, const char *path, const char *data, size_t len, uint32_t mode);
+
 /* Tells how long the turns of the loop took (control/turns.h). Returns 1, or 0 when this process is
  * not control; then *out is left alone. */
 int vf_control_turns(struct vf_turn_figures *out);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "base/spool.h"
 #include "http/method.h"
 #include "proxy/account.h"
 #include "proxy/balance.h"
@@ -81,6 +82,8 @@ void vf_exchange_reap(struct vf_proxy *proxy)
         proxy->dead_exchanges = ex->next;
         vf_phases_deinit(ex);
         vf_arena_deinit(&ex->arena);
+        vf_spool_free(ex->spool);
+        ex->spool = NULL;
         vf_snapshot_release(&ex->snapshot);
         if (proxy->n_spare_exchanges >= SPARE_EXCHANGES) {
             free(ex);
@@ -122,8 +125,24 @@ bool vf_exchange_wants_body(const struct vf_exchange *ex)
     return ex->upstream != NULL && !vf_upstream_is_blocked(ex);
 }
 
+/* A disk that is full is the one fault that is not ours. */
+static void spool(struct vf_exchange *ex, struct vf_str slice)
+{
+    if (vf_spool_write(ex->spool, slice.data, slice.len) == 0)
+        return;
+    ex->close_client = true;
+    vf_spool_free(ex->spool);
+    ex->spool = NULL;
+    vf_exchange_problem(ex, 507, "insufficient_storage",
+                        "There is no room on the disk for the content of this request.");
+}
+
 static void collect(struct vf_exchange *ex, struct vf_str slice)
 {
+    if (ex->spool != NULL) {
+        spool(ex, slice);
+        return;
+    }
     size_t need = ex->request_body.len + slice.len;
     if (need > ex->request_body_room) {
         size_t room = need < 4096 ? 4096 : need * 2;

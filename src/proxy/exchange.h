@@ -70,6 +70,8 @@ struct vf_exchange {
     struct vf_snap_address client_address; /* the same; its port means nothing */
     struct vf_str request_body;            /* whole, when a handler answers; NULL data otherwise */
     size_t request_body_room;
+    uint64_t handler_body_bytes; /* the handler's limit for the content */
+    struct vf_spool *spool;      /* the content goes here instead, for a handler; or NULL */
     void *tunnel; /* the handler's, once its answer was 101 (proxy/tunnel.h); else NULL */
 
     struct vf_head response;

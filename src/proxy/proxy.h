@@ -15,17 +15,25 @@
 struct vf_exchange;
 struct vf_proxy;
 struct vf_snapshot;
+struct vf_spool;
 struct vf_state;
 struct vf_usage;
 
+/* What a handler takes of the content of a request. */
+struct vf_body_rule {
+    uint64_t max_bytes;     /* 413 beyond, whatever the limits of the conf file say */
+    struct vf_spool *spool; /* where it goes, the exchange's from here on; NULL: to memory */
+};
+
 /* Answers exchanges itself instead of the routes of the snapshot. */
 struct vf_handler {
-    void *owner;              /* passed back as the first argument */
-    uint64_t max_body_bytes;  /* 413 beyond, whatever the limits of the conf file say */
-    struct vf_str large_path; /* paths that begin with it may have large_body_bytes instead */
-    uint64_t large_body_bytes;
-    /* The whole request, body included (ex->request_body), has arrived. The handler answers with
-     * vf_exchange_answer, now or later; until then `ex` is valid unless on_gone is called. */
+    void *owner; /* passed back as the first argument */
+    /* The head of a request with content has arrived. Sets *rule, or answers (vf_exchange_problem)
+     * and returns false. */
+    bool (*on_content)(void *owner, struct vf_exchange *ex, struct vf_body_rule *rule);
+    /* The whole request, body included (ex->request_body or ex->spool), has arrived. The handler
+     * answers with vf_exchange_answer, now or later; until then `ex` is valid unless on_gone is
+     * called. */
     void (*on_request)(void *owner, struct vf_exchange *ex);
     /* The client went away before the answer, or from its tunnel: forget `ex`. */
     void (*on_gone)(void *owner, struct vf_exchange *ex);

@@ -158,22 +158,13 @@ static int use_route_policy(struct vf_exchange *ex)
     return 0;
 }
 
-static uint64_t handler_body_limit(const struct vf_handler *handler, struct vf_str path)
-{
-    struct vf_str large = handler->large_path;
-    bool is_large =
-        large.len > 0 && path.len >= large.len && memcmp(path.data, large.data, large.len) == 0;
-    return is_large ? handler->large_body_bytes : handler->max_body_bytes;
-}
-
 uint64_t vf_exchange_body_limit(const struct vf_exchange *ex)
 {
     const struct vf_proxy *proxy = ex->proxy;
     uint64_t limit = vf_policy_get(ex->policy, VF_POLICY_BODY_BYTES);
     if (!proxy->has_handler)
         return limit;
-    uint64_t own = handler_body_limit(&proxy->handler, ex->path.text);
-    return own < limit ? own : limit;
+    return ex->handler_body_bytes < limit ? ex->handler_body_bytes : limit;
 }
 
 /* Checks what the route's limits say about the head. Returns false when the request was refused. */
@@ -298,6 +289,18 @@ static void judge_upgrade(struct vf_exchange *ex)
         ex->request.wants_upgrade = false;
 }
 
+/* Asks how the content is to be taken. Returns false when the request was answered. */
+static bool ask_handler(struct vf_exchange *ex)
+{
+    const struct vf_handler *handler = &ex->proxy->handler;
+    struct vf_body_rule rule = {0};
+    if (!handler->on_content(handler->owner, ex, &rule))
+        return false;
+    ex->handler_body_bytes = rule.max_bytes;
+    ex->spool = rule.spool;
+    return true;
+}
+
 void vf_exchange_on_request(struct vf_exchange *ex)
 {
     struct vf_route_match match;
@@ -306,7 +309,7 @@ void vf_exchange_on_request(struct vf_exchange *ex)
     if (!read_target(ex))
         return;
     if (ex->proxy->has_handler) {
-        if (ex->request.framing == VF_FRAMING_LENGTH && !within_limits(ex))
+        if (ex->request.framing != VF_FRAMING_NONE && !(ask_handler(ex) && within_limits(ex)))
             return;
         if (ex->request.expects_continue)
             vf_exchange_invite_content(ex);

@@ -120,7 +120,7 @@ local function read_archive(context, request)
   local passphrase = request.headers[PASSPHRASE]
   local fault = passphrase and archive.passphrase_problem(passphrase)
   if fault then return nil, problem.new("invalid", "VeloFlux-Passphrase: " .. fault .. ".") end
-  return request.body, nil, passphrase
+  return bodies.bytes(request), nil, passphrase
 end
 
 local function file_warnings(result)
@@ -133,8 +133,7 @@ local function file_warnings(result)
 end
 
 local function answer(result, is_dry)
-  local counts = { added = 0, changed = 0, removed = 0 }
-  for _, entity in ipairs(result.diff) do counts[entity.action] = counts[entity.action] + 1 end
+  local counts = result.counts
   local late = not is_dry and outcomes.laggards(result) > 0
   return { status = late and 202 or 200, headers = not is_dry and outcomes.headers(result) or nil,
     json = { status = is_dry and "dry_run" or "restored", dry_run = is_dry, restored_keys = result.restored,
@@ -212,7 +211,8 @@ function M.register(router, context)
     local doc = row[5]
     doc.tag = "backup"
     router:register { method = row[1], path = row[2], permission = row[3], handler = handler_of(context, row[4]),
-      doc = doc, takes_probation = row[3] == "config:restore" or nil }
+      doc = doc, takes_probation = row[3] == "config:restore" or nil, spools = row[4] == restore,
+      max_bytes = row[4] == restore and bodies.MAX_DOCUMENT or nil }
   end
 end
 

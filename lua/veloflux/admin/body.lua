@@ -1,6 +1,7 @@
 --- Bodies of requests to the admin API: JSON of the right media type, an object, not too deep; names that occur
 -- twice and bytes that are no UTF-8 are refused by the decoder. And what the client takes in return.
 local json = require "veloflux.pdk.json"
+local spools = require "veloflux.admin.spool"
 local problem = require "veloflux.admin.problem"
 
 local M = {}
@@ -17,7 +18,7 @@ local function media_type(field) return ((field or ""):match "^%s*([^;%s]+)" or 
 -- @param is_optional true: an empty body is an empty object
 -- @return decoded JSON, or nil and a problem
 function M.read(request, wanted, is_optional)
-  if request.body == "" and is_optional then return {} end
+  if request.body == "" and is_optional and not request.spool then return {} end
   local kind = media_type(request.headers["content-type"])
   if kind ~= wanted then
     local accept = wanted == M.MERGE_PATCH and "Accept-Patch" or "Accept-Post"
@@ -28,7 +29,7 @@ function M.read(request, wanted, is_optional)
     return nil, problem.new("unsupported_media_type", "The body has to be without a Content-Encoding.",
       { headers = { "Accept-Encoding", "identity" } })
   end
-  local value, err = json.decode(request.body, { max_depth = M.MAX_DEPTH })
+  local value, err = json.decode(M.bytes(request), { max_depth = M.MAX_DEPTH })
   if value == nil then
     return nil, problem.new("invalid", "The body is " .. err .. ".", { errors = { { pointer = "", detail = err } } })
   end
@@ -43,10 +44,15 @@ M.YAML = "application/yaml"
 local DOCUMENTS = { ["application/json"] = true, ["application/yaml"] = true, ["application/x-yaml"] = true,
   ["text/yaml"] = true, ["text/x-yaml"] = true }
 
---- Returns the text of a body that is a document in JSON or YAML; or nil and a problem.
+--- The most bytes of a document or an archive.
+M.MAX_DOCUMENT = 64 * 1024 * 1024
+
+--- Returns what is in a body that is a document in JSON or YAML: a string, or {data, len} when it is in a file
+-- (admin/spool.lua); or nil and a problem.
 function M.read_document(request)
   if DOCUMENTS[media_type(request.headers["content-type"])] and
     (request.headers["content-encoding"] or "identity"):lower() == "identity" then
+    if request.spool and request.spool.len > 0 then return request.spool end
     if request.body:find "%S" then return request.body end
     return nil, problem.new("invalid", "The body is empty: it has to be a document.",
       { errors = { { pointer = "", detail = "required: a document" } } })
@@ -54,6 +60,9 @@ function M.read_document(request)
   return nil, problem.new("unsupported_media_type", "The body has to be application/json or application/yaml.",
     { headers = { "Accept-Post", "application/json, application/yaml" } })
 end
+
+--- Returns the bytes of a body, wherever they are.
+function M.bytes(request) return request.spool and spools.text(request.spool) or request.body end
 
 local function quality(item)
   local q = item:match ";%s*[qQ]%s*=%s*([%d.]+)"

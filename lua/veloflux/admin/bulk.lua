@@ -15,6 +15,7 @@ local runs = require "veloflux.admin.bulk_run"
 local M = {}
 
 local MAX_WAIT = 1000 -- operations for whose end a client may wait
+local MAX_BYTES = 8 * 1024 * 1024 -- of a request: 10,000 operations
 local MAX_UNDER_WAY = 16 -- batches that go on after their answer
 local PLACE = "/api/bulk/operations/"
 local FLAGS = { atomic = true, dry_run = false }
@@ -217,7 +218,7 @@ end
 function M.register(router, context)
   for path, kind in pairs { [""] = false, ["/pools"] = "pools", ["/backends"] = "backends", ["/routes"] = "routes" } do
     router:register { method = "POST", path = "/api/bulk" .. path, permission = "bulk:write", takes_probation = true,
-      handler = rest.post(context, post(kind or nil)), doc = post_doc(kind or nil) }
+      handler = rest.post(context, post(kind or nil)), doc = post_doc(kind or nil), max_bytes = MAX_BYTES }
   end
   local function add(method, permission, handler, doc)
     doc.tag = "bulk"

@@ -2,8 +2,8 @@
 local await = require "veloflux.admin.await"
 local bodies = require "veloflux.admin.body"
 local conf = require "veloflux.conf"
-local document = require "veloflux.model.document"
 local json = require "veloflux.pdk.json"
+local offload = require "veloflux.control.offload"
 local outcomes = require "veloflux.admin.outcomes"
 local probation = require "veloflux.admin.probation"
 local problem = require "veloflux.admin.problem"
@@ -37,26 +37,25 @@ local function listed(list)
   return result
 end
 
---- Counts what a difference (control/transactions.lua) adds, changes and removes.
-local function counts_of(diff)
-  local counts = { added = 0, changed = 0, removed = 0 }
-  for _, entity in ipairs(diff) do counts[entity.action] = counts[entity.action] + 1 end
-  return { added = counts.added, updated = counts.changed, removed = counts.removed }
-end
+--- Names what a change adds, changes and removes.
+local function counts_of(counts) return { added = counts.added, updated = counts.changed, removed = counts.removed } end
 
 --- Answers a change of many entities.
 -- @param word what has happened, of "status"
 -- @param result outcome of transactions.apply
-function M.changed(word, result, is_dry)
+-- @param members further ones of the answer, or nil
+function M.changed(word, result, is_dry, members)
   local body = { status = is_dry and "dry_run" or word, dry_run = is_dry,
-    version = not is_dry and result.version or nil, changes = counts_of(result.diff),
-    diff = outcomes.diff(result.diff), summary = result.summary, skipped = json.array(result.skipped or {}),
-    warnings = listed(result.warnings) }
+    version = not is_dry and result.version or nil, changes = counts_of(result.counts), summary = result.summary,
+    skipped = json.array(result.skipped or {}), warnings = listed(result.warnings) }
+  for name, value in pairs(members or {}) do body[name] = value end
   if is_dry then
     body.affected_routes, body.affected_count = json.array(result.affected_routes or {}), result.affected_count
   end
   local late = not is_dry and outcomes.laggards(result) > 0
-  return { status = late and 202 or 200, json = body, headers = not is_dry and outcomes.headers(result) or nil }
+  local diff = outcomes.diff(result.diff)
+  local text = ('%s,"diff":%s}'):format(json.lenient(body):sub(1, -2), query.encode(diff, 1, #diff))
+  return { status = late and 202 or 200, json_text = text, headers = not is_dry and outcomes.headers(result) or nil }
 end
 
 -- What runs -------------------------------------------------------------------------------------------------
@@ -135,12 +134,12 @@ local function validate(context, request)
   local text
   text, bad = bodies.read_document(request)
   if not text then return bad end
-  local doc, fault = document.parse(text, "document")
+  local doc, fault = offload.parse(text, "document")
   if not doc then
     return problem.new("invalid", conf.format(fault),
       { errors = { { pointer = "", detail = fault.message, line = fault.line } } })
   end
-  local result = context.transactions().validate(text)
+  local result = context.transactions().validate(doc)
   local errors = json.array()
   for i, found in ipairs(result.errors or {}) do
     errors[i] = { path = found.pointer, pointer = found.pointer, message = found.detail, detail = found.detail,
@@ -302,7 +301,8 @@ function M.register(router, context)
     doc.answers = doc.answers or { ["200"] = { "The answer.", { [JSON] = OBJECT } } }
     router:register { method = row[1], path = row[2], permission = "config:" .. row[3],
       handler = handler_of(context, row[1], row[4]), doc = doc,
-      takes_probation = row[4] == import or row[4] == rollback }
+      takes_probation = row[4] == import or row[4] == rollback, spools = row[4] == import or row[4] == validate,
+      max_bytes = (row[4] == import or row[4] == validate) and bodies.MAX_DOCUMENT or nil }
   end
 end
 

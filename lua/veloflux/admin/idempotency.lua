@@ -5,6 +5,8 @@ local await = require "veloflux.admin.await"
 local crypto = require "veloflux.pdk.crypto"
 local json = require "veloflux.pdk.json"
 local problem = require "veloflux.admin.problem"
+local slices = require "veloflux.slices"
+local spools = require "veloflux.admin.spool"
 
 local M = {}
 local Idempotency = {}
@@ -13,6 +15,20 @@ Idempotency.__index = Idempotency
 local BUCKET, DAY_MS, MAX_KEY = "idempotency", 24 * 3600 * 1000, 255
 
 local function digest(...) return crypto.hex_encode(crypto.hash("sha256", table.concat({ ... }, "\0"))) end
+
+local PIECE = 256 * 1024 -- bytes that are hashed at once
+
+--- Returns what tells a body from others: itself, or its hash when it is in a file.
+local function body_of(request)
+  local spool = request.spool
+  if not spool then return request.body end
+  local hasher = crypto.hasher "sha256"
+  for first = 0, spool.len - 1, PIECE do
+    slices.look()
+    hasher:update(spools.text(spool, first, PIECE))
+  end
+  return hasher:final()
+end
 
 local function key_of(request)
   local key = request.headers["idempotency-key"]
@@ -77,7 +93,7 @@ function Idempotency:serve(request, handler)
   local key, bad = key_of(request)
   if not key then return bad end
   if not self.context.store() then return unavailable() end
-  local fingerprint = digest(request.query or "", request.headers["content-type"] or "", request.body)
+  local fingerprint = digest(request.query or "", request.headers["content-type"] or "", body_of(request))
   bad = refuse_second(self.under_way[key], fingerprint)
   if bad then return bad end
   self.under_way[key] = fingerprint

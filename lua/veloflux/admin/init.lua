@@ -24,6 +24,7 @@ local keys = require "veloflux.keys"
 local live = require "veloflux.admin.live"
 local log = require "veloflux.admin.log"
 local monitoring = require "veloflux.admin.monitoring"
+local offload = require "veloflux.control.offload"
 local overrides = require "veloflux.admin.overrides"
 local probation = require "veloflux.admin.probation"
 local problem = require "veloflux.admin.problem"
@@ -32,6 +33,7 @@ local rest = require "veloflux.admin.rest"
 local routers = require "veloflux.admin.router"
 local shipped = require "veloflux.channels.shipped"
 local slices = require "veloflux.slices"
+local spools = require "veloflux.admin.spool"
 local storage = require "veloflux.control.storage"
 local templates = require "veloflux.admin.templates"
 local totals = require "veloflux.totals"
@@ -164,6 +166,16 @@ local function serve(request)
   return answers:serve(request, handler)
 end
 
+--- The same with content that is in a file, which ends with the request.
+local function serve_spooled(request)
+  local spool, message = spools.take(request.spool)
+  request.spool = spool
+  if not spool then error("the content " .. message, 0) end
+  local result = serve(request)
+  spools.close(spool)
+  return result
+end
+
 local JSON_HEADERS = { "Content-Type", "application/json", "Cache-Control", "no-store",
   "X-Content-Type-Options", "nosniff" }
 
@@ -192,7 +204,7 @@ local function respond(id, request, result)
 end
 
 local function run(id, request)
-  local ok, result = xpcall(serve, debug.traceback, request)
+  local ok, result = xpcall(request.spool and serve_spooled or serve, debug.traceback, request)
   if ok then
     local encoded, message = pcall(respond, id, request, result)
     if encoded then return end
@@ -200,6 +212,17 @@ local function run(id, request)
   end
   log.write("error", "admin.lua_error", { "path", request.path, "request_id", request.request_id, "err", result })
   respond(id, request, problem.new("internal_error", "The request could not be answered; the log says why."))
+end
+
+local DEFAULT_BYTES = 1024 * 1024 -- of content, unless its endpoint says otherwise
+
+--- How the content of a request is taken. Called by C.
+-- @param is_named true: the request says who sends it; others are not given more than the usual
+-- @return the most bytes; and the folder for a file that they go to, or nil: into memory
+function M.content_rule(method, path, is_named)
+  local endpoint = M.router:find(method, path)
+  if not endpoint or not endpoint.max_bytes or M.auth.is_enabled and not is_named then return DEFAULT_BYTES end
+  return endpoint.max_bytes, endpoint.spools and sealing and sealing.data_dir or nil
 end
 
 --- A request has arrived. Called by C.
@@ -255,6 +278,7 @@ function M.drain() hub:drain() end
 function M.start(functions, state_pointer, offered)
   native, state = functions, state_pointer
   services = offered or require "veloflux.control"
+  offload.open(resume)
   slices.open { turn = function(fn) alarms.after(0, fn) end,
     on_fault = function(message) log.write("error", "admin.lua_error", { "err", message }) end }
   totals.open(state, nil)

@@ -186,7 +186,8 @@ local WORDS = { ["400"] = "The request is not valid: `errors` points at each wro
   ["401"] = "Authentication is needed.", ["403"] = "Not allowed.", ["404"] = "There is none.",
   ["406"] = "The client does not take JSON.", ["409"] = "It conflicts with another: `detail` names it.",
   ["412"] = "A precondition does not hold.", ["413"] = "The body is too large.",
-  ["415"] = "The body is of another media type.", ["422"] = "The Idempotency-Key was used for another request.",
+  ["415"] = "The body is of another media type.",
+  ["507"] = "The disk is full; nothing has changed.", ["422"] = "The Idempotency-Key was used for another request.",
   ["503"] = "The store is not available; nothing has changed." }
 
 local function add_failures(answers, statuses)
@@ -255,6 +256,8 @@ local function other_operation(endpoint, operation)
     answers:set(status, object("description", given[1], "content", given[2] and content(given[2])))
   end
   if not endpoint.open then add_failures(answers, { "401", "403" }) end
+  if doc.body then add_failures(answers, { "413" }) end
+  if endpoint.spools then add_failures(answers, { "507" }) end
   answers:set("default", problem_answer "Something else went wrong.")
   operation:set("responses", answers)
 end

@@ -30,6 +30,8 @@ end
 --   permission  what the caller has to have, such as "status:read"; or
 --   open        true, or function() -> boolean: answered without authentication
 --   handler     function(request) -> result
+--   max_bytes   of content, 1 MiB unless given; what cannot say who it is never sends more
+--   spools      true: much content is in a file: `request.spool` {data, len} (admin/spool.lua), and `body` is ""
 --   doc         what openapi.lua says about it (see there), or nil
 -- Raises when the pair of method and path is taken.
 function Router:register(endpoint)

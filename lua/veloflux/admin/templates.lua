@@ -91,9 +91,7 @@ local function apply(context, request)
   own.reason = body.reason or own.reason or "template " .. entry.name
   local result = rest.apply(context, ops, own)
   if not result.ok then return located(result, places, origins) end
-  local answer = configuration.changed("applied", result, is_dry)
-  answer.json.entities = listed(places)
-  return answer
+  return configuration.changed("applied", result, is_dry, { entities = listed(places) })
 end
 
 local STRING, JSON = { type = "string" }, "application/json"

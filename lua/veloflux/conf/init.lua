@@ -24,7 +24,9 @@ end
 
 --- Returns the text of the source, its name for messages and the folder of relative paths.
 local function open_source(source)
-  if source.text then return source.text, source.name or "conf", source.dir or files.real_path "." end
+  if source.text or source.document then
+    return source.text or "", source.name or "conf", source.dir or files.real_path "."
+  end
   local text, problem = files.read(source.path)
   local folder = files.folder_of(source.path)
   return text, source.path, files.real_path(folder) or folder, problem
@@ -33,7 +35,8 @@ end
 --- Reads one text as `compiled`; notes what is wrong with it.
 function Loader:read(compiled, text, name, dir)
   self.files[#self.files + 1] = name
-  local doc, problem = document.parse(text, name)
+  local doc, problem = self.parsed, nil
+  if doc then self.parsed = nil else doc, problem = document.parse(text, name) end
   if not doc then
     table.insert(self.problems, problem)
     return nil
@@ -255,6 +258,7 @@ local function new_loader(options)
   local lookup = type(env) == "table" and function(name) return env[name] end or env
   local self = setmetatable({ env = lookup, reader = reader.new(lookup), documents = {}, files = {} }, Loader)
   self.problems, self.reader.unseal, self.is_canonical = self.reader.problems, options.unseal, options.is_canonical
+  self.parsed = options.source.document
   return self
 end
 
@@ -313,7 +317,7 @@ end
 --- Loads a conf file and all that it includes.
 -- @param options table:
 --   source   {path} of a file, or {text, name, dir}: a text, what messages call it and the folder that
---            relative paths start from
+--            relative paths start from; or the same with `document`, the text as model/document.lua has it
 --   env      table or function(name) -> string or nil: the environment (default: the process's own)
 --   unseal   function(text) -> text: opens secrets that model/schema.lua sealed
 --   lenient  return the node settings, as far as they are known, of a file with errors too

@@ -1,11 +1,11 @@
 --- The configuration as one document: out, in, and judged.
 -- A document is what a conf file may include: lists of entities by kind, as YAML or JSON.
 local conf = require "veloflux.conf"
-local document = require "veloflux.model.document"
 local entities = require "veloflux.control.entities"
 local grammar = require "veloflux.conf.grammar"
 local json = require "veloflux.pdk.json"
 local model = require "veloflux.model"
+local offload = require "veloflux.control.offload"
 local outcome = require "veloflux.control.outcome"
 local queue = require "veloflux.control.queue"
 local reader = require "veloflux.model.reader"
@@ -64,7 +64,7 @@ end
 
 --- Reads a document. Returns lists of records by kind, or nil and an outcome.
 local function read(text, tools)
-  local doc, problem = document.parse(text, NAME)
+  local doc, problem = offload.parse(text, NAME)
   if not doc then return nil, refusal { problem } end
   local where = reader.new(tools.env or os.getenv)
   where.plugins, where.unseal = tools.plugins, tools.unseal
@@ -80,6 +80,7 @@ local function note_duplicates(lists)
   for _, kind in ipairs(model.KINDS) do
     local seen = {}
     for i, record in ipairs(lists[kind]) do
+      slices.pause()
       local key = model.key(kind, record)
       if seen[key] then
         return refusal { { file = NAME, line = record._line, path = ("%s[%d].name"):format(kind, i - 1),
@@ -166,7 +167,8 @@ local function edits_of(read_lists, mode, base)
   return { set = entities.with(base.set, edits), edits = edits, keys = keys, extra = { skipped = skipped } }
 end
 
---- Takes a document as one transaction.
+--- Takes a document as one transaction. It may yield.
+-- @param text string, or {data, len} (admin/spool.lua)
 -- @param mode "merge": its entities are created or replaced; "replace": all others of the store go
 -- @param context, callback as for transactions.apply; the outcome has `skipped`: what the conf file has otherwise,
 -- {{kind, key, source = FILE:LINE}}
@@ -186,10 +188,13 @@ function M.import(text, mode, context, callback)
 end
 
 --- Judges a whole conf file, node settings and all, as `veloflux check` does.
+-- @param source its text, or that of model/document.lua
 -- @return {ok = true, warnings} or an outcome with errors = {{pointer, detail, line}}
-function M.validate(text)
+function M.validate(source)
   local world = queue.world()
-  local result, problems = conf.load { source = { text = text, name = NAME, dir = world and world.draft.dir or "/" } }
+  local is_text = type(source) == "string"
+  local result, problems = conf.load { source = { text = is_text and source or nil,
+    document = not is_text and source or nil, name = NAME, dir = world and world.draft.dir or "/" } }
   if not result then return refusal(problems) end
   return { ok = true, warnings = result.warnings }
 end

@@ -16,6 +16,7 @@ local compiler = require "veloflux.compiler"
 local conf = require "veloflux.conf"
 local explain = require "veloflux.explain"
 local last_model = require "veloflux.last_model"
+local offload = require "veloflux.control.offload"
 local plugin_schema = require "veloflux.plugin.schema"
 local slices = require "veloflux.slices"
 local tables = require "veloflux.compiler.tables"
@@ -148,9 +149,12 @@ end
 
 --- What the store has taken is published.
 local function commit()
-  local ok, message = last_model.save(pending.draft, pending.version, pending.set and stored_part(pending.set))
-  if not ok then link.log("error", "last_model.failed", message) end
-  link.commit(pending.version)
+  slices.run(function()
+    local ok, message = last_model.save(pending.draft, pending.version, pending.set and stored_part(pending.set),
+      offload.replace)
+    if not ok then link.log("error", "last_model.failed", message) end
+    link.commit(pending.version)
+  end)
 end
 
 --- Hands the changes to the store, all at once: it takes them in order.

@@ -37,13 +37,27 @@ local function action_of(change)
   return change.after and "changed" or "removed"
 end
 
+--- Returns how many entities are added, changed and removed.
+function M.counts(net)
+  local counts = { added = 0, changed = 0, removed = 0 }
+  for _, change in ipairs(net) do
+    if entities.type_of(change.kind) then
+      local action = action_of(change)
+      counts[action] = counts[action] + 1
+    end
+  end
+  return counts
+end
+
 --- Returns the difference field by field.
 -- @param net of M.net, or the changes of a version of the store
+-- @param most entities that are in it; nil: all
 -- @return list of {kind, key, tenant, name, action, changes = {{pointer, before, after}}}
-function M.diff(net, unseal)
+function M.diff(net, unseal, most)
   local diff = {}
   for _, change in ipairs(net) do
     slices.pause()
+    if most and #diff == most then break end
     if entities.type_of(change.kind) then
       local tenant, name = entities.split_key(change.kind, change.key)
       diff[#diff + 1] = { kind = change.kind, key = change.key, tenant = tenant, name = name,

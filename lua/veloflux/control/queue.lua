@@ -26,6 +26,7 @@ local worlds = require "veloflux.control.world"
 local M = {}
 
 local MAX_BATCH = 500 -- transactions that are published together
+local MAX_SHOWN = 1000 -- entities in the difference that is answered
 local MAX_TRIES = 20 -- of a transaction that others are faster than
 local TURN_AFTER = 2 -- tries; then it asks for the turn (turns.lua)
 
@@ -129,8 +130,9 @@ end
 
 local function success(job, result, whole)
   local told = { ok = true, version = job.version or whole.version, published = whole.version,
-    diff = job.context.is_brief and {} or outcome.diff(job.net, world.unseal), summary = outcome.summary(job.net),
-    warnings = result.warnings or {}, laggards = result.laggards or 0, objects = objects_of(job.result.keys, whole) }
+    diff = job.context.is_brief and {} or outcome.diff(job.net, world.unseal, MAX_SHOWN),
+    counts = outcome.counts(job.net), summary = outcome.summary(job.net), warnings = result.warnings or {},
+    laggards = result.laggards or 0, objects = objects_of(job.result.keys, whole) }
   for name, value in pairs(job.result.extra or {}) do told[name] = value end
   told.probation = job.version and job.context.probation
   return told

@@ -25,8 +25,15 @@ local M = {
 -- @param name what messages call it, usually the path of its file
 -- @return a document {name, nodes, texts, yaml}: valid as long as it is referenced; or nil and a problem
 -- {file, line, path, message}
-function M.parse(text, name)
-  local yaml = C.vf_yaml_parse(text, #text)
+function M.parse(text, name) return M.parse_bytes(text, #text, name) end
+
+--- The same of `len` bytes at `data`.
+function M.parse_bytes(data, len, name) return M.take(C.vf_yaml_parse(data, len), name) end
+
+--- Takes what C has parsed.
+-- @param pointer to struct vf_yaml, ours from here on; nil or NULL: there was no memory
+function M.take(pointer, name)
+  local yaml = ffi.cast("struct vf_yaml *", pointer)
   if yaml == nil then error("out of memory", 0) end
   yaml = ffi.gc(yaml, C.vf_yaml_free)
   if yaml.n_nodes == 0 then

@@ -1,0 +1,69 @@
+--- Work on threads (src/control/offload.h), for coroutines: each function yields until it is done. Where there is no
+-- loop (the command line, specs) it is done at once.
+local ffi = require "ffi"
+local document = require "veloflux.model.document"
+
+ffi.cdef [[
+int vf_control_parse(double token, const char *data, size_t len);
+int vf_control_replace(double token, const char *path, const char *data, size_t len, uint32_t mode);
+int vf_file_replace(const char *path, const char *data, size_t len, uint32_t mode);
+]]
+local C = ffi.C
+
+local M = {}
+
+local resume -- function(thread, ...); nil: there is no loop
+local waiting = {} -- token -> {thread, what has to stay where it is}
+local last_token = 0
+
+--- From here on there are threads.
+-- @param resumer function(thread, ...), as coroutine.resume; faults are its business
+function M.open(resumer) resume = resumer end
+
+local function wait(token, kept)
+  waiting[token] = { coroutine.running(), kept }
+  return coroutine.yield()
+end
+
+local function answer(token, result)
+  local entry = waiting[token]
+  waiting[token] = nil
+  if entry then resume(entry[1], result) end
+end
+
+--- Called by C.
+function M.parsed(token, pointer) answer(token, pointer) end
+
+--- Called by C.
+function M.replaced(token, rc) answer(token, rc) end
+
+local function new_token()
+  last_token = last_token + 1
+  return last_token
+end
+
+--- Parses a text of YAML or JSON. May yield.
+-- @param text string, or {data, len} (admin/spool.lua)
+-- @param name as for document.parse
+-- @return a document, or nil and a problem
+function M.parse(text, name)
+  local data, len = text, #text
+  if type(text) == "table" then data, len = text.data, text.len end
+  local token = new_token()
+  if not resume or not coroutine.running() or C.vf_control_parse(token, data, len) ~= 0 then
+    return document.parse_bytes(data, len, name)
+  end
+  return document.take(wait(token, text), name)
+end
+
+--- Replaces a file, see vf_file_replace. May yield.
+-- @return 0 or -errno
+function M.replace(path, text, mode)
+  local token = new_token()
+  if not resume or not coroutine.running() or C.vf_control_replace(token, path, text, #text, mode) ~= 0 then
+    return C.vf_file_replace(path, text, #text, mode)
+  end
+  return wait(token, text)
+end
+
+return M
