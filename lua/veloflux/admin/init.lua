@@ -51,6 +51,7 @@ local native, state -- from C: respond, verify; and the state area
 local services      -- what control offers: current(), reload(callback)
 local admin         -- the record `admin` of the published conf, or nil
 local sealing       -- {seal, unseal}: with the keys of the node
+local data_dir      -- of the node, once there is a conf
 local waiting = {}  -- token -> coroutine that waits for a verification
 local last_token = 0
 
@@ -122,7 +123,7 @@ local function configure()
   local current = services.current()
   if not current then return end
   local node = current.model.node
-  admin = node.admin
+  admin, data_dir = node.admin, node.data_dir
   M.auth.is_enabled = admin.auth.enabled
   administrator:configure(admin.auth, node.data_dir)
   channels.configure(admin.websocket)
@@ -222,7 +223,7 @@ local DEFAULT_BYTES = 1024 * 1024 -- of content, unless its endpoint says otherw
 function M.content_rule(method, path, is_named)
   local endpoint = M.router:find(method, path)
   if not endpoint or not endpoint.max_bytes or M.auth.is_enabled and not is_named then return DEFAULT_BYTES end
-  return endpoint.max_bytes, endpoint.spools and sealing and sealing.data_dir or nil
+  return endpoint.max_bytes, endpoint.spools and data_dir or nil
 end
 
 --- A request has arrived. Called by C.
