@@ -461,6 +461,7 @@ local ok, err = xpcall(function()
   bench_plugins()
   bench_scripts("guard", { "guard" })
   bench_control()
+  bench_script "tls"
 end, debug.traceback)
 stop_all()
 stop(origin)

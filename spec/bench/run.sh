@@ -6,4 +6,5 @@ mkdir -p build/bench
 for program in tool send; do
     cc -O2 -o build/bench/$program spec/bench/$program.c
 done
+cc -O2 -o build/bench/handshake spec/bench/handshake.c -lssl -lcrypto
 exec build/deps/bin/luajit spec/bench/run.lua "$@"
