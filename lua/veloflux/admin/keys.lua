@@ -47,13 +47,10 @@ local function rotate(_, request)
     rotation.rotate({ generate = body.generate, now_ms = now_ms() }, own, callback)
   end)
   if not result.ok then return outcomes.refused(result) end
-  local answer = configuration.changed("rotated", result, false)
-  answer.json.resealed = result.resealed
   local keys
   keys, bad = shown()
   if not keys then return bad end
-  answer.json.keys = keys
-  return answer
+  return configuration.changed("rotated", result, false, { resealed = result.resealed, keys = keys })
 end
 
 local function retire(_, request)

@@ -18,9 +18,12 @@ for i = 0, 8 do BOUNDS[i + 1] = tonumber(C.vf_turn_bounds[i]) end
 
 local figures = ffi.new "struct vf_turn_figures"
 
+--- Fills struct vf_turn_figures. Returns 0 in another process than control. Specs put another in its place.
+function M.read(out) return C.vf_control_turns(out) end
+
 --- Adds the families to an exposition of admin/prometheus.lua; in another process than control there are none.
 function M.add(exposition)
-  if C.vf_control_turns(figures) ~= 1 then return end
+  if M.read(figures) ~= 1 then return end
   local turns = exposition:family("veloflux_control_loop_stall_seconds", "histogram",
     "How long a turn of control's loop took: meanwhile nobody else was answered.")
   turns:add_histogram("", BOUNDS, function(i) return tonumber(figures.buckets[i - 1]) end,
