@@ -50,6 +50,21 @@ struct vf_request_view {
 
 void vf_view_request(struct vf_exchange *ex, struct vf_request_view *out);
 
+/* The TLS of the client's connection. */
+struct vf_tls_view {
+    uint32_t size; /* sizeof(struct vf_tls_view) */
+    uint32_t is_tls, is_resumed;
+    uint32_t has_certificate; /* the client has sent one */
+    struct vf_str version, cipher, server_name;
+    struct vf_str fault; /* of the certificate: "expired", ...; empty: it is good */
+};
+
+void vf_view_tls(struct vf_exchange *ex, struct vf_tls_view *out);
+
+/* The client's certificates, DER, one behind the other, its own first. Returns their bytes, at most
+ * `room` of which were written; 0: it has sent none. */
+size_t vf_view_client_chain(struct vf_exchange *ex, char *out, size_t room);
+
 /* One text of an exchange: what most handlers ask for does not need the whole view. */
 enum vf_view_text {
     VF_VIEW_METHOD = 0,

@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "proxy/client_cert.h"
 #include "proxy/core.h"
 #include "proxy/downstream_conn.h"
 #include "snapshot/address.h"
@@ -60,6 +61,8 @@ void vf_downstream_close_now(struct vf_downstream *client, bool reset)
     vf_reactor_timer_stop(proxy->reactor, &client->timer);
     vf_stream_close(&client->stream, reset);
     vf_downstream_drop_input(client);
+    if (client->cert != NULL)
+        vf_client_cert_free(client->cert);
     if (client->prev != NULL)
         client->prev->next = client->next;
     else

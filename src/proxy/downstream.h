@@ -13,6 +13,7 @@
 #include "snapshot/layout.h"
 
 struct vf_acceptor;
+struct vf_client_cert;
 
 struct vf_downstream {
     struct vf_stream stream; /* first member */
@@ -28,6 +29,7 @@ struct vf_downstream {
     uint32_t listener_slot;      /* of the state area, as it was when accepted */
     uint64_t stall_mark;         /* bytes_out when the timer last looked at a blocked client */
     struct vf_snap_address peer; /* of the client, or what the PROXY header says */
+    struct vf_client_cert *cert; /* for backends; NULL: not made yet */
     char peer_text[46];          /* peer's IP; empty: not made yet */
     bool expects_proxy_header;
     bool is_handshaking; /* TLS, which is not open yet */

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "http/method.h"
+#include "proxy/client_cert.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/sticky.h"
@@ -363,6 +364,8 @@ int vf_forward_request(struct vf_exchange *ex, const struct vf_route_match *matc
         add_forwarded(ex, fields);
     else if ((ex->pool->flags & VF_POOL_X_FORWARDED) != 0 && !ex->trusted)
         drop(fields, VF_FIELD_FORWARDED); /* a backend may believe it more than X-Forwarded-For */
+    if (vf_snap_settings(ex->snapshot)->client_certs != 0)
+        vf_client_cert_forward(ex);
     drop(fields, VF_FIELD_X_REQUEST_ID);
     add(ex, fields, VF_STR("X-Request-Id"), ex->request_id);
     return 0;

@@ -135,7 +135,10 @@ enum vf_snap_client_auth {
     VF_CLIENT_AUTH_OPTIONAL,
     VF_CLIENT_AUTH_REQUIRED
 };
-enum vf_snap_tls_flags { VF_TLS_TICKETS = 1 /* sessions may be resumed */ };
+enum vf_snap_tls_flags {
+    VF_TLS_TICKETS = 1,          /* sessions may be resumed */
+    VF_TLS_SENDS_CERTIFICATE = 2 /* backends are told of good certificates of clients */
+};
 
 /* How a listener shakes hands. */
 struct vf_snap_tls {
@@ -420,8 +423,8 @@ struct vf_snap_settings {
     uint64_t upstream_keepalive;     /* idle upstream connections per backend and worker */
     uint8_t sticky_key[32];          /* HMAC-SHA-256 key of sticky cookies */
     struct vf_snap_plugin_limits plugin_limits;
-    uint32_t chain; /* VF_SNAP_CHAINS or VF_SNAP_NONE: for requests that no route takes */
-    uint32_t reserved;
+    uint32_t chain;        /* VF_SNAP_CHAINS or VF_SNAP_NONE: for requests that no route takes */
+    uint32_t client_certs; /* 1: some listener tells backends of certificates of clients */
 };
 
 struct vf_snap_header {

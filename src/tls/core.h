@@ -97,6 +97,9 @@ int vf_tls_random(void *tls, unsigned char *out, size_t len);
 /* Sets what is alike for servers and clients: random numbers, suites, groups, signatures. */
 void vf_tls_configure(struct vf_tls *tls, mbedtls_ssl_config *config, bool is_modern);
 
+/* Returns the alert that tells the peer of a failure of mbedTLS. */
+uint8_t vf_tls_alert_for(int code);
+
 /* Keeps the session of a connection, whose server has just sent a ticket, for the next one; offers
  * what was kept (tls/client.c). */
 void vf_tls_keep_session(struct vf_tls_conn *conn);

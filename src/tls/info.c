@@ -99,6 +99,27 @@ static const struct row codes[] = {
     {MBEDTLS_ERR_SSL_CONN_EOF, "cut"},
 };
 
+/* What tells the peer, where mbedTLS has not. */
+static const struct {
+    int code;
+    uint8_t alert;
+} own_alerts[] = {
+    {MBEDTLS_ERR_SSL_BAD_PROTOCOL_VERSION, MBEDTLS_SSL_ALERT_MSG_PROTOCOL_VERSION},
+    {MBEDTLS_ERR_SSL_NO_APPLICATION_PROTOCOL, MBEDTLS_SSL_ALERT_MSG_NO_APPLICATION_PROTOCOL},
+    {MBEDTLS_ERR_SSL_HANDSHAKE_FAILURE, MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE},
+    {MBEDTLS_ERR_SSL_INVALID_MAC, MBEDTLS_SSL_ALERT_MSG_BAD_RECORD_MAC},
+    {MBEDTLS_ERR_SSL_ILLEGAL_PARAMETER, MBEDTLS_SSL_ALERT_MSG_ILLEGAL_PARAMETER},
+    {MBEDTLS_ERR_SSL_UNSUPPORTED_EXTENSION, MBEDTLS_SSL_ALERT_MSG_UNSUPPORTED_EXT},
+    {MBEDTLS_ERR_SSL_UNEXPECTED_MESSAGE, MBEDTLS_SSL_ALERT_MSG_UNEXPECTED_MESSAGE},
+    {MBEDTLS_ERR_SSL_BAD_INPUT_DATA, MBEDTLS_SSL_ALERT_MSG_UNEXPECTED_MESSAGE},
+    {MBEDTLS_ERR_SSL_UNEXPECTED_RECORD, MBEDTLS_SSL_ALERT_MSG_UNEXPECTED_MESSAGE},
+    {MBEDTLS_ERR_SSL_UNRECOGNIZED_NAME, MBEDTLS_SSL_ALERT_MSG_UNRECOGNIZED_NAME},
+    {MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE, MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE},
+    {MBEDTLS_ERR_SSL_BAD_CERTIFICATE, MBEDTLS_SSL_ALERT_MSG_BAD_CERT},
+    {MBEDTLS_ERR_SSL_PRIVATE_KEY_REQUIRED, MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE},
+    {MBEDTLS_ERR_SSL_ALLOC_FAILED, MBEDTLS_SSL_ALERT_MSG_INTERNAL_ERROR},
+};
+
 static const struct row flags[] = {
     {MBEDTLS_X509_BADCERT_REVOKED, "revoked"},
     {MBEDTLS_X509_BADCERT_EXPIRED, "expired"},
@@ -157,6 +178,14 @@ static const char *find(const struct row *rows, size_t n, int code)
         if (rows[i].code == code)
             return rows[i].word;
     return NULL;
+}
+
+uint8_t vf_tls_alert_for(int code)
+{
+    for (size_t i = 0; i < sizeof(own_alerts) / sizeof(own_alerts[0]); i++)
+        if (own_alerts[i].code == code)
+            return own_alerts[i].alert;
+    return MBEDTLS_SSL_ALERT_MSG_DECODE_ERROR;
 }
 
 /* What is wrong with the head of the very first record, or NULL (RFC 8446 section 5.1). */

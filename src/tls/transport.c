@@ -190,7 +190,7 @@ static int note_failure(struct vf_tls_conn *conn, int code)
     else if (code != MBEDTLS_ERR_SSL_CONN_EOF && !conn->was_alerted &&
              vf_tls_borrow_output(conn) == 0)
         mbedtls_ssl_send_alert_message(&conn->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
-                                       MBEDTLS_SSL_ALERT_MSG_DECODE_ERROR);
+                                       vf_tls_alert_for(code));
     if (conn->failure == 0)
         conn->failure = code == MBEDTLS_ERR_SSL_ALLOC_FAILED ? UV_ENOMEM : VF_ETLS;
     return conn->failure;
@@ -211,6 +211,34 @@ static void on_open(struct vf_tls_conn *conn)
     release_identities(conn);
 }
 
+/* From its Finished on, a server sends with the keys for content (RFC 8446 section 7.1), alerts
+ * included, and mbedTLS does so only when the client has finished, too: an alert about the client's
+ * certificate would be one that the client cannot read. */
+static void use_content_keys(mbedtls_ssl_context *ssl)
+{
+    int state = ssl->MBEDTLS_PRIVATE(state);
+    bool awaits_client = state == MBEDTLS_SSL_CLIENT_CERTIFICATE ||
+                         state == MBEDTLS_SSL_CLIENT_CERTIFICATE_VERIFY ||
+                         state == MBEDTLS_SSL_CLIENT_FINISHED;
+    if (!awaits_client || ssl->MBEDTLS_PRIVATE(transform_application) == NULL ||
+        ssl->MBEDTLS_PRIVATE(transform_out) == ssl->MBEDTLS_PRIVATE(transform_application))
+        return;
+    ssl->MBEDTLS_PRIVATE(transform_out) = ssl->MBEDTLS_PRIVATE(transform_application);
+    memset(ssl->MBEDTLS_PRIVATE(cur_out_ctr), 0, sizeof(ssl->MBEDTLS_PRIVATE(cur_out_ctr)));
+}
+
+static int take_steps(struct vf_tls_conn *conn)
+{
+    mbedtls_ssl_context *ssl = &conn->ssl;
+    int rc = 0;
+    while (rc == 0 && ssl->MBEDTLS_PRIVATE(state) != MBEDTLS_SSL_HANDSHAKE_OVER) {
+        if (conn->server != NULL)
+            use_content_keys(ssl);
+        rc = mbedtls_ssl_handshake_step(ssl);
+    }
+    return rc;
+}
+
 /* Returns 0 when it is over, UV_EAGAIN, or why it failed. */
 static int shake_hands(struct vf_tls_conn *conn)
 {
@@ -218,10 +246,8 @@ static int shake_hands(struct vf_tls_conn *conn)
         return conn->failure;
     conn->wanted = VF_TLS_READ_BYTES;
     conn->tls->opened_ticket = false;
-    int rc = mbedtls_ssl_handshake(&conn->ssl);
+    int rc = take_steps(conn);
     conn->is_resumed = conn->is_resumed || conn->tls->opened_ticket;
-    while (rc == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
-        rc = mbedtls_ssl_handshake(&conn->ssl);
     if (rc == 0) {
         on_open(conn);
         return 0;

@@ -150,7 +150,9 @@ function Writer:listener(listener)
   out.id = sink.id("listener", listener.name)
   out.min_version = (tls.profile == "modern" or tls.min_version == "1.3") and 13 or 12
   out.handshake_ms = tls.handshake_timeout
-  out.flags = bit.bor(tls.tickets and C.VF_TLS_TICKETS or 0)
+  local sends = tls.client_auth and tls.client_auth.forward
+  out.flags = bit.bor(tls.tickets and C.VF_TLS_TICKETS or 0, sends and C.VF_TLS_SENDS_CERTIFICATE or 0)
+  if sends then C.vf_snapb_settings(self.to.builder).client_certs = 1 end
   self.to:text(table.concat(tls.alpn, "\n"), out.alpn)
   out.trust = NONE
   local auth = tls.client_auth

@@ -1,4 +1,5 @@
 --- Who asks: addresses, and the consumer once a plugin has authenticated it.
+local encoding = require "veloflux.pdk.encoding"
 local phase = require "veloflux.runtime.phase"
 local task = require "veloflux.runtime.task"
 local view = require "veloflux.runtime.view"
@@ -176,36 +177,85 @@ function M.authenticate(consumer, credential)
   end
 end
 
---- TLS of the client's connection. Listeners have no TLS in this version: as on any plain connection,
--- there is no certificate.
+--- TLS of the client's connection. On a plain one the functions return nil and a message.
 ---@class pdk.client.tls
 M.tls = {}
+
+local NOT_TLS = "not a TLS connection"
+
+local function checked(name)
+  if not ANY[task.run.phase] then wrong(ANY, "client.tls." .. name, 4) end
+  local tls = view.tls()
+  return tls.is_tls ~= 0 and tls or nil
+end
 
 --- Asks for a client certificate during the handshake.
 ---@return true|nil ok, string|nil err
 function M.tls.request_client_certificate()
-  if not ANY[task.run.phase] then wrong(ANY, "client.tls.request_client_certificate") end
-  return nil, "not a TLS connection"
+  if not checked "request_client_certificate" then return nil, NOT_TLS end
+  return nil, "the handshake is over"
 end
 
 --- Forbids that the session is resumed.
 ---@return true|nil ok, string|nil err
 function M.tls.disable_session_reuse()
-  if not ANY[task.run.phase] then wrong(ANY, "client.tls.disable_session_reuse") end
-  return nil, "not a TLS connection"
+  if not checked "disable_session_reuse" then return nil, NOT_TLS end
+  return nil, "the handshake is over"
 end
 
---- Returns the client's certificate chain in PEM, nil when it has sent none.
+--- Returns what was agreed on: version ("TLSv1.3"), cipher ("TLS_AES_128_GCM_SHA256"), server_name (the host that the
+-- client named, or nil) and is_resumed.
+---@return {version: string, cipher: string, server_name: string|nil, is_resumed: boolean}|nil info, string|nil err
+function M.tls.get_info()
+  local tls = checked "get_info"
+  if not tls then return nil, NOT_TLS end
+  local name = view.text(tls.server_name)
+  return { version = view.text(tls.version), cipher = view.text(tls.cipher), server_name = name ~= "" and name or nil,
+    is_resumed = tls.is_resumed ~= 0 }
+end
+
+--- Splits DER values that stand one behind the other.
+local function pem_of(der)
+  local parts, at = {}, 1
+  while at <= #der do
+    local length, head = der:byte(at + 1), 2
+    if length >= 0x80 then
+      local bytes = length - 0x80
+      length, head = 0, 2 + bytes
+      for i = 1, bytes do length = length * 256 + der:byte(at + 1 + i) end
+    end
+    local text = encoding.base64_encode(der:sub(at, at + head + length - 1)):gsub(("."):rep(64), "%0\n")
+    parts[#parts + 1] = ("-----BEGIN CERTIFICATE-----\n%s\n-----END CERTIFICATE-----\n"):format((text:gsub("\n$", "")))
+    at = at + head + length
+  end
+  return table.concat(parts)
+end
+
+--- Returns the client's certificate chain in PEM, its own first; nil when it has sent none.
 ---@return string|nil pem, string|nil err
 function M.tls.get_full_client_certificate_chain()
-  if not ANY[task.run.phase] then wrong(ANY, "client.tls.get_full_client_certificate_chain") end
-  return nil, "not a TLS connection"
+  if not checked "get_full_client_certificate_chain" then return nil, NOT_TLS end
+  local der = view.client_chain()
+  return der and pem_of(der)
+end
+
+--- Returns how the check of the client's certificate ended: "SUCCESS", "NONE" (it has sent none) or "FAILED:reason",
+-- such as FAILED:expired, FAILED:revoked, FAILED:not_trusted; or what set_client_verify said.
+---@return string|nil verify, string|nil err
+function M.tls.get_client_verify()
+  local tls = checked "get_client_verify"
+  if not tls then return nil, NOT_TLS end
+  local set = view.values().client_verify
+  if set then return set end
+  if tls.has_certificate == 0 then return "NONE" end
+  local fault = view.text(tls.fault)
+  return fault and fault ~= "" and "FAILED:" .. fault or "SUCCESS"
 end
 
 --- Overrides what is known of the client certificate's check: "SUCCESS", "NONE" or "FAILED:reason".
 ---@param value string
 function M.tls.set_client_verify(value)
-  if not ANY[task.run.phase] then wrong(ANY, "client.tls.set_client_verify") end
+  checked "set_client_verify"
   if type(value) ~= "string" or not (value == "SUCCESS" or value == "NONE" or value:find "^FAILED:") then
     error('client.tls.set_client_verify: expected "SUCCESS", "NONE" or "FAILED:reason"', 2)
   end

@@ -26,6 +26,12 @@ struct vf_request_view {
 void vf_view_request(struct vf_exchange *ex, struct vf_request_view *out);
 enum { VF_VIEW_METHOD, VF_VIEW_PATH, VF_VIEW_RAW_PATH, VF_VIEW_QUERY, VF_VIEW_HOST, VF_VIEW_REQUEST_ID,
   VF_VIEW_CLIENT_IP, VF_VIEW_PEER_IP, VF_VIEW_TENANT };
+struct vf_tls_view {
+  uint32_t size, is_tls, is_resumed, has_certificate;
+  struct vf_str version, cipher, server_name, fault;
+};
+void vf_view_tls(struct vf_exchange *ex, struct vf_tls_view *out);
+size_t vf_view_client_chain(struct vf_exchange *ex, char *out, size_t room);
 void vf_view_text(struct vf_exchange *ex, int what, struct vf_str *out);
 int vf_view_field(struct vf_exchange *ex, int side, const char *name, size_t len, uint32_t nth, struct vf_str *value);
 uint32_t vf_view_field_at(struct vf_exchange *ex, int side, uint32_t index, struct vf_str *name, struct vf_str *value);
@@ -97,12 +103,27 @@ M.REQUEST_ID, M.CLIENT_IP, M.PEER_IP, M.TENANT = C.VF_VIEW_REQUEST_ID, C.VF_VIEW
 
 local name_out, value_out = ffi.new "struct vf_str", ffi.new "struct vf_str"
 local request_out, response_out = ffi.new "struct vf_request_view", ffi.new "struct vf_response_view"
+local tls_out = ffi.new "struct vf_tls_view"
 local last_out = ffi.new "uint32_t[1]"
 
 --- Returns the request of the exchange as a struct that the next call fills anew.
 function M.request()
   C.vf_view_request(task.run.ex, request_out)
   return request_out
+end
+
+--- Likewise for the TLS of the client's connection.
+function M.tls()
+  C.vf_view_tls(task.run.ex, tls_out)
+  return tls_out
+end
+
+--- Returns the client's certificates as DER, one behind the other; nil when it has sent none.
+function M.client_chain()
+  local room = tonumber(C.vf_view_client_chain(task.run.ex, nil, 0))
+  if room == 0 then return nil end
+  local out = ffi.new("char[?]", room)
+  return ffi_string(out, tonumber(C.vf_view_client_chain(task.run.ex, out, room)))
 end
 
 --- Likewise for the answer and what is known of the exchange as a whole.
@@ -112,7 +133,7 @@ function M.response()
 end
 
 local function check(view) assert(view.size == 0 or view.size == ffi.sizeof(view), "another layout of a view") end
-function M.check_layout() check(M.request()) check(M.response()) end
+function M.check_layout() check(M.request()) check(M.response()) check(M.tls()) end
 
 --- Returns a text of a view as a string, nil when there is none.
 function M.text(str)

@@ -18,7 +18,7 @@ local SHARED = {
     .. "set_raw_body add_header clear_header exit error",
   client = "get_ip get_forwarded_ip get_port get_forwarded_port get_credential get_consumer get_protocol "
     .. "load_consumer authenticate tls.request_client_certificate tls.disable_session_reuse "
-    .. "tls.get_full_client_certificate_chain tls.set_client_verify",
+    .. "tls.get_full_client_certificate_chain tls.set_client_verify tls.get_client_verify tls.get_info",
   cache = ":get :probe :renew :invalidate :invalidate_local",
   vault = "is_reference parse_reference get try update",
   log = "debug info notice warn err crit alert emerg inspect serialize set_serialize_value deprecation",

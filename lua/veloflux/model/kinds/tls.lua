@@ -41,6 +41,8 @@ local client_auth = s.record {
       description = "Their revocation lists." } },
     { depth = s.integer { default = 3, between = { 0, 8 }, unit = "certificates",
       description = "Certificates between that of a client and the authority's, at most." } },
+    { forward = s.boolean { default = false,
+      description = "Send good certificates to backends, in Client-Cert and Client-Cert-Chain (RFC 9440)." } },
   },
 }
 

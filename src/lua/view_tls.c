@@ -1,0 +1,30 @@
+/* lua/view_tls.c - the TLS of the client's connection, for plugins. */
+#include "lua/view.h"
+#include "proxy/downstream.h"
+#include "proxy/exchange.h"
+#include "tls/transport.h"
+
+void vf_view_tls(struct vf_exchange *ex, struct vf_tls_view *out)
+{
+    *out = (struct vf_tls_view){.size = sizeof(*out), .is_tls = ex->is_secure};
+    if (!ex->is_secure)
+        return;
+    out->version = ex->tls_version;
+    out->cipher = ex->tls_cipher;
+    out->server_name = ex->server_name;
+    if (ex->client == NULL) /* the log phase may outlive the connection */
+        return;
+    struct vf_tls_info info;
+    vf_tls_info(&ex->client->stream, &info);
+    out->is_resumed = info.is_resumed;
+    out->has_certificate = info.has_peer_certificate;
+    if (info.has_peer_certificate && info.verify_flags != 0)
+        out->fault = vf_str_from(vf_tls_verify_word(info.verify_flags));
+}
+
+size_t vf_view_client_chain(struct vf_exchange *ex, char *out, size_t room)
+{
+    if (!ex->is_secure || ex->client == NULL)
+        return 0;
+    return vf_tls_peer_chain(&ex->client->stream, out, room);
+}
