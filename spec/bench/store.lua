@@ -1,8 +1,9 @@
---- The store in an SQLite file: durable commits a second, one after another and with 32 waiting at a time, and what
--- reading costs after 10,000 versions. Each commit changes one entity of 500 bytes and is answered when it is on the
--- disk. See docs/decisions/0014-store.md.
+--- The store: durable commits a second, one after another and with 32 waiting at a time, and what reading costs after
+-- 10,000 versions. Each commit changes one entity of 500 bytes and is answered when it is on the disk, or when Redis
+-- says that it is done. See docs/decisions/0014-store.md and 0017-store-in-redis.md.
 --
---     LUA_PATH=... build/deps/bin/luajit spec/bench/store.lua [FOLDER]      a folder on the disk to be measured
+--     LUA_PATH=... build/deps/bin/luajit spec/bench/store.lua [FOLDER | URL]
+--         a folder on the disk to be measured, or an empty database of a Redis
 local folder = arg[1] or "build/bench/store"
 package.path = "./lua/?.lua;./lua/?/init.lua;./spec/?.lua;" .. package.path
 local compiler = io.popen("${CC:-cc} -print-multiarch")
@@ -15,9 +16,10 @@ local ENTITIES, VERSIONS = 200, 10000
 local TEXT = '{"name":"%d","pad":"' .. ("x"):rep(470) .. '"}'
 
 local path = folder .. "/bench.db"
+local is_redis = folder:find "^%a+://"
 for _, ending in ipairs { "", "-wal", "-shm" } do os.remove(path .. ending) end
 local bench = fixture.new()
-local store = bench:open(path)
+local store = is_redis and bench:open_redis { url = folder } or bench:open(path)
 local version = bench:ask(store, "load").version
 
 local function seconds_of(work)
@@ -61,5 +63,14 @@ report("load", 100, read "load")
 report("at(5000)", 100, read("at", 5000))
 report("version(5000)", 100, read("version", 5000))
 report("versions, 50 a page", 100, read("versions", { limit = 50 }))
-print(("%-36s %8.1f MB"):format("size of the file", uv.fs_stat(path).size / 1e6))
+if not is_redis then print(("%-36s %8.1f MB"):format("size of the file", uv.fs_stat(path).size / 1e6)) end
+
+--- One change of 100,000 entities, and reading them.
+local puts = {}
+for i = 1, 100000 do puts[i] = fixture.put("pools", "a/" .. i, TEXT:format(i):sub(1, 200) .. '"}') end
+local function seconds(what, fn) print(("%-36s %8.2f s"):format(what, seconds_of(fn))) end
+seconds("a change of 100,000 entities", function()
+  bench:ask(store, "commit", fixture.change(version + 1, puts))
+end)
+seconds("load of 100,000 entities", function() bench:ask(store, "load") end)
 bench:finish()

@@ -73,8 +73,10 @@ end
 
 --- Reads a whole entity; nil when it is none.
 function M.read_entity(text)
-  local at = type(text) == "string" and text:find("\n", 1, true)
-  return at and M.entity(text:sub(1, at - 1), text:sub(at + 1))
+  if type(text) ~= "string" then return nil end
+  local version, created_ms, updated_ms, at = text:match "^(%d+) (%d+) (%d+)\n()"
+  return version and { json = text:sub(at), version = tonumber(version), created_ms = tonumber(created_ms),
+    updated_ms = tonumber(updated_ms) } or nil
 end
 
 function M.write_entity(entity)

@@ -94,10 +94,13 @@ local function ring(self)
   for timer in pairs(self.timers) do
     if timer.at_ms <= now_ms then due[#due + 1] = timer end
   end
-  for _, timer in ipairs(due) do self.timers[timer] = nil end
+  table.sort(due, function(a, b) return a.at_ms < b.at_ms end)
   local fault
   for _, timer in ipairs(due) do
-    local ok, problem = xpcall(timer.fn, debug.traceback)
+    local is_set = self.timers[timer] -- one before it may have cancelled it
+    self.timers[timer] = nil
+    local ok, problem = true, nil
+    if is_set then ok, problem = xpcall(timer.fn, debug.traceback) end
     if not ok then fault = fault or problem end
   end
   if self.raw then set_alarm(self) end

@@ -30,7 +30,8 @@ local function pick(n)
   return math.floor(random / 65536) % n
 end
 
-local SCALARS = { "$-1\r\n", ":0\r\n", ":1\r\n", ":-7\r\n", ":9223372036854775807\r\n", "+OK\r\n", "+ok\r\n", "$0\r\n\r\n",
+local SCALARS = { "$-1\r\n", ":0\r\n", ":1\r\n", ":-7\r\n", ":9223372036854775807\r\n", "+OK\r\n", "+ok\r\n",
+  "$0\r\n\r\n",
   "$1\r\n7\r\n", "$3\r\na\0b\r\n", "$9\r\n1 2 3\n{}x\r\n", "$7\r\n1 2 3\n{\r\n", "$8\r\n1:a,-,-,\r\n", "-ERR no\r\n",
   "-OOM no\r\n", "-NOSCRIPT no\r\n", "-READONLY no\r\n", "*0\r\n", "*-1\r\n", "$4\r\n1e99\r\n", "$3\r\n-12\r\n",
   "$3\r\nnan\r\n", "+conflict\r\n", "+fenced\r\n", "-ASK 1 127.0.0.1:1\r\n", "-MOVED x\r\n", "-\r\n" }
