@@ -95,7 +95,7 @@ struct vf_totals_plugin_phase {
 };
 struct vf_totals_plugin {
   struct vf_totals_str name;
-  struct vf_totals_plugin_phase phases[10];
+  struct vf_totals_plugin_phase phases[11];
   uint64_t trips;
   uint32_t has_phases;
   uint32_t reserved;
@@ -152,7 +152,7 @@ for i = 0, 12 do M.FINE_BUCKETS[i + 1] = tonumber(C.vf_state_fine_bounds[i]) end
 
 --- The phases of a plugin by enum vf_phase of snapshot/layout.h.
 M.PHASES = { [0] = "init_worker", "configure", "certificate", "rewrite", "access", "balancer", "header_filter",
-  "body_filter", "log" }
+  "body_filter", "log", "timer", "control" }
 
 local state, snapshot, usage
 

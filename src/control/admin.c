@@ -12,6 +12,7 @@
 #include "control/channels.h"
 #include "control/websocket.h"
 #include "lua/password.h"
+#include "lua/task.h"
 #include "proxy/downstream.h"
 #include "proxy/exchange.h"
 #include "proxy/proxy.h"
@@ -50,6 +51,7 @@ struct vf_admin {
     struct vf_proxy *proxy;
     struct vf_channels *channels; /* the control process frees it last */
     struct vf_snapshot *snapshot; /* retained; NULL before the first */
+    struct vf_tasks *tasks;
     lua_State *lua;
     int module; /* reference to veloflux.admin */
     struct pending *pending;
@@ -333,7 +335,7 @@ static int native_respond(lua_State *lua)
     read_headers(lua, 3, ex, &fields, &content_type);
     vf_fields_add(&fields, &ex->arena, VF_STR("X-Request-Id"), ex->request_id);
     vf_exchange_answer(ex, status, content_type, vf_str_make(body, len), &fields);
-    if (admin->depth == 0)
+    if (admin->depth == 0 && admin->tasks->run.task == NULL) /* else it follows */
         vf_proxy_flush(admin->proxy);
     return 0;
 }
@@ -479,7 +481,7 @@ static int start_module(struct vf_admin *admin)
     return call(admin, "start", 2);
 }
 
-int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct lua_State *lua,
+int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct vf_tasks *tasks,
                  struct vf_admin **out)
 {
     struct vf_admin *admin = calloc(1, sizeof(*admin));
@@ -494,12 +496,14 @@ int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct lua_
                                        .on_tunnel_drained = on_tunnel_drained};
     admin->loop = loop;
     admin->state = state;
-    admin->lua = lua;
+    admin->tasks = tasks;
+    admin->lua = tasks->lua;
     admin->module = LUA_NOREF;
     int rc;
     if ((rc = load_module(admin)) < 0 ||
         (rc = vf_proxy_new(loop, state, block, &handler, &admin->proxy)) < 0 ||
-        (rc = vf_channels_new(loop, admin->proxy, lua, admin->module, &admin->channels)) < 0 ||
+        (rc = vf_channels_new(loop, admin->proxy, admin->lua, admin->module, &admin->channels)) <
+            0 ||
         (rc = start_module(admin)) < 0 || (rc = start_tick(admin)) < 0) {
         vf_admin_free(admin);
         return rc;
@@ -511,6 +515,11 @@ int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct lua_
 struct vf_channels *vf_admin_channels(struct vf_admin *admin)
 {
     return admin->channels;
+}
+
+struct vf_proxy *vf_admin_proxy(struct vf_admin *admin)
+{
+    return admin->proxy;
 }
 
 void vf_admin_publish(struct vf_admin *admin, struct vf_snapshot *snapshot,

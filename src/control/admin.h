@@ -12,18 +12,22 @@
 #include <stdbool.h>
 #include <uv.h>
 
-struct lua_State;
 struct vf_admin;
 struct vf_channels;
+struct vf_proxy;
 struct vf_snapshot;
 struct vf_state;
+struct vf_tasks;
 struct vf_usage;
 
-/* Makes the admin server of block `block` of `state`, and loads veloflux.admin into `lua`, which
- * outlives it. Owned by the caller. Returns 0, UV_ENOMEM, or UV_EIO when the Lua side does not load
- * (logged). */
-int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct lua_State *lua,
+/* Makes the admin server of block `block` of `state`, and loads veloflux.admin into the Lua state
+ * of `tasks`, which outlive it. Owned by the caller. Returns 0, UV_ENOMEM, or UV_EIO when the Lua
+ * side does not load (logged). */
+int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct vf_tasks *tasks,
                  struct vf_admin **out);
+
+/* The proxy that serves it: tasks use its network. */
+struct vf_proxy *vf_admin_proxy(struct vf_admin *admin);
 
 /* `snapshot` is the configuration from here on; retains it. What tenants have used is read from
  * `usage`, which outlives `admin`, or is NULL. Lua's `node` service (see attach in

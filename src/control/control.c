@@ -17,6 +17,7 @@
 #include "control/channels.h"
 #include "control/metering.h"
 #include "control/offload.h"
+#include "control/plugins.h"
 #include "control/turns.h"
 #include "control/upkeep.h"
 #include "lua/database.h"
@@ -47,6 +48,7 @@ static struct control {
     lua_State *lua;
     struct vf_admin *admin;
     struct vf_channels *channels;
+    struct vf_control_plugins plugins;
     struct vf_metering metering;
     struct vf_upkeep upkeep;
     struct vf_alarm alarm;
@@ -315,8 +317,10 @@ static void on_unlisten(const struct vf_link_message *message)
 static void on_drained(void *owner)
 {
     (void)owner;
+    vf_control_plugins_stop(&control.plugins);
     vf_admin_free(control.admin);
     control.admin = NULL;
+    vf_control_plugins_deinit(&control.plugins);
     call_store("veloflux.store.database", "shutdown");
     call_store("veloflux.store.redis.wire", "shutdown");
     for (size_t i = 0; i < control.n_watches; i++)
@@ -360,6 +364,7 @@ static void on_publish(void *owner, struct vf_snapshot *snapshot)
     if (control.is_ending)
         return;
     raise_event("published", snapshot->version, "");
+    vf_control_plugins_publish(&control.plugins, snapshot);
     vf_admin_publish(control.admin, snapshot,
                      control.follower.usage.map != NULL ? &control.follower.usage : NULL);
     control.is_published = true;
@@ -492,8 +497,11 @@ int vf_control_main(void)
         return 1;
     if ((rc = vf_follower_open(&control.follower, &control.loop, "control")) < 0 ||
         (rc = vf_lua_new(&control.lua)) < 0 ||
+        (rc = vf_control_plugins_init(&control.plugins, control.lua, &control.loop)) < 0 ||
         (rc = vf_admin_new(&control.loop, control.follower.state, control.follower.block,
-                           control.lua, &control.admin)) < 0 ||
+                           &control.plugins.tasks, &control.admin)) < 0 ||
+        (rc = vf_control_plugins_open(&control.plugins, vf_admin_proxy(control.admin),
+                                      control.follower.state, control.follower.block)) < 0 ||
         (rc = vf_follower_start(&control.follower, &handlers)) < 0) {
         vf_log_error(NULL, "control.failed", "err=%s", uv_err_name(rc));
         return 1;

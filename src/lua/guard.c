@@ -98,12 +98,24 @@ static int start_timer(struct vf_guards *guards)
 
 /* Memory */
 
+static size_t limit_bytes(const struct vf_guards *guards)
+{
+    uint64_t limit = guards->limits.memory_bytes;
+    return limit < UINT64_MAX - guards->base_bytes ? limit + guards->base_bytes : UINT64_MAX;
+}
+
+void vf_guards_rebase(struct vf_guards *guards)
+{
+    guards->base_bytes = guards->used_bytes;
+}
+
 static void *allocate(void *ud, void *block, size_t old_size, size_t new_size)
 {
     struct vf_guards *guards = ud;
-    size_t used = guards->used_bytes - old_size + new_size, limit = guards->limits.memory_bytes;
-    if (new_size > old_size && limit != UINT64_MAX && used > limit &&
-        (guards->tasks->run.plugin != 0 || used / CORE_RESERVE > limit))
+    size_t used = guards->used_bytes - old_size + new_size, limit = limit_bytes(guards);
+    if (new_size > old_size && used > limit &&
+        (guards->tasks->run.plugin != 0 ||
+         (guards->base_bytes == 0 && used / CORE_RESERVE > limit)))
         return NULL;
     void *result = guards->allocate(guards->allocate_ud, block, old_size, new_size);
     if (result != NULL || new_size == 0)
@@ -113,8 +125,9 @@ static void *allocate(void *ud, void *block, size_t old_size, size_t new_size)
 
 void vf_guards_tidy(struct vf_guards *guards)
 {
-    uint64_t limit = guards->limits.memory_bytes, now_ns;
-    if (limit == UINT64_MAX || guards->used_bytes < limit / 4 * 3)
+    uint64_t limit = limit_bytes(guards), now_ns;
+    if (limit == UINT64_MAX ||
+        guards->used_bytes < guards->base_bytes + guards->limits.memory_bytes / 4 * 3)
         return;
     now_ns = vf_clock_ns();
     if (now_ns - guards->collected_ns < COLLECT_PAUSE_NS && guards->used_bytes < limit)
@@ -212,8 +225,8 @@ int vf_guard_enter(struct vf_run *run, struct vf_guard *guard)
 static void note_timing(const struct vf_run *run, const struct vf_guard *guard, uint64_t took_ns)
 {
     static const char *const names[VF_PHASES] = {
-        "init_worker", "configure",     "certificate", "rewrite", "access",
-        "balancer",    "header_filter", "body_filter", "log",     "timer"};
+        "init_worker",   "configure",   "certificate", "rewrite", "access", "balancer",
+        "header_filter", "body_filter", "log",         "timer",   "control"};
     struct vf_exchange *ex = run->ex;
     char entry[256];
     int len = snprintf(entry, sizeof(entry), "%s%.*s;desc=%s;dur=%.3f",

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "lua/guard.h"
 #include "proxy/proxy.h"
 #include "snapshot/layout.h"
 
@@ -27,10 +28,11 @@ struct vf_task {
     void (*on_cancel)(void *op);
     struct vf_task_thing *things;
     double spawn_key;
-    bool was_woken;    /* before it yielded */
-    bool is_spawned;   /* gives itself back at its end */
-    bool starts_ready; /* READY without having run: begins with run_spawned */
-    bool was_cut;      /* cancelled, or failed */
+    const char *ending; /* READY, to be raised in it: see vf_task_end */
+    bool was_woken;     /* before it yielded */
+    bool is_spawned;    /* gives itself back at its end */
+    bool starts_ready;  /* READY without having run: begins with run_spawned */
+    bool was_cut;       /* cancelled, or failed */
 };
 
 /* Life */
@@ -337,8 +339,22 @@ static void begin_spawned(struct vf_task *task)
     report(task, vf_task_run(task, task->tasks->run_spawned, task->spawn_key, VF_PHASE_TIMER));
 }
 
+/* The task is IDLE afterwards: whatever it would wait for is refused. */
+static enum vf_task_outcome raise_ending(struct vf_task *task)
+{
+    task->was_cut = true;
+    task->run.cancelled = 1;
+    lua_pushstring(task->co, task->ending);
+    task->ending = NULL;
+    step(task, 1);
+    task->run.cancelled = 0;
+    return VF_TASK_CANCELLED;
+}
+
 void vf_tasks_run_ready(struct vf_tasks *tasks)
 {
+    if (tasks->guards != NULL)
+        vf_guards_tidy(tasks->guards);
     for (int i = 0; i < RUNS_PER_TURN && tasks->ready != NULL; i++) {
         struct vf_task *task = tasks->ready;
         tasks->ready = task->next_ready;
@@ -347,7 +363,7 @@ void vf_tasks_run_ready(struct vf_tasks *tasks)
         if (task->starts_ready)
             begin_spawned(task);
         else
-            report(task, step(task, 0));
+            report(task, task->ending != NULL ? raise_ending(task) : step(task, 0));
     }
     if (tasks->ready == NULL && !tasks->is_closing)
         uv_idle_stop(tasks->idle);
@@ -392,6 +408,7 @@ void vf_task_cancel(struct vf_task *task, const char *why)
     if (task->state == VF_TASK_READY)
         forget_ready(task);
     task->starts_ready = false;
+    task->ending = NULL;
     task->op = NULL;
     if (task->state == VF_TASK_WAITING && op != NULL)
         task->on_cancel(op);
@@ -440,6 +457,20 @@ void vf_task_wake(struct vf_task *task)
         task->was_woken = true;
     else if (task->state == VF_TASK_WAITING)
         make_ready(task);
+}
+
+void vf_task_end(struct vf_task *task, const char *why)
+{
+    void *op = task->op;
+    if (task->state == VF_TASK_IDLE || task->state == VF_TASK_RUNNING || task->starts_ready)
+        return;
+    task->ending = why;
+    task->op = NULL;
+    if (task->state != VF_TASK_WAITING)
+        return;
+    if (op != NULL)
+        task->on_cancel(op);
+    make_ready(task);
 }
 
 int vf_task_was_woken(struct vf_task *task)

@@ -140,6 +140,10 @@ int vf_task_was_woken(struct vf_task *task);
 void vf_task_own(struct vf_task *task, struct vf_task_thing *thing);
 void vf_task_disown(struct vf_task_thing *thing);
 
+/* Ends a task soon, as vf_task_cancel does, but never inside this call: `why`, a string constant,
+ * is raised in it once, from the run queue. Nothing happens to the one that runs. */
+void vf_task_end(struct vf_task *task, const char *why);
+
 /* Starts a new task in the background: runs the Lua function that runtime/task.lua keeps as number
  * `key`. The plugin that runs owns it. Returns 0 or UV_ENOMEM. */
 int vf_task_spawn(struct vf_run *run, double key);

@@ -353,7 +353,8 @@ static const char *fault_of_network(const struct check *check, uint32_t index)
 
 static const char *fault_of_plugin(const struct check *check, uint32_t index)
 {
-    return vf_snap_plugin(&check->snapshot, index)->files.count > 0 ? NULL : "no files";
+    const struct vf_snap_plugin *plugin = vf_snap_plugin(&check->snapshot, index);
+    return plugin->files.count > 0 || plugin->phases == 0 ? NULL : "no files";
 }
 
 static const char *fault_of_member(const struct check *check, uint32_t index)

@@ -319,7 +319,8 @@ enum vf_phase {
     VF_PHASE_HEADER_FILTER,
     VF_PHASE_BODY_FILTER,
     VF_PHASE_LOG,
-    VF_PHASE_TIMER, /* no function of the handler's: what it started in the background */
+    VF_PHASE_TIMER,   /* no function of the handler's: what it started in the background */
+    VF_PHASE_CONTROL, /* what a plugin does in control: endpoints, jobs, channels */
     VF_PHASES
 };
 
@@ -328,7 +329,7 @@ struct vf_snap_plugin {
     struct vf_snap_text name;
     uint32_t slot;             /* state area */
     uint32_t phases;           /* bit 1 << enum vf_phase: those that handler.lua has */
-    struct vf_snap_list files; /* VF_SNAP_PLUGIN_FILES, the handler first; at least one */
+    struct vf_snap_list files; /* VF_SNAP_PLUGIN_FILES, the handler first; none: control's */
 };
 
 struct vf_snap_plugin_file {

@@ -37,6 +37,7 @@ local function write(to, model, sticky_key)
   local indexes = pools.write(to, model, tenants)
   local chains = plugins.write(to, model, tenants)
   routes.write(to, model, indexes, tenants, chains)
+  chains:finish()
   return chains
 end
 
@@ -52,6 +53,7 @@ local function check_counts(model)
     routes = #model.routes }
   for kind, count in pairs(counts) do
     local room = layout.SLOTS[kind].room
+    if kind == "plugins" then count = plugins.count(model) end
     if count > room then
       return nil, problem(model, kind, ("expected at most %d, got %d"):format(room, count))
     end

@@ -42,15 +42,15 @@ function Writer:write_files(plugin, out)
 end
 
 --- Returns what is known of a plugin that is written: {index, hash}.
-function Writer:plugin(plugin)
+function Writer:plugin(plugin, is_controls)
   local known = self.plugins[plugin.name]
   if known then return known end
   local record, index = self.to:add(C.VF_SNAP_PLUGINS)
   known = { index = index, hash = M.hash(plugin) }
-  record.hash, record.phases = known.hash, plugin.mask
+  record.hash, record.phases = known.hash, is_controls and 0 or plugin.mask
   record.slot = self.to:slot("plugins", sink.id("plugin", plugin.name))
   self.to:text(plugin.name, record.name)
-  self:write_files(plugin, record.files)
+  if not is_controls then self:write_files(plugin, record.files) end
   self.plugins[plugin.name] = known
   return known
 end
@@ -140,6 +140,11 @@ function Writer:of_route(items)
   return items and self:chain(items, C.VF_CHAIN_ROUTE).index or NONE
 end
 
+--- Writes those that only run in control: when all others have been.
+function Writer:finish()
+  for _, plugin in ipairs(self.control) do self:plugin(plugin, true) end
+end
+
 -- Settings ------------------------------------------------------------------------------------------
 
 local function write_limits(node, out)
@@ -171,6 +176,16 @@ function M.used(model)
   return names, count
 end
 
+--- Returns how many plugins have a place in the snapshot: those that requests use, and those that run in control,
+-- whose place is for what they are counted by.
+function M.count(model)
+  local names, count = M.used(model)
+  for _, plugin in ipairs(model.control or {}) do
+    if not names[plugin.name] then count = count + 1 end
+  end
+  return count
+end
+
 --- Writes the plugins of a model and the chains of consumers; those of routes are written as they ask.
 -- @param tenants name -> {index, ...}
 -- @return a writer: writer:of_route(route._chain) is what goes into a route's record;
@@ -178,14 +193,14 @@ end
 function M.write(to, model, tenants)
   local self = setmetatable({ to = to, tenants = tenants, plugins = {}, instances = {}, by_item = {}, chains = {},
     by_items = {}, of_consumer = {} }, Writer)
-  local _, count = M.used(model)
-  to:expect("plugins", count)
+  to:expect("plugins", M.count(model))
   local settings = C.vf_snapb_settings(to.builder)
   settings.chain = self:of_route(model.rest_chain)
   write_limits(model.node, settings.plugin_limits)
   for _, consumer in ipairs(model.consumers) do
     if consumer._items then self.of_consumer[consumer] = self:chain(consumer._items, C.VF_CHAIN_CONSUMER) end
   end
+  self.control = model.control or {}
   return self
 end
 

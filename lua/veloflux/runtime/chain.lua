@@ -37,7 +37,8 @@ local M = {}
 M.PHASES = { [C.VF_PHASE_INIT_WORKER] = "init_worker", [C.VF_PHASE_CONFIGURE] = "configure",
   [C.VF_PHASE_CERTIFICATE] = "certificate", [C.VF_PHASE_REWRITE] = "rewrite", [C.VF_PHASE_ACCESS] = "access",
   [C.VF_PHASE_BALANCER] = "balancer", [C.VF_PHASE_HEADER_FILTER] = "header_filter",
-  [C.VF_PHASE_BODY_FILTER] = "body_filter", [C.VF_PHASE_LOG] = "log", [C.VF_PHASE_TIMER] = "timer" }
+  [C.VF_PHASE_BODY_FILTER] = "body_filter", [C.VF_PHASE_LOG] = "log", [C.VF_PHASE_TIMER] = "timer",
+  [C.VF_PHASE_CONTROL] = "control" }
 
 local SCOPES = { [C.VF_SCOPE_GLOBAL] = "global", [C.VF_SCOPE_TENANT] = "tenant", [C.VF_SCOPE_POOL] = "pool",
   [C.VF_SCOPE_ROUTE] = "route", [C.VF_SCOPE_CONSUMER] = "consumer" }
@@ -71,6 +72,19 @@ function M.instance(header, index)
     instance = new_instance(header, record, hash)
     instances[hash] = instance
   end
+  return instance
+end
+
+--- Makes an instance that stands in no snapshot: the plugin itself, as it runs in control.
+-- @param plugin {name, slot, ...}
+function M.own_instance(plugin)
+  local guard = ffi.new "struct vf_guard"
+  n_instances = n_instances + 1
+  local instance = { plugin = plugin, name = plugin.name, as = plugin.name, label = plugin.name, config = {}, meta = {},
+    scope = "global", guard = guard, number = n_instances }
+  guard.slot, guard.number = plugin.slot or 0, n_instances
+  guard.label.data, guard.label.len = instance.label, #instance.label
+  by_number[n_instances] = instance
   return instance
 end
 
@@ -267,7 +281,8 @@ function M.build(header, index)
   end
   local identity = require "veloflux.runtime.identity"
   for phase in pairs(M.PHASES) do
-    if phase >= FIRST_EXCHANGE_PHASE and bit.band(record.phases, bit.lshift(1, phase)) ~= 0 then
+    local is_exchanges = phase >= FIRST_EXCHANGE_PHASE and phase < C.VF_PHASE_TIMER
+    if is_exchanges and bit.band(record.phases, bit.lshift(1, phase)) ~= 0 then
       functions[phase] = M.compile(members, phase, identity.switch(members, phase))
     end
   end

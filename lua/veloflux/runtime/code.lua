@@ -37,7 +37,7 @@ function M.prepare(header)
   local records, count = snapshot.section(header, C.VF_SNAP_PLUGINS)
   for i = 0, count - 1 do
     local key = snapshot.key(records[i].hash)
-    if not loaded[key] then
+    if not loaded[key] and records[i].files.count > 0 then
       local code, problem = load(header, records[i], key)
       if not code then return problem end
       loaded[key] = code
@@ -59,8 +59,10 @@ function M.publish(header)
   for i = 0, count - 1 do
     local key = snapshot.key(records[i].hash)
     local code = loaded[key]
-    code.slot = records[i].slot
-    kept[key], list[#list + 1] = code, code
+    if code then -- those without files run in control
+      code.slot = records[i].slot
+      kept[key], list[#list + 1] = code, code
+    end
   end
   loaded = kept
   return list

@@ -23,6 +23,7 @@ void vf_hold_lost(struct vf_hold *hold);
 struct vf_op *vf_network_op(struct vf_task *task);
 int vf_op_begin(struct vf_op *op, uint64_t timeout_ms);
 void vf_op_end(struct vf_op *op, int rc);
+void vf_op_cancel(struct vf_op *op);
 void vf_op_free(struct vf_op *op);
 ]]
 local C = ffi.C
@@ -57,6 +58,10 @@ function M.code(rc) return CODES[rc] or "failed" end
 --- Waits until a pending operation ends. Returns its result: 0 or a negative code.
 -- @param op struct vf_op *
 function M.await(op)
+  if not task.can_wait() then
+    C.vf_op_cancel(op) -- nobody would hear of its end
+    task.wait() -- says why
+  end
   local wait = new_wait(task.run.task, op)
   C.vf_network_wait(wait)
   task.wait()

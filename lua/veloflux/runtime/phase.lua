@@ -5,7 +5,7 @@ local M = {}
 
 --- enum vf_phase of src/snapshot/layout.h.
 M.NUMBER = { init_worker = 0, configure = 1, certificate = 2, rewrite = 3, access = 4, balancer = 5, header_filter = 6,
-  body_filter = 7, log = 8, timer = 9 }
+  body_filter = 7, log = 8, timer = 9, control = 10 }
 
 M.NAME = {}
 for name, number in pairs(M.NUMBER) do M.NAME[number] = name end

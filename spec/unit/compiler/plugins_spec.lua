@@ -43,7 +43,7 @@ describe("the compiler of plugins", function()
   it("writes those that are used, with their files, the handler first", function()
     local snap = compile "plugins: [ { name: auth } ]\n"
     local records, count = snap.records "PLUGINS"
-    assert.equal(1, count)
+    for i = 1, count - 1 do assert.same({ 0, 0 }, { records[i].phases, records[i].files.count }) end -- control's
     assert.equal("auth", snap.text(records[0].name))
     assert.equal(2 ^ C.VF_PHASE_ACCESS + 2 ^ C.VF_PHASE_LOG, records[0].phases)
     local files, n_files = snap.records "PLUGIN_FILES"

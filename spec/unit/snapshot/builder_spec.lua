@@ -208,7 +208,7 @@ describe("snapshot builder", function()
       ["settings 0: chain of a consumer"] = function(builder)
         fixture.add(builder, lib.VF_SNAP_CHAINS, "chain").kind, lib.vf_snapb_settings(builder).chain = 1, 0
       end,
-      ["plugin 0: no files"] = function(builder) fixture.add(builder, lib.VF_SNAP_PLUGINS, "plugin") end,
+      ["plugin 0: no files"] = function(builder) fixture.add(builder, lib.VF_SNAP_PLUGINS, "plugin").phases = 16 end,
       ["plugin 0: slot"] = function(builder) add_plugin(builder).slot = 256 end,
       ["plugin 0: phases"] = function(builder) add_plugin(builder).phases = 512 end,
       ["file 0: name"] = function(builder)
