@@ -39,7 +39,7 @@ end
 --- Returns the canonical text of a model: a conf file in JSON.
 -- @param seal function(text) -> text for secrets, or nil
 function M.encode(model, seal)
-  return schema.encode(grammar.file, model.node, seal)
+  return schema.encode(getmetatable(model.node).compiled or grammar.file, model.node, seal)
 end
 
 --- Calls `put(text)` for the pieces of entities of a store (control/entities.lua) as JSON. It may pause.

@@ -20,7 +20,11 @@ local MAX_ERRORS = 100 -- that are listed
 
 local VERBS = { add = "create", update = "put", patch = "merge", replace = "replace", delete = "delete", test = "put" }
 local FIELDS = { action = true, kind = true, id = true, tenant_id = true, pool = true, data = true, if_match = true }
-local RESOURCES = {}
+local RESOURCES = setmetatable({}, { __index = function(_, kind) -- those of plugins come and go
+  for _, resource in ipairs(resources.stored) do
+    if resource.name == kind then return resource end
+  end
+end })
 for _, kind in ipairs(M.KINDS) do RESOURCES[kind] = resources[kind] end
 
 -- The form of an operation ----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 --- What there is to configure: the schemas of the kinds, the plugins that are installed, the listeners of this node,
 -- and the OpenAPI document of it all.
 local bodies = require "veloflux.admin.body"
+local job_report = require "veloflux.control.plugins.job_report"
 local json = require "veloflux.pdk.json"
 local live = require "veloflux.admin.live"
 local openapi = require "veloflux.admin.openapi"
@@ -35,14 +36,14 @@ M.without_query = without_query
 
 local function kinds()
   local names = {}
-  for _, resource in ipairs(resources.ALL) do names[#names + 1] = resource.name end
+  for _, resource in ipairs(resources.all()) do names[#names + 1] = resource.name end
   table.sort(names)
   return names
 end
 
 local function schema(request)
   local name = request.params.kind
-  for _, resource in ipairs(resources.ALL) do
+  for _, resource in ipairs(resources.all()) do
     if resource.name == name then
       if not bodies.accepts(request, "application/json", SCHEMA) then
         return problem.new("not_acceptable", "This is answered as application/schema+json.")
@@ -119,10 +120,10 @@ local SORT = { "sort", STRING, "Fields, separated by commas; a minus before one 
 --- Registers them.
 -- @param context table: version; current() -> {model, version} or nil
 function M.register(router, context)
-  local document, count
+  local document, revision
   router:register { method = "GET", path = "/api/openapi.json", open = true, handler = without_query(function()
-    if count ~= #router.endpoints then
-      document, count = openapi.text(router, context.version), #router.endpoints
+    if revision ~= router.revision then
+      document, revision = openapi.text(router, context.version), router.revision
     end
     return text_answer("application/json", document)
   end), doc = { tag = "catalog", summary = "This document.",
@@ -134,6 +135,10 @@ function M.register(router, context)
   router:register { method = "GET", path = "/api/plugins/available", permission = "plugins:read",
     handler = available(context), doc = { tag = "catalog", parameters = { LIMIT, SORT },
       summary = "The plugins that are installed, with the JSON Schemas of their configurations.",
+      answers = { ["200"] = { "The list.", { ["application/json"] = { type = "array" } } } } } }
+  router:register { method = "GET", path = "/api/jobs", permission = "status:read",
+    handler = without_query(function() return { json = job_report.document() } end),
+    doc = { tag = "catalog", summary = "The jobs of plugins on this node: when they run, and how that went.",
       answers = { ["200"] = { "The list.", { ["application/json"] = { type = "array" } } } } } }
   router:register { method = "GET", path = "/api/listeners", permission = "listeners:read",
     handler = listeners(context), doc = { tag = "catalog", parameters = { LIMIT, SORT },

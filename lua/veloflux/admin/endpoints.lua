@@ -6,6 +6,7 @@ local conf = require "veloflux.conf"
 local debugging = require "veloflux.admin.debug"
 local embedded = require "veloflux.embedded"
 local health = require "veloflux.admin.health"
+local job_report = require "veloflux.control.plugins.job_report"
 local json = require "veloflux.pdk.json"
 local metrics = require "veloflux.admin.metrics"
 local monitoring = require "veloflux.admin.monitoring"
@@ -104,7 +105,7 @@ local function wants_text(request)
 end
 
 local function register_metrics(router, context)
-  metrics.more = { cluster.add_metrics, channel_metrics.add }
+  metrics.more = { cluster.add_metrics, channel_metrics.add, job_report.add }
   local function exposition()
     return { status = 200, headers = { "Content-Type", prometheus.CONTENT_TYPE, "Cache-Control", "no-store",
       "Vary", "Accept" }, body = metrics.text(context.version) }

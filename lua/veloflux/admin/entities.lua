@@ -11,7 +11,7 @@ local json = require "veloflux.pdk.json"
 local M = {}
 
 --- The entity of a transaction's answer as an entry.
-local function entry_of(kind, found)
+function M.entry_of(kind, found)
   local record = found.value
   local name = record.name
   if kind == "plugins" and record.as and record.as ~= record.name then name = record.name .. ":" .. record.as end
@@ -20,6 +20,8 @@ local function entry_of(kind, found)
     name = name, record = record, compiled = getmetatable(record).compiled, version = found.version,
     created_ms = found.created_ms, updated_ms = found.updated_ms, origin = found.origin, source = found.source }
 end
+
+local entry_of = M.entry_of
 
 --- The tenant that is there without being written down.
 local function default_tenant()

@@ -27,11 +27,14 @@ local monitoring = require "veloflux.admin.monitoring"
 local offload = require "veloflux.control.offload"
 local overrides = require "veloflux.admin.overrides"
 local probation = require "veloflux.admin.probation"
+local control_plugins = require "veloflux.control.plugins"
+local plugin_endpoints = require "veloflux.control.plugins.endpoints"
 local problem = require "veloflux.admin.problem"
+local resources = require "veloflux.admin.resources"
+local runtime_entities = require "veloflux.runtime.entities"
 local rates = require "veloflux.admin.rates"
 local rest = require "veloflux.admin.rest"
 local routers = require "veloflux.admin.router"
-local shipped = require "veloflux.channels.shipped"
 local slices = require "veloflux.slices"
 local spools = require "veloflux.admin.spool"
 local storage = require "veloflux.control.storage"
@@ -99,7 +102,23 @@ backup.register(M.router, context)
 backups.register(M.router, context)
 bulk.register(M.router, context)
 channels.register(M.router)
-shipped.register "status"
+
+--- The resources of the kinds that plugins store, by kind.
+local stored = setmetatable({}, { __mode = "k" })
+
+local function resource_of(kind)
+  stored[kind] = stored[kind] or resources.of_kind(kind)
+  return stored[kind]
+end
+
+control_plugins.open { router = M.router, channels = require "veloflux.channels",
+  entity_endpoints = function(kind) return rest.endpoints_of(resource_of(kind), context) end,
+  set_kinds = function(kinds)
+    local list = {}
+    for i, kind in ipairs(kinds) do list[i] = resource_of(kind) end
+    table.sort(list, function(a, b) return a.name < b.name end)
+    resources.set_stored(list)
+  end }
 
 local SAFE = { GET = true, HEAD = true, OPTIONS = true }
 
@@ -230,12 +249,13 @@ end
 -- @param id number, for respond
 -- @param request table: method, path, query, host, headers, body, client, is_local, request_id
 function M.handle(id, request)
+  request.id = id
   slices.begin()
   resume(slices.allow(coroutine.create(run)), id, request)
 end
 
 --- The client of a request is gone: its answer will be dropped. Called by C.
-function M.gone() end
+function M.gone(id) plugin_endpoints.gone(id) end
 
 --- A comparison of `verify` has ended. Called by C.
 function M.verified(token, is_right)
@@ -255,6 +275,8 @@ end
 -- @param usage pointer to struct vf_usage, as long as the process lives, or nil
 function M.published(snapshot, usage)
   totals.open(state, snapshot, usage)
+  runtime_entities.publish(snapshot)
+  control_plugins.published(snapshot)
   if #context.rates:list() == 0 then M.tick() end -- the first rates need something to be measured against
   live.published()
   configure()

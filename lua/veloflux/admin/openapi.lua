@@ -246,6 +246,9 @@ local function other_operation(endpoint, operation)
   end
   if endpoint.takes_probation then parameters[#parameters + 1] = query_parameters { probation.PARAMETER }[1] end
   if endpoint.method == "POST" then parameters[#parameters + 1] = KEY end
+  if doc.has_etag then
+    parameters[#parameters + 1], parameters[#parameters + 2] = IF_MATCH, IF_NONE_MATCH
+  end
   if #parameters > 0 then operation:set("parameters", parameters) end
   if doc.body then
     operation:set("requestBody", object("required", not doc.is_body_optional, "content", content(doc.body)))
@@ -298,7 +301,7 @@ end
 
 local function components()
   local all = object()
-  for _, resource in ipairs(resources.ALL) do all:set(component_name(resource), schemas.of(resource)) end
+  for _, resource in ipairs(resources.all()) do all:set(component_name(resource), schemas.of(resource)) end
   all:set("Problem", problem_schema())
   all:set("DryRun", dry_schema())
   return object("securitySchemes", object("basic", object("type", "http", "scheme", "basic")), "schemas", all)
@@ -320,7 +323,7 @@ end
 -- @param version of this build
 function M.text(router, version)
   local paths = object()
-  for _, endpoint in ipairs(sorted(router.endpoints)) do
+  for _, endpoint in ipairs(sorted(router:all())) do
     if not paths.values[endpoint.path] then paths:set(endpoint.path, object()) end
     paths.values[endpoint.path]:set(endpoint.method:lower(), operation_of(endpoint))
   end
@@ -368,7 +371,7 @@ end
 --- Returns the reference of all endpoints in Markdown.
 function M.markdown(router)
   local out, by_tag, tags = {}, {}, {}
-  for _, endpoint in ipairs(sorted(router.endpoints)) do
+  for _, endpoint in ipairs(sorted(router:all())) do
     local said = doc_of(endpoint) or {}
     local tag = said.resource and said.resource.name or said.tag or "system"
     if not by_tag[tag] then

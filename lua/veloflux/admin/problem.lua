@@ -4,6 +4,12 @@ local json = require "veloflux.pdk.json"
 
 local M = {}
 
+local Problem = {}
+Problem.__index = {}
+
+--- What it says for people, as any error message.
+function Problem:__tostring() return self.detail end
+
 -- code -> status, title. The one table from the codes of the model to HTTP.
 local KINDS = {
   invalid = { 400, "Bad Request" },
@@ -38,8 +44,18 @@ local KINDS = {
 function M.new(code, detail, extra)
   local kind = KINDS[code] or error("unknown problem code " .. tostring(code), 2)
   extra = extra or {}
-  return { status = kind[1], code = code, title = kind[2], detail = detail, errors = extra.errors or {},
-    headers = extra.headers, members = extra.members }
+  return setmetatable({ status = kind[1], code = code, title = kind[2], detail = detail, errors = extra.errors or {},
+    headers = extra.headers, members = extra.members }, Problem)
+end
+
+--- Says whether a value is a problem.
+function M.is(value) return type(value) == "table" and getmetatable(value) == Problem end
+
+--- Returns the codes that there are, with their status.
+function M.codes()
+  local codes = {}
+  for code, kind in pairs(KINDS) do codes[code] = kind[1] end
+  return codes
 end
 
 --- Returns the answer to `request`: status, headers (name, value, ...), body.

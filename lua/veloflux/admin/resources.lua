@@ -575,7 +575,50 @@ M.templates = entity {
   fields = with_common {},
 }
 
---- All of them, in the order of the reference.
+-- What plugins store --------------------------------------------------------------------------------------
+
+--- Returns the resource of a kind that a plugin stores.
+-- @param kind of plugin/control/kinds.lua
+function M.of_kind(kind)
+  local name = kind.kind
+  local resource = entity { name = name, noun = kind.noun, kind = name, permission = name, compiled = kind.compiled,
+    is_per_tenant = kind.is_per_tenant, methods = ALL, order = kind.is_per_tenant and "tenant_id,name" or "name",
+    forms = { { collection = "/api/" .. name, single = "/api/" .. name .. "/{id}" } }, fields = with_common {} }
+  if kind.is_per_tenant then return resource end
+  resource.prepare = function(value)
+    if value.tenant ~= nil and value.tenant ~= "default" then
+      return invalid("/tenant_id", ("%s are of no tenant"):format(name))
+    end
+    value.tenant = nil
+  end
+  resource.create = function(_, value) return entities.create(name, nil, value, value.name) end
+  return resource
+end
+
+M.stored = {} -- resources of plugins, in the order of their names
+
+--- Replaces the resources of plugins.
+function M.set_stored(list) M.stored = list end
+
+--- Returns a resource by its name, or nil.
+function M.find(name)
+  for _, list in ipairs { M.ALL, M.stored } do
+    for _, resource in ipairs(list) do
+      if resource.name == name then return resource end
+    end
+  end
+end
+
+--- Returns all resources, those of plugins behind the others.
+function M.all()
+  local all = {}
+  for _, list in ipairs { M.ALL, M.stored } do
+    for _, resource in ipairs(list) do all[#all + 1] = resource end
+  end
+  return all
+end
+
+--- All of them but those of plugins, in the order of the reference.
 M.ALL = { M.pools, M.backends, M.routes, M.consumers, M.credentials, M.plugins, M.tenants, M.templates, M.certificates }
 
 return M

@@ -442,25 +442,34 @@ local function add(router, resource, context, method, path, handler, what)
     doc = { resource = resource, what = what } }
 end
 
---- Registers the endpoints of all resources.
--- @param context table: transactions() -> control/transactions.lua
-function M.register(router, context)
-  for _, resource in ipairs(resources.ALL) do
-    for _, form in ipairs(resource.forms) do
-      if form.collection then
-        add(router, resource, context, "GET", form.collection, list, "list")
-        add(router, resource, context, "POST", form.collection, create, "create")
-      end
-      if form.single then
-        add(router, resource, context, "GET", form.single, get, "get")
-        for _, method in ipairs { "PUT", "PATCH", "DELETE" } do
-          if resource.methods[method] then
-            add(router, resource, context, method, form.single, HANDLERS[method], method:lower())
-          end
+local function add_all(router, resource, context)
+  for _, form in ipairs(resource.forms) do
+    if form.collection then
+      add(router, resource, context, "GET", form.collection, list, "list")
+      add(router, resource, context, "POST", form.collection, create, "create")
+    end
+    if form.single then
+      add(router, resource, context, "GET", form.single, get, "get")
+      for _, method in ipairs { "PUT", "PATCH", "DELETE" } do
+        if resource.methods[method] then
+          add(router, resource, context, method, form.single, HANDLERS[method], method:lower())
         end
       end
     end
   end
+end
+
+--- Returns the endpoints of a resource as a list.
+function M.endpoints_of(resource, context)
+  local endpoints = {}
+  add_all({ register = function(_, endpoint) endpoints[#endpoints + 1] = endpoint end }, resource, context)
+  return endpoints
+end
+
+--- Registers the endpoints of all resources.
+-- @param context table: transactions() -> control/transactions.lua
+function M.register(router, context)
+  for _, resource in ipairs(resources.ALL) do add_all(router, resource, context) end
 end
 
 return M

@@ -12,7 +12,7 @@ Router.__index = Router
 local ORDER = { GET = 1, HEAD = 2, POST = 3, PUT = 4, PATCH = 5, DELETE = 6, OPTIONS = 7 }
 
 --- Makes an empty table.
-function M.new() return setmetatable({ exact = {}, patterns = {}, endpoints = {} }, Router) end
+function M.new() return setmetatable({ exact = {}, patterns = {}, endpoints = {}, revision = 0 }, Router) end
 
 local function compile(path)
   local names = {}
@@ -46,6 +46,25 @@ function Router:register(endpoint)
   assert(not entry.methods[endpoint.method], endpoint.method .. " " .. endpoint.path .. " is registered already")
   entry.methods[endpoint.method] = endpoint
   table.insert(self.endpoints, endpoint)
+  self.revision = self.revision + 1
+end
+
+--- Replaces the endpoints of plugins, all at once. Those that were registered come first.
+-- @param endpoints list, as for `register`
+function Router:set_plugins(endpoints)
+  local own = M.new()
+  for _, endpoint in ipairs(endpoints) do own:register(endpoint) end
+  self.plugins = own
+  self.revision = self.revision + 1
+end
+
+--- Returns all endpoints, those of plugins behind the others.
+function Router:all()
+  local all = {}
+  for _, list in ipairs { self.endpoints, self.plugins and self.plugins.endpoints or {} } do
+    for _, endpoint in ipairs(list) do all[#all + 1] = endpoint end
+  end
+  return all
 end
 
 --- Takes an endpoint away. Does nothing when there is none.
@@ -54,6 +73,7 @@ function Router:unregister(method, path)
   local endpoint = entry and entry.methods[method]
   if not endpoint then return end
   entry.methods[method] = nil
+  self.revision = self.revision + 1
   for i = #self.endpoints, 1, -1 do
     if self.endpoints[i] == endpoint then table.remove(self.endpoints, i) end
   end
@@ -72,19 +92,37 @@ local function match_pattern(entry, path)
   return params
 end
 
-function Router:find_path(path)
+local function add_exact(self, path, found)
   local entry = self.exact[path]
-  if entry and #entry.names == 0 then return entry, {} end
+  if entry and #entry.names == 0 then found[#found + 1] = { entry, {} } end
+end
+
+local function add_patterns(self, path, found)
   for _, candidate in ipairs(self.patterns) do
     local params = match_pattern(candidate, path)
-    if params then return candidate, params end
+    if params then found[#found + 1] = { candidate, params } end
   end
 end
 
-local function allowed(entry)
-  local methods = { "OPTIONS" }
-  for method in pairs(entry.methods) do methods[#methods + 1] = method end
-  if entry.methods.GET and not entry.methods.HEAD then methods[#methods + 1] = "HEAD" end
+--- Finds the entries of a path, the core's before those of plugins: list of {entry, params}. Paths without names go
+-- before those with some.
+function Router:find_path(path)
+  local found = {}
+  for _, add in ipairs { add_exact, add_patterns } do
+    add(self, path, found)
+    if self.plugins then add(self.plugins, path, found) end
+    if found[1] then return found end
+  end
+  return found
+end
+
+local function allowed(found)
+  local methods, all = { "OPTIONS" }, {}
+  for _, pair in ipairs(found) do
+    for method in pairs(pair[1].methods) do all[method] = true end
+  end
+  for method in pairs(all) do methods[#methods + 1] = method end
+  if all.GET and not all.HEAD then methods[#methods + 1] = "HEAD" end
   table.sort(methods, function(a, b) return (ORDER[a] or 99) < (ORDER[b] or 99) end)
   return table.concat(methods, ", ")
 end
@@ -95,11 +133,14 @@ function Router:find(method, path)
   if method == "OPTIONS" and path == "*" then
     return nil, { status = 204, headers = { "Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS" }, body = "" }
   end
-  local entry, params = self:find_path(path)
-  if not entry then return nil, problem.new("not_found", "There is nothing at this path.") end
-  local endpoint = entry.methods[method] or method == "HEAD" and entry.methods.GET
-  if endpoint then return endpoint, params end
-  local headers = { "Allow", allowed(entry) }
+  local found = self:find_path(path)
+  if not found[1] then return nil, problem.new("not_found", "There is nothing at this path.") end
+  for _, pair in ipairs(found) do
+    local methods = pair[1].methods
+    local endpoint = methods[method] or method == "HEAD" and methods.GET
+    if endpoint then return endpoint, pair[2] end
+  end
+  local headers = { "Allow", allowed(found) }
   if method == "OPTIONS" then return nil, { status = 204, headers = headers, body = "" } end
   return nil, problem.new("method_not_allowed", "This path does not take the method " .. method .. ".",
     { headers = headers })

@@ -12,6 +12,7 @@ local DRAFT = "https://json-schema.org/draft/2020-12/schema"
 --- Returns the compiled type of the objects of a resource; of those that plugins have a say in, what they have in
 -- common.
 function M.type_of(resource)
+  if resource.compiled then return resource.compiled end
   if resource.name == "plugins" then return grammar.file.by_name.plugins.element.general end
   local compiled = model.types[resource.kind]
   if not resource.field then return compiled end

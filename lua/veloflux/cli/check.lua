@@ -4,6 +4,7 @@
 -- which other routes match, and why they lose.
 local arguments = require "veloflux.cli.arguments"
 local conf = require "veloflux.conf"
+local clashes = require "veloflux.control.plugins.clashes"
 local compiler = require "veloflux.compiler"
 local explain = require "veloflux.explain"
 local origins = require "veloflux.plugin.origins"
@@ -121,6 +122,10 @@ function M.run(args, out, err)
   local path = arguments.config_of(parsed)
   local model, problems = conf.load { source = { path = path } }
   local compiled, problem
+  if model then
+    problems = clashes.of(model.control, require("veloflux.admin").router)
+    if #problems > 0 then model = nil end
+  end
   if model then
     compiled, problem = compiler.compile(model, {})
     if not compiled then problems = { problem } end

@@ -1,9 +1,17 @@
 --- veloflux docs conf | api: the references of the conf file and of the admin API, as docs/ has them.
 local M = {}
 
-local PAGES = {
+--- The pages by name: functions that return Markdown. That of the API has the endpoints of the plugins that the
+-- binary carries, too.
+M.PAGES = {
   conf = function() return require("veloflux.model.reference").markdown(require("veloflux.conf.grammar").file) end,
-  api = function() return require("veloflux.admin.openapi").markdown(require("veloflux.admin").router) end,
+  api = function()
+    local router = require("veloflux.admin").router
+    local loader = require("veloflux.plugin.loader").new {}
+    loader:load_control(require("veloflux.conf.grammar").owner)
+    require("veloflux.control.plugins").adopt_shipped(loader)
+    return require("veloflux.admin.openapi").markdown(router)
+  end,
 }
 
 --- Runs the command.
@@ -11,7 +19,7 @@ local PAGES = {
 -- @param out, err functions that write a line
 -- @return the exit status
 function M.run(args, out, err)
-  local page = PAGES[args[1]]
+  local page = M.PAGES[args[1]]
   if not page or args[2] then
     err "usage: veloflux docs conf | api"
     return 1

@@ -4,6 +4,7 @@
 local document = require "veloflux.model.document"
 local reader = require "veloflux.model.reader"
 local scalars = require "veloflux.model.scalars"
+local stored_check = require "veloflux.model.stored_check"
 local check = require "veloflux.model.check"
 local model = require "veloflux.model"
 local grammar = require "veloflux.conf.grammar"
@@ -32,8 +33,9 @@ local function open_source(source)
   return text, source.path, files.real_path(folder) or folder, problem
 end
 
---- Reads one text as `compiled`; notes what is wrong with it.
-function Loader:read(compiled, text, name, dir)
+--- Reads one text; notes what is wrong with it.
+-- @param form "file" or "included", see conf/grammar.lua
+function Loader:read(form, text, name, dir)
   self.files[#self.files + 1] = name
   local doc, problem = self.parsed, nil
   if doc then self.parsed = nil else doc, problem = document.parse(text, name) end
@@ -44,6 +46,7 @@ function Loader:read(compiled, text, name, dir)
   self.documents[name] = doc
   if not self.reader.plugins then self:open_plugins(doc, dir) end
   self.reader:open(doc, dir)
+  local compiled = grammar.of(self.reader.plugins)[form]
   if self.reader:is_null(0) then return compiled.from_default {} end
   return compiled.read(self.reader, 0)
 end
@@ -56,8 +59,9 @@ function Loader:include_file(root, name)
   local text, problem = files.read(name)
   if not text then return self:note(name, nil, "", problem) end
   local folder = files.folder_of(name)
-  local included = self:read(grammar.included, text, name, files.real_path(folder) or folder)
-  for _, kind in ipairs(included and model.KINDS or {}) do append(root[kind], included[kind]) end
+  local included = self:read("included", text, name, files.real_path(folder) or folder)
+  local kinds = included and model.kinds_of(self.reader.plugins) or {}
+  for _, kind in ipairs(kinds) do append(root[kind], included[kind]) end
 end
 
 --- Appends the entities of the files that `include` names.
@@ -153,11 +157,12 @@ function Loader:open_plugins(doc, dir)
     paths = grammar.file.by_name.plugin_path.read(where, at)
   end
   self.reader.plugins = plugin_loader.new(paths or {})
+  self.reader.plugins:load_control(grammar.owner)
 end
 
 --- Makes lists that may be appended to: defaults are shared.
-local function own_lists(root)
-  for _, kind in ipairs(model.KINDS) do
+local function own_lists(root, plugins)
+  for _, kind in ipairs(model.kinds_of(plugins)) do
     if rawget(root, kind) == nil then root[kind] = {} end
   end
 end
@@ -185,16 +190,19 @@ end
 function Loader:assemble(root, more, problems)
   local node = setmetatable({}, getmetatable(root))
   for key, value in pairs(root) do node[key] = value end
-  local result = { node = node, source = self.main.name, files = self.files, warnings = joined(self.reader.warnings) }
   local plugins = self.reader.plugins
-  for _, kind in ipairs(model.KINDS) do
+  local result = { node = node, source = self.main.name, files = self.files, warnings = joined(self.reader.warnings),
+    control = plugins.control, stored_kinds = plugins.kind_names }
+  local kinds = model.kinds_of(plugins)
+  for _, kind in ipairs(kinds) do
     local own = root.entities == "owned" and root[kind] or {}
     node[kind] = joined(own, more and more[kind])
   end
   node.tenants = with_default_tenant(node, grammar.file.by_name.tenants.element)
-  for _, kind in ipairs(model.KINDS) do result[kind] = node[kind] end
+  for _, kind in ipairs(kinds) do result[kind] = node[kind] end
   local function places(...) return self:place(node, ...) end
   check.run(result, places, problems, plugins)
+  stored_check.run(result, plugins.kinds, places, problems)
   if #problems == 0 then resolve.run(result, places, problems) end
   if #problems == 0 then model.share(result) end
   return result
@@ -236,15 +244,15 @@ local function place_entities(root)
 end
 
 function Loader:load_root(text, name, dir)
-  local root = self:read(grammar.file, text, name, dir)
+  local root = self:read("file", text, name, dir)
   if not root then return nil end
-  if root == grammar.file.default or next(root) == nil then
+  if root == grammar.of(self.reader.plugins).file.default or next(root) == nil then
     root = setmetatable({}, getmetatable(root))
   end
   self.main = self.documents[name]
   place_data_dir(root, dir)
   if not self.is_canonical then place_entities(root) end
-  own_lists(root)
+  own_lists(root, self.reader.plugins)
   self:include(root, name)
   root.include = nil -- what it named is here now
   environment.apply(root, grammar.file, self.env, function(variable, message)
@@ -310,7 +318,7 @@ end
 --- The entities of a file that are there to fill an empty store.
 function M.seed_of(draft)
   local lists = {}
-  for _, kind in ipairs(model.KINDS) do lists[kind] = draft.root[kind] end
+  for _, kind in ipairs(model.kinds_of(draft.plugins)) do lists[kind] = draft.root[kind] end
   return lists
 end
 

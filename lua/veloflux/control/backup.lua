@@ -39,10 +39,10 @@ end
 local function add_entities(writer, world)
   local function seal(text) return writer:seal(text) end
   local counts = { tenants = 0, all = 0 }
-  for _, kind in ipairs(model.KINDS) do
+  for _, kind in ipairs(model.kinds_of(world.tools.plugins)) do
     for _, found in ipairs(worlds.list(world, kind)) do
       writer:add(json.encode { kind = kind, key = found.key, origin = found.origin, source = found.source,
-        created_ms = found.created_ms, text = entities.encode(kind, found.value, seal) })
+        created_ms = found.created_ms, text = entities.stored_text(kind, found.value, seal, world.tools.plugins) })
       counts.all = counts.all + 1
       if kind == "tenants" then counts.tenants = counts.tenants + 1 end
     end
@@ -77,7 +77,7 @@ local function is_entity(entry)
 end
 
 --- Reads the lines of an archive. Returns {version, list}, or nil and an outcome.
-local function parse(lines)
+local function parse(lines, plugins)
   local head = json.decode(lines() or "")
   if type(head) ~= "table" or head.format ~= FORMAT or type(head.version) ~= "number" then
     return nil, refused("invalid", "the backup is of a version that this one does not know")
@@ -91,7 +91,7 @@ local function parse(lines)
       return { version = head.version, list = list }
     end
     if not is_entity(entry) then return nil, refused("invalid", "a line of the backup cannot be read") end
-    if not entities.type_of(entry.kind) then
+    if not entities.type_of(entry.kind, plugins) then
       return nil, refused("invalid", ("the backup has %s, which this version does not know"):format(entry.kind))
     end
     list[#list + 1] = entry
@@ -103,7 +103,7 @@ end
 local function state_of(list, unseal, base)
   local state, count = {}, 0
   local tools = { plugins = base.tools.plugins, env = base.tools.env, dir = base.tools.dir, unseal = unseal }
-  for _, kind in ipairs(model.KINDS) do state[kind] = {} end
+  for _, kind in ipairs(model.kinds_of(tools.plugins)) do state[kind] = {} end
   for _, entry in ipairs(list) do
     if entry.origin == "api" then
       local record, problems = entities.read(entry.kind, entry.key, entry.text, tools)
@@ -111,7 +111,7 @@ local function state_of(list, unseal, base)
       if model.key(entry.kind, record) ~= entry.key then
         return nil, refused("invalid", ("%s %s of the backup has another name inside"):format(entry.kind, entry.key))
       end
-      state[entry.kind][entry.key] = entities.encode(entry.kind, record, base.seal)
+      state[entry.kind][entry.key] = entities.stored_text(entry.kind, record, base.seal, tools.plugins)
       count = count + 1
     end
   end
@@ -158,7 +158,7 @@ function M.restore(bytes, passphrase, context, callback)
     answer.fault = unseal.code
     return callback(answer)
   end
-  local backup, failure = parse(lines)
+  local backup, failure = parse(lines, world.tools.plugins)
   if not backup then return callback(failure) end
   local own = {}
   for name, value in pairs(context) do own[name] = value end

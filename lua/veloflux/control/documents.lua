@@ -39,7 +39,7 @@ function M.export(format, is_masked)
   local world = queue.world()
   if not world then return nil end
   local parts = {}
-  for _, kind in ipairs(model.KINDS) do
+  for _, kind in ipairs(model.kinds_of(world.tools.plugins)) do
     local texts = texts_of(world, kind, is_masked)
     if format ~= "yaml" then
       parts[#parts + 1] = ('"%s":[%s]'):format(kind, table.concat(texts, ",\n"))
@@ -69,17 +69,18 @@ local function read(text, tools)
   local where = reader.new(tools.env or os.getenv)
   where.plugins, where.unseal = tools.plugins, tools.unseal
   where:open(doc, tools.dir)
-  local root = where:is_null(0) and grammar.included.from_default {} or grammar.included.read(where, 0)
+  local included = grammar.of(tools.plugins).included
+  local root = where:is_null(0) and included.from_default {} or included.read(where, 0)
   if #where.problems > 0 then return nil, refusal(where.problems) end
   local lists = {}
-  for _, kind in ipairs(model.KINDS) do lists[kind] = root[kind] end
+  for _, kind in ipairs(model.kinds_of(tools.plugins)) do lists[kind] = root[kind] end
   return lists
 end
 
 local function note_duplicates(lists)
-  for _, kind in ipairs(model.KINDS) do
+  for kind, list in pairs(lists) do
     local seen = {}
-    for i, record in ipairs(lists[kind]) do
+    for i, record in ipairs(list) do
       slices.pause()
       local key = model.key(kind, record)
       if seen[key] then
@@ -98,7 +99,7 @@ local function without_owned(edits, base)
     slices.pause()
     local mine = base.file[edit.kind][edit.key]
     local known = entities.get(base.set, edit.kind, edit.key)
-    local before = mine or known and known.record
+    local before = mine or known and known.record -- what cannot be read any more is replaced
     local is_same = before and entities.encode(edit.kind, before) == entities.encode(edit.kind, edit.entity.record)
     if not mine and not is_same then
       left[#left + 1] = edit
@@ -111,7 +112,7 @@ end
 
 --- Deletes what the document does not name.
 local function delete_others(edits, wanted, base)
-  for _, kind in ipairs(model.KINDS) do
+  for _, kind in ipairs(model.kinds_of(base.tools.plugins)) do
     for _, entity in ipairs(entities.sorted(base.set, kind)) do
       if not wanted[kind .. "\0" .. entity.key] then
         edits[#edits + 1] = { kind = kind, key = entity.key, before = entity.json }
@@ -123,7 +124,7 @@ end
 --- Puts stored secrets where a document has their mask.
 -- @return another record; or nil and a problem: there is nothing to put there
 local function unmasked(kind, record, base)
-  local compiled = entities.type_of(kind)
+  local compiled = entities.type_of(kind, base.tools.plugins)
   local key = model.key(kind, record)
   local known = base.file[kind][key] or (entities.get(base.set, kind, key) or {}).record
   local value = view.unmask(view.open(compiled, record), known and view.open(compiled, known))
@@ -132,7 +133,7 @@ local function unmasked(kind, record, base)
     return nil, { file = NAME, line = record._line, path = ("%s.%s"):format(kind, record.name or key),
       message = ("%s is masked, and there is no stored value to keep"):format(place) }
   end
-  local own, found = entities.read(kind, key, json.encode(value), base.tools)
+  local own, found = entities.read(kind, key, json.encode(value), base.tools, true)
   return own, found[1]
 end
 
@@ -140,7 +141,7 @@ end
 -- @return lists, or nil and problems
 local function without_masks(lists, base)
   local result, problems = {}, {}
-  for _, kind in ipairs(model.KINDS) do
+  for _, kind in ipairs(model.kinds_of(base.tools.plugins)) do
     result[kind] = {}
     for i, record in ipairs(lists[kind]) do
       local own, problem = record, nil

@@ -31,9 +31,13 @@ local function owned(record, i, key)
   return nil, outcome
 end
 
+local function hidden() return "00" end
+
 --- Returns an entity as a JSON value, with its secrets; and the same with them sealed.
 function M.value_of(entity)
-  return json.decode(entities.encode(entity.kind, entity.record)), json.decode(entity.json)
+  local sealed = entities.type_of(entity.kind) and entity.json -- that of a plugin's kind may be of an older version
+    or entities.encode(entity.kind, entity.record, hidden)
+  return json.decode(entities.encode(entity.kind, entity.record)), json.decode(sealed)
 end
 
 --- A secret that comes back as it was shown is the one that there is.
@@ -82,7 +86,7 @@ end
 local function read(world, op, value, i)
   local label = op.name or type(value) == "table" and type(value.name) == "string" and value.name or "new"
   local record, found = entities.read(op.kind, entities.key_of(op.kind, op.tenant, label),
-    json.encode(without_null(value)), world.tools)
+    json.encode(without_null(value)), world.tools, true)
   if not record then return nil, problems_of(found, i, op.prefix) end
   local key = model.key(op.kind, record)
   record._key, record._file = key, ("api:%s/%s"):format(op.kind, key)
@@ -99,8 +103,9 @@ end
 
 local function edit_of(world, op, entity, record, key)
   if entity and is_same(op, entity, record) then return nil end
+  local text = entities.stored_text(op.kind, record, world.seal, world.tools.plugins)
   return { kind = op.kind, key = key, before = entity and entity.json, entity = { kind = op.kind, key = key,
-    record = record, json = entities.encode(op.kind, record, world.seal), version = world.version,
+    record = record, json = text, version = world.version,
     created_ms = entity and entity.created_ms or world.now_ms, updated_ms = world.now_ms } }
 end
 
@@ -134,6 +139,9 @@ local function find(world, op, i)
   if mine then return owned(mine, i, key) end
   local entity = entities.get(world.set, op.kind, key)
   if not entity then return fail("not_found", ("there is no %s %s"):format(op.kind, key), i) end
+  if entity.fault and op.op ~= "delete" then
+    return fail("conflict", ("%s is kept, but cannot be read: %s"):format(key, entity.fault), i)
+  end
   if op.if_match and op.if_match ~= entity.version then
     return fail("stale", ("%s was changed in version %d"):format(key, entity.version), i)
   end
@@ -242,7 +250,7 @@ function M.apply(world, ops)
     local wide, outcome = op, nil
     if NESTED[op.kind] then wide, outcome = widen(step, op, i) end
     if not wide then return nil, outcome end
-    if not VERBS[wide.op] or not entities.type_of(wide.kind) then
+    if not VERBS[wide.op] or not entities.type_of(wide.kind, world.tools.plugins) then
       return fail("not_found", ("there are no %s"):format(tostring(wide.kind)), i)
     end
     if wide.op ~= "create" and type(wide.name) ~= "string" then

@@ -6,6 +6,7 @@
 -- `json` its canonical text with sealed secrets, `version` the one in which it last changed.
 local document = require "veloflux.model.document"
 local grammar = require "veloflux.conf.grammar"
+local migrations = require "veloflux.control.migrations"
 local model = require "veloflux.model"
 local reader = require "veloflux.model.reader"
 local schema = require "veloflux.model.schema"
@@ -17,7 +18,11 @@ local TYPES = {} -- those of the conf file, so that records of both compare
 for _, kind in ipairs(model.KINDS) do TYPES[kind] = grammar.file.by_name[kind].element end
 
 --- Returns the compiled schema of a kind, or nil when there is no such kind.
-function M.type_of(kind) return TYPES[kind] end
+-- @param plugins of plugin/loader.lua: some kinds are a plugin's; nil: the model's own only
+function M.type_of(kind, plugins)
+  local stored = plugins and plugins.kinds[kind]
+  return TYPES[kind] or stored and stored.compiled
+end
 
 --- Splits a key. Returns the tenant (nil: of no tenant) and the name.
 function M.split_key(kind, key)
@@ -36,15 +41,22 @@ end
 
 --- Reads the text of an entity.
 -- @param tools {plugins = the loader of plugins, unseal, env, dir}
+-- @param is_new true: it does not come from a store, so it is of the version that its kind has now
 -- @return record, or nil; and a list of problems
-function M.read(kind, key, text, tools)
+function M.read(kind, key, text, tools, is_new)
   local name = ("api:%s/%s"):format(kind, key)
+  local stored = tools.plugins and tools.plugins.kinds[kind]
+  if stored and not is_new then
+    local failure
+    text, failure = migrations.apply(stored, text)
+    if not text then return nil, { { file = name, path = "", message = failure, plugin = stored.plugin } } end
+  end
   local doc, problem = document.parse(text, name)
   if not doc then return nil, { problem } end
   local where = reader.new(tools.env or os.getenv)
   where.plugins, where.unseal = tools.plugins, tools.unseal
   where:open(doc, tools.dir or "/")
-  local record = M.type_of(kind).read(where, 0)
+  local record = M.type_of(kind, tools.plugins).read(where, 0)
   if #where.problems > 0 or not record then return nil, where.problems end
   record._key = key
   record._node = nil
@@ -54,7 +66,14 @@ end
 --- Returns the canonical text of a record.
 -- @param seal function(text) -> text for secrets, or nil: they stand there as they are
 function M.encode(kind, record, seal)
-  return schema.encode(M.type_of(kind), record, seal)
+  return schema.encode(TYPES[kind] or getmetatable(record).compiled, record, seal)
+end
+
+--- Returns the text of a record as the store keeps it: that of a plugin's kind says which version of the kind it is.
+-- @param plugins of plugin/loader.lua
+function M.stored_text(kind, record, seal, plugins)
+  local text, stored = M.encode(kind, record, seal), plugins and plugins.kinds[kind]
+  return stored and migrations.mark(stored, text) or text
 end
 
 -- Sets ----------------------------------------------------------------------------------------------
@@ -108,36 +127,50 @@ function M.sorted(set, kind)
 end
 
 --- Returns lists of records by kind, as conf.complete wants them.
-function M.records(set)
+-- @param plugins of plugin/loader.lua: whose kinds are wanted, too
+function M.records(set, plugins)
   local lists = {}
-  for _, kind in ipairs(model.KINDS) do
+  for _, kind in ipairs(model.kinds_of(plugins)) do
     local records = {}
-    for i, entity in ipairs(M.sorted(set, kind)) do records[i] = entity.record end
+    for _, entity in ipairs(M.sorted(set, kind)) do records[#records + 1] = entity.record end
     lists[kind] = records
   end
   return lists
 end
 
 --- True for an entity whose record depends on the plugins that were loaded when it was read.
-local function depends_on_plugins(entity)
-  return entity.kind == "plugins" or rawget(entity.record, "plugins") ~= nil
+local function depends_on_plugins(entity, stored)
+  return stored or entity.kind == "plugins" or rawget(entity.record, "plugins") ~= nil
     or rawget(entity.record, "credentials") ~= nil
 end
 
---- Reads again what depends on plugins: their files may have changed.
+local function fault_of(problems) return problems[1] and (problems[1].message or "cannot be read") end
+
+--- Reads an entity of the store again, as the plugins are now.
+local function read_again(entity, tools, problems)
+  local copy = {}
+  for name, value in pairs(entity) do copy[name] = value end
+  local record, found = M.read(entity.kind, entity.key, entity.json, tools)
+  copy.record, copy.fault = record, nil
+  if entity.fault then -- it was not readable before: that is no reason to refuse what comes now
+    copy.fault = fault_of(found)
+    return copy
+  end
+  for _, problem in ipairs(found) do problems[#problems + 1] = problem end
+  return copy
+end
+
+--- Reads again what depends on plugins: their files may have changed. What a plugin stored that is gone stays as it is.
 -- @return a set, or nil and a list of problems
 function M.with_plugins(set, tools)
   local edits, problems = {}, {}
-  for _, kind in ipairs(model.KINDS) do
-    for key, entity in pairs(set[kind]) do
+  for kind, entities in pairs(set) do
+    local stored = not TYPES[kind] and M.type_of(kind, tools.plugins)
+    for key, entity in pairs((TYPES[kind] or stored) and entities or {}) do
       slices.pause()
-      if depends_on_plugins(entity) then
-        local record, found = M.read(kind, key, entity.json, tools)
-        for _, problem in ipairs(found) do problems[#problems + 1] = problem end
-        local copy = {}
-        for name, value in pairs(entity) do copy[name] = value end
-        copy.record = record
-        edits[#edits + 1] = { kind = kind, key = key, entity = copy }
+      local is_current = stored and entity.record and getmetatable(entity.record).compiled == stored
+      if depends_on_plugins(entity, stored) and not is_current then
+        edits[#edits + 1] = { kind = kind, key = key, entity = read_again(entity, tools, problems) }
       end
     end
   end
@@ -145,7 +178,32 @@ function M.with_plugins(set, tools)
   return M.with(set, edits)
 end
 
---- Makes a set of what a store has loaded.
+--- Returns how many entities a set has of kinds that no plugin knows now: kind -> count.
+function M.orphans(set, plugins)
+  local counts = {}
+  for kind, entities in pairs(set) do
+    if kind ~= "lists" and kind ~= "meta" and not M.type_of(kind, plugins) then
+      local count = 0
+      for _ in pairs(entities) do count = count + 1 end
+      if count > 0 then counts[kind] = count end
+    end
+  end
+  return counts
+end
+
+--- Returns why entities of a set cannot be read: list of {kind, key, message}.
+function M.faults(set)
+  local list = {}
+  for kind, entities in pairs(set) do
+    for key, entity in pairs(kind ~= "lists" and entities or {}) do
+      if entity.fault then list[#list + 1] = { kind = kind, key = key, message = entity.fault } end
+    end
+  end
+  table.sort(list, function(a, b) return a.kind .. a.key < b.kind .. b.key end)
+  return list
+end
+
+--- Makes a set of what a store has loaded. What a plugin stored and cannot read any more is kept as it is.
 -- @param loaded kinds of keys of {json, version, created_ms, updated_ms}
 -- @return a set, or nil and a list of problems
 function M.load(loaded, tools)
@@ -153,14 +211,15 @@ function M.load(loaded, tools)
   for kind, entities in pairs(loaded) do
     set[kind] = set[kind] or {}
     for key, row in pairs(entities) do
-      local record, found
+      local record, found, fault
       slices.pause()
-      if M.type_of(kind) then
+      if M.type_of(kind, tools.plugins) then
         record, found = M.read(kind, key, row.json, tools)
-        for _, problem in ipairs(found) do problems[#problems + 1] = problem end
+        fault = not TYPES[kind] and fault_of(found) or nil
+        for _, problem in ipairs(TYPES[kind] and found or {}) do problems[#problems + 1] = problem end
       end
       set[kind][key] = { kind = kind, key = key, record = record, json = row.json, version = row.version,
-        created_ms = row.created_ms, updated_ms = row.updated_ms }
+        created_ms = row.created_ms, updated_ms = row.updated_ms, fault = fault }
     end
   end
   if #problems > 0 then return nil, problems end

@@ -8,6 +8,7 @@
 --   draft, set         what it was made of: the file's part and the store's, to be written down
 --   changes            what the store is to commit, in order (store/init.lua); the last has this version. Empty:
 --                      it has them already
+--   on_published       function(), or nil: it is what this process serves from here on; on_end follows
 --   on_end             function(result): {ok = true, version, warnings, laggards}, or {ok = false, code, problems,
 --                      stored = how many of the changes the store has taken}: code is invalid, unavailable, conflict
 --                      (the store has another such version) or fenced (another holds the lease of the change)
@@ -200,6 +201,7 @@ function M.published(version)
   has_come = true
   if pending and pending.version == version then
     current = { model = pending.model, version = version }
+    if pending.on_published then pending.on_published() end
   elseif tables_need_repair and current then
     repair_tables()
   end

@@ -16,14 +16,17 @@ local PAGE = 500 -- versions that are asked for at once
 local function entity_of(set, change, record, tools)
   if not change.after then return nil end
   local kind, key, own = change.kind, change.key, nil
-  if entities.type_of(kind) then
+  local fault
+  if entities.type_of(kind, tools.plugins) then
     local found
     own, found = entities.read(kind, key, change.after, tools)
-    if #found > 0 then return nil, true end
+    if #found > 0 and entities.type_of(kind) then return nil, true end
+    fault = found[1] and found[1].message -- of what plugins store one that cannot be read is kept as it is
   end
   local known = entities.get(set, kind, key)
   return { kind = kind, key = key, record = own, json = change.after, version = record.version,
-    created_ms = change.created_ms or known and known.created_ms or record.time_ms, updated_ms = record.time_ms }
+    created_ms = change.created_ms or known and known.created_ms or record.time_ms, updated_ms = record.time_ms,
+    fault = fault }
 end
 
 --- Applies versions to a set.

@@ -9,6 +9,8 @@ local values = require "veloflux.control.values"
 
 local M = {}
 
+local META = "meta" -- what control keeps for itself
+
 local function failed(err)
   return { ok = false, code = err.code == "io" and "unavailable" or err.code, message = err.message or err.code,
     errors = {} }
@@ -48,18 +50,21 @@ end
 
 -- States: texts by kind and key ----------------------------------------------------------------------
 
+-- What plugins store is part of a state whether or not the plugin is there now.
 local function texts_of(rows)
-  local state = {}
-  for _, kind in ipairs(model.KINDS) do
-    state[kind] = {}
-    for key, row in pairs(rows[kind] or {}) do state[kind][key] = row.json end
+  local state = setmetatable({}, { __index = function(self, kind)
+    self[kind] = {}
+    return self[kind]
+  end })
+  for kind, of_kind in pairs(rows) do
+    for key, row in pairs(kind ~= "lists" and kind ~= META and of_kind or {}) do state[kind][key] = row.json end
   end
   return state
 end
 
-local function add_file(state, file, seal)
+local function add_file(state, file, seal, plugins)
   for kind, records in pairs(file) do
-    for key, record in pairs(records) do state[kind][key] = entities.encode(kind, record, seal) end
+    for key, record in pairs(records) do state[kind][key] = entities.stored_text(kind, record, seal, plugins) end
   end
   return state
 end
@@ -71,13 +76,13 @@ local function state_of_file(world)
     return nil, outcome.refusal(draft.problems, {}, "invalid")
   end
   local file = {}
-  for _, kind in ipairs(model.KINDS) do
+  for _, kind in ipairs(model.kinds_of(draft.plugins)) do
     file[kind] = {}
     for _, record in ipairs(draft.node.entities == "owned" and draft.root[kind] or {}) do
       file[kind][model.key(kind, record)] = record
     end
   end
-  return add_file(texts_of(world.set), file, world.seal)
+  return add_file(texts_of(world.set), file, world.seal, draft.plugins)
 end
 
 --- Finds a state: a version, "running" or "file".
@@ -87,7 +92,7 @@ local function state_of(what, with_file, callback)
   if what == "file" then return callback(state_of_file(world)) end
   if what == "running" then
     local state = texts_of(world.set)
-    return callback(with_file and add_file(state, world.file, world.seal) or state)
+    return callback(with_file and add_file(state, world.file, world.seal, world.tools.plugins) or state)
   end
   ask("at", what, function(failure) callback(nil, failure) end, function(rows)
     if not rows then return callback(nil, no_version(what)) end
@@ -95,18 +100,41 @@ local function state_of(what, with_file, callback)
   end)
 end
 
+--- Returns the kinds of two states: those of the model in its order, then others by name.
+local function kinds_in(from, to)
+  local all, seen, others = {}, {}, {}
+  for i, kind in ipairs(model.KINDS) do all[i], seen[kind] = kind, true end
+  for _, state in ipairs { from, to } do
+    for kind in pairs(state) do
+      if not seen[kind] then others[#others + 1], seen[kind] = kind, true end
+    end
+  end
+  table.sort(others)
+  for _, kind in ipairs(others) do all[#all + 1] = kind end
+  return all
+end
+
 --- Returns the changes from one state to another, without those that only seal the same anew.
-local function changes_between(from, to, unseal)
+-- @param plugins nil, or those whose kinds are known: what others stored stays, unless `to` says something of it
+local function changes_between(from, to, unseal, plugins)
   local changes = {}
-  for _, kind in ipairs(model.KINDS) do
+  local function is_meant(kind)
+    return not plugins or entities.type_of(kind, plugins) or rawget(to, kind) ~= nil
+  end
+  local kinds = {}
+  for _, kind in ipairs(kinds_in(from, to)) do
+    if is_meant(kind) then kinds[#kinds + 1] = kind end
+  end
+  for _, kind in ipairs(kinds) do
     local keys = {}
-    for key in pairs(from[kind]) do keys[#keys + 1] = key end
-    for key in pairs(to[kind]) do
-      if not from[kind][key] then keys[#keys + 1] = key end
+    local before_of, after_of = from[kind] or {}, to[kind] or {}
+    for key in pairs(before_of) do keys[#keys + 1] = key end
+    for key in pairs(after_of) do
+      if not before_of[key] then keys[#keys + 1] = key end
     end
     table.sort(keys)
     for _, key in ipairs(keys) do
-      local before, after = from[kind][key], to[kind][key]
+      local before, after = before_of[key], after_of[key]
       if before ~= after and #values.diff(before, after, unseal) > 0 then
         changes[#changes + 1] = { kind = kind, key = key, before = before, after = after }
       end
@@ -139,16 +167,19 @@ end
 -- @return as queue.transform wants it, with `skipped`: {{kind, key, source = FILE:LINE}}
 function M.edits_to(base, state, created_ms)
   local edits, skipped, keys = {}, {}, {}
-  for _, change in ipairs(changes_between(texts_of(base.set), state, base.unseal)) do
-    local mine = base.file[change.kind][change.key]
+  for _, change in ipairs(changes_between(texts_of(base.set), state, base.unseal, base.tools.plugins)) do
+    local mine = base.file[change.kind] and base.file[change.kind][change.key]
     if mine then
       skipped[#skipped + 1] = { kind = change.kind, key = change.key,
         source = ("%s:%d"):format(mine._file, mine._line) }
     else
       local edit = { kind = change.kind, key = change.key, before = change.before }
       if change.after then
-        local record, found = entities.read(change.kind, change.key, change.after, base.tools)
-        if not record then return nil, outcome.refusal(found, {}, "invalid") end
+        local record, found
+        if entities.type_of(change.kind, base.tools.plugins) then
+          record, found = entities.read(change.kind, change.key, change.after, base.tools)
+          if not record then return nil, outcome.refusal(found, {}, "invalid") end
+        end
         local known = entities.get(base.set, change.kind, change.key)
         local made_ms = known and known.created_ms or created_ms and created_ms(change.kind, change.key)
         edit.entity = { kind = change.kind, key = change.key, record = record, json = change.after,

@@ -21,6 +21,7 @@ local link = require "veloflux.control.link"
 local model_kinds = require "veloflux.model"
 local outcome = require "veloflux.control.outcome"
 local probation = require "veloflux.control.probation"
+local plugins = require "veloflux.control.plugins"
 local storage = require "veloflux.control.storage"
 local queue = require "veloflux.control.queue"
 local worlds = require "veloflux.control.world"
@@ -69,7 +70,7 @@ function M.last_entities(draft)
   local set, problems = entities.load(stored, worlds.tools(draft, sealing or {}))
   if not set then return nil, problems end
   if worlds.wants_seed(draft, set) then return conf.seed_of(draft) end
-  return entities.records(set)
+  return entities.records(set, draft.plugins)
 end
 
 local function format(problems)
@@ -112,7 +113,7 @@ end
 -- @return {world, model, net, source}, or nil and problems
 local function combine(draft, set, version, may_seed)
   if not draft.root or #draft.problems > 0 then
-    local _, problems = conf.complete(draft, entities.records(set))
+    local _, problems = conf.complete(draft, entities.records(set, draft.plugins))
     return nil, problems
   end
   local sealing, message = worlds.sealing(draft.node)
@@ -127,14 +128,19 @@ local function combine(draft, set, version, may_seed)
     if #problems > 0 then return nil, problems end
     set = entities.with(set, edits)
   end
-  model, problems = conf.complete(draft, entities.records(set))
+  model, problems = conf.complete(draft, entities.records(set, draft.plugins))
   if not model then return nil, problems end
+  worlds.warn_of_orphans(model, set, draft.plugins)
   if draft.node.entities == "seed" and not worlds.is_as_sown(draft, set) then
     table.insert(model.warnings, { file = context.conf, path = "entities", message = "seed: the API owns the entities "
       .. "since this file filled the store; what it says of them now has no effect" })
   end
+  local control
+  control, problems = plugins.prepare(draft.plugins)
+  if not control then return nil, problems end
   local world = worlds.new(draft, set, version, sealing, queue.world())
-  return { world = world, model = model, net = outcome.net(edits), source = is_seed and "seed" or "file" }
+  return { world = world, model = model, control = control, net = outcome.net(edits),
+    source = is_seed and "seed" or "file" }
 end
 
 --- Publishes what `combine` made.
@@ -149,6 +155,7 @@ local function publish(made, reason, diff, callback, is_stored)
   local stores = not queue.unavailable() and not is_stored
   return flow.offer { model = made.model, version = version, draft = made.world.draft, set = made.world.set,
     changes = stores and { change } or {},
+    on_published = function() plugins.adopt(made.control) end,
     on_end = function(result)
       if result.ok then
         queue.adopt(made.world, queue.unavailable())
@@ -338,7 +345,10 @@ function events.changed()
   local world, current = queue.world(), flow.current()
   if world and current then
     local made = combine(conf.read { source = source() }, queue.base().set, world.version)
-    if made and model_kinds.describe_diff(model_kinds.diff(current.model, made.model)) == "no changes" then return end
+    if made and model_kinds.describe_diff(model_kinds.diff(current.model, made.model)) == "no changes"
+      and plugins.is_same_code(current.model, made.model) then
+      return
+    end
   end
   link.log("info", "conf.changed", "reloading")
   M.reload()
@@ -496,7 +506,7 @@ local function settle(made, version, loaded, done)
   if loaded and loaded.version > 0 then
     set, problems = entities.load(loaded.entities, made.world.tools)
     if not set then return no_model(problems, done) end
-    made.model, problems = conf.recombine(draft, entities.records(set))
+    made.model, problems = conf.recombine(draft, entities.records(set, draft.plugins))
     if not made.model then return no_model(problems, done) end
   end
   local is_ahead = ahead > published
@@ -541,6 +551,7 @@ local function start_again(done)
   queue.adopt(made.world, "not ready yet")
   if version <= tonumber(context.published) then
     flow.adopt(made.model, tonumber(context.published), context.mode ~= "recompile")
+    plugins.adopt(made.control)
   end
   storage.open(draft.node, function(message, loaded)
     if message then

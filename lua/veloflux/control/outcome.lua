@@ -41,7 +41,7 @@ end
 function M.counts(net)
   local counts = { added = 0, changed = 0, removed = 0 }
   for _, change in ipairs(net) do
-    if entities.type_of(change.kind) then
+    if change.kind ~= "meta" then
       local action = action_of(change)
       counts[action] = counts[action] + 1
     end
@@ -58,7 +58,7 @@ function M.diff(net, unseal, most)
   for _, change in ipairs(net) do
     slices.pause()
     if most and #diff == most then break end
-    if entities.type_of(change.kind) then
+    if change.kind ~= "meta" then
       local tenant, name = entities.split_key(change.kind, change.key)
       diff[#diff + 1] = { kind = change.kind, key = change.key, tenant = tenant, name = name,
         action = action_of(change), changes = values.diff(change.before, change.after, unseal) }
@@ -70,9 +70,11 @@ end
 --- Returns a line for people: "routes: 1 added".
 function M.summary(net)
   local counts = { node = {} }
-  for _, kind in ipairs(model_kinds.KINDS) do counts[kind] = { added = {}, changed = {}, removed = {} } end
   for _, change in ipairs(net) do
-    if counts[change.kind] then table.insert(counts[change.kind][action_of(change)], change.key) end
+    if change.kind ~= "meta" then
+      counts[change.kind] = counts[change.kind] or { added = {}, changed = {}, removed = {} }
+      table.insert(counts[change.kind][action_of(change)], change.key)
+    end
   end
   return model_kinds.describe_diff(counts)
 end

@@ -198,7 +198,7 @@ local function learn(watch)
     if err or not record then return end
     watch.changes = {}
     for _, change in ipairs(record.changes) do
-      if entities.type_of(change.kind) then table.insert(watch.changes, change) end
+      if change.kind ~= "meta" then table.insert(watch.changes, change) end
     end
   end)
 end

@@ -122,7 +122,7 @@ local function edits_of(base, active)
         for name, value in pairs(entity) do copy[name] = value end
         copy.row, copy.json, copy.version, copy.updated_ms = nil, text, base.version, base.now_ms
         edits[#edits + 1] = { kind = kind, key = key, before = entity.json, entity = copy }
-        if entities.type_of(kind) then places[#places + 1] = { kind = kind, key = key } end
+        if entities.type_of(kind, base.tools.plugins) then places[#places + 1] = { kind = kind, key = key } end
       end
     end
   end

@@ -29,7 +29,7 @@ end
 -- @return records by kind and key
 local function index_file(draft)
   local index = {}
-  for _, kind in ipairs(model.KINDS) do
+  for _, kind in ipairs(model.kinds_of(draft.plugins)) do
     index[kind] = {}
     for _, record in ipairs(draft.node.entities == "owned" and draft.root and draft.root[kind] or {}) do
       if record.name then index[kind][model.key(kind, record)] = record end
@@ -71,8 +71,28 @@ function M.with(world, set, version)
   return copy
 end
 
+--- Warns of entities whose plugin is not there, or cannot read them: they are kept.
+function M.warn_of_orphans(result, set, plugins)
+  local function warn(message)
+    table.insert(result.warnings, { file = result.source, path = "", message = message })
+  end
+  local kinds, counts = {}, entities.orphans(set, plugins)
+  for kind in pairs(counts) do kinds[#kinds + 1] = kind end
+  table.sort(kinds)
+  for _, kind in ipairs(kinds) do
+    warn(("%d %s of a plugin that is not installed: they are kept, and return with it"):format(counts[kind], kind))
+  end
+  for _, fault in ipairs(entities.faults(set)) do
+    warn(("%s %s is kept, but cannot be read: %s"):format(fault.kind, fault.key, fault.message))
+  end
+end
+
 --- Returns the model of a world, or nil and problems.
-function M.model(world) return conf.recombine(world.draft, entities.records(world.set)) end
+function M.model(world)
+  local result, problems = conf.recombine(world.draft, entities.records(world.set, world.tools.plugins))
+  if result then M.warn_of_orphans(result, world.set, world.tools.plugins) end
+  return result, problems
+end
 
 --- True when the file's entities shall become the store's.
 function M.wants_seed(draft, set)
@@ -84,11 +104,11 @@ end
 -- @param base {tools, seal, version, now_ms, set}
 -- @return edits, and a list of problems
 function M.adoption(lists, base)
-  local edits, problems = {}, {}
-  for _, kind in ipairs(model.KINDS) do
-    for _, record in ipairs(lists[kind]) do
+  local edits, problems, plugins = {}, {}, base.tools.plugins
+  for _, kind in ipairs(model.kinds_of(plugins)) do
+    for _, record in ipairs(lists[kind] or {}) do
       slices.pause()
-      local key, text = model.key(kind, record), entities.encode(kind, record, base.seal)
+      local key, text = model.key(kind, record), entities.stored_text(kind, record, base.seal, plugins)
       local own, found = entities.read(kind, key, text, base.tools)
       for _, problem in ipairs(found) do problems[#problems + 1] = problem end
       local before = entities.get(base.set, kind, key)
@@ -115,10 +135,11 @@ end
 
 --- True when a seed says of each of its entities what the store says.
 function M.is_as_sown(draft, set)
-  for _, kind in ipairs(model.KINDS) do
+  for _, kind in ipairs(model.kinds_of(draft.plugins)) do
     for _, record in ipairs(draft.root[kind]) do
       local known = entities.get(set, kind, model.key(kind, record))
-      if not known or entities.encode(kind, known.record) ~= entities.encode(kind, record) then return false end
+      local is_known = known and known.record
+      if not is_known or entities.encode(kind, known.record) ~= entities.encode(kind, record) then return false end
     end
   end
   return true
@@ -132,8 +153,8 @@ function M.find(world, kind, tenant, name)
     return { value = own, key = key, version = world.versions[kind][key], origin = "file",
       source = ("%s:%d"):format(own._file, own._line) }
   end
-  local entity = entities.type_of(kind) and entities.get(world.set, kind, key)
-  if not entity then return nil end
+  local entity = entities.type_of(kind, world.tools.plugins) and entities.get(world.set, kind, key)
+  if not entity or not entity.record then return nil end
   return { value = entity.record, key = key, version = entity.version, created_ms = entity.created_ms,
     updated_ms = entity.updated_ms, origin = "api" }
 end
@@ -146,10 +167,10 @@ function M.list(world, kind)
   for _, key in ipairs(keys_of_file) do
     list[#list + 1] = M.find(world, kind, entities.split_key(kind, key))
   end
-  if not entities.type_of(kind) then return list end
+  if not entities.type_of(kind, world.tools.plugins) then return list end
   for _, entity in ipairs(entities.sorted(world.set, kind)) do
-    list[#list + 1] = { value = entity.record, key = entity.key, version = entity.version,
-      created_ms = entity.created_ms, updated_ms = entity.updated_ms, origin = "api" }
+    list[#list + 1] = entity.record and { value = entity.record, key = entity.key, version = entity.version,
+      created_ms = entity.created_ms, updated_ms = entity.updated_ms, origin = "api" } or nil
   end
   return list
 end

@@ -16,6 +16,17 @@ local M = {}
 --- The kinds of entities, in the order in which references need them.
 M.KINDS = { "tenants", "certificates", "pools", "routes", "consumers", "plugins", "templates" }
 
+--- The kinds of the model, and those that plugins store.
+-- @param plugins of plugin/loader.lua, or nil
+function M.kinds_of(plugins)
+  if not plugins or #plugins.kind_names == 0 then return M.KINDS end
+  local all = {}
+  for _, list in ipairs { M.KINDS, plugins.kind_names } do
+    for _, kind in ipairs(list) do all[#all + 1] = kind end
+  end
+  return all
+end
+
 --- The compiled schemas by kind.
 M.types = {
   tenants = schema.compile(require "veloflux.model.kinds.tenant"),
@@ -36,7 +47,7 @@ function M.key(kind, entity)
     local name = as and as ~= entity.name and entity.name .. ":" .. as or entity.name
     return entity.tenant and entity.tenant .. "/" .. name or name
   end
-  return entity.tenant .. "/" .. entity.name
+  return (entity.tenant or "default") .. "/" .. entity.name -- some kinds of plugins are of no tenant
 end
 
 local same
@@ -136,14 +147,28 @@ local function diff_kind(kind, old, new)
   return result
 end
 
+--- Returns the kinds of two models, those that plugins store in the order of their names.
+local function with_stored(old, new)
+  local all, seen, names = {}, {}, {}
+  for i, kind in ipairs(M.KINDS) do all[i] = kind end
+  for _, model in ipairs { new, old } do
+    for _, kind in ipairs(model.stored_kinds or {}) do
+      if not seen[kind] then names[#names + 1], seen[kind] = kind, true end
+    end
+  end
+  table.sort(names)
+  for _, kind in ipairs(names) do all[#all + 1] = kind end
+  return all
+end
+
 --- Says what changes from one model to another.
 -- @param old model or nil
 -- @return table: for each kind {added, changed, removed} as lists of names, and `node`: a list of the
 -- node settings that changed
 function M.diff(old, new)
   local result = { node = {} }
-  for _, kind in ipairs(M.KINDS) do
-    result[kind] = diff_kind(kind, old and old[kind] or {}, new[kind])
+  for _, kind in ipairs(with_stored(old, new)) do
+    result[kind] = diff_kind(kind, old and old[kind] or {}, new[kind] or {})
   end
   for _, pair in ipairs(M.node_type.fields) do
     local name = pair[1]
@@ -156,10 +181,21 @@ local function count(text, number, verb)
   if number > 0 then text[#text + 1] = ("%d %s"):format(number, verb) end
 end
 
+local PLACES = {}
+for i, kind in ipairs(M.KINDS) do PLACES[kind] = i end
+
 --- Writes a difference for people: "routes: 1 added, 2 changed; node: limits", or "no changes".
 function M.describe_diff(diff)
-  local parts = {}
-  for _, kind in ipairs(M.KINDS) do
+  local parts, kinds = {}, {}
+  for kind in pairs(diff) do
+    if kind ~= "node" then kinds[#kinds + 1] = kind end
+  end
+  table.sort(kinds, function(a, b)
+    local first, second = PLACES[a] or math.huge, PLACES[b] or math.huge
+    if first ~= second then return first < second end
+    return a < b
+  end)
+  for _, kind in ipairs(kinds) do
     local counts = {}
     for _, verb in ipairs { "added", "changed", "removed" } do count(counts, #diff[kind][verb], verb) end
     if #counts > 0 then parts[#parts + 1] = kind .. ": " .. table.concat(counts, ", ") end

@@ -66,7 +66,9 @@ end
 --- Finds a secret that is masked. Returns its place, such as credentials.0.key, or nil.
 -- @param value an entity as decoded JSON
 function M.masked_in(kind, value, plugins, mask)
-  local found = find_secret(model.types[kind] or PLUGINS, value, plugins, function(own) return own == mask end, "")
+  local stored = plugins and plugins.kinds[kind]
+  local compiled = stored and stored.compiled or model.types[kind] or PLUGINS
+  local found = find_secret(compiled, value, plugins, function(own) return own == mask end, "")
   return found and found:sub(2)
 end
 

@@ -30,9 +30,12 @@
 ---@field ratelimit pdk.ratelimit
 ---@field model pdk.model
 ---@field encoding pdk.encoding
+---@field transaction pdk.transaction
+---@field versions pdk.versions
+---@field problem pdk.problem
 local GROUPS = { "request", "service", "response", "client", "auth", "ctx", "log", "cache", "router", "ip", "node",
   "plugin", "table", "vault", "tracing", "http", "socket", "redis", "timer", "shared", "queue", "crypto", "json", "re",
-  "template", "metrics", "ratelimit", "model", "encoding" }
+  "template", "metrics", "ratelimit", "model", "encoding", "transaction", "versions", "problem" }
 
 local known = {}
 for _, name in ipairs(GROUPS) do known[name] = true end

@@ -14,12 +14,25 @@
 --
 -- May be called in every phase and in timers, but not while the plugin's code is loaded. Calls cost some microseconds;
 -- the first for a name looks at all entities of its kind.
+--
+-- In control (api.lua, jobs.lua) `list` and `find` give whole entities besides, those of plugins too, as the admin API
+-- shows them: secrets are masked but those of the plugin's own kinds. They wait.
 local client = require "veloflux.pdk.client"
+local control = require "veloflux.runtime.control"
 local network = require "veloflux.runtime.network"
 local task = require "veloflux.runtime.task"
 
 ---@class pdk.model
 local M = {}
+
+---@class pdk.model.entity what the admin API shows of one: its fields, and
+---@field name string
+---@field tenant_id string
+---@field version integer in which it last changed
+---@field origin "api"|"file"
+---@field source? string FILE:LINE of what stands in the conf file
+---@field created_at? string
+---@field updated_at? string
 
 ---@class pdk.model.route
 ---@field name string
@@ -121,6 +134,32 @@ end
 function M.plugins(tenant)
   local whose = tenant_of(tenant, "model.plugins")
   return entities().plugins(whose)
+end
+
+--- Returns all entities of a kind, in control.
+---@async
+---@param kind string "pools", "routes", "consumers", "tenants", "plugins" or a kind of a plugin
+---@param options? { tenant?: string, where?: table } where: fields and the values that they have to have; a field that
+--- the kind names in `indexes` or `unique` is found without looking at all
+---@return pdk.model.entity[]
+function M.list(kind, options)
+  local of = control.current "model.list"
+  expect_name(kind, "kind", "model.list")
+  options = options or {}
+  return control.call("list", of, network.plugin_name(), kind, { tenant = options.tenant, where = options.where })
+end
+
+--- Returns an entity, in control.
+---@async
+---@param kind string
+---@param name string
+---@param tenant? string "default" when left out
+---@return pdk.model.entity? entity nil: there is none
+function M.find(kind, name, tenant)
+  local of = control.current "model.find"
+  expect_name(kind, "kind", "model.find")
+  expect_name(name, "entity", "model.find")
+  return control.call("find", of, network.plugin_name(), kind, name, tenant or "default")
 end
 
 return M

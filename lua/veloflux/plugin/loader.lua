@@ -5,6 +5,8 @@
 -- What was loaded is kept for as long as a model uses it and found by its text, so a reload that changes
 -- nothing gets the very same tables again.
 local bounded = require "veloflux.plugin.bounded"
+local control = require "veloflux.plugin.control"
+local kinds = require "veloflux.plugin.control.kinds"
 local provide = require "veloflux.plugin.provide"
 local sandbox = require "veloflux.plugin.sandbox"
 local phases = require "veloflux.plugin.phases"
@@ -108,6 +110,15 @@ local function is_callable(value) return type(value) == "function" end
 
 local function line_defined(value) return is_callable(value) and debug.getinfo(value, "S").linedefined or nil end
 
+--- Finds the first line that says a text.
+local function line_said(text, what)
+  local number = 0
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    number = number + 1
+    if line:find(what, 1, true) then return number end
+  end
+end
+
 function Plugin:read_phase(name, value)
   if type(name) ~= "string" or not is_callable(value) then return end
   local line = line_defined(value)
@@ -135,8 +146,20 @@ function Plugin:read_phases(handler)
   end
 end
 
+--- True for a plugin that control has to read.
+function Plugin:is_controls()
+  for _, file in ipairs(control.FILES) do
+    if self.sources[file] then return true end
+  end
+  return false
+end
+
 function Plugin:read_handler()
-  if not self.sources.handler then return self:note("handler", "has no handler.lua") end
+  if not self.sources.handler then
+    self.phases, self.mask, self.priority = {}, 0, 0
+    if not self:is_controls() then self:note("handler", "has no handler.lua") end
+    return
+  end
   local handler = self:table_of "handler"
   if not handler then return end
   local priority, version = handler.PRIORITY, handler.VERSION
@@ -178,13 +201,31 @@ end
 
 local CREDENTIAL_KEYS = { fields = "table", id = "string", hashed = "boolean", password = "string" }
 
+--- What control reads: a place in a file is where a name or a text is first said.
+function Plugin:read_control()
+  if not self:is_controls() then return end
+  self.control = control.read({ name = self.name, run = function(file) return self:table_of(file) end,
+    note = function(file, message, value)
+      local line = value and (line_defined(value) or line_said(self.sources[file].text, tostring(value)))
+      self:note(file, message, line)
+    end,
+    schema = function(file, raw, place)
+      local made, problems = plugin_schema.make(raw)
+      for _, problem in ipairs(problems or {}) do
+        local path = problem.path ~= "" and place .. "." .. problem.path or place
+        self:note(file, problem.message, line_of(self.sources[file].text, problem.path), path)
+      end
+      return made
+    end }, self.sources)
+end
+
 --- entities.lua: { credential = { fields = {...}, id = "key", hashed = true, password = "field" } }
 function Plugin:read_entities()
   if not self.sources.entities then return end
   local entities = self:table_of "entities"
   local raw = entities and entities.credential
   for name in pairs(entities or {}) do
-    if name ~= "credential" then
+    if name ~= "credential" and type(name) ~= "number" then
       self:note("entities", ("unknown key %s, expected credential"):format(tostring(name)))
     end
   end
@@ -217,7 +258,7 @@ end
 local function files_of(sources)
   local list = {}
   for file, source in pairs(sources) do
-    if file ~= "schema" and file ~= "entities" then
+    if file ~= "schema" and not control.is_file(file) then
       list[#list + 1] = { name = file, chunk = source.chunk, text = source.text }
     end
   end
@@ -247,6 +288,7 @@ local function load_plugin(name, sources, folder)
   plugin:read_handler()
   plugin:read_schema()
   plugin:read_entities()
+  plugin:read_control()
   plugin.box = nil
   return plugin
 end
@@ -258,7 +300,8 @@ end
 -- @return a loader {problems, warnings, read}: problems and warnings of plugins as conf.load's, each once;
 -- `read`: the paths of the files and folders that were looked at
 function M.new(paths)
-  return setmetatable({ paths = paths, found = {}, problems = {}, warnings = {}, read = {} }, Loader)
+  return setmetatable({ paths = paths, found = {}, problems = {}, warnings = {}, read = {}, kinds = {},
+    kind_names = {} }, Loader)
 end
 
 local function append(list, more)
@@ -303,6 +346,50 @@ function Loader:find(name)
   if found == "broken" then return nil, ("the plugin %s cannot be loaded"):format(name) end
   local nearest = suggest.nearest(name, self:names())
   return nil, ('unknown plugin "%s"%s'):format(name, nearest and (", did you mean %s?"):format(nearest) or "")
+end
+
+-- Control -------------------------------------------------------------------------------------------
+
+--- Takes the kinds of a plugin, unless others have them.
+function Loader:take_kinds(plugin, taken)
+  local own = {}
+  for _, kind in ipairs(plugin.control.kinds) do own[kind.kind] = true end
+  for _, kind in ipairs(plugin.control.kinds) do
+    local owner = taken(kind.kind) or self.kinds[kind.kind] and "the plugin " .. self.kinds[kind.kind].plugin
+    local foreign
+    for _, reference in ipairs(kind.references) do
+      if not kinds.may_refer(reference.kind, own) then foreign = reference end
+    end
+    local function note(message)
+      local source = plugin.sources.entities
+      table.insert(self.problems, { file = source.chunk, line = line_said(source.text, kind.kind), path = "",
+        message = message, plugin = plugin.name })
+    end
+    if owner then
+      note(("the kind %s is taken, by %s"):format(kind.kind, owner))
+    elseif foreign then
+      note(("%s.references.%s: there is no kind %s to refer to"):format(kind.kind, foreign.field, foreign.kind))
+    else
+      self.kinds[kind.kind] = kind
+      self.kind_names[#self.kind_names + 1] = kind.kind
+    end
+  end
+end
+
+--- Loads all plugins that have something for control, whether or not a conf names them.
+-- @param taken function(kind) -> who has a kind of this name already, or nil
+-- @return list of plugins, by name. Their kinds are in `kinds` by name, and `kind_names`, in order
+function Loader:load_control(taken)
+  self.control = {}
+  for _, name in ipairs(sources_of.names(self.paths, control.FILES)) do
+    local plugin = self:find(name)
+    if plugin and plugin.control then
+      table.insert(self.control, plugin)
+      self:take_kinds(plugin, taken)
+    end
+  end
+  table.sort(self.kind_names)
+  return self.control
 end
 
 --- Returns the names of all plugins there are.

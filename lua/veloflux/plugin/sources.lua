@@ -64,6 +64,33 @@ local function read_folder(folder)
   return sources
 end
 
+--- The files by which a folder is known as a plugin's.
+local MARKS = { "handler", "schema", "api", "entities", "jobs", "channels" }
+
+local function is_plugin(folder)
+  for _, mark in ipairs(MARKS) do
+    if files.real_path(folder .. "/" .. mark .. ".lua") then return true end
+  end
+  return false
+end
+
+--- Says whether a plugin has one of some files.
+function M.has(paths, name, wanted)
+  for _, path in ipairs(paths) do
+    local folder = path .. "/" .. name
+    if is_plugin(folder) then
+      for _, file in ipairs(wanted) do
+        if files.real_path(("%s/%s.lua"):format(folder, file)) then return true end
+      end
+      return false
+    end
+  end
+  for _, file in ipairs(wanted) do
+    if carried()[name] and carried()[name][file] then return true end
+  end
+  return false
+end
+
 --- Finds a plugin.
 -- @param paths list of absolute folders
 -- @return {file -> {text, chunk}} and its folder (nil: the binary's own); nil when there is none; or nil
@@ -72,7 +99,7 @@ function M.find(paths, name)
   if not name:find(M.NAME_PATTERN) then return nil end
   for _, path in ipairs(paths) do
     local folder = path .. "/" .. name
-    if files.real_path(folder .. "/handler.lua") or files.real_path(folder .. "/schema.lua") then
+    if is_plugin(folder) then
       local sources, problem = read_folder(folder)
       return sources, problem or folder
     end
@@ -80,20 +107,24 @@ function M.find(paths, name)
   return carried()[name]
 end
 
---- Returns the names of all plugins there are, in byte order.
-function M.names(paths)
+--- Returns the names of the plugins that have one of some files, in byte order.
+-- @param wanted list of files; nil: those that requests may use, which have a handler
+function M.names(paths, wanted)
+  wanted = wanted or { "handler" }
   local seen, names = {}, {}
   local function add(name)
-    if not seen[name] and name:find(M.NAME_PATTERN) then seen[name], names[#names + 1] = true, name end
-  end
-  for _, path in ipairs(paths) do
-    for _, handler in ipairs(files.glob(path .. "/*/handler.lua") or {}) do
-      add(handler:match "([^/]+)/handler%.lua$")
+    if not seen[name] and name:find(M.NAME_PATTERN) and M.has(paths, name, wanted) then
+      seen[name], names[#names + 1] = true, name
     end
   end
-  for name, files_of in pairs(carried()) do
-    if files_of.handler then add(name) end
+  for _, path in ipairs(paths) do
+    for _, mark in ipairs(wanted) do
+      for _, file in ipairs(files.glob(("%s/*/%s.lua"):format(path, mark)) or {}) do
+        add(file:match "([^/]+)/%l+%.lua$")
+      end
+    end
   end
+  for name in pairs(carried()) do add(name) end
   table.sort(names)
   return names
 end

@@ -56,7 +56,7 @@
 local M = {}
 
 local DRIVERS = { sqlite = "veloflux.store.sqlite", redis = "veloflux.store.redis" }
-local SOURCES = { api = true, file = true, seed = true, rollback = true, import = true }
+local SOURCES = { api = true, file = true, seed = true, rollback = true, import = true, job = true }
 local DEFAULT_LIMIT = 100
 local MOST_CHANGES = 1000 -- versions that one call of `changes` returns
 local MAX_INTEGER = 2 ^ 53

@@ -207,7 +207,10 @@ describe("metrics", function()
     turns.read = function() return 1 end
     certificates.of = function() return { { name = "site", facts = { chain_not_after = 1 } } } end
     certificates.attach { current = function() return { model = {} } end }
-    metrics.more = { require("veloflux.admin.channel_metrics").add }
+    metrics.more = { require("veloflux.admin.channel_metrics").add, function(to)
+      require("veloflux.admin.job_metrics").add(to, { { plugin = "x", name = "y", runs = 1, errors = 0,
+        skipped = 0, last_ms = 1, next_ms = 2, took_ms = 3 } })
+    end }
     local documented, found = {}, parsed()
     for line in io.lines "docs/metrics.md" do
       local name, kind, help = line:match "^| `(veloflux_[%w_]+)` | (%a+) | [^|]* | (.*) |$"

@@ -1,6 +1,7 @@
 --- The reference in docs/api.md is what the declarations make.
 require "support.library"
 local admin = require "veloflux.admin"
+local docs = require "veloflux.cli.docs"
 local openapi = require "veloflux.admin.openapi"
 local resources = require "veloflux.admin.resources"
 local schemas = require "veloflux.admin.schemas"
@@ -16,7 +17,7 @@ describe("docs/api.md", function()
   it("has the reference that the declarations make (else run scripts/docs.sh)", function()
     local page = read "docs/api.md"
     local _, stop = page:find "<!%-%- From here on made by[^\n]*\n\n"
-    assert.equal((openapi.markdown(admin.router):gsub("%s+$", "")), (page:sub(stop + 1):gsub("%s+$", "")))
+    assert.equal((docs.PAGES.api():gsub("%s+$", "")), (page:sub(stop + 1):gsub("%s+$", "")))
   end)
 end)
 
@@ -31,7 +32,7 @@ describe("the resources of the admin API", function()
   end)
 
   it("and the other endpoints say what they do", function()
-    for _, endpoint in ipairs(admin.router.endpoints) do
+    for _, endpoint in ipairs(admin.router:all()) do
       local name = endpoint.method .. " " .. endpoint.path
       local doc = assert(openapi.doc_of(endpoint), name .. ": say it in admin/descriptions.lua")
       assert.is_true(doc.resource ~= nil or doc.summary ~= nil, name)

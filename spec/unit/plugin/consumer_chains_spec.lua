@@ -39,7 +39,11 @@ describe("consumers' own configurations", function()
   end)
 
   local function with_path(text) return "plugin_path: [" .. path .. "]\n" .. text end
-  local function model(text, env) return fixture.model(with_path(text), env) end
+  local held -- what one model has judged is the next one's, while that is there
+  local function model(text, env)
+    held = fixture.model(with_path(text), env)
+    return held
+  end
   local function problems(text) return fixture.problems(with_path(text)) end
 
   --- Returns a conf with routes and consumers, each of which says something else.

@@ -85,7 +85,11 @@ function M.list(attr)
       note = name_plugin,
       choose = function(where, name)
         local plugin, problem = where.plugins:find(name)
-        if plugin then return type_of(plugin, has_tenant) end
+        if plugin and plugin.sources.handler then return type_of(plugin, has_tenant) end
+        if plugin then
+          return nil, ("the plugin %s has no handler.lua: it works in control, without being named"):format(name),
+            fallback
+        end
         return nil, problem, fallback
       end,
     } }

@@ -1,0 +1,47 @@
+--- Endpoints of plugins that others have already: the core's, or another plugin's. Names in paths do not tell paths
+-- apart.
+local api = require "veloflux.plugin.control.api"
+
+local M = {}
+
+local FORMS = { GET = { "", "/{id}" }, POST = { "" }, PUT = { "/{id}" }, PATCH = { "/{id}" }, DELETE = { "/{id}" } }
+
+--- Returns the endpoints of a plugin, those of its kinds first: list of {method, path, file}.
+local function endpoints_of(plugin)
+  local list = {}
+  for _, kind in ipairs(plugin.control.kinds) do
+    for method, ends in pairs(FORMS) do
+      for _, rest in ipairs(ends) do
+        list[#list + 1] = { method = method, path = "/api/" .. kind.kind .. rest, file = "entities" }
+      end
+    end
+  end
+  for _, endpoint in ipairs(plugin.control.endpoints) do
+    list[#list + 1] = { method = endpoint.method, path = endpoint.path, file = "api" }
+  end
+  return list
+end
+
+--- Finds them.
+-- @param plugins list of the loader's (plugin/loader.lua: load_control)
+-- @param router whose own endpoints are taken
+-- @return list of problems
+function M.of(plugins, router)
+  local taken, problems = {}, {}
+  local function key_of(endpoint) return endpoint.method .. " " .. api.shape(endpoint.path) end
+  for _, endpoint in ipairs(router.endpoints) do taken[key_of(endpoint)] = "VeloFlux itself" end
+  for _, plugin in ipairs(plugins) do
+    for _, endpoint in ipairs(endpoints_of(plugin)) do
+      local key = key_of(endpoint)
+      if taken[key] then
+        problems[#problems + 1] = { file = plugin.sources[endpoint.file].chunk, path = "", plugin = plugin.name,
+          message = ("%s %s is taken, by %s"):format(endpoint.method, endpoint.path, taken[key]) }
+      else
+        taken[key] = "the plugin " .. plugin.name
+      end
+    end
+  end
+  return problems
+end
+
+return M

@@ -1,0 +1,214 @@
+--- Endpoints of plugins as the admin API serves them: what comes in is judged by their schemas, the handler runs as a
+-- task, and what it returns becomes the answer. Authentication, permissions, Idempotency-Key and problem documents are
+-- those of all endpoints (admin/init.lua).
+local await = require "veloflux.admin.await"
+local bodies = require "veloflux.admin.body"
+local encoding = require "veloflux.pdk.encoding"
+local inputs = require "veloflux.control.plugins.inputs"
+local json_schema = require "veloflux.plugin.json_schema"
+local log = require "veloflux.control.plugins.log"
+local problem = require "veloflux.admin.problem"
+local tasks = require "veloflux.control.plugins.task"
+
+local M = {}
+
+local running = {} -- runs by the id of their request: the client may leave
+local JSON = "application/json"
+
+-- Answers -------------------------------------------------------------------------------------------
+
+--- Turns headers, a map or a list of name and value, into a list. Returns nil and a message.
+local function headers_of(given)
+  local list = {}
+  if given == nil then return list end
+  if type(given) ~= "table" then return nil, "headers: expected a table" end
+  local function add(name, value)
+    if type(name) ~= "string" or type(value) ~= "string" and type(value) ~= "number" then
+      return "headers: expected texts"
+    end
+    list[#list + 1], list[#list + 2] = name, tostring(value)
+  end
+  local bad
+  for i = 1, #given, 2 do bad = bad or add(given[i], given[i + 1]) end
+  for name, value in pairs(#given == 0 and given or {}) do bad = bad or add(name, value) end
+  return not bad and list or nil, bad
+end
+
+local function has_header(list, wanted)
+  for i = 1, #list, 2 do
+    if list[i]:lower() == wanted then return true end
+  end
+  return false
+end
+
+--- Turns what a handler has returned into a result of the router. Returns nil and a message when it is no answer.
+local function result_of(status, body, given, of)
+  if problem.is(status) then return status end
+  if type(status) ~= "number" or status % 1 ~= 0 or status < 200 or status > 599 then
+    return nil, "expected a status from 200 to 599, got " .. tostring(status)
+  end
+  local headers, bad = headers_of(given)
+  if not headers then return nil, bad end
+  if of.version then
+    headers[#headers + 1], headers[#headers + 2] = "VeloFlux-Version", ("%d"):format(of.version)
+    if of.laggards > 0 then
+      headers[#headers + 1], headers[#headers + 2] = "VeloFlux-Laggards", tostring(of.laggards)
+      if status < 300 then status = 202 end
+    end
+  end
+  if of.tag then headers[#headers + 1], headers[#headers + 2] = "ETag", of.tag end
+  if type(body) == "table" then return { status = status, json = body, headers = headers } end
+  if body ~= nil and type(body) ~= "string" then
+    return nil, "expected a table or a text as body, got a " .. type(body)
+  end
+  if body and body ~= "" and not has_header(headers, "content-type") then
+    headers[#headers + 1], headers[#headers + 2] = "Content-Type", "text/plain; charset=utf-8"
+  end
+  if not has_header(headers, "cache-control") then
+    headers[#headers + 1], headers[#headers + 2] = "Cache-Control", "no-store"
+  end
+  return { status = status, body = body or "", headers = headers }
+end
+
+-- Requests ------------------------------------------------------------------------------------------
+
+--- What of a request the handler sees. Returns it, or nil and a problem.
+local function request_of(definition, request)
+  local query, is_dry, bad = inputs.query(definition, request)
+  if bad then return nil, bad end
+  local body
+  body, bad = inputs.body(definition, request)
+  if bad then return nil, bad end
+  local params = {}
+  for name, value in pairs(request.params) do
+    params[name] = encoding.url_decode(value)
+    if not params[name] then return nil, problem.new("not_found", "There is nothing at this path.") end
+  end
+  local headers = {}
+  for name, value in pairs(request.headers) do headers[name] = value end
+  headers.authorization, headers["proxy-authorization"], headers.cookie = nil, nil, nil
+  local identity = request.identity
+  return { method = request.method, path = request.path, raw_query = request.query, host = request.host,
+    params = params, query = query, body = body, headers = headers, client = request.client,
+    request_id = request.request_id, dry_run = is_dry,
+    identity = identity and { name = identity.name, method = identity.method, tenant = identity.tenant } or nil,
+    wants = function(kind) return bodies.accepts({ headers = headers }, kind) end }
+end
+
+--- Says whether a list of entity tags has one (RFC 9110 section 8.8.3).
+local function has_tag(field, tag, weak)
+  for item in field:gmatch "[^,]+" do
+    item = item:match "^%s*(.-)%s*$"
+    if item == "*" or item == tag or weak and item == "W/" .. tag then return true end
+  end
+  return false
+end
+
+--- Judges If-Match and If-None-Match, before the handler runs. Returns an answer that ends the matter, or nil.
+local function precondition(definition, request, seen, of)
+  local value = definition.etag(seen)
+  if value == nil then return nil end
+  if problem.is(value) then return value end
+  local tag = ('"%s"'):format(tostring(value):gsub('[%c"\\]', ""))
+  local is_read = request.method == "GET" or request.method == "HEAD"
+  local none, match = request.headers["if-none-match"], request.headers["if-match"]
+  if none and has_tag(none, tag, true) then
+    if is_read then return 304, "", { ETag = tag } end
+    return problem.new("stale", "There is one like that: If-None-Match does not hold.")
+  end
+  if match and not has_tag(match, tag) then
+    return problem.new("stale", ("The current version is %s."):format(tag), { headers = { "ETag", tag } })
+  end
+  if is_read then of.tag = tag end
+end
+
+local FAILURES = {
+  failed = function() return problem.new("internal_error", "The plugin of this path has failed; the log says why.") end,
+  late = function() return problem.new("unavailable", "The plugin of this path took too long.",
+    { headers = { "Retry-After", "1" } }) end,
+  tripped = function() return problem.new("unavailable", "The plugin of this path fails too often: it rests.",
+    { headers = { "Retry-After", "30" } }) end,
+  gone = function() return problem.new("unavailable", "The client is gone.") end,
+  stopped = function() return problem.new("unavailable", "The plugin of this path was stopped.") end,
+}
+
+--- Runs the handler. Yields.
+local function serve(plugin, definition, request, seen)
+  local what = definition.method .. " " .. definition.path
+  local of = { identity = request.identity, request = request, dry_run = seen.dry_run, source = "api", laggards = 0 }
+  local function handle()
+    if definition.etag then
+      local status, body, headers = precondition(definition, request, seen, of)
+      if status then return status, body, headers end
+    end
+    return definition.handler(seen)
+  end
+  local how, status, body, headers = await.call(function(callback)
+    running[request.id or 0] = tasks.start(plugin, { what = what, of = of, limit_ms = definition.timeout_ms,
+      on_end = callback }, handle)
+  end)
+  running[request.id or 0] = nil
+  if how ~= "done" then return FAILURES[how]() end
+  if status == 304 then return { status = 304, body = "", headers = headers_of(headers) } end
+  local result, message = result_of(status, body, headers, of)
+  if result then return result end
+  log.bad_answer(plugin, what, message)
+  return problem.new("internal_error", "The plugin of this path gave no answer; the log says why.")
+end
+
+--- The client of a request is gone: what runs for it is ended.
+-- @param id of the request
+function M.gone(id)
+  if running[id] then running[id]:abandon() end
+end
+
+-- Registration --------------------------------------------------------------------------------------
+
+local function content_of(types, schema)
+  local content = {}
+  for _, kind in ipairs(types) do content[kind] = schema or {} end
+  return content
+end
+
+--- What the OpenAPI document says, see admin/openapi.lua.
+local function doc_of(definition)
+  local answers = {}
+  for status, text in pairs(definition.answers or {}) do answers[tostring(status)] = { text } end
+  local status = tostring(definition.status or 200)
+  answers[status] = { answers[status] and answers[status][1] or "The answer.",
+    (definition.response or not definition.answers or definition.response_types[1] ~= JSON)
+      and content_of(definition.response_types, definition.response and json_schema.of(definition.response.config))
+      or nil }
+  local doc = { tag = definition.tag, summary = definition.summary, parameters = inputs.parameters(definition),
+    answers = answers, has_etag = definition.etag ~= nil }
+  if definition.request then
+    doc.body = { [JSON] = json_schema.of(definition.request.config) }
+  elseif definition.request_types then
+    doc.body = content_of(definition.request_types)
+  end
+  doc.is_body_optional = definition.request_is_optional
+  return doc
+end
+
+--- Returns endpoints for the router.
+-- @param definitions of plugin/control/api.lua
+function M.of(plugin, definitions)
+  local list = {}
+  for i, definition in ipairs(definitions) do
+    local is_json = definition.response_types[1] == JSON and #definition.response_types == 1
+    list[i] = { method = definition.method, path = definition.path,
+      permission = definition.permission ~= "none" and definition.permission or nil,
+      open = definition.open or definition.permission == "none" or nil, doc = doc_of(definition),
+      handler = function(request)
+        if is_json and not bodies.accepts(request, JSON, "application/problem+json") then
+          return problem.new("not_acceptable", "This is answered as application/json.")
+        end
+        local seen, bad = request_of(definition, request)
+        if not seen then return bad end
+        return serve(plugin, definition, request, seen)
+      end }
+  end
+  return list
+end
+
+return M

@@ -1,0 +1,216 @@
+--- What control does for plugins that ask (runtime/control.lua): the functions behind pdk.model, pdk.transaction and
+-- pdk.versions. Each gets what runs first, and may wait.
+local admin_entities = require "veloflux.admin.entities"
+local await = require "veloflux.admin.await"
+local entities = require "veloflux.control.entities"
+local json = require "veloflux.pdk.json"
+local outcomes = require "veloflux.admin.outcomes"
+local problem = require "veloflux.admin.problem"
+local queue = require "veloflux.control.queue"
+local seam = require "veloflux.runtime.control"
+local status = require "veloflux.admin.status"
+local tasks = require "veloflux.control.plugins.task"
+local transactions = require "veloflux.control.transactions"
+local view = require "veloflux.model.view"
+
+local M = {}
+
+local function time(ms) return ms and status.time(ms) end
+
+--- Returns an entity as the API shows it.
+-- @param plugin whose own secrets are shown
+local function show(found, kind, plugin)
+  local entry = admin_entities.entry_of(kind, found)
+  local shown = view.show(entry.compiled, entry.record)
+  local stored = queue.world().tools.plugins.kinds[kind]
+  if stored and plugin and stored.plugin == plugin then
+    for _, pair in ipairs(entry.compiled.fields) do
+      if pair[2].attr.secret then shown[pair[1]] = entry.record[pair[1]] end
+    end
+  end
+  shown.tenant, shown.tenant_id = nil, entry.tenant
+  shown.name = shown.name or entry.name
+  shown.version, shown.origin, shown.source = found.version, found.origin, found.source
+  shown.created_at, shown.updated_at = time(found.created_ms), time(found.updated_ms)
+  return shown
+end
+
+local function is_kind(kind)
+  local world = queue.world()
+  return world and entities.type_of(kind, world.tools.plugins) ~= nil
+end
+
+local function no_kind(kind) error(("there are no %s"):format(tostring(kind)), 0) end
+
+-- Model ---------------------------------------------------------------------------------------------
+
+--- Says whether a record has the values that are asked for.
+local function is_like(record, wanted)
+  for name, value in pairs(wanted or {}) do
+    if record[name] ~= value then return false end
+  end
+  return true
+end
+
+--- By the list of a kind: the entities by a field and its value. Lists are replaced when they change.
+local indexes = setmetatable({}, { __mode = "k" })
+
+local function index_of(list, field)
+  local of_list = indexes[list] or {}
+  indexes[list] = of_list
+  if not of_list[field] then
+    local index = {}
+    for _, entity in ipairs(list) do
+      local value = entity.record and entity.record[field]
+      if value ~= nil then
+        index[value] = index[value] or {}
+        table.insert(index[value], entity)
+      end
+    end
+    of_list[field] = index
+  end
+  return of_list[field]
+end
+
+--- Returns the first of the wanted fields that the kind has an index of, or nil.
+local function indexed_field(kind, wanted)
+  local stored = queue.world().tools.plugins.kinds[kind]
+  for _, lists in ipairs { stored and stored.indexes or {}, stored and stored.unique or {} } do
+    for _, names in ipairs(lists) do
+      if wanted and wanted[names[1]] ~= nil then return names[1] end
+    end
+  end
+end
+
+local function candidates_of(kind, wanted)
+  local world = queue.world()
+  local field = next(world.file[kind] or {}) == nil and indexed_field(kind, wanted)
+  if not field then return transactions.list(kind) end
+  local list = {}
+  for i, entity in ipairs(index_of(entities.sorted(world.set, kind), field)[wanted[field]] or {}) do
+    list[i] = { value = entity.record, key = entity.key, version = entity.version, created_ms = entity.created_ms,
+      updated_ms = entity.updated_ms, origin = "api" }
+  end
+  return list
+end
+
+function seam.services.list(_, plugin, kind, options)
+  if not is_kind(kind) then no_kind(kind) end
+  local list = json.array {}
+  for _, found in ipairs(candidates_of(kind, options.where)) do
+    local record = found.value
+    local is_wanted = not options.tenant or kind == "tenants" or (record.tenant or "default") == options.tenant
+    if is_wanted and is_like(record, options.where) then list[#list + 1] = show(found, kind, plugin) end
+  end
+  return list
+end
+
+function seam.services.find(_, plugin, kind, name, tenant)
+  if not is_kind(kind) then no_kind(kind) end
+  local found = transactions.find(kind, kind ~= "tenants" and kind ~= "plugins" and tenant or nil, name)
+  return found and show(found, kind, plugin)
+end
+
+-- Transactions --------------------------------------------------------------------------------------
+
+local function context_of(of, plugin, options)
+  local request = of.request
+  return { author = of.identity and of.identity.name or "plugin:" .. plugin, source = of.source or "api",
+    reason = options.reason, request_id = request and request.request_id,
+    dry_run = options.dry_run or of.dry_run or false, fence = of.fence and of.fence() }
+end
+
+--- What a plugin gets of an outcome.
+local function told(of, outcome, ops, plugin)
+  if outcome.dry_run then
+    return { dry_run = true, summary = outcome.summary, objects = {}, preview = outcomes.dry(outcome, {}).json }
+  end
+  of.version, of.laggards = outcome.version, math.max(of.laggards or 0, outcomes.laggards(outcome))
+  local objects = {}
+  for i, found in ipairs(outcome.objects or {}) do
+    local is_there = found and ops[i] and ops[i].op ~= "delete" and is_kind(ops[i].kind)
+    objects[i] = is_there and show(found, ops[i].kind, plugin) or false
+  end
+  return { version = outcome.version, summary = outcome.summary, diff = outcomes.diff(outcome.diff or {}),
+    warnings = json.array(outcome.warnings or {}), laggards = outcomes.laggards(outcome), objects = objects,
+    dry_run = false }
+end
+
+function seam.services.apply(of, plugin, ops, options)
+  if of.is_fenced and not of.fence() then
+    return nil, problem.new("unavailable", "This node is not the leader any more: another runs the job now.")
+  end
+  local outcome = await.call(function(callback) transactions.apply(ops, context_of(of, plugin, options), callback) end)
+  if not outcome.ok then return nil, outcomes.refused(outcome) end
+  return told(of, outcome, ops, plugin)
+end
+
+-- Versions ------------------------------------------------------------------------------------------
+
+local function version_of(record)
+  return { version = record.version, time = time(record.time_ms), author = record.author, source = record.source,
+    reason = record.reason, request_id = record.request_id, summary = record.summary }
+end
+
+local function ask(start)
+  local outcome = await.call(start)
+  if not outcome.ok then return nil, outcomes.refused(outcome) end
+  return outcome
+end
+
+function seam.services.versions(_, _, options)
+  local outcome, bad = ask(function(callback) transactions.versions(options, callback) end)
+  if not outcome then return nil, bad end
+  local list = json.array {}
+  for i, record in ipairs(outcome.versions) do list[i] = version_of(record) end
+  return list
+end
+
+function seam.services.version(_, _, number)
+  local outcome, bad = ask(function(callback) transactions.version(number, callback) end)
+  if not outcome then return nil, bad end
+  local shown = version_of(outcome.version)
+  shown.diff = outcomes.diff(outcome.diff)
+  return shown
+end
+
+function seam.services.diff(_, _, from, to)
+  local outcome, bad = ask(function(callback) transactions.diff(from, to, callback) end)
+  if not outcome then return nil, bad end
+  return { from = from, to = to, summary = outcome.summary, diff = outcomes.diff(outcome.diff) }
+end
+
+function seam.services.rollback(of, plugin, number, options)
+  local outcome, bad = ask(function(callback)
+    transactions.rollback(number, context_of(of, plugin, options), callback)
+  end)
+  if not outcome then return nil, bad end
+  local result = told(of, outcome, {}, plugin)
+  result.skipped = json.array(outcome.skipped or {})
+  return result
+end
+
+function seam.services.current()
+  local world = queue.world()
+  return world and world.version or 0
+end
+
+-- Channels ------------------------------------------------------------------------------------------
+
+--- Returns the definition of a channel whose functions run as the plugin's: within its limits, counted, and logged
+-- with its name.
+function M.channel_of(plugin, definition)
+  local function wrap(value)
+    if type(value) == "function" then
+      return function(...) return tasks.call_now(plugin, value, ...) end
+    elseif type(value) ~= "table" or getmetatable(value) then
+      return value
+    end
+    local copy = {}
+    for name, inner in pairs(value) do copy[name] = wrap(inner) end
+    return copy
+  end
+  return wrap(definition)
+end
+
+return M

@@ -1,0 +1,79 @@
+--- Endpoints that a plugin adds to the admin API: api.lua returns a list of
+--   { method = "POST", path = "/api/widgets/{name}/spin", permission = "admin", summary = "Spins a widget.",
+--     request = { turns = { type = "integer", required = true, min = 1 } },
+--     handler = function(request) return 200, { turned = request.body.turns } end }
+-- See docs/plugins/control.md for all fields.
+local fields = require "veloflux.plugin.control.fields"
+
+local M = {}
+
+local METHODS = { GET = true, POST = true, PUT = true, PATCH = true, DELETE = true }
+local TIMEOUT_MS, MAX_TIMEOUT_MS = 60000, 3600000
+
+local KNOWN = { method = "string", path = "string", permission = "string", open = "function", summary = "string",
+  tag = "string", query = "table", request = "table", request_type = { "string", "table" },
+  request_optional = "boolean", response = "table", response_type = { "string", "table" }, status = "number",
+  answers = "table", dry_run = "boolean", etag = "function", any_query = "boolean",
+  timeout = { "number", "string" }, handler = "function" }
+
+--- Says what is wrong with a path, or nil.
+local function judge_path(path)
+  if path:sub(1, 1) ~= "/" or path:find "//" or #path > 1 and path:sub(-1) == "/" or #path > 256 then
+    return "expected a path such as /api/widgets/{name}"
+  end
+  local seen = {}
+  for segment in path:gmatch "[^/]+" do
+    local name = segment:match "^{([%a_][%w_]*)}$"
+    if not name and not segment:find "^[%w%._~%-]+$" then
+      return ("expected letters, digits and . _ ~ -, or {name}, between slashes, got %s"):format(segment)
+    end
+    if name and seen[name] then return ("{%s} is there twice"):format(name) end
+    if name then seen[name] = true end
+  end
+end
+
+--- Returns a path with its names left out: two with the same shape are one.
+function M.shape(path) return (path:gsub("{[%w_]+}", "{}")) end
+
+local function types_of(value, default)
+  if type(value) == "table" then return value end
+  return { value or default }
+end
+
+--- Reads one definition. Returns an endpoint, or nil after noting what is wrong.
+function M.read(reader, definition, place)
+  local function note(name, message) return reader.note("api", ("%s.%s: %s"):format(place, name, message), name) end
+  if not fields.check(reader, "api", definition, place, KNOWN) then return nil end
+  for _, name in ipairs { "method", "path", "permission", "summary", "handler" } do
+    if definition[name] == nil then return note(name, "required") end
+  end
+  if not METHODS[definition.method] then return note("method", "expected GET, POST, PUT, PATCH or DELETE") end
+  local bad = judge_path(definition.path)
+  if bad then return note("path", bad) end
+  if not definition.permission:find "^%l[%l_]*$" and not definition.permission:find "^%l[%l_]*:%l[%l_]*$" then
+    return note("permission", 'expected none, user, admin or one of its own such as "widgets:read"')
+  end
+  local timeout_ms = TIMEOUT_MS
+  if definition.timeout then
+    local expected
+    timeout_ms, expected = fields.milliseconds(definition.timeout)
+    if not timeout_ms or timeout_ms > MAX_TIMEOUT_MS then return note("timeout", expected or "expected at most 1h") end
+  end
+  if definition.method == "GET" and definition.request then return note("request", "GET has no body") end
+  local made = { method = definition.method, path = definition.path, permission = definition.permission,
+    open = definition.open, summary = definition.summary, tag = definition.tag or reader.name,
+    handler = definition.handler, etag = definition.etag, takes_dry_run = definition.dry_run == true,
+    any_query = definition.any_query == true, status = definition.status, timeout_ms = timeout_ms,
+    request_types = definition.request_type and types_of(definition.request_type) or nil,
+    request_is_optional = definition.request_optional == true, answers = definition.answers,
+    response_types = types_of(definition.response_type, "application/json") }
+  for _, name in ipairs { "query", "request", "response" } do
+    if definition[name] then
+      made[name] = reader.schema("api", definition[name], place .. "." .. name)
+      if not made[name] then return nil end
+    end
+  end
+  return made
+end
+
+return M

@@ -1,0 +1,54 @@
+--- What plugins in control can ask the core for. The functions are those of control, which fills in `services`; in
+-- workers there are none. What runs for whom is kept by the task that runs.
+local network = require "veloflux.runtime.network"
+local phase = require "veloflux.runtime.phase"
+local task = require "veloflux.runtime.task"
+
+local M = {}
+
+--- Name -> function(...), set by control/plugins. They run in a task of the core's own, and may wait.
+M.services = {}
+
+--- By context number: what runs, {identity, request, dry_run, fence, source}. Of control/plugins/task.lua.
+M.runs = {}
+
+local CONTROL = phase.set "control"
+
+--- Returns what runs; raises when it is not a function of a plugin in control.
+-- @param name of the function that was called
+function M.current(name)
+  local run = task.run
+  local own = run.task ~= nil and M.runs[run.context]
+  if not own then phase.wrong(CONTROL, name, 4) end
+  return own
+end
+
+--- Says whether a function of a plugin in control runs.
+function M.is_here() return task.run.task ~= nil and M.runs[task.run.context] ~= nil end
+
+local function pack(...) return { n = select("#", ...), ... } end
+
+local function traceback(message) return debug.traceback(tostring(message), 2) end
+
+--- Runs fn(...) in a task of the core's own and returns what it returns: the time that it takes and the memory are not
+-- the plugin's. Yields. What fn raises is raised here, without its traceback, which the log has.
+function M.apart(fn, ...)
+  local signal, arguments = network.signal(), pack(...)
+  local done = {}
+  local ok, err = task.spawn(function()
+    done.results = pack(xpcall(fn, traceback, unpack(arguments, 1, arguments.n)))
+    network.raise(signal)
+    if not done.results[1] then error(done.results[2], 0) end -- for the log
+  end)
+  if not ok then error(err, 0) end
+  if not done.results then network.wait_signal(signal, 0) end
+  if not done.results[1] then error("a fault in control: its log has it", 0) end
+  return unpack(done.results, 2, done.results.n)
+end
+
+--- Calls a service for the plugin that runs. Yields.
+function M.call(name, ...)
+  return M.apart(M.services[name] or error("there is no " .. name .. " in this process", 0), ...)
+end
+
+return M

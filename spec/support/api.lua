@@ -1,0 +1,57 @@
+--- The admin API of a server that a spec has started.
+--
+--     local api = apis.of(server)
+--     local pool = api.is(api.post("/api/pools", { name = "web" }), 201)
+--     api.problem(api.get "/api/pools/none", 404, "not_found")
+local cjson = require "cjson"
+local assert = require "luassert"
+local clients = require "support.client"
+
+local M = {}
+
+local JSON = "application/json"
+
+local function request_of(port)
+  return function(method, path, body, fields)
+    local all = { Accept = JSON }
+    if body then all["Content-Type"] = method == "PATCH" and "application/merge-patch+json" or JSON end
+    for name, value in pairs(fields or {}) do all[name] = value end
+    if type(body) == "table" then body = cjson.encode(body) end
+    if all.Accept == false then all.Accept = nil end
+    local response = clients.request(port, method, path, all, body)
+    if (response:get "content-type" or ""):find "json" and #response.body > 0 then
+      response.json = cjson.decode(response.body)
+    end
+    return response
+  end
+end
+
+--- Asserts the status of an answer. Returns its JSON.
+function M.is(response, status)
+  assert.equal(status, response.status, response.body:sub(1, 2000))
+  return response.json
+end
+
+--- Asserts that an answer is a problem document. Returns it.
+-- @param pointer of its first error, or nil: any
+function M.problem(response, status, code, pointer)
+  local found = M.is(response, status)
+  assert.equal("application/problem+json", response:get "content-type")
+  assert.equal(code, found.code, response.body:sub(1, 2000))
+  if pointer then assert.equal(pointer, found.errors[1].pointer) end
+  return found
+end
+
+--- Returns the functions for a server: request(method, path, body, fields), get(path, fields), post(path, body,
+-- fields), put, patch, delete, and `is` and `problem`.
+function M.of(server)
+  local request = request_of(server.ports.admin)
+  local api = { request = request, is = M.is, problem = M.problem }
+  function api.get(path, fields) return request("GET", path, nil, fields) end
+  for _, method in ipairs { "POST", "PUT", "PATCH", "DELETE" } do
+    api[method:lower()] = function(path, body, fields) return request(method, path, body, fields) end
+  end
+  return api
+end
+
+return M
