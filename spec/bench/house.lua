@@ -16,8 +16,9 @@ M.pool_name, M.route_name = pool_name, route_name
 local function configure(folder, options)
   local lines = { "entities: seed", "workers: " .. (options.workers or 2), "data_dir: data",
     "log: { level: warn, access: { path: off } }",
-    ("listeners: [ { name: http, address: 127.0.0.1:%d } ]"):format(PORT),
-    ("admin: { address: 127.0.0.1:%d, auth: { password: bench } }"):format(ADMIN), "pools:" }
+    ("listeners: [ { name: http, address: 127.0.0.1:%d } ]"):format(options.port or PORT),
+    ("admin: { address: 127.0.0.1:%d, auth: { password: bench } }"):format(options.admin or ADMIN),
+    options.more or "", "pools:" }
   for i = 1, options.pools do
     lines[#lines + 1] = ("  - { name: %s, backends: [ { address: 127.0.0.1:%d }, { address: 127.0.0.2:%d } ] }")
       :format(pool_name(i), options.backend or 19100, options.backend or 19100)
@@ -32,22 +33,24 @@ local function configure(folder, options)
 end
 
 --- Waits until the instance is ready (bounded).
-local function await_ready()
+local function await_ready(admin)
   local command = "for i in $(seq 600); do curl -sf -o /dev/null http://127.0.0.1:%d/ready && exit 0; sleep 0.1; "
     .. "done; exit 1"
-  assert(os.execute(command:format(ADMIN)) == 0, "the instance does not become ready")
+  assert(os.execute(command:format(admin)) == 0, "the instance does not become ready")
 end
 
 --- Starts an instance.
--- @param options {routes, pools, workers (2), backend = port of all backends, prefix = of the command, such as taskset}
+-- @param options {routes, pools, workers (2), backend = port of all backends, prefix = of the command, such as taskset,
+-- name ("house"), port, admin, more = further lines of the conf}
 -- @return {pid, control, workers, folder}
 function M.start(options)
-  local folder = machine.WORK .. "/house"
+  local name = options.name or "house"
+  local folder = machine.WORK .. "/" .. name
   machine.shell(("rm -rf %s && mkdir -p %s"):format(folder, folder))
   configure(folder, options)
   local house = { folder = folder, pid = machine.start(("%s %s run -c %s/house.yaml"):format(options.prefix or "",
-    machine.BINARY, folder), "house") }
-  await_ready()
+    machine.BINARY, folder), name) }
+  await_ready(options.admin or ADMIN)
   house.control = assert(machine.child(house.pid, "control"), "no control process")
   house.worker = assert(machine.child(house.pid, "worker"), "no worker")
   return house
@@ -68,11 +71,12 @@ end
 --- Sends requests one after the other, or at a rate.
 -- @param lines list of "METHOD PATH BODY"
 -- @param pace nil, or {rate, seconds, connections}
+-- @param admin nil, or the port of another instance than `start` makes by itself
 -- @return milliseconds of each answer, and how many there were of each status
-function M.send(lines, pace)
-  local path = machine.WORK .. "/house/requests"
+function M.send(lines, pace, admin)
+  local path = machine.WORK .. "/requests"
   machine.write(path, table.concat(lines, "\n") .. "\n")
-  local command = ("%s %d %s"):format(SEND, ADMIN, path)
+  local command = ("%s %d %s"):format(SEND, admin or ADMIN, path)
   if pace then command = ("%s %g %g %d"):format(command, pace.rate, pace.seconds, pace.connections) end
   return read_answers(machine.shell(command))
 end

@@ -448,6 +448,7 @@ end
 --- The control plane, each by a script of its own.
 local function bench_control()
   if wanted "change" or wanted "bulk" or wanted "lists" then bench_script "change" end
+  if wanted "cluster" then bench_script "cluster" end
 end
 
 start_origin(1)
