@@ -42,9 +42,9 @@ local function bench(nodes)
     costs[i] = ("%.1f"):format((machine.cpu_ns(node.control) - before[i]) / 1e6 / CHANGES)
   end
   local p99 = machine.quantile(taken, 0.99)
-  print(("until %d nodes serve it, of %d routes and %d pools: %d changes: %s; control of each node %s ms; goal %d ms: %s")
-    :format(NODES, ROUTES, POOLS, #taken, house.describe(taken), table.concat(costs, ", "), GOAL_MS,
-      p99 <= GOAL_MS and "reached" or "MISSED"))
+  print(("until %d nodes serve it, of %d routes and %d pools: %d changes: %s; control of each node %s ms; "
+    .. "goal %d ms: %s"):format(NODES, ROUTES, POOLS, #taken, house.describe(taken), table.concat(costs, ", "), GOAL_MS,
+    p99 <= GOAL_MS and "reached" or "MISSED"))
 end
 
 local redis, nodes = start_redis(), {}

@@ -20,6 +20,7 @@ local follow = require "veloflux.control.follow"
 local outcome = require "veloflux.control.outcome"
 local probation = require "veloflux.control.probation"
 local slices = require "veloflux.slices"
+local standing = require "veloflux.control.standing"
 local turns = require "veloflux.control.turns"
 local worlds = require "veloflux.control.world"
 
@@ -30,13 +31,8 @@ local MAX_SHOWN = 1000 -- entities in the difference that is answered
 local MAX_TRIES = 20 -- of a transaction that others are faster than
 local TURN_AFTER = 2 -- tries; then it asks for the turn (turns.lua)
 
-local link, now_ms, retry, source, store_of, restore, on_change
-local world -- what is published; nil before the first publication
-local unavailable -- why nothing can be stored, or nil
-local stored_version = 0
-local ahead -- {set, version, why}: what the store has and is not published here; `why` it cannot be; or nil
+local link, now_ms, retry, source, store_of, restore
 local wants_fetch = false -- the store may have more
-local counts = { followed = 0, rebased = 0 }
 local waiting = {} -- jobs: {ops, context, callback}, {make, ...} or {run}
 local is_busy = false
 
@@ -45,52 +41,26 @@ local is_busy = false
 -- reach a store that was out of reach, callback(set) with what it has,
 -- source = function: of the conf file, as conf.read takes it, store = function() -> the store or nil,
 -- restore = function(found, callback(message)): gives a shared store back what it has lost,
--- on_change = function: is called when what `world` and `behind` say has changed, or nil}
+-- on_change = function: see standing.lua}
 function M.open(options)
   link, now_ms, retry, source = options.link, options.now_ms, options.retry, options.source
-  store_of, restore, on_change = options.store, options.restore, options.on_change or function() end
-  world, unavailable, stored_version, waiting, is_busy = nil, "not ready yet", 0, {}, false
+  store_of, restore, wants_fetch, waiting, is_busy = options.store, options.restore, false, {}, false
+  standing.open(options)
   turns.open()
-  ahead, wants_fetch, counts = nil, false, { followed = 0, rebased = 0 }
 end
 
---- Returns what is published (control/world.lua), or nil.
-function M.world() return world end
+M.world, M.base, M.behind, M.counts = standing.world, standing.base, standing.behind, standing.counts
+M.know, M.stored, M.set_stored = standing.know, standing.stored, standing.set_stored
+M.unavailable, M.next_version = standing.unavailable, standing.next_version
 
---- Says what is published.
--- @param why nil: the store takes changes; else why it does not
+--- Says what is published: see standing.lua.
 function M.adopt(next_world, why)
-  world, unavailable = next_world, why
-  if world and ahead and ahead.version <= world.version then ahead = nil end
-  on_change()
-  if world then probation.follow(world.set) end
+  standing.adopt(next_world, why)
+  if next_world then probation.follow(next_world.set) end
 end
-
---- Returns the newest that is known of the store, published or not: {set, version}.
-function M.base() return ahead and ahead.set and ahead or world end
-
---- Returns {version, why} when this node cannot serve what the store has, or nil.
-function M.behind() return ahead and ahead.why and ahead or nil end
-
---- Returns how often versions of other nodes were published (`followed`) and transactions made anew (`rebased`).
-function M.counts() return counts end
 
 --- Reads the conf file as it stands now. Returns a draft (conf.read).
 function M.read_file() return conf.read { source = source() } end
-
---- Says which version the store has.
-function M.set_stored(version) stored_version = version end
-
---- Returns the version that the store has, as far as is known.
-function M.stored() return stored_version end
-
---- Returns why the store takes nothing, or nil.
-function M.unavailable() return unavailable end
-
---- Returns the version that comes next.
-function M.next_version()
-  return math.max(link.published(), stored_version, world and world.version or 0) + 1
-end
 
 --- Tells somebody; a fault of theirs is not ours.
 local function tell(callback, result)
@@ -107,13 +77,14 @@ local function answer(job, result)
 end
 
 local function refuse(job, result)
+  local world = standing.world()
   result.version = world and world.version
   answer(job, result)
 end
 
 --- The edits of a job upon a set.
 local function edits_of(job, set, version)
-  local base = setmetatable({ set = set, version = version, now_ms = now_ms() }, { __index = world })
+  local base = setmetatable({ set = set, version = version, now_ms = now_ms() }, { __index = standing.world() })
   local refusal = job.context.check and job.context.check()
   if refusal then return nil, refusal end
   if job.make then return job.make(base) end
@@ -130,7 +101,7 @@ end
 
 local function success(job, result, whole)
   local told = { ok = true, version = job.version or whole.version, published = whole.version,
-    diff = job.context.is_brief and {} or outcome.diff(job.net, world.unseal, MAX_SHOWN),
+    diff = job.context.is_brief and {} or outcome.diff(job.net, standing.world().unseal, MAX_SHOWN),
     counts = outcome.counts(job.net), summary = outcome.summary(job.net), warnings = result.warnings or {},
     laggards = result.laggards or 0, objects = objects_of(job.result.keys, whole) }
   for name, value in pairs(job.result.extra or {}) do told[name] = value end
@@ -141,7 +112,7 @@ end
 --- Applies jobs to what is published. Those that cannot be are answered.
 -- @return the jobs that change something, and the world with them
 local function stack(jobs)
-  local good, set, version = {}, M.base().set, M.next_version()
+  local good, set, version = {}, standing.base().set, standing.next_version()
   for _, job in ipairs(jobs) do
     local result, refusal = edits_of(job, set, version)
     if not result then
@@ -150,14 +121,14 @@ local function stack(jobs)
       job.result, job.net, job.version = result, outcome.net(result.edits), version
       if #job.net == 0 then
         job.version = nil
-        answer(job, success(job, {}, world))
+        answer(job, success(job, {}, standing.world()))
       else
         set, version = result.set, version + 1
         good[#good + 1] = job
       end
     end
   end
-  return good, worlds.with(world, set, version - 1)
+  return good, worlds.with(standing.world(), set, version - 1)
 end
 
 --- Makes the model of stacked jobs.
@@ -213,6 +184,7 @@ local function rebase(jobs)
         message = "other nodes change the configuration all the time; try again" })
     end
   end
+  local counts = standing.counts()
   counts.rebased = counts.rebased + #again
   put_back(again)
   wants_fetch = true
@@ -234,9 +206,9 @@ local function publish_stored(jobs, count, failure)
     end
   end
   put_back(left)
-  wants_fetch = #left > 0
-  stored_version = kept[count].version
-  local next_world = worlds.with(world, kept[count].result.set, stored_version)
+  wants_fetch = wants_fetch or #left > 0
+  standing.note_stored(kept[count].version)
+  local next_world = worlds.with(standing.world(), kept[count].result.set, kept[count].version)
   local model, refusal = judge(kept, next_world)
   if not model then
     link.log("error", "control.fault", refusal.message)
@@ -249,22 +221,19 @@ end
 
 --- This node keeps what it serves.
 local function fall_behind(why)
-  ahead.why = why
-  link.log("error", "cluster.behind", why, ahead.version)
-  on_change()
+  standing.fall_behind(why)
   done()
 end
 
-local function is_new() return ahead ~= nil and ahead.why == nil end
-
 --- Publishes what the store has. Its number is taken here when a node without the store went on counting.
 local function offer_ahead()
-  local version, changes = ahead.version, {}
+  local news = standing.news()
+  local version, changes = news.version, {}
   if version <= link.published() then
-    version = M.next_version()
+    version = standing.next_version()
     changes = { outcome.store_change({}, { source = "file", reason = "a node joins" }, version, now_ms()) }
   end
-  local next_world = worlds.with(world, ahead.set, version)
+  local next_world = worlds.with(standing.world(), news.set, version)
   local model, refusal = judge({}, next_world)
   if not model then return fall_behind(refusal.message) end
   offer({}, next_world, model, changes)
@@ -279,31 +248,13 @@ end
 
 --- Says why jobs are refused while this node is behind: it takes what repairs that, and nothing else.
 local function refuse_behind(jobs, refusal)
-  local is_own = false
+  local behind, is_own = standing.behind(), false
   for _, found in ipairs(refusal.errors) do is_own = is_own or found.op ~= nil end
   if not is_own then
     refusal = { ok = false, code = "conflict", errors = {}, message = ("this node cannot serve version %d of the store "
-      .. "(%s) and takes only what repairs that"):format(ahead.version, ahead.why) }
+      .. "(%s) and takes only what repairs that"):format(behind.version, behind.why) }
   end
   refuse_all(jobs, refusal)
-end
-
---- Takes note of what the store has.
--- @param found {set, version, why} of follow.lua
-function M.know(found)
-  stored_version = math.max(stored_version, found.version)
-  if found.why then
-    if ahead and ahead.version == found.version and ahead.why == found.why then return end
-    ahead = found
-    link.log("error", "cluster.behind", found.why, found.version)
-    return on_change()
-  end
-  if ahead and ahead.set == found.set then return end -- tried already
-  if found.version == world.version and follow.is_same(found.set, world.set) then
-    world, ahead = worlds.with(world, found.set, found.version), nil
-  elseif found.set ~= world.set then
-    ahead = found
-  end
 end
 
 --- Reads what the store has beyond what is known.
@@ -312,11 +263,10 @@ function M.fetch(callback)
   local store = store_of()
   wants_fetch = false
   if not store then return callback "the store is not available" end
-  local base = M.base()
-  follow.fetch(store, base, world.tools, function(err, found)
+  follow.fetch(store, standing.base(), standing.world().tools, function(err, found)
     if err then return callback(err.message or err.code) end
-    if found.set and found.version < world.version then return restore(found, callback) end
-    M.know(found)
+    if found.set and found.version < standing.world().version then return restore(found, callback) end
+    standing.know(found)
     callback()
   end)
 end
@@ -325,16 +275,17 @@ end
 
 local function conclude(jobs, next_world, result)
   if result.ok then
-    if is_new() then counts.followed = counts.followed + 1 end
-    stored_version = math.max(stored_version, next_world.version)
-    M.adopt(next_world, unavailable)
+    local counts = standing.counts()
+    if standing.news() then counts.followed = counts.followed + 1 end
+    standing.note_stored(next_world.version)
+    M.adopt(next_world, standing.unavailable())
     for _, job in ipairs(jobs) do answer(job, success(job, result, next_world)) end
     return done()
   end
   if result.stored > 0 then return publish_stored(jobs, result.stored, result) end
   if result.code == "conflict" then return rebase(jobs) end
   if #jobs == 0 then return fall_behind(conf.format(result.problems[1])) end
-  if result.code == "invalid" and is_new() then return offer_ahead_of(jobs) end
+  if result.code == "invalid" and standing.news() then return offer_ahead_of(jobs) end
   if #jobs > 1 and result.code == "invalid" then return try_alone(jobs) end
   refuse_all(jobs, outcome.refusal(result.problems, {}, result.code))
 end
@@ -346,18 +297,18 @@ local function guarded(jobs, step, ...)
     local ok, message = xpcall(step, debug.traceback, unpack(arguments, 1, n))
     if ok then return end
     link.log("error", "control.fault", tostring(message))
-    if is_new() then ahead.why = "a fault in control: its log has it" end
+    if standing.news() then standing.fall_behind "a fault in control: its log has it" end
     refuse_all(jobs, { ok = false, code = "unavailable", errors = {}, message = "a fault in control: its log has it" })
   end)
 end
 
 function offer(jobs, next_world, model, changes)
-  local ok, problems = flow.offer { model = model, version = next_world.version, draft = world.draft,
+  local ok, problems = flow.offer { model = model, version = next_world.version, draft = standing.world().draft,
     set = next_world.set, changes = changes,
     on_end = function(result) guarded(jobs, conclude, jobs, next_world, result) end }
   if ok then return end
   if #jobs == 0 then return fall_behind(conf.format(problems[1])) end
-  if is_new() then return offer_ahead_of(jobs) end
+  if standing.news() then return offer_ahead_of(jobs) end
   if #jobs > 1 then return try_alone(jobs) end
   refuse_all(jobs, outcome.refusal(problems, jobs[1].result.edits, "invalid"))
 end
@@ -366,7 +317,7 @@ end
 local function with_probation(jobs, next_world, model)
   local added, models = {}, { flow.current().model, model }
   for i, job in ipairs(jobs) do
-    for _, edit in ipairs(probation.edits(job, i == 1 and M.base().set or entities.new(), models, now_ms())) do
+    for _, edit in ipairs(probation.edits(job, i == 1 and standing.base().set or entities.new(), models, now_ms())) do
       added[#added + 1], job.net[#job.net + 1] = edit, edit
     end
     if #added > 0 then job.result.set = entities.with(job.result.set, added) end
@@ -375,13 +326,13 @@ local function with_probation(jobs, next_world, model)
 end
 
 local function process(batch)
-  local behind = M.behind()
+  local behind = standing.behind()
   if behind and not behind.set and #batch > 0 then return refuse_behind(batch, { errors = {} }) end
   local jobs, next_world = stack(batch)
-  if #jobs == 0 and is_new() then return offer_ahead() end
+  if #jobs == 0 and standing.news() then return offer_ahead() end
   if #jobs == 0 then return done() end
   local model, refusal = judge(jobs, next_world)
-  if not model and is_new() then return offer_ahead_of(jobs) end
+  if not model and standing.news() then return offer_ahead_of(jobs) end
   if not model and #jobs > 1 then return try_alone(jobs) end
   if not model and behind then return refuse_behind(jobs, refusal) end
   if not model then return refuse_all(jobs, refusal) end
@@ -406,7 +357,7 @@ end
 
 local function refuse_unavailable(batch)
   refuse_all(batch, { ok = false, code = "unavailable", errors = {},
-    message = "the store is not available: " .. (unavailable or "nothing is published yet") })
+    message = "the store is not available: " .. (standing.unavailable() or "nothing is published yet") })
 end
 
 --- What comes next, once it is known what the store has.
@@ -417,17 +368,18 @@ local function go_on()
   end
   if waiting[1] and turns.is_needed() and store_of() then
     return turns.ask(store_of(), function(is_mine)
-      wants_fetch = is_mine
+      wants_fetch = wants_fetch or is_mine
       done()
     end, turn)
   end
   local batch = turns.is_waiting() and {} or take_batch()
-  if #batch == 0 and not is_new() then
+  if #batch == 0 and not standing.news() then
     is_busy = false
     return
   end
+  local world = standing.world()
   if not world then return refuse_unavailable(batch) end
-  if not unavailable or #batch == 0 then return guarded(batch, process, batch) end
+  if not standing.unavailable() or #batch == 0 then return guarded(batch, process, batch) end
   retry(world.draft.node, function(set)
     if not set then return refuse_unavailable(batch) end
     guarded(batch, process, batch)
@@ -436,14 +388,15 @@ end
 
 --- Looks what the store has; goes on in any case: if the store is out of reach, what needs it will be told.
 local function look()
-  if not unavailable then return M.fetch(go_on) end
+  if not standing.unavailable() then return M.fetch(go_on) end
   wants_fetch = false
-  retry(world.draft.node, go_on)
+  retry(standing.world().draft.node, go_on)
 end
 
 function turn()
+  local world = standing.world()
   local has_job = waiting[1] and (waiting[1].run or not turns.is_waiting())
-  if is_busy or not (has_job or world and (wants_fetch or is_new())) then return end
+  if is_busy or not (has_job or world and (wants_fetch or standing.news())) then return end
   is_busy = true
   if wants_fetch and world then return guarded({}, look) end
   go_on()
@@ -464,8 +417,9 @@ end
 
 --- The same with a dry run: nothing changes.
 local function try(job)
+  local world = standing.world()
   if not world then return { ok = false, code = "unavailable", message = "nothing is published yet", errors = {} } end
-  local result, refusal = edits_of(job, M.base().set, M.next_version())
+  local result, refusal = edits_of(job, standing.base().set, standing.next_version())
   if not result then return refusal end
   job.result, job.net = result, outcome.net(result.edits)
   local next_world = worlds.with(world, result.set, world.version)
