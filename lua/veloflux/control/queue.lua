@@ -10,15 +10,12 @@
 -- goes on with what it has, and tries again with the next version.
 --
 -- Callbacks get an outcome; they may be called before the function that they were given to returns.
-local compiler = require "veloflux.compiler"
 local conf = require "veloflux.conf"
-local edits = require "veloflux.control.edits"
-local entities = require "veloflux.control.entities"
-local explain = require "veloflux.explain"
 local flow = require "veloflux.control.flow"
 local follow = require "veloflux.control.follow"
 local outcome = require "veloflux.control.outcome"
 local probation = require "veloflux.control.probation"
+local proposals = require "veloflux.control.proposals"
 local slices = require "veloflux.slices"
 local standing = require "veloflux.control.standing"
 local turns = require "veloflux.control.turns"
@@ -27,7 +24,6 @@ local worlds = require "veloflux.control.world"
 local M = {}
 
 local MAX_BATCH = 500 -- transactions that are published together
-local MAX_SHOWN = 1000 -- entities in the difference that is answered
 local MAX_TRIES = 20 -- of a transaction that others are faster than
 local TURN_AFTER = 2 -- tries; then it asks for the turn (turns.lua)
 
@@ -46,6 +42,7 @@ function M.open(options)
   link, now_ms, retry, source = options.link, options.now_ms, options.retry, options.source
   store_of, restore, wants_fetch, waiting, is_busy = options.store, options.restore, false, {}, false
   standing.open(options)
+  proposals.open(now_ms)
   turns.open()
 end
 
@@ -80,69 +77,6 @@ local function refuse(job, result)
   local world = standing.world()
   result.version = world and world.version
   answer(job, result)
-end
-
---- The edits of a job upon a set.
-local function edits_of(job, set, version)
-  local base = setmetatable({ set = set, version = version, now_ms = now_ms() }, { __index = standing.world() })
-  local refusal = job.context.check and job.context.check()
-  if refusal then return nil, refusal end
-  if job.make then return job.make(base) end
-  return edits.apply(base, job.ops)
-end
-
-local function objects_of(keys, whole)
-  local objects = {}
-  for i, place in ipairs(keys or {}) do
-    objects[i] = worlds.find(whole, place.kind, entities.split_key(place.kind, place.key)) or false
-  end
-  return objects
-end
-
-local function success(job, result, whole)
-  local told = { ok = true, version = job.version or whole.version, published = whole.version,
-    diff = job.context.is_brief and {} or outcome.diff(job.net, standing.world().unseal, MAX_SHOWN),
-    counts = outcome.counts(job.net), summary = outcome.summary(job.net), warnings = result.warnings or {},
-    laggards = result.laggards or 0, objects = objects_of(job.result.keys, whole) }
-  for name, value in pairs(job.result.extra or {}) do told[name] = value end
-  told.probation = job.version and job.context.probation
-  return told
-end
-
---- Applies jobs to what is published. Those that cannot be are answered.
--- @return the jobs that change something, and the world with them
-local function stack(jobs)
-  local good, set, version = {}, standing.base().set, standing.next_version()
-  for _, job in ipairs(jobs) do
-    local result, refusal = edits_of(job, set, version)
-    if not result then
-      refuse(job, refusal)
-    else
-      job.result, job.net, job.version = result, outcome.net(result.edits), version
-      if #job.net == 0 then
-        job.version = nil
-        answer(job, success(job, {}, standing.world()))
-      else
-        set, version = result.set, version + 1
-        good[#good + 1] = job
-      end
-    end
-  end
-  return good, worlds.with(standing.world(), set, version - 1)
-end
-
---- Makes the model of stacked jobs.
--- @return it, or nil and a refusal
-local function judge(jobs, next_world)
-  local all = {}
-  for _, job in ipairs(jobs) do
-    for _, edit in ipairs(job.result.edits) do all[#all + 1] = edit end
-  end
-  local model, problems = worlds.model(next_world)
-  if not model then return nil, outcome.refusal(problems, all, "invalid") end
-  local rivalry = outcome.rivalry(model, all)
-  if rivalry then return nil, rivalry end
-  return model
 end
 
 local turn
@@ -209,7 +143,7 @@ local function publish_stored(jobs, count, failure)
   wants_fetch = wants_fetch or #left > 0
   standing.note_stored(kept[count].version)
   local next_world = worlds.with(standing.world(), kept[count].result.set, kept[count].version)
-  local model, refusal = judge(kept, next_world)
+  local model, refusal = proposals.judge(kept, next_world)
   if not model then
     link.log("error", "control.fault", refusal.message)
     return done()
@@ -234,7 +168,7 @@ local function offer_ahead()
     changes = { outcome.store_change({}, { source = "file", reason = "a node joins" }, version, now_ms()) }
   end
   local next_world = worlds.with(standing.world(), news.set, version)
-  local model, refusal = judge({}, next_world)
+  local model, refusal = proposals.judge({}, next_world)
   if not model then return fall_behind(refusal.message) end
   offer({}, next_world, model, changes)
 end
@@ -279,7 +213,7 @@ local function conclude(jobs, next_world, result)
     if standing.news() then counts.followed = counts.followed + 1 end
     standing.note_stored(next_world.version)
     M.adopt(next_world, standing.unavailable())
-    for _, job in ipairs(jobs) do answer(job, success(job, result, next_world)) end
+    for _, job in ipairs(jobs) do answer(job, proposals.success(job, result, next_world)) end
     return done()
   end
   if result.stored > 0 then return publish_stored(jobs, result.stored, result) end
@@ -313,35 +247,21 @@ function offer(jobs, next_world, model, changes)
   refuse_all(jobs, outcome.refusal(problems, jobs[1].result.edits, "invalid"))
 end
 
---- Adds to changes what is said with them about probation. Returns the world with that.
-local function with_probation(jobs, next_world, model)
-  local added, models = {}, { flow.current().model, model }
-  for i, job in ipairs(jobs) do
-    for _, edit in ipairs(probation.edits(job, i == 1 and standing.base().set or entities.new(), models, now_ms())) do
-      added[#added + 1], job.net[#job.net + 1] = edit, edit
-    end
-    if #added > 0 then job.result.set = entities.with(job.result.set, added) end
-  end
-  return #added > 0 and worlds.with(next_world, jobs[#jobs].result.set, next_world.version) or next_world
-end
-
 local function process(batch)
   local behind = standing.behind()
   if behind and not behind.set and #batch > 0 then return refuse_behind(batch, { errors = {} }) end
-  local jobs, next_world = stack(batch)
+  local jobs, next_world = proposals.stack(batch, function(job, result)
+    if result.ok then answer(job, result) else refuse(job, result) end
+  end)
   if #jobs == 0 and standing.news() then return offer_ahead() end
   if #jobs == 0 then return done() end
-  local model, refusal = judge(jobs, next_world)
+  local model, refusal = proposals.judge(jobs, next_world)
   if not model and standing.news() then return offer_ahead_of(jobs) end
   if not model and #jobs > 1 then return try_alone(jobs) end
   if not model and behind then return refuse_behind(jobs, refusal) end
   if not model then return refuse_all(jobs, refusal) end
-  next_world = with_probation(jobs, next_world, model)
-  local changes = {}
-  for i, job in ipairs(jobs) do
-    changes[i] = outcome.store_change(job.net, job.context, job.version, now_ms())
-  end
-  offer(jobs, next_world, model, changes)
+  next_world = proposals.with_probation(jobs, next_world, model)
+  offer(jobs, next_world, model, proposals.changes(jobs))
 end
 
 --- Takes the jobs that go together from the front of those that wait.
@@ -415,32 +335,9 @@ function M.enqueue(run)
   turn()
 end
 
---- The same with a dry run: nothing changes.
-local function try(job)
-  local world = standing.world()
-  if not world then return { ok = false, code = "unavailable", message = "nothing is published yet", errors = {} } end
-  local result, refusal = edits_of(job, standing.base().set, standing.next_version())
-  if not result then return refusal end
-  job.result, job.net = result, outcome.net(result.edits)
-  local next_world = worlds.with(world, result.set, world.version)
-  local model, warnings, compiled = flow.current().model, {}
-  local before = model
-  if #job.net > 0 then
-    model, refusal = judge({ job }, next_world)
-    if not model then return refusal end
-    compiled, refusal = compiler.compile(model, {})
-    if not compiled then return outcome.refusal({ refusal }, result.edits, "invalid") end
-    warnings = explain.warnings(model, compiled)
-  end
-  local told = success(job, { warnings = warnings }, next_world)
-  told.dry_run = true
-  told.affected_routes, told.affected_count = outcome.affected_routes(job.net, { before, model })
-  return told
-end
-
 local function submit(job)
   job.is_alone = job.context.fence ~= nil -- what is refused is refused alone
-  if job.context.dry_run then return answer(job, try(job)) end
+  if job.context.dry_run then return answer(job, proposals.try(job)) end
   waiting[#waiting + 1] = job
   turn()
 end
