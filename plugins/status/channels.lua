@@ -7,6 +7,62 @@ local function answer(result, problem)
   return { code = "invalid", detail = problem }, "error"
 end
 
+local FIGURES = { "status", "healthy", "connections", "in_flight", "requests", "errors", "error_rate", "response_time",
+  "latency", "uptime", "effective_weight", "drain" }
+
+local known = { backends = {}, pools = {} } -- their states when they were sent last
+
+--- Returns the pools with the backends that they have: list of {name, tenant_id, healthy, total}.
+local function pools_of(backends)
+  local list, by_name = {}, {}
+  for _, backend in ipairs(backends) do
+    local key = backend.tenant_id .. "/" .. backend.pool
+    local pool = by_name[key]
+    if not pool then
+      pool = { key = key, pool = backend.pool, tenant_id = backend.tenant_id, healthy_backends = 0, total_backends = 0 }
+      by_name[key], list[#list + 1] = pool, pool
+    end
+    pool.total_backends = pool.total_backends + 1
+    if backend.healthy then pool.healthy_backends = pool.healthy_backends + 1 end
+  end
+  return list
+end
+
+local function state_of(pool)
+  if pool.healthy_backends == 0 then return "unhealthy" end
+  return pool.healthy_backends < pool.total_backends and "degraded" or "healthy"
+end
+
+--- Returns frames for the backends and pools whose state is another than when they were sent last.
+local function changes_of(backends)
+  local frames, now = {}, { backends = {}, pools = {} }
+  for _, backend in ipairs(backends) do
+    now.backends[backend.id] = backend.status
+    local before = known.backends[backend.id]
+    if before and before ~= backend.status then
+      local metrics = {}
+      for _, name in ipairs(FIGURES) do metrics[name] = backend[name] end
+      frames[#frames + 1] = { type = "backend_metrics_update", data = { backend_id = backend.address, id = backend.id,
+        pool = backend.pool, tenant_id = backend.tenant_id, metrics = metrics } }
+    end
+  end
+  for _, pool in ipairs(pools_of(backends)) do
+    local key, status = pool.key, state_of(pool)
+    now.pools[key] = status
+    local before = known.pools[key]
+    if before and before ~= status then
+      pool.key, pool.status, pool.previous = nil, status, before
+      frames[#frames + 1] = { type = "pool_status_change", data = pool }
+    end
+  end
+  known = now
+  return frames
+end
+
+local function is_wanted(item, filter)
+  return (not filter.pool or item.pool == filter.pool) and (not filter.tenant_id or item.tenant_id == filter.tenant_id)
+end
+
 return {
   {
     path = "/api/ws/status",
@@ -25,16 +81,16 @@ return {
     every = "5s",
     watch = function(context) return context.version() .. " " .. context.mark "backends" end,
     frame = function(context)
-      return context.backends(), context.reason == "open" and "backends" or "backend_status_update"
+      local backends = context.backends()
+      if context.reason == "open" then return backends, "backends" end
+      return backends, "backend_status_update", changes_of(backends)
     end,
     filter_fields = { pool = { type = "string" }, tenant_id = { type = "string" } },
-    filter = function(backends, filter)
+    filter = function(data, filter, kind)
+      if kind ~= "backends" and kind ~= "backend_status_update" then return is_wanted(data, filter) and data or nil end
       local list = pdk.json.array()
-      for _, backend in ipairs(backends) do
-        if (not filter.pool or backend.pool == filter.pool)
-          and (not filter.tenant_id or backend.tenant_id == filter.tenant_id) then
-          list[#list + 1] = backend
-        end
+      for _, backend in ipairs(data) do
+        if is_wanted(backend, filter) then list[#list + 1] = backend end
       end
       return list
     end,

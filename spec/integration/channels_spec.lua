@@ -17,6 +17,12 @@ local function basic(username, password)
   return "Basic " .. encoding.base64_encode(username .. ":" .. password)
 end
 
+local function post_force(server, name)
+  local response = clients.request(server.ports.admin, "POST", "/api/ws/force-update",
+    { ["Content-Type"] = "application/json" }, cjson.encode { type = name })
+  assert.equal(200, response.status)
+end
+
 local function metric(server, name)
   local text = clients.get(server.ports.admin, "/metrics").body
   return tonumber(text:match("\n" .. name:gsub("[{}\"]", "%%%0") .. " (%S+)"))
@@ -202,6 +208,10 @@ describe("channels of a node", function()
       routes = { { name = "r", pool = "web" } } }
     local server = servers.start { conf = conf }
     local client = websockets.open(server.ports.admin, PATH)
+    local watcher = websockets.open(server.ports.admin, "/api/ws/backends")
+    assert.is_true(watcher:read_json().data[1].healthy)
+    post_force(server, "backends") -- what is sent is what changes are told against
+    watcher:read_type "backend_status_update"
     local first = client:read_json()
     assert.equal(1, first.data.total_backends)
     assert.equal("round_robin", first.data.current_strategy)
@@ -210,6 +220,12 @@ describe("channels of a node", function()
     repeat message = client:read_json() until message.data.healthy_backends == 0
     assert.equal("degraded", message.data.status)
     assert.is_true(message.sequence > first.sequence)
+    local change = watcher:read_type("backend_metrics_update").data
+    assert.equal("web", change.pool)
+    assert.is_false(change.metrics.healthy)
+    change = watcher:read_type("pool_status_change").data
+    assert.same({ pool = "web", tenant_id = "default", status = "unhealthy", previous = "healthy", total_backends = 1,
+      healthy_backends = 0 }, change)
     healthy = true
     repeat message = client:read_json() until message.data.healthy_backends == 1
     conf.pools[1].algorithm = "least_conn"
@@ -249,6 +265,26 @@ describe("channels of a node", function()
     server:stop()
   end))
 
+  it("may be followed without credentials where the conf says so", loop.spec(function()
+    local admin = { address = "127.0.0.1:0", auth = { username = "ana", password = "pw" },
+      websocket = { anonymous = true } }
+    local server = servers.start { conf = { admin = admin } }
+    local client = websockets.open(server.ports.admin, PATH)
+    assert.equal("status", client:read_json().type)
+    client:send_json { type = "subscribe", channel = "control" }
+    assert.equal("forbidden", client:read_type("error").data.code)
+    assert.equal(401, (select(2, websockets.connect(server.ports.admin, "/api/ws/control"))).status)
+    assert.equal(401, clients.get(server.ports.admin, "/api/status").status)
+    local wrong = { fields = { Authorization = basic("ana", "wrong") } }
+    assert.equal(401, (select(2, websockets.connect(server.ports.admin, PATH, wrong))).status)
+    admin.websocket.anonymous = false
+    server:write_conf { admin = admin }
+    server:reload()
+    assert.equal(1008, (client:expect_close(true)))
+    assert.equal(401, (select(2, websockets.connect(server.ports.admin, PATH))).status)
+    server:stop()
+  end))
+
   it("ping the silent and cut off who does not answer", loop.spec(function()
     local server = servers.start { conf = { admin = { address = "127.0.0.1:0", auth = { enabled = false },
       websocket = { ping = "1s" } } } }
@@ -275,6 +311,27 @@ describe("channels of a node", function()
     first:close()
     assert.equal(101, (select(2, websockets.connect(server.ports.admin, PATH))).status)
     server:stop()
+  end))
+
+  it("end with 1001 when the binary is replaced, and the next control takes the client", loop.spec(function()
+    local server = servers.start { conf = {} }
+    local client = websockets.open(server.ports.admin, PATH)
+    local first = client:read_json()
+    server:signal "sigusr2"
+    assert.equal(1001, (client:expect_close(true)))
+    local back = websockets.open(server.ports.admin, PATH)
+    assert.is_true(back:read_json().sequence > first.sequence)
+    back:close()
+    server:stop()
+  end))
+
+  it("do not let a client that says nothing hold a node that stops", loop.spec(function()
+    local server = servers.start { conf = {} }
+    local client = websockets.open(server.ports.admin, PATH, { connect = { paused = true }, unread = true })
+    server:stop()
+    client.stream:resume()
+    client:read_head()
+    assert.equal(1001, (client:expect_close()))
   end))
 
   it("end with 1001 when the node stops", loop.spec(function()

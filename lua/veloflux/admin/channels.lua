@@ -9,6 +9,7 @@ local log = require "veloflux.admin.log"
 local overview = require "veloflux.admin.overview"
 local parameters = require "veloflux.admin.parameters"
 local problem = require "veloflux.admin.problem"
+local query = require "veloflux.runtime.query"
 local status = require "veloflux.admin.status"
 local switches = require "veloflux.channels.switches"
 local totals = require "veloflux.totals"
@@ -54,9 +55,29 @@ end
 --- Returns the number of clients.
 function M.count() return hub.n_clients end
 
+local is_open_to_all = false
+
+local function may_follow(permission) return permission == "user" end
+
+--- Returns the identity of a client that brings no credentials, where such may follow channels; or nil.
+function M.stranger(request, permission)
+  if not is_open_to_all or request.headers.authorization or not may_follow(permission) then return nil end
+  return { name = "anonymous", method = "none", can = may_follow, is_valid = function() return is_open_to_all end }
+end
+
+--- Browsers cannot set fields for a WebSocket: a bearer token may also be a cookie or a parameter.
+function M.take_token(request)
+  if request.headers.authorization then return end
+  local token = query.first(request.query, "token")
+    or ("; " .. (request.headers.cookie or "")):match ";%s*auth_token=([^;]+)"
+  if type(token) ~= "string" or not token:find "^[%w._~+/-]+=*$" then return end
+  request.headers.authorization = "Bearer " .. token
+end
+
 --- Takes over the settings of a configuration.
 -- @param settings the record admin.websocket
 function M.configure(settings)
+  is_open_to_all = settings.anonymous
   local limit = hub.host and hub.host.native.client_limit or settings.max_clients
   hub.settings = { max_clients = math.min(settings.max_clients, math.floor(limit)), ping_s = settings.ping / 1000,
     queue_bytes = settings.queue }
@@ -103,7 +124,7 @@ function M.register(router)
   hub:list_in {
     add = function(channel)
       router:register { method = "GET", path = channel.path, permission = channel.definition.permission,
-        is_same_origin = true, handler = opener(channel), doc = doc_of(channel) }
+        is_channel = true, handler = opener(channel), doc = doc_of(channel) }
     end,
     remove = function(channel) router:unregister("GET", channel.path) end,
   }

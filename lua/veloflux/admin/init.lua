@@ -151,6 +151,16 @@ local function configure()
   sealing = { seal = seal, unseal = unseal }
 end
 
+--- Returns who asks, or nil and a problem. May yield.
+local function identify(request, endpoint)
+  if endpoint and endpoint.is_channel then
+    if M.auth.methods.bearer then channels.take_token(request) end
+    local stranger = channels.stranger(request, endpoint.permission)
+    if stranger then return stranger end
+  end
+  return M.auth:identify(request)
+end
+
 --- Returns the result for a request: what the endpoint says, or a problem on the way to it. May yield.
 local function serve(request)
   if not admin then configure() end
@@ -162,10 +172,10 @@ local function serve(request)
   if not admin and not request.is_local then
     return problem.new("unavailable", "There is no configuration yet.")
   end
-  local identity, refused = M.auth:identify(request) -- before a stranger learns which paths there are
+  local identity, refused = identify(request, endpoint) -- before a stranger learns which paths there are
   if not identity then return refused end
   if not endpoint then return params end
-  if (not SAFE[request.method] or endpoint.is_same_origin) and is_cross_origin(request) then
+  if (not SAFE[request.method] or endpoint.is_channel) and is_cross_origin(request) then
     return problem.new("cross_origin", "This request came from a page of another site.")
   end
   if not identity.can(endpoint.permission) then

@@ -39,7 +39,7 @@ end
 -- @return {accept = Sec-WebSocket-Accept, since = number or nil}; or nil and a problem
 function M.judge(request)
   local headers = request.headers
-  local known, refused = parameters.read(request, { "since" })
+  local known, refused = parameters.read(request, { "since", "token" })
   if not known then return nil, refused end
   if request.method ~= "GET" or not has_token(headers.upgrade, "websocket")
     or not has_token(headers.connection, "upgrade") then

@@ -20,7 +20,7 @@ Hub.__index = Hub
 
 M.TICK_S = 0.25
 M.MAX_FRAME = 4 * 1024 * 1024 -- bytes
-M.CLOSE_S = 5 -- what a client gets to answer a close frame
+M.CLOSE_S = 3 -- what a client gets to answer a close frame
 M.GOING_AWAY, M.POLICY, M.TRY_LATER = 1001, 1008, 1013
 
 --- The settings of an admin address that says nothing about channels.
@@ -88,7 +88,7 @@ end
 --- Calls a function of a definition. Returns true and its results, or false; a fault is logged.
 function Hub:call(channel, called, ...)
   local results = { xpcall(called, debug.traceback, ...) }
-  if results[1] then return unpack(results, 1, 3) end
+  if results[1] then return unpack(results, 1, 4) end
   channel.n_errors = channel.n_errors + 1
   self.host.log("error", "channel.fault", { "path", channel.path, "err", results[2] })
   return false
@@ -135,7 +135,10 @@ end
 --- What a client with a filter gets: a frame of its own.
 function Hub:send_filtered(client, channel, data, kind, options)
   local filter = client.subscriptions[channel].filter
-  local ok, own = self:call(channel, channel.definition.filter or function(all) return all end, data, filter)
+  local ok, own = true, data
+  if channel.definition.filter then
+    ok, own = self:call(channel, channel.definition.filter, data, filter, kind or channel.definition.type)
+  end
   local text = ok and self:encode(channel, own)
   if text then self:push(client, channel:make(kind, self.host.timestamp(), text, extra_of(options))) end
 end
@@ -177,8 +180,10 @@ function Hub:refresh(channel, reason, options)
   local definition = channel.definition
   if not definition.frame then return 0 end
   if not definition.per_client then
-    local ok, data, kind = self:call(channel, definition.frame, self:context(nil, channel, reason))
-    return ok and data ~= nil and self:send_all(channel, data, kind, options) or 0
+    local ok, data, kind, more = self:call(channel, definition.frame, self:context(nil, channel, reason))
+    local count = ok and data ~= nil and self:send_all(channel, data, kind, options) or 0
+    for _, extra in ipairs(ok and more or {}) do self:send_all(channel, extra.data, extra.type, options) end
+    return count
   end
   local count = 0
   channel.sequence = channel.sequence + 1

@@ -51,11 +51,14 @@ end
 
 local function check_admin(admin, note)
   local listen = admin.address
-  if type(listen) ~= "table" or admin.auth.enabled or admin.insecure then return end
-  if not address.is_loopback(listen) then
+  if type(listen) ~= "table" or admin.insecure or address.is_loopback(listen) then return end
+  if not admin.auth.enabled then
     note({ "admin", "auth", "enabled" },
       ("authentication is off although other machines reach %s: turn it on, or allow that with admin.insecure: true")
         :format(listen.text))
+  elseif admin.websocket.anonymous then
+    note({ "admin", "websocket", "anonymous" },
+      ("everybody who reaches %s could follow the channels: allow that with admin.insecure: true"):format(listen.text))
   end
 end
 

@@ -43,7 +43,7 @@ describe("the handshake of a channel", function()
     end
     assert.equal(400, refused({}, { body = "x" }).status)
     for _, query in ipairs { "since=", "since=x", "since=-1", "since=1.5", "since=1&since=2", "sense=1",
-      "since=" .. ("9"):rep(16) } do
+      "token=a&token=b", "since=" .. ("9"):rep(16) } do
       assert.equal(400, refused({}, { query = query }).status, query)
     end
   end)

@@ -123,6 +123,21 @@ describe("the hub of channels", function()
     assert.same({}, world.take(id))
   end)
 
+  it("sends further frames behind the data, but not to who comes", function()
+    hub:register { path = "/api/ws/list", permission = "user", type = "list", every = "1s",
+      frame = function() return { n = 1 }, nil, { { type = "more", data = { a = 1 } } } end,
+      filter = function(data, _, kind) return kind == "more" and data or nil end,
+      filter_fields = { only = { type = "string" } } }
+    local id, filtered = world.open "list", world.open "list"
+    assert.same({ "list" }, types(world.take(id)))
+    world.say(filtered, { type = "subscribe", only = "x" })
+    world.pass(2)
+    local frames = world.take(id)
+    assert.same({ "list", "more" }, types(frames))
+    assert.equal(frames[1].sequence + 1, frames[2].sequence)
+    assert.same({ "more" }, types(world.take(filtered)))
+  end)
+
   it("sends what is published, and keeps it for those who come back", function()
     hub:register { path = "/api/ws/news", permission = "user", type = "news" }
     assert.equal(0, hub:publish("/api/ws/news", { n = 1 }))
@@ -187,7 +202,7 @@ describe("the hub of channels", function()
     assert.is_nil(hub:writable(slow))
     hub:publish("news", { n = 1 }) -- nothing is kept for it
     assert.equal(0, hub.clients[slow]:waiting())
-    world.pass(4)
+    world.pass(2)
     assert.same({}, world.cut)
     world.pass(1)
     assert.same({ slow }, world.cut)

@@ -36,6 +36,9 @@ local CASES = {
   { "an open admin address", "admin:\n  address: 0.0.0.0:8080\n  auth: { enabled: false }\n",
     { "conf.yaml:3: admin.auth.enabled: authentication is off although other machines reach 0.0.0.0:8080: turn it on, "
       .. "or allow that with admin.insecure: true" } },
+  { "channels open to strangers", "admin:\n  address: 0.0.0.0:8080\n  websocket:\n    anonymous: true\n",
+    { "conf.yaml:4: admin.websocket.anonymous: everybody who reaches 0.0.0.0:8080 could follow the channels: allow "
+      .. "that with admin.insecure: true" } },
   { "unknown accounts", "user: no-such-user\n", { 'conf.yaml:1: user: unknown user "no-such-user"' } },
   { "a group without user", "group: daemon\n", { "conf.yaml:1: group: has no meaning without user" } },
   { "a Redis that is nowhere", "store: { driver: redis }\n",

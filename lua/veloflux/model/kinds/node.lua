@@ -56,6 +56,8 @@ local websocket = s.record {
       description = "A client that says nothing for so long is pinged, and cut off after as long again." } },
     { queue = s.size { default = "256k", min = "4k", max = "16m",
       description = "Frames that wait for one client. Beyond, the oldest are dropped and a frame says so." } },
+    { anonymous = s.boolean { default = false, description = "Who brings no credentials may follow the channels of "
+      .. "the permission `user`. On an address that other machines reach it needs `admin.insecure`." } },
   },
 }
 
