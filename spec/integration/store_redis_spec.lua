@@ -127,6 +127,31 @@ describe("a store in Redis", function()
     server:stop()
   end))
 
+  it("is found by Sentinels, before and after a fail-over", loop.spec(function()
+    local master = redis_servers.start {}
+    local replica = redis_servers.start { args = { "--replicaof", "127.0.0.1 " .. master.port } }
+    replica.process:wait_line(replica.process.stdout, "MASTER <%-> REPLICA sync: Finished with success")
+    local sentinel = redis_servers.start { sentinel = ([[
+sentinel monitor main 127.0.0.1 %d 1
+sentinel down-after-milliseconds main 500
+sentinel failover-timeout main 2000
+]]):format(master.port) }
+    sentinel.process:wait_line(sentinel.process.stdout, "%+slave slave 127.0.0.1:" .. replica.port)
+    local store = { driver = "redis", timeout = "1s",
+      sentinel = { master = "main", addresses = { "127.0.0.1:" .. sentinel.port } } }
+    local server = servers.start { conf = { data_dir = tempdir.new(), store = store, routes = { answer "file" } } }
+    assert.equal(201, call(server, "POST", "/api/routes", answer "one").status)
+    master.process:kill()
+    create(server, "two")
+    assert.equal("one", body_of(server, "one"))
+    assert.equal("two", body_of(server, "two"))
+    server:wait_log("store%.connected.*127.0.0.1:" .. replica.port)
+    server:stop()
+    local fresh = servers.start { conf = { data_dir = tempdir.new(), store = store } }
+    assert.same({ "file", "one", "two" }, { body_of(fresh, "file"), body_of(fresh, "one"), body_of(fresh, "two") })
+    fresh:stop()
+  end))
+
   it("may get another password while it runs, and be another one only while it does not answer", loop.spec(function()
     local redis = redis_servers.start { args = { "--requirepass", "first" } }
     local other = redis_servers.start {}
