@@ -1,8 +1,10 @@
---- Who asks: the list of methods by which a request shows its identity.
--- A method is {scheme, identify}: `identify(credentials, request)` gets what follows the scheme in the
--- Authorization field and returns an identity; or nil and a problem; or nil alone: wrong. An identity is
--- {name, method, can, is_valid}: `can(permission)` returns true when it has that permission; `is_valid(now)` whether
--- the credentials still hold, for connections that last (channels/hub.lua); without it they do.
+--- Who asks: the list of authenticators, by which a request shows its identity.
+-- An authenticator is {scheme, takes, identify}. `scheme` is that of the Authorization field, or "apikey" for what
+-- X-API-Key has; of several with one scheme the first whose `takes(credentials)` is true is asked (without it: any).
+-- `identify(credentials, request)` gets what follows the scheme and returns an identity; or nil and a problem; or nil
+-- alone: wrong. An identity is {name, method, can, tenant, is_valid}: `can(permission)` returns true when it has that
+-- permission (roles.lua); `tenant`, when there is one, is all that it may see; `is_valid(now)` says whether the
+-- credentials still hold, for connections that last (channels/hub.lua); without it they do.
 -- Wrong credentials are throttled by client (throttle.lua). What came over control.sock was judged by
 -- the file's mode.
 local log = require "veloflux.admin.log"
@@ -18,11 +20,11 @@ local CHALLENGE = { "WWW-Authenticate", 'Basic realm="VeloFlux", charset="UTF-8"
 
 local function may_all() return true end
 
---- Makes the list with its first method, Basic (RFC 7617), for the administrator.
+--- Makes the list with its first authenticator, Basic (RFC 7617), for the administrator.
 -- @param administrator of administrator.lua
 -- @param now function() -> seconds, monotonic
 function M.new(administrator, now)
-  local self = setmetatable({ throttle = throttles.new(), now = now, methods = {}, is_enabled = true }, Auth)
+  local self = setmetatable({ throttle = throttles.new(), now = now, authenticators = {}, is_enabled = true }, Auth)
   self:add { scheme = "basic", identify = function(credentials)
     local text = encoding.base64_decode(credentials, true)
     local username, password = (text or ""):match "^([^:]*):(.*)$"
@@ -43,10 +45,31 @@ function M.new(administrator, now)
   return self
 end
 
---- Adds a method; a scheme is one method's.
-function Auth:add(method)
-  assert(not self.methods[method.scheme], "scheme taken: " .. method.scheme)
-  self.methods[method.scheme] = method
+--- Adds an authenticator, behind the others. Several share a scheme when each says what it takes.
+function Auth:add(authenticator)
+  for _, other in ipairs(self.authenticators) do
+    assert(other.scheme ~= authenticator.scheme or other.takes and authenticator.takes,
+      "scheme taken: " .. authenticator.scheme)
+  end
+  table.insert(self.authenticators, authenticator)
+end
+
+--- Returns the authenticator that understands credentials, or nil.
+function Auth:find(scheme, credentials)
+  for _, one in ipairs(self.authenticators) do
+    if one.scheme == scheme and (not one.takes or one.takes(credentials)) then return one end
+  end
+end
+
+--- Returns what a request shows: scheme and credentials, or nil.
+local function shown(request)
+  local field = request.headers.authorization
+  if field then
+    local scheme, credentials = field:match "^(%S+)%s+(.-)%s*$"
+    return scheme and scheme:lower() or "", credentials or ""
+  end
+  local key = request.headers["x-api-key"]
+  if key then return "apikey", key end
 end
 
 local function locked(seconds)
@@ -67,18 +90,17 @@ function Auth:identify(request)
   if not self.is_enabled then
     return { name = "anonymous", method = "off", can = may_all, is_valid = function() return not self.is_enabled end }
   end
-  local field = request.headers.authorization
-  if not field then
+  local scheme, credentials = shown(request)
+  if not scheme then
     return nil, problem.new("unauthorized", "Authentication is needed.", { headers = CHALLENGE })
   end
   local seconds = self.throttle:wait_s(request.client, self.now())
   if seconds > 0 then return nil, locked(seconds) end
-  local scheme, credentials = field:match "^(%S+)%s+(.-)%s*$"
-  local method = scheme and self.methods[scheme:lower()]
-  if not method then
+  local authenticator = self:find(scheme, credentials)
+  if not authenticator then
     return nil, problem.new("unauthorized", "This kind of authentication is not known.", { headers = CHALLENGE })
   end
-  local identity, wrong = method.identify(credentials, request)
+  local identity, wrong = authenticator.identify(credentials, request)
   if not identity then
     if wrong then return nil, wrong end
     return self:refuse(request)

@@ -265,19 +265,19 @@ local ROWS = {
   { "POST", "/api/config/import", "write", import, { summary = "Takes a document as one transaction.",
     body = DOCUMENT, parameters = { DRY, { "mode", { type = "string",
       enum = { "merge", "replace" } }, "merge: what it names is made or replaced; replace: the rest goes, too." } } } },
-  { "POST", "/api/config/validate", "read", validate, { summary = "Judges a whole conf file, as `veloflux check` does.",
-    body = DOCUMENT } },
-  { "GET", "/api/config/versions", "read", versions, { summary = "The versions, the newest first.",
+  { "POST", "/api/config/validate", "validate", validate, { body = DOCUMENT,
+    summary = "Judges a whole conf file, as `veloflux check` does." } },
+  { "GET", "/api/config/versions", "history", versions, { summary = "The versions, the newest first.",
     answers = { ["200"] = { "A page; the Link header leads to the next.", { [JSON] = ARRAY } } },
     parameters = { { "limit", INTEGER, "Versions of a page, 100 when left out." },
       { "cursor", INTEGER, "Those before this version." } } } },
-  { "GET", "/api/config/versions/{version}", "read", version, { summary = "One version: author, source, time, reason, "
-    .. "and what it changed." } },
+  { "GET", "/api/config/versions/{version}", "history", version, { summary = "One version: author, source, time, "
+    .. "reason, and what it changed." } },
   { "POST", "/api/config/versions/{version}/rollback", "write", rollback, { parameters = { DRY },
     summary = "Brings back what the store had in a version, as a new version. What the conf file has stays.",
     body = { [JSON] = { type = "object", properties = { reason = STRING }, additionalProperties = false } },
     is_body_optional = true } },
-  { "GET", "/api/config/diff", "read", diff, { summary = "What is different between two states.", parameters = {
+  { "GET", "/api/config/diff", "history", diff, { summary = "What is different between two states.", parameters = {
     { "from", STRING, "The number of a version, running or file; running when left out." },
     { "to", STRING, "The same; file when left out." } } } },
 }

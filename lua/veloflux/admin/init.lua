@@ -6,6 +6,7 @@ local ffi = require "ffi"
 local administrators = require "veloflux.admin.administrator"
 local alarms = require "veloflux.control.alarms"
 local auths = require "veloflux.admin.auth"
+local api_keys = require "veloflux.admin.api_keys"
 local await = require "veloflux.admin.await"
 local backup = require "veloflux.admin.backup"
 local backups = require "veloflux.admin.backups"
@@ -79,7 +80,7 @@ local function dry_reload() return await.call(services.dry_reload) end
 --- The table of endpoints: plugins register theirs here.
 M.router = routers.new()
 local administrator = administrators.new(verify)
---- The list of methods of authentication: plugins add theirs here.
+--- The list of authenticators: plugins add theirs here.
 M.auth = auths.new(administrator, now)
 local context = { version = ffi.string(ffi.C.vf_version()), rates = rates.new(), now = now, reload = reload,
   dry_reload = dry_reload,
@@ -98,6 +99,8 @@ configuration.register(M.router, context)
 templates.register(M.router, context)
 probation.register(M.router, context)
 key_endpoints.register(M.router, context)
+api_keys.register(M.router, context)
+api_keys.authenticate(M.auth)
 backup.register(M.router, context)
 backups.register(M.router, context)
 bulk.register(M.router, context)
@@ -180,6 +183,9 @@ local function serve(request)
   end
   if not identity.can(endpoint.permission) then
     return problem.new("forbidden", "This needs the permission " .. endpoint.permission .. ".")
+  end
+  if identity.tenant and not endpoint.is_of_tenant then
+    return problem.new("forbidden", "This is the platform's, not a tenant's.")
   end
   request.params, request.identity = params, identity
   local wrong = admin and probation.take(request, endpoint, admin.probation)

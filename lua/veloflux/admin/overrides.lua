@@ -123,6 +123,7 @@ local ROWS = {
 function M.register(router, context)
   for _, row in ipairs(ROWS) do
     router:register { method = "POST", path = row[1], permission = row[2] .. ":write",
+      is_of_tenant = true,
       handler = rest.post(context, row[3]),
       doc = { tag = row[2], summary = row[7], body = row[4], is_body_optional = row[5],
         is_of_tenant = true, answers = { ["200"] = { "How it is now.", { [JSON] = row[6] } },

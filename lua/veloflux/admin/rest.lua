@@ -69,6 +69,11 @@ local function read_parameters(request, ...)
     if not where[name] then return nil, problem.new("not_found", "There is nothing at this path.") end
   end
   where.tenant_id = params.tenant_id and params.tenant_id[#params.tenant_id]
+  local own = request.identity and request.identity.tenant
+  if own and where.tenant_id and where.tenant_id ~= own then
+    return nil, resources.not_found("tenant", where.tenant_id)
+  end
+  where.tenant_id, where.only = own or where.tenant_id, own
   return where, params
 end
 
@@ -126,12 +131,22 @@ end
 
 local PAGING = { limit = true, cursor = true, page = true, sort = true }
 
+--- What a tenant may see of a list.
+local function only_of(entries, tenant)
+  local own = {}
+  for _, entry in ipairs(entries) do
+    if entry.tenant == tenant then own[#own + 1] = entry end
+  end
+  return own
+end
+
 local function list(resource, context, request)
   if not takes_json(request) then return not_acceptable() end
   local where, params = read_parameters(request, PAGING, M.paths(resource))
   if not where then return params end
   local entries, bad = resource.list(context.transactions(), where)
   if not entries then return bad end
+  if where.only then entries = only_of(entries, where.only) end
   local shown = {}
   for i, entry in ipairs(entries) do shown[i] = setmetatable({ _entry = entry, _resource = resource }, Lazy) end
   return query.answer(request, params, shown, M.paths(resource), resource.order, shown_of)
@@ -139,6 +154,7 @@ end
 
 local function find_entry(resource, context, where)
   local entry, bad = resource.find(context.transactions(), where)
+  if entry and where.only and entry.tenant ~= where.only then entry = nil end
   if entry then return entry end
   return nil, bad or resources.not_found(resource.noun, where.id)
 end
@@ -301,6 +317,17 @@ local function answer(resource, context, request, result, found, code, sent)
   return { status = outcomes.laggards(result) > 0 and 202 or code, json = shown, headers = headers }
 end
 
+--- Refuses what a tenant wants to make or change that is not its own. Returns nil, or a problem.
+local function refuse_for_others(resource, value, where)
+  if not where.only then return nil end
+  if resource.name == "tenants" or value and value.scope == "global" then
+    return problem.new("forbidden", "This is the platform's, not a tenant's.")
+  end
+  if not value then return nil end
+  local tenant = value.tenant
+  if tenant ~= nil and tenant ~= where.only then return resources.not_found("tenant", tenant) end
+end
+
 local WRITE = { dry_run = true }
 
 local function create(resource, context, request)
@@ -315,7 +342,8 @@ local function create(resource, context, request)
   for _ = 1, MAX_TRIES do
     local value, ops, element
     value, bad = prepare(resource, request, raw, nil, where)
-    if not value then return bad end
+    bad = bad or refuse_for_others(resource, value, where)
+    if bad then return bad end
     ops, bad, element = resource.create(context.transactions(), value, where)
     if not ops then return bad end
     local result = apply(context, ops, M.context_of(request, is_dry))
@@ -387,6 +415,7 @@ local function change(resource, context, request)
   local where, params = read_parameters(request, WRITE, request.method == "PUT" and { mode = true } or {})
   if not where then return params end
   local is_dry, bad = query.flag(params, "dry_run")
+  bad = bad or refuse_for_others(resource, nil, where)
   if bad then return bad end
   local op = is_delete and "delete"
   if not op then
@@ -439,6 +468,7 @@ local function add(router, resource, context, method, path, handler, what)
   end
   router:register { method = method, path = path, handler = serve,
     permission = resource.permission .. (is_read and ":read" or ":write"), takes_probation = not is_read,
+    is_of_tenant = true,
     doc = { resource = resource, what = what } }
 end
 

@@ -2,7 +2,8 @@
 --   --address or VFX_ADDRESS   HOST:PORT, http://HOST:PORT or the path of a socket
 --   otherwise                  control.sock of the conf's data_dir when an instance runs there, else
 --                              admin.address of the conf
--- Credentials (not for a socket): --user NAME:PASSWORD, API_USERNAME and API_PASSWORD, else those of the conf.
+-- Credentials (not for a socket): --user NAME:PASSWORD, VFX_API_KEY, API_USERNAME and API_PASSWORD, else those of the
+-- conf.
 local arguments = require "veloflux.cli.arguments"
 local conf = require "veloflux.conf"
 local encoding = require "veloflux.pdk.encoding"
@@ -66,7 +67,9 @@ function M.open(parsed)
   local address, message = address_of(given)
   if not address then return nil, message end
   local is_socket = address:find("/", 1, true)
-  return setmetatable({ address = address, user = not is_socket and user_of(parsed, admin) or nil }, Client)
+  if is_socket then return setmetatable({ address = address }, Client) end
+  local key = not parsed.user and from_environment "VFX_API_KEY" or nil
+  return setmetatable({ address = address, key = key, user = not key and user_of(parsed, admin) or nil }, Client)
 end
 
 --- Asks.
@@ -78,7 +81,9 @@ end
 function Client:ask(method, target, body, options)
   local headers = { "Accept", options and options.accept or "application/json", "User-Agent", "veloflux-ctl" }
   for _, text in ipairs(options and options.headers or {}) do headers[#headers + 1] = text end
-  if self.user then
+  if self.key then
+    headers[#headers + 1], headers[#headers + 2] = "X-API-Key", self.key
+  elseif self.user then
     headers[#headers + 1] = "Authorization"
     headers[#headers + 1] = "Basic " .. encoding.base64_encode(self.user)
   end
