@@ -123,7 +123,7 @@ static void push_request(struct vf_admin *admin, struct vf_exchange *ex)
 {
     lua_State *lua = admin->lua;
     const struct vf_fields *fields = &ex->request.fields;
-    bool is_local = ex->client->peer.family == VF_FAMILY_NONE;
+    bool is_local = ex->client->conn->peer.family == VF_FAMILY_NONE;
     lua_createtable(lua, 0, 11);
     set_text(lua, "method", ex->request.method_name);
     set_text(lua, "path", ex->path.text);
@@ -199,7 +199,7 @@ static bool on_content(void *owner, struct vf_exchange *ex, struct vf_body_rule 
 {
     struct vf_admin *admin = owner;
     lua_State *lua = admin->lua;
-    bool is_local = ex->client->peer.family == VF_FAMILY_NONE;
+    bool is_local = ex->client->conn->peer.family == VF_FAMILY_NONE;
     int top = lua_gettop(lua);
     push_function(admin, "content_rule");
     lua_pushlstring(lua, ex->request.method_name.data, ex->request.method_name.len);

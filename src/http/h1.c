@@ -61,7 +61,7 @@ static int on_header_value(llhttp_t *parser, const char *at, size_t len)
 static int on_header_value_complete(llhttp_t *parser)
 {
     struct vf_h1 *h1 = parser->data;
-    struct vf_fields *fields = h1->is_trailer ? &h1->trailers : &h1->head->fields;
+    struct vf_fields *fields = h1->is_trailer ? &h1->head->trailers : &h1->head->fields;
     h1->failed = vf_fields_add(fields, h1->arena, h1->name, vf_str_trim(h1->value));
     h1->name = h1->value = vf_str_make(NULL, 0);
     return h1->failed < 0 ? HPE_USER : 0;
@@ -239,7 +239,6 @@ void vf_h1_begin(struct vf_h1 *h1, llhttp_type_t type, struct vf_arena *arena,
     h1->is_trailer = h1->is_done = false;
     h1->failed = 0;
     h1->left = h1->overhead_bytes = 0;
-    h1->trailers = (struct vf_fields){0};
     *head = (struct vf_head){.framing = VF_FRAMING_NONE};
 }
 
@@ -295,7 +294,7 @@ static int chunked_piece(struct vf_h1 *h1, const char *data, size_t len, size_t 
         h1->overhead_bytes += *used;
     if (h1->overhead_bytes > h1->limits.header_bytes)
         return refuse_overhead(fault);
-    if (h1->trailers.count > h1->limits.header_count)
+    if (h1->head->trailers.count > h1->limits.header_count)
         return vf_h1_refuse(fault, 431, "too_many_headers", "more trailer fields than allowed",
                             "RFC 6585 section 5", *used);
     return 0;

@@ -30,13 +30,12 @@ struct vf_h1 {
     struct vf_str value;
     bool name_done;
     bool is_trailer;
-    bool is_done;              /* the whole message was read */
-    int failed;                /* UV_ENOMEM in a callback */
-    uint64_t left;             /* VF_FRAMING_LENGTH: body bytes to come */
-    uint64_t overhead_bytes;   /* chunk lines and trailers since the last body byte */
-    const char *content_end;   /* of the last slice in the bytes at hand, or NULL */
-    struct vf_fields trailers; /* complete when is_done */
-    void *owner;               /* of the body under way */
+    bool is_done;            /* the whole message was read */
+    int failed;              /* UV_ENOMEM in a callback */
+    uint64_t left;           /* VF_FRAMING_LENGTH: body bytes to come */
+    uint64_t overhead_bytes; /* chunk lines and trailers since the last body byte */
+    const char *content_end; /* of the last slice in the bytes at hand, or NULL */
+    void *owner;             /* of the body under way */
     void (*on_data)(void *owner, struct vf_str slice);
 };
 

@@ -334,7 +334,7 @@ uint32_t vf_h1_client_status(const struct vf_h1_client *client, struct vf_str *r
 
 static const struct vf_fields *fields_of(const struct vf_h1_client *client, bool trailers)
 {
-    return trailers ? &client->parser.trailers : &client->answer.fields;
+    return trailers ? &client->answer.trailers : &client->answer.fields;
 }
 
 uint32_t vf_h1_client_n_fields(const struct vf_h1_client *client, bool trailers)

@@ -59,7 +59,8 @@ enum vf_framing {
 
 struct vf_head {
     struct vf_fields fields;
-    uint32_t version_minor; /* of HTTP/1.x */
+    struct vf_fields trailers; /* behind the content; complete when that is */
+    uint32_t version_minor;    /* of HTTP/1.x */
     enum vf_framing framing;
     uint64_t content_length; /* for VF_FRAMING_LENGTH; of a HEAD answer: as declared */
     bool has_content_length;

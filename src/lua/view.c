@@ -20,7 +20,7 @@ struct vf_str vf_view_keep(struct vf_exchange *ex, const char *data, size_t len)
 
 static struct vf_str peer_ip(const struct vf_exchange *ex)
 {
-    return ex->client != NULL ? vf_downstream_peer_text(ex->client) : ex->client_ip;
+    return ex->client != NULL ? vf_downstream_peer_text(ex->client->conn) : ex->client_ip;
 }
 
 static struct vf_str tenant(const struct vf_exchange *ex)
@@ -64,7 +64,7 @@ void vf_view_text(struct vf_exchange *ex, int what, struct vf_str *out)
 
 void vf_view_request(struct vf_exchange *ex, struct vf_request_view *out)
 {
-    const struct vf_downstream *client = ex->client;
+    const struct vf_client *client = ex->client;
     *out = (struct vf_request_view){
         .size = sizeof(*out),
         .version_minor = ex->request.version_minor,
@@ -77,7 +77,7 @@ void vf_view_request(struct vf_exchange *ex, struct vf_request_view *out)
         .request_id = ex->request_id,
         .client_ip = ex->client_ip,
         .peer_ip = peer_ip(ex),
-        .peer_port = client != NULL ? client->peer.port : 0,
+        .peer_port = client != NULL ? client->conn->peer.port : 0,
         .listener_port = ex->listener->address.port,
         .is_trusted = ex->trusted,
         .is_tls = ex->is_secure,

@@ -15,7 +15,7 @@ void vf_view_tls(struct vf_exchange *ex, struct vf_tls_view *out)
     if (ex->client == NULL) /* the log phase may outlive the connection */
         return;
     struct vf_tls_info info;
-    vf_tls_info(&ex->client->stream, &info);
+    vf_tls_info(&ex->client->conn->stream, &info);
     out->is_resumed = info.is_resumed;
     out->has_certificate = info.has_peer_certificate;
     if (info.has_peer_certificate && info.verify_flags != 0)
@@ -26,5 +26,5 @@ size_t vf_view_client_chain(struct vf_exchange *ex, char *out, size_t room)
 {
     if (!ex->is_secure || ex->client == NULL)
         return 0;
-    return vf_tls_peer_chain(&ex->client->stream, out, room);
+    return vf_tls_peer_chain(&ex->client->conn->stream, out, room);
 }

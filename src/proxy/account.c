@@ -120,8 +120,8 @@ void vf_account_fault(struct vf_exchange *ex, const struct vf_fault *fault, cons
         &ex->proxy->log, "message.refused",
         "side=%s code=%s rule=%s section=%s offset=%zu client=%s request_id=%.*s backend=%.*s",
         side, fault->code, fault->rule, fault->section, fault->offset,
-        ex->client != NULL ? vf_downstream_peer_text(ex->client).data : "-", (int)id.len, id.data,
-        (int)backend.len, backend.data);
+        ex->client != NULL ? vf_downstream_peer_text(ex->client->conn).data : "-", (int)id.len,
+        id.data, (int)backend.len, backend.data);
 }
 
 static struct vf_str field_value(struct vf_exchange *ex, struct vf_str name)

@@ -98,7 +98,7 @@ static bool is_verified(const struct vf_exchange *ex)
     if (!ex->is_secure || listener->tls == VF_SNAP_NONE ||
         (vf_snap_tls(ex->snapshot, listener->tls)->flags & VF_TLS_SENDS_CERTIFICATE) == 0)
         return false;
-    vf_tls_info(&ex->client->stream, &info);
+    vf_tls_info(&ex->client->conn->stream, &info);
     return info.has_peer_certificate && info.verify_flags == 0;
 }
 
@@ -110,7 +110,7 @@ void vf_client_cert_forward(struct vf_exchange *ex)
         drop(fields, VF_STR("Client-Cert"));
         drop(fields, VF_STR("Client-Cert-Chain"));
     }
-    const struct vf_client_cert *cert = is_own ? cert_of(ex->client) : NULL;
+    const struct vf_client_cert *cert = is_own ? cert_of(ex->client->conn) : NULL;
     if (cert == NULL || cert->leaf.len == 0)
         return;
     vf_fields_add(fields, &ex->arena, VF_STR("Client-Cert"), cert->leaf);

@@ -226,7 +226,7 @@ static void send_request(struct vf_exchange *ex)
     if (ex->replay.len > 0)
         vf_upstream_send_data(ex, ex->replay);
     if (ex->upstream != NULL && ex->request_state == VF_FLOW_DONE)
-        vf_upstream_send_end(ex, &ex->request_parser.trailers);
+        vf_upstream_send_end(ex, &ex->request.trailers);
 }
 
 /* Tries one backend. Returns false when it failed at once and another may be tried. */

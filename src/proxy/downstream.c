@@ -174,7 +174,7 @@ static void answer_timeout(struct vf_downstream *client)
     struct vf_exchange *ex = client->ex;
     vf_count_add(&proxy->block->totals.client_timeouts, 1);
     if (ex == NULL) {
-        ex = vf_exchange_new(proxy, client, client->acceptor->listener);
+        ex = vf_exchange_new(proxy, &client->client, client->acceptor->listener);
         if (ex == NULL) {
             vf_downstream_close_now(client, false);
             return;
@@ -264,6 +264,7 @@ void vf_downstream_accept(struct vf_acceptor *acceptor, int fd, const struct vf_
         return;
     }
     client->proxy = proxy;
+    client->client = (struct vf_client){&vf_h1_codec, client};
     vf_stream_init(&client->stream, &proxy->net, &vf_downstream_events, fd);
     client->acceptor = acceptor;
     acceptor->refs++;

@@ -9,6 +9,7 @@
 #define VF_PROXY_DOWNSTREAM_H
 
 #include "net/stream.h"
+#include "proxy/client.h"
 #include "proxy/exchange.h"
 #include "snapshot/layout.h"
 
@@ -17,6 +18,7 @@ struct vf_client_cert;
 
 struct vf_downstream {
     struct vf_stream stream; /* first member */
+    struct vf_client client; /* of the exchange under way */
     struct vf_proxy *proxy;
     struct vf_acceptor *acceptor;      /* counted reference */
     struct vf_downstream *next, *prev; /* among the proxy's connections */
@@ -49,28 +51,8 @@ void vf_downstream_close(struct vf_downstream *client, const char *reason);
 /* The proxy drains: close when idle, else after the exchange. `now`: idle ones at once. */
 void vf_downstream_drain(struct vf_downstream *client, bool now);
 
-/* For the exchange. Sends ex->response: the status line, its fields that are not dropped, framing
- * and connection fields. An interim head has no framing. */
-void vf_client_send_interim(struct vf_exchange *ex);
-void vf_client_send_head(struct vf_exchange *ex);
-/* Sends content; the slice is borrowed until the next flush (net/stream.h). */
-void vf_client_send_data(struct vf_exchange *ex, struct vf_str slice);
-/* The answer is complete. `trailers` may be NULL. Ends the exchange, and frees it; but if the rest
- * of the request is still awaited sets ex->answer_ended, and vf_client_finish follows. */
-void vf_client_send_end(struct vf_exchange *ex, const struct vf_fields *trailers);
-/* After answer_ended: the request is complete now. Frees the exchange. */
-void vf_client_finish(struct vf_exchange *ex);
-/* After answer_ended: `len` bytes of content were dropped. Returns false when that was too much:
- * the connection ends, the exchange is freed. */
-bool vf_client_discard(struct vf_exchange *ex, size_t len);
-/* The answer cannot be completed: closes so that the client notices. Frees the exchange. */
-void vf_client_abort(struct vf_exchange *ex);
-/* The exchange takes request body bytes again. */
-void vf_client_resume(struct vf_exchange *ex);
-/* Raw bytes of a tunnel, and its end. */
-void vf_client_tunnel_end(struct vf_exchange *ex);
-/* Returns true while sent bytes wait for the client: do not read more for it. */
-bool vf_client_is_blocked(const struct vf_exchange *ex);
+/* HTTP/1 as an exchange sees it, by downstream_output.c. */
+extern const struct vf_client_codec vf_h1_codec;
 
 /* The client's IP address as text, made once per connection. */
 struct vf_str vf_downstream_peer_text(struct vf_downstream *client);

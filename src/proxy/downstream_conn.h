@@ -46,6 +46,9 @@ void vf_downstream_await_end(struct vf_downstream *client);
 /* Works on input until it is used up, more is needed, or an answer has to be waited for. */
 void vf_downstream_feed(struct vf_downstream *client, const char *data, size_t len);
 
+/* The exchange takes content again. */
+void vf_downstream_resume(struct vf_exchange *ex);
+
 /* True when bytes from the client can be worked on now. */
 bool vf_downstream_may_read(const struct vf_downstream *client);
 

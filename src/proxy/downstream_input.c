@@ -91,7 +91,7 @@ static size_t read_proxy_header(struct vf_downstream *client, const char *data, 
 
 static bool begin_exchange(struct vf_downstream *client)
 {
-    client->ex = vf_exchange_new(client->proxy, client, client->acceptor->listener);
+    client->ex = vf_exchange_new(client->proxy, &client->client, client->acceptor->listener);
     if (client->ex == NULL) {
         vf_count_add(&client->proxy->block->totals.out_of_memory, 1);
         vf_downstream_close_now(client, true);
@@ -380,10 +380,10 @@ static void on_failed(struct vf_stream *stream, int error)
     vf_downstream_close(client, "client_reset");
 }
 
-void vf_client_resume(struct vf_exchange *ex)
+void vf_downstream_resume(struct vf_exchange *ex)
 {
-    struct vf_downstream *client = ex->client;
-    if (client == NULL || client->in_feed)
+    struct vf_downstream *client = ex->client->conn;
+    if (client->in_feed)
         return;
     vf_downstream_await_content(client); /* its turn begins */
     if (client->input_len > 0)

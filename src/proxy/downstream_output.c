@@ -11,9 +11,9 @@
 
 enum { DISCARD_BYTES = 64 * 1024 /* of request content nobody wants, to keep the connection */ };
 
-bool vf_client_is_blocked(const struct vf_exchange *ex)
+static bool is_blocked(const struct vf_exchange *ex)
 {
-    return vf_phases_hold_answer(ex) || (ex->client != NULL && ex->client->stream.blocked);
+    return ex->client->conn->stream.blocked;
 }
 
 /* Content that is still to come although the answer begins: the backend goes on reading it, or it
@@ -29,7 +29,7 @@ static bool takes_the_rest(const struct vf_exchange *ex)
 
 static bool persists(const struct vf_exchange *ex)
 {
-    const struct vf_downstream *client = ex->client;
+    const struct vf_downstream *client = ex->client->conn;
     return ex->request.keep_alive && !ex->close_client && !client->closing &&
            !client->acceptor->is_gone && !client->proxy->draining && !client->saw_eof &&
            (ex->request_state == VF_FLOW_DONE || takes_the_rest(ex));
@@ -62,26 +62,21 @@ static void choose_framing(struct vf_exchange *ex, struct vf_h1_framing_lines *l
 static void send_text(struct vf_exchange *ex, struct vf_str text)
 {
     if (text.data == NULL) {
-        vf_downstream_close(ex->client, "out_of_memory");
+        vf_downstream_close(ex->client->conn, "out_of_memory");
         return;
     }
-    vf_stream_add(&ex->client->stream, text);
+    vf_stream_add(&ex->client->conn->stream, text);
 }
 
-void vf_client_send_interim(struct vf_exchange *ex)
+static void send_interim(struct vf_exchange *ex)
 {
     struct vf_h1_framing_lines lines = {.connection = VF_H1_PERSIST};
-    if (ex->request.version_minor >= 1 && ex->client != NULL)
-        send_text(ex, vf_h1_write_response(&ex->arena, &ex->response, &lines));
+    send_text(ex, vf_h1_write_response(&ex->arena, &ex->response, &lines));
 }
 
-void vf_client_send_head(struct vf_exchange *ex)
+static void send_head(struct vf_exchange *ex)
 {
     struct vf_h1_framing_lines lines = {.connection = VF_H1_PERSIST};
-    ex->head_sent = true;
-    vf_account_answer(ex);
-    if (ex->client == NULL)
-        return;
     if (ex->is_tunnel) {
         lines.connection = VF_H1_UPGRADE;
         ex->close_client = true;
@@ -99,12 +94,9 @@ void vf_client_send_head(struct vf_exchange *ex)
     send_text(ex, vf_h1_write_response(&ex->arena, &ex->response, &lines));
 }
 
-void vf_client_send_data(struct vf_exchange *ex, struct vf_str slice)
+static void send_data(struct vf_exchange *ex, struct vf_str slice)
 {
-    if (ex->client == NULL || slice.len == 0)
-        return;
-    struct vf_stream *stream = &ex->client->stream;
-    vf_account_out(ex, slice.len);
+    struct vf_stream *stream = &ex->client->conn->stream;
     if (!ex->chunk_answer) {
         vf_stream_add(stream, slice);
         return;
@@ -116,8 +108,9 @@ void vf_client_send_data(struct vf_exchange *ex, struct vf_str slice)
 }
 
 /* Forgets the exchange; the connection goes on with the next, or ends. */
-static void finish(struct vf_downstream *client, struct vf_exchange *ex)
+static void finish(struct vf_exchange *ex)
 {
+    struct vf_downstream *client = ex->client->conn;
     bool close_client = ex->close_client;
     bool complete = ex->request_state == VF_FLOW_DONE;
     bool expects_more = ex->request.keep_alive && !client->saw_eof && !ex->is_tunnel;
@@ -144,13 +137,9 @@ static void finish(struct vf_downstream *client, struct vf_exchange *ex)
         vf_stream_yield(&client->stream);
 }
 
-void vf_client_send_end(struct vf_exchange *ex, const struct vf_fields *trailers)
+static void send_end(struct vf_exchange *ex, const struct vf_fields *trailers)
 {
-    struct vf_downstream *client = ex->client;
-    if (client == NULL) {
-        vf_exchange_free(ex);
-        return;
-    }
+    struct vf_downstream *client = ex->client->conn;
     if (ex->chunk_answer)
         vf_stream_add(&client->stream, vf_h1_write_last_chunk(&ex->arena, trailers));
     if (ex->request_state == VF_FLOW_BODY && !ex->close_client && !ex->is_tunnel) {
@@ -158,40 +147,58 @@ void vf_client_send_end(struct vf_exchange *ex, const struct vf_fields *trailers
         vf_downstream_await_content(client);
         return;
     }
-    finish(client, ex);
+    finish(ex);
 }
 
-void vf_client_finish(struct vf_exchange *ex)
+static bool discard(struct vf_exchange *ex, size_t len)
 {
-    finish(ex->client, ex);
-}
-
-bool vf_client_discard(struct vf_exchange *ex, size_t len)
-{
-    ex->discarded_bytes += len;
+    (void)len;
     if (ex->discarded_bytes <= DISCARD_BYTES)
         return true;
     ex->close_client = true;
-    finish(ex->client, ex);
+    finish(ex);
     return false;
 }
 
-void vf_client_abort(struct vf_exchange *ex)
+static void abort_answer(struct vf_exchange *ex)
 {
-    struct vf_downstream *client = ex->client;
-    if (client != NULL) {
-        /* without chunks or a length only a reset tells that the answer is not complete */
-        bool reset =
-            !ex->chunk_answer && !ex->answer_ended && ex->response.framing != VF_FRAMING_LENGTH;
-        client->ex = NULL;
-        vf_stream_flush(&client->stream);
-        vf_downstream_close_now(client, reset);
-    }
+    struct vf_downstream *client = ex->client->conn;
+    /* without chunks or a length only a reset tells that the answer is not complete */
+    bool reset =
+        !ex->chunk_answer && !ex->answer_ended && ex->response.framing != VF_FRAMING_LENGTH;
+    client->ex = NULL;
+    vf_stream_flush(&client->stream);
+    vf_downstream_close_now(client, reset);
     vf_exchange_free(ex);
 }
 
-void vf_client_tunnel_end(struct vf_exchange *ex)
+static void close_client(struct vf_exchange *ex, const char *reason)
 {
-    if (ex->client != NULL)
-        vf_stream_shutdown(&ex->client->stream);
+    vf_downstream_close(ex->client->conn, reason);
 }
+
+static void flush(struct vf_exchange *ex)
+{
+    vf_stream_flush(&ex->client->conn->stream);
+}
+
+static void tunnel_end(struct vf_exchange *ex)
+{
+    vf_stream_shutdown(&ex->client->conn->stream);
+}
+
+const struct vf_client_codec vf_h1_codec = {
+    .send_interim = send_interim,
+    .send_head = send_head,
+    .send_data = send_data,
+    .send_end = send_end,
+    .finish = finish,
+    .discard = discard,
+    .abort = abort_answer,
+    .close = close_client,
+    .resume = vf_downstream_resume,
+    .flush = flush,
+    .tunnel_end = tunnel_end,
+    .is_blocked = is_blocked,
+    .takes_raw_bytes = true,
+};

@@ -24,7 +24,7 @@ enum {
 
 /* Life */
 
-struct vf_exchange *vf_exchange_new(struct vf_proxy *proxy, struct vf_downstream *client,
+struct vf_exchange *vf_exchange_new(struct vf_proxy *proxy, struct vf_client *client,
                                     const struct vf_snap_listener *listener)
 {
     struct vf_exchange *ex = proxy->spare_exchanges;
@@ -44,8 +44,8 @@ struct vf_exchange *vf_exchange_new(struct vf_proxy *proxy, struct vf_downstream
     ex->waits = VF_PHASES;
     ex->max_tries = VF_TRIES;
     vf_arena_init(&ex->arena);
-    if (client != NULL && !vf_stream_is_plain(&client->stream))
-        vf_downstream_describe_tls(client, ex);
+    if (client != NULL && !vf_stream_is_plain(&client->conn->stream))
+        vf_downstream_describe_tls(client->conn, ex);
     vf_count_add(&proxy->block->process.exchanges, 1);
     return ex;
 }
@@ -148,7 +148,7 @@ static void collect(struct vf_exchange *ex, struct vf_str slice)
         size_t room = need < 4096 ? 4096 : need * 2;
         char *body = vf_arena_alloc(&ex->arena, room);
         if (body == NULL) {
-            vf_downstream_close(ex->client, "out_of_memory");
+            vf_client_close(ex, "out_of_memory");
             return;
         }
         if (ex->request_body.len > 0)
@@ -266,7 +266,7 @@ void vf_exchange_on_request_end(struct vf_exchange *ex)
         return;
     }
     if (ex->upstream != NULL)
-        vf_upstream_send_end(ex, &ex->request_parser.trailers);
+        vf_upstream_send_end(ex, &ex->request.trailers);
     if (!ex->answer_ended)
         return;
     if (ex->upstream != NULL)
@@ -442,5 +442,5 @@ void vf_exchange_on_response_end(struct vf_exchange *ex)
     else if (ex->filters_body)
         vf_phases_filter(ex, vf_str_make("", 0), true);
     else
-        vf_client_send_end(ex, &ex->response_parser.trailers);
+        vf_client_send_end(ex, &ex->response.trailers);
 }

@@ -17,7 +17,7 @@
 #include "http/target.h"
 #include "snapshot/layout.h"
 
-struct vf_downstream;
+struct vf_client;
 struct vf_held_body;
 struct vf_labels;
 struct vf_peer;
@@ -44,7 +44,7 @@ enum { VF_TRIES = 4 /* backends that one exchange may try */ };
 struct vf_exchange {
     struct vf_exchange *next; /* in the free list */
     struct vf_proxy *proxy;
-    struct vf_downstream *client; /* NULL once it has gone */
+    struct vf_client *client;     /* NULL once it has gone */
     struct vf_upstream *upstream; /* the connection in use, or NULL */
     struct vf_snapshot *snapshot; /* pinned; NULL: a tunnel stands, see proxy/labels.h */
     struct vf_labels *labels;     /* then; in the arena */
@@ -155,7 +155,7 @@ struct vf_exchange {
 
 /* Makes an exchange on the newest snapshot for a client connection. Returns NULL when out of
  * memory. */
-struct vf_exchange *vf_exchange_new(struct vf_proxy *proxy, struct vf_downstream *client,
+struct vf_exchange *vf_exchange_new(struct vf_proxy *proxy, struct vf_client *client,
                                     const struct vf_snap_listener *listener);
 
 /* From the downstream codec. ex->request is filled; *target and host not yet judged. */

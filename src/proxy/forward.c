@@ -73,7 +73,7 @@ static void find_real_client(struct vf_exchange *ex, struct vf_str list)
 
 static bool peer_is_trusted(const struct vf_exchange *ex)
 {
-    const struct vf_snap_address *peer = &ex->client->peer;
+    const struct vf_snap_address *peer = &ex->client->conn->peer;
     return vf_snap_count(ex->snapshot, VF_SNAP_NETWORKS) > 0 &&
            vf_snapshot_is_trusted(ex->snapshot, peer->family, peer->ip);
 }
@@ -81,8 +81,8 @@ static bool peer_is_trusted(const struct vf_exchange *ex)
 void vf_forward_identify(struct vf_exchange *ex)
 {
     struct vf_fields *fields = &ex->request.fields;
-    ex->client_ip = vf_downstream_peer_text(ex->client);
-    ex->client_address = ex->client->peer;
+    ex->client_ip = vf_downstream_peer_text(ex->client->conn);
+    ex->client_address = ex->client->conn->peer;
     ex->trusted = peer_is_trusted(ex);
     if (ex->trusted) {
         const struct vf_field *id = vf_fields_get(fields, VF_FIELD_X_REQUEST_ID);
@@ -171,7 +171,7 @@ static struct vf_str scheme_of(const struct vf_exchange *ex)
 static void add_x_forwarded(struct vf_exchange *ex, struct vf_fields *fields)
 {
     append(ex, fields, VF_FIELD_X_FORWARDED_FOR, VF_STR("X-Forwarded-For"),
-           vf_downstream_peer_text(ex->client), ex->trusted);
+           vf_downstream_peer_text(ex->client->conn), ex->trusted);
     if (!ex->trusted || !vf_fields_have(fields, VF_FIELD_X_FORWARDED_PROTO)) {
         drop(fields, VF_FIELD_X_FORWARDED_PROTO);
         add(ex, fields, VF_STR("X-Forwarded-Proto"), scheme_of(ex));
@@ -186,7 +186,7 @@ static void add_x_forwarded(struct vf_exchange *ex, struct vf_fields *fields)
 /* "for=192.0.2.1;host=example.com;proto=http" (RFC 7239 section 4). */
 static void add_forwarded(struct vf_exchange *ex, struct vf_fields *fields)
 {
-    struct vf_str peer = vf_downstream_peer_text(ex->client);
+    struct vf_str peer = vf_downstream_peer_text(ex->client->conn);
     bool v6 = memchr(peer.data, ':', peer.len) != NULL;
     struct vf_str value =
         join(ex, v6 ? VF_STR("for=\"[") : VF_STR("for="), peer, v6 ? VF_STR("]\"") : VF_STR(""));

@@ -177,10 +177,8 @@ static bool send_chunk(struct vf_exchange *ex)
 {
     if (ex->chunk.len == 0 || ex->client == NULL)
         return true;
-    struct vf_downstream *client = ex->client;
     vf_client_send_data(ex, ex->chunk);
-    vf_stream_flush(&client->stream);
-    return client->ex == ex;
+    return vf_client_flush(ex);
 }
 
 /* Runs the filter on ex->chunk. Returns true when it went through and the exchange goes on. */
@@ -199,7 +197,7 @@ static bool filter_chunk(struct vf_exchange *ex)
 
 static void end_content(struct vf_exchange *ex)
 {
-    vf_client_send_end(ex, &ex->response_parser.trailers);
+    vf_client_send_end(ex, &ex->response.trailers);
 }
 
 void vf_phases_filter(struct vf_exchange *ex, struct vf_str slice, bool is_last)

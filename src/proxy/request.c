@@ -70,7 +70,7 @@ static bool read_target(struct vf_exchange *ex)
         return true;
     char *buffer = vf_arena_alloc(&ex->arena, ex->target.path.len + 1);
     if (buffer == NULL) {
-        vf_downstream_close(ex->client, "out_of_memory");
+        vf_client_close(ex, "out_of_memory");
         return false;
     }
     if ((rc = vf_path_normalise(ex->target.path, buffer, &ex->path, &offset)) < 0) {
@@ -183,7 +183,7 @@ static void start_forwarding(struct vf_exchange *ex, const struct vf_route_match
 {
     uint64_t total_ms = vf_policy_get(ex->policy, VF_POLICY_TOTAL_MS);
     if (vf_forward_request(ex, match) < 0) {
-        vf_downstream_close(ex->client, "out_of_memory");
+        vf_client_close(ex, "out_of_memory");
         return;
     }
     if (ex->forward_host.len == 0)
@@ -226,7 +226,7 @@ static void use_route(struct vf_exchange *ex, const struct vf_route_match *match
     ex->route = match->route;
     vf_account_meter(ex);
     if (use_route_policy(ex) < 0) {
-        vf_downstream_close(ex->client, "out_of_memory");
+        vf_client_close(ex, "out_of_memory");
         return;
     }
     if (ex->route->inactive) {
@@ -245,7 +245,7 @@ static void use_route(struct vf_exchange *ex, const struct vf_route_match *match
     }
     vf_phases_attach(ex, ex->route->chain);
     if ((ex->match = vf_arena_alloc(&ex->arena, sizeof(*match))) == NULL) {
-        vf_downstream_close(ex->client, "out_of_memory");
+        vf_client_close(ex, "out_of_memory");
         return;
     }
     *ex->match = *match;

@@ -63,5 +63,5 @@ void vf_tunnel_end(struct vf_exchange *ex)
 void vf_tunnel_cut(struct vf_exchange *ex, const char *reason)
 {
     detach(ex);
-    vf_downstream_close(ex->client, reason);
+    vf_client_close(ex, reason);
 }

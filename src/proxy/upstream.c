@@ -462,7 +462,7 @@ static bool wants_splice(const struct vf_upstream *up)
             !ex->filters_body && ex->response_state == VF_FLOW_BODY &&
             ex->response.framing == VF_FRAMING_LENGTH &&
             ex->response_parser.left >= VF_SPLICE_MIN_BYTES && vf_stream_is_plain(&up->stream) &&
-            vf_stream_is_plain(&ex->client->stream));
+            ex->client->codec->takes_raw_bytes && vf_stream_is_plain(&ex->client->conn->stream));
 }
 
 /* Sends what the pipe holds. Returns false when the exchange ended. */
@@ -470,9 +470,9 @@ static bool drain_pipe(struct vf_upstream *up)
 {
     struct vf_exchange *ex = up->ex;
     struct vf_h1 *parser = &ex->response_parser;
-    ssize_t moved = vf_splice_drain(up->splice, &ex->client->stream, parser->left > 0);
+    ssize_t moved = vf_splice_drain(up->splice, &ex->client->conn->stream, parser->left > 0);
     if (moved < 0) {
-        vf_downstream_close(ex->client, "client_reset");
+        vf_client_close(ex, "client_reset");
         return false;
     }
     vf_account_out(ex, (uint64_t)moved);

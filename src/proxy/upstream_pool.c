@@ -244,8 +244,9 @@ static void send_proxy_header(struct vf_exchange *ex)
     struct vf_proxy_header header;
     socklen_t len = sizeof(header.destination);
     char text[VF_PROXY_HEADER_OUT];
-    vf_address_to_socket(&ex->client->peer, &header.source);
-    if (getsockname(ex->client->stream.io.fd, (struct sockaddr *)&header.destination, &len) < 0)
+    vf_address_to_socket(&ex->client->conn->peer, &header.source);
+    if (getsockname(ex->client->conn->stream.io.fd, (struct sockaddr *)&header.destination, &len) <
+        0)
         header.destination.ss_family = AF_UNSPEC;
     size_t n = vf_proxy_header_write(ex->pool->proxy_protocol, &header, text);
     vf_stream_add(&ex->upstream->stream, vf_str_make(text, n));

@@ -1,0 +1,83 @@
+#include "proxy/client.h"
+
+#include "proxy/account.h"
+#include "proxy/exchange.h"
+#include "proxy/phases.h"
+
+void vf_client_send_interim(struct vf_exchange *ex)
+{
+    if (ex->request.version_minor >= 1 && ex->client != NULL)
+        ex->client->codec->send_interim(ex);
+}
+
+void vf_client_send_head(struct vf_exchange *ex)
+{
+    ex->head_sent = true;
+    vf_account_answer(ex);
+    if (ex->client != NULL)
+        ex->client->codec->send_head(ex);
+}
+
+void vf_client_send_data(struct vf_exchange *ex, struct vf_str slice)
+{
+    if (ex->client == NULL || slice.len == 0)
+        return;
+    vf_account_out(ex, slice.len);
+    ex->client->codec->send_data(ex, slice);
+}
+
+void vf_client_send_end(struct vf_exchange *ex, const struct vf_fields *trailers)
+{
+    if (ex->client == NULL)
+        vf_exchange_free(ex);
+    else
+        ex->client->codec->send_end(ex, trailers);
+}
+
+void vf_client_finish(struct vf_exchange *ex)
+{
+    ex->client->codec->finish(ex);
+}
+
+bool vf_client_discard(struct vf_exchange *ex, size_t len)
+{
+    ex->discarded_bytes += len;
+    return ex->client->codec->discard(ex, len);
+}
+
+void vf_client_abort(struct vf_exchange *ex)
+{
+    if (ex->client != NULL)
+        ex->client->codec->abort(ex);
+    else
+        vf_exchange_free(ex);
+}
+
+void vf_client_close(struct vf_exchange *ex, const char *reason)
+{
+    ex->client->codec->close(ex, reason);
+}
+
+void vf_client_resume(struct vf_exchange *ex)
+{
+    if (ex->client != NULL)
+        ex->client->codec->resume(ex);
+}
+
+bool vf_client_flush(struct vf_exchange *ex)
+{
+    if (ex->client != NULL)
+        ex->client->codec->flush(ex);
+    return ex->client != NULL;
+}
+
+void vf_client_tunnel_end(struct vf_exchange *ex)
+{
+    if (ex->client != NULL)
+        ex->client->codec->tunnel_end(ex);
+}
+
+bool vf_client_is_blocked(const struct vf_exchange *ex)
+{
+    return vf_phases_hold_answer(ex) || (ex->client != NULL && ex->client->codec->is_blocked(ex));
+}
