@@ -120,7 +120,12 @@ describe("monitoring endpoints", function()
     local status = get(server, "/api/status")
     assert.equal(info.node_id, status.node_id)
     assert.equal(1, status.total_backends)
-    assert.equal("healthy", get(server, "/api/status/health").components.workers.status)
+    local components = get(server, "/api/status/health").components
+    assert.equal("healthy", components.workers.status)
+    assert.same({ true, "sqlite", "takes changes" },
+      { components.store.ok, components.store.driver, components.store.message })
+    assert.same({ true, 1, "a node by itself" },
+      { components.cluster.ok, components.cluster.nodes, components.cluster.message })
     server:stop()
   end))
 end)

@@ -72,6 +72,14 @@ local function writer(node, prefix, stop, acknowledged)
   end
 end
 
+--- Makes a route at the first node and awaits that all serve it.
+local function arrives(cluster, name)
+  create(cluster.nodes[1], name)
+  for _, node in ipairs(cluster.nodes) do
+    children.eventually(node.id .. " to serve " .. name, function() return node:serves("/" .. name) == name end)
+  end
+end
+
 describe("a change at any node", function()
   it("is live at all of them, under one version", loop.spec(function()
     local cluster = clusters.start {}
@@ -123,6 +131,19 @@ describe("a change at any node", function()
     local response = a:call("POST", "/api/routes?wait=cluster", route "w")
     assert.equal(201, response.status, response.body)
     for _, node in ipairs(cluster.nodes) do assert.equal("w", node:serves "/w") end
+    local bulk = { operations = { { action = "add", kind = "routes", data = route "b1" } } }
+    response = a:call("POST", "/api/bulk?wait=cluster", bulk)
+    assert.equal(200, response.status, response.body)
+    for _, node in ipairs(cluster.nodes) do assert.equal("b1", node:serves "/b1") end
+    response = a:call("POST", "/api/config/import?wait=cluster", { routes = { route "i1" } })
+    assert.equal(200, response.status, response.body)
+    for _, node in ipairs(cluster.nodes) do assert.equal("i1", node:serves "/i1") end
+    local back = ("/api/config/versions/%d/rollback?wait=cluster"):format(response:get "VeloFlux-Version" - 1)
+    assert.equal(200, a:call("POST", back).status)
+    for _, node in ipairs(cluster.nodes) do assert.is_nil(node:serves "/i1") end
+    assert.equal(200, a:call("POST", "/api/reload?wait=cluster").status)
+    local version = a:get("/api/cluster").store_version
+    for _, node in ipairs(cluster.nodes) do assert.equal(version, node:get("/api/cluster").config_version) end
     assert.equal(400, a:call("POST", "/api/routes?wait=all", route "x").status)
     assert.equal(400, a:call("GET", "/api/routes?wait=cluster").status)
     -- one that a node cannot serve: it stays behind, and says so
@@ -188,13 +209,6 @@ describe("a change at any node", function()
 end)
 
 describe("a node of several", function()
-  local function arrives(cluster, name)
-    create(cluster.nodes[1], name)
-    for _, node in ipairs(cluster.nodes) do
-      children.eventually(node.id .. " to serve " .. name, function() return node:serves("/" .. name) == name end)
-    end
-  end
-
   it("goes on with the others through reloads, upgrades and the death of its control", loop.spec(function()
     local cluster = clusters.start { configure = function(node) node.routes = { route("own", node.id) } end }
     local a, b, c = unpack(cluster.nodes)
@@ -239,6 +253,40 @@ describe("a node of several", function()
     assert.equal("before", b:serves "/before")
     assert.equal(204, a:call("DELETE", "/api/consumers/ann?wait=cluster").status)
     assert.is_true(b:get("/health").components.cluster.ok)
+    cluster:stop()
+  end))
+end)
+
+describe("an empty store", function()
+  it("is filled once by nodes that start at the same time", loop.spec(function()
+    local cluster = clusters.start { is_parallel = true, configure = function(node)
+      node.entities, node.routes = "seed", { route("of-" .. node.id) }
+    end }
+    local names = converged(cluster)
+    local seeds = 0
+    for name in pairs(names) do seeds = seeds + (name:find "^of%-" and 1 or 0) end
+    assert.equal(1, seeds)
+    arrives(cluster, "more")
+    cluster:stop()
+  end))
+
+  it("that was full gets back what nodes have", loop.spec(function()
+    local cluster = clusters.start {}
+    for _, node in ipairs(cluster.nodes) do create(node, "of-" .. node.id) end
+    cluster:await_version(cluster.nodes[1]:get("/api/cluster").store_version)
+    local version = cluster.nodes[3]:get("/api/cluster").store_version
+    cluster:stop_redis()
+    cluster.redis.dir = nil -- what it had on its disk is gone
+    cluster:start_redis()
+    for _, node in ipairs(cluster.nodes) do
+      children.eventually("the store of " .. node.id, function() return node:get("/health").components.store.ok end)
+    end
+    arrives(cluster, "more")
+    assert_has_all(converged(cluster), { "of-a", "of-b", "of-c", "more" })
+    assert.is_true(cluster.nodes[1]:get("/api/cluster").store_version > version)
+    cluster.nodes[2]:stop() -- one that starts finds it there
+    cluster.nodes[2]:start()
+    assert.equal("of-c", cluster.nodes[2]:serves "/of-c")
     cluster:stop()
   end))
 end)

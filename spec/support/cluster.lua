@@ -113,7 +113,8 @@ function Cluster:stop()
 end
 
 --- Starts a Redis and nodes named a, b, c ...
--- @param options {nodes = how many, lease = "2s", configure = function(node): may set `entities`, `routes` and `key`}
+-- @param options {nodes = how many, lease = "2s", is_parallel = true: all at once, configure = function(node): may set
+-- `entities`, `routes` and `key`}
 function M.start(options)
   local self = setmetatable({ nodes = {}, by_id = {}, lease = options.lease or "2s" }, Cluster)
   self:start_redis()
@@ -124,9 +125,12 @@ function M.start(options)
     if options.configure then options.configure(node) end
     tempdir.write(node.folder .. "/master.key", node.key or KEY)
     assert(uv.fs_chmod(node.folder .. "/master.key", PRIVATE))
-    node:start()
+    if not options.is_parallel then node:start() end
     self.nodes[i], self.by_id[node.id] = node, node
   end
+  local starts = {}
+  for i, node in ipairs(options.is_parallel and self.nodes or {}) do starts[i] = function() node:start() end end
+  if #starts > 0 then clients.together(unpack(starts)) end
   self:await_nodes(#self.nodes)
   return self
 end

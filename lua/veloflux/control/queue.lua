@@ -207,6 +207,11 @@ end
 
 -- One after the other -------------------------------------------------------------------------------
 
+local function refuse_unavailable(jobs, why)
+  refuse_all(jobs, { ok = false, code = "unavailable", errors = {}, message = "the store is not available: "
+    .. (why or standing.unavailable() or "nothing is published yet") })
+end
+
 local function conclude(jobs, next_world, result)
   if result.ok then
     local counts = standing.counts()
@@ -221,6 +226,7 @@ local function conclude(jobs, next_world, result)
   if #jobs == 0 then return fall_behind(conf.format(result.problems[1])) end
   if result.code == "invalid" and standing.news() then return offer_ahead_of(jobs) end
   if #jobs > 1 and result.code == "invalid" then return try_alone(jobs) end
+  if result.code == "unavailable" then return refuse_unavailable(jobs, result.problems[1].message) end
   refuse_all(jobs, outcome.refusal(result.problems, {}, result.code))
 end
 
@@ -273,11 +279,6 @@ local function take_batch()
     if batch[1].is_alone then break end
   end
   return batch
-end
-
-local function refuse_unavailable(batch)
-  refuse_all(batch, { ok = false, code = "unavailable", errors = {},
-    message = "the store is not available: " .. (standing.unavailable() or "nothing is published yet") })
 end
 
 --- What comes next, once it is known what the store has.

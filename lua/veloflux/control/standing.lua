@@ -75,10 +75,11 @@ function M.know(found)
     ahead = found
     return M.fall_behind(found.why)
   end
-  if ahead and ahead.set == found.set then return end -- tried already
-  if found.version == world.version and follow.is_same(found.set, world.set) then
+  if ahead and ahead.set == found.set then
+    ahead.version = found.version -- if it was tried, nothing in it is better now
+  elseif found.version == world.version and follow.is_same(found.set, world.set) then
     world, ahead = worlds.with(world, found.set, found.version), nil
-  elseif found.set ~= world.set then
+  else
     ahead = found
   end
 end

@@ -45,6 +45,15 @@ describe("versions of other nodes", function()
     assert.same({ followed = 1, rebased = 0 }, queue.counts())
   end)
 
+  it("that change nothing are published, too: the number is one", function()
+    store:commit_elsewhere {}
+    queue.follow()
+    door.step()
+    assert.equal(2, queue.world().version)
+    queue.follow()
+    assert.same({ 2 }, door.offers)
+  end)
+
   it("that change and delete arrive as such", function()
     store:commit_elsewhere { ["routes default/a"] = route "a", ["routes default/b"] = route "b" }
     queue.follow()
