@@ -1,27 +1,26 @@
 --- What is done to backends at run time: draining, disabling, another weight. Nothing of it is configuration: it makes
 -- no version, is allowed on what stands in the conf file too, and holds through reloads until it is taken back.
-local ffi = require "ffi"
 local bodies = require "veloflux.admin.body"
 local entities = require "veloflux.admin.entities"
 local json = require "veloflux.pdk.json"
 local log = require "veloflux.admin.log"
+local overrides = require "veloflux.control.overrides"
 local problem = require "veloflux.admin.problem"
 local resources = require "veloflux.admin.resources"
 local rest = require "veloflux.admin.rest"
-local sink = require "veloflux.compiler.sink"
 local totals = require "veloflux.totals"
-
-ffi.cdef "int vf_state_override(struct vf_state *, uint64_t, int, int64_t);"
 
 local M = {}
 
-local AS_IT_IS, CONFIGURED = -1, 0x7fffffffffffffffLL
-local NONE, DRAINING, DISABLED = 0, 1, 2
+local AS_IT_IS, CONFIGURED = overrides.AS_IT_IS, overrides.CONFIGURED
+local NONE, DRAINING, DISABLED = overrides.NONE, overrides.DRAINING, overrides.DISABLED
 local MAX_WEIGHT = 1000000
 
+local data_dir -- function() -> that of what runs
+
 local function override(entry, drain, weight)
-  local id = sink.id("backend", entry.tenant, entry.name, entry.record.address.text)
-  return ffi.C.vf_state_override(ffi.cast("struct vf_state *", totals.state()), id, drain, weight) == 0
+  local backend = { tenant = entry.tenant, pool = entry.name, address = entry.record.address.text }
+  return overrides.set(totals.state(), data_dir(), backend, drain, weight)
 end
 
 local function note(request, event, entry)
@@ -121,6 +120,7 @@ local ROWS = {
 
 --- Registers them.
 function M.register(router, context)
+  function data_dir() return context.current().model.node.data_dir end
   for _, row in ipairs(ROWS) do
     router:register { method = "POST", path = row[1], permission = row[2] .. ":write",
       is_of_tenant = true,

@@ -18,6 +18,7 @@ local conf = require "veloflux.conf"
 local explain = require "veloflux.explain"
 local last_model = require "veloflux.last_model"
 local offload = require "veloflux.control.offload"
+local overrides = require "veloflux.control.overrides"
 local plugin_schema = require "veloflux.plugin.schema"
 local slices = require "veloflux.slices"
 local tables = require "veloflux.compiler.tables"
@@ -98,6 +99,7 @@ function M.offer(candidate)
   local compiled, fault = compiler.compile(model, { version = candidate.version, state = state() })
   if not compiled then return nil, { fault } end
   slices.look()
+  if state_area then overrides.apply(state_area, model.node.data_dir) end
   local fd, message = compiler.memfd(compiled)
   if not fd then return nil, { { file = model.source, path = "", message = message } } end
   slices.look()
@@ -209,6 +211,7 @@ end
 
 local function conclude(laggards)
   if state_area then compiler.sweep(pending.compiled, state()) end
+  if state_area then overrides.sweep(pending.model) end
   link.set_config(true, "")
   slices.look()
   local warnings = explain.warnings(pending.model, pending.compiled)
