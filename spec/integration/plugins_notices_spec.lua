@@ -6,6 +6,7 @@ local children = require "support.children"
 local loop = require "support.loop"
 local servers = require "support.server"
 local tempdir = require "support.tempdir"
+local websockets = require "support.websocket"
 
 local EXAMPLES = uv.cwd() .. "/docs/plugins/examples"
 
@@ -184,5 +185,23 @@ describe("the job of a plugin", function()
     local metrics = api.get("/metrics").body
     assert.matches('veloflux_job_runs_total{plugin="notices",job="expire"} %d+', metrics)
     assert.matches('veloflux_plugin_calls_total{plugin="notices",phase="control"} %d+', metrics)
+  end))
+end)
+
+describe("the channel of a plugin", function()
+  it("sends what there is, and again when it changes", spec(function(api, server)
+    api.is(api.post("/api/notices", notice()), 201)
+    local client = websockets.open(server.ports.admin, "/api/ws/notices")
+    local first = client:read_json()
+    assert.same({ "notices", { { name = "disk", text = "A disk is full.", severity = "info" } } },
+      { first.type, first.data })
+    api.is(api.post("/api/notices", notice { name = "net", text = "The network is slow.", severity = "warning" }), 201)
+    local next_one = client:read_json()
+    while #next_one.data < 2 do next_one = client:read_json() end
+    assert.equal("net", next_one.data[1].name)
+    assert.is_table(api.is(api.get "/api/openapi.json", 200).paths["/api/ws/notices"])
+    server:write_conf(conf_of { plugin_path = { tempdir.new() } })
+    assert.is_true(server:reload())
+    assert.equal(1001, (client:expect_close()))
   end))
 end)

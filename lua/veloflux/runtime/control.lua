@@ -1,8 +1,12 @@
 --- What plugins in control can ask the core for. The functions are those of control, which fills in `services`; in
 -- workers there are none. What runs for whom is kept by the task that runs.
+local ffi = require "ffi"
 local network = require "veloflux.runtime.network"
 local phase = require "veloflux.runtime.phase"
 local task = require "veloflux.runtime.task"
+
+ffi.cdef "uint64_t vf_clock_cost_ns(void);"
+local C = ffi.C
 
 local M = {}
 
@@ -14,17 +18,21 @@ M.runs = {}
 
 local CONTROL = phase.set "control"
 
+--- What runs, when it is called in between and may not wait: a function of a channel. Of control/plugins/task.lua.
+M.in_between = nil
+
+--- Services that answer at once.
+local AT_ONCE = { list = true, find = true, current = true }
+
 --- Returns what runs; raises when it is not a function of a plugin in control.
 -- @param name of the function that was called
 function M.current(name)
+  if M.in_between then return M.in_between end
   local run = task.run
   local own = run.task ~= nil and M.runs[run.context]
   if not own then phase.wrong(CONTROL, name, 4) end
   return own
 end
-
---- Says whether a function of a plugin in control runs.
-function M.is_here() return task.run.task ~= nil and M.runs[task.run.context] ~= nil end
 
 local function pack(...) return { n = select("#", ...), ... } end
 
@@ -46,8 +54,25 @@ function M.apart(fn, ...)
   return unpack(done.results, 2, done.results.n)
 end
 
---- Calls a service for the plugin that runs. Yields.
+--- Calls fn(...) of the core within the stretch of a plugin: the time that it takes is not the plugin's.
+function M.untimed(fn, ...)
+  local run = task.run
+  local entered_ns = run.entered_ns
+  if entered_ns == 0 then return fn(...) end
+  local before_ns = C.vf_clock_cost_ns() - entered_ns
+  run.entered_ns = 0
+  local results = pack(pcall(fn, ...))
+  run.entered_ns = C.vf_clock_cost_ns() - before_ns
+  if not results[1] then error(results[2], 0) end
+  return unpack(results, 2, results.n)
+end
+
+--- Calls a service for the plugin that runs. Yields, where that is possible.
 function M.call(name, ...)
+  if M.in_between then
+    if not AT_ONCE[name] then error(name .. " waits, which a function of a channel may not", 3) end
+    return M.untimed(M.services[name], ...)
+  end
   return M.apart(M.services[name] or error("there is no " .. name .. " in this process", 0), ...)
 end
 

@@ -197,12 +197,22 @@ end
 
 -- Channels ------------------------------------------------------------------------------------------
 
+--- What the core gives a function of a channel, as the plugin sees it: its time is not the plugin's.
+local function untimed_context(context)
+  if type(context) ~= "table" or rawget(context, "reason") == nil or not getmetatable(context) then return context end
+  return setmetatable({}, { __metatable = false, __index = function(_, name)
+    local value = context[name]
+    if type(value) ~= "function" then return value end
+    return function(...) return seam.untimed(value, ...) end
+  end })
+end
+
 --- Returns the definition of a channel whose functions run as the plugin's: within its limits, counted, and logged
 -- with its name.
 function M.channel_of(plugin, definition)
   local function wrap(value)
     if type(value) == "function" then
-      return function(...) return tasks.call_now(plugin, value, ...) end
+      return function(first, ...) return tasks.call_now(plugin, value, untimed_context(first), ...) end
     elseif type(value) ~= "table" or getmetatable(value) then
       return value
     end

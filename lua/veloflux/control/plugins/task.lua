@@ -104,16 +104,18 @@ end
 -- What the run of another plugin has measured so far, while one is called in between.
 local KEPT = { "phase", "plugin", "instance", "entered_ns", "spent_ns", "begun_ns", "left_ns", "waited", "cut" }
 
---- Calls fn(...) of a plugin here and now: it may not wait. Returns its first two results, none when it has failed.
+--- Calls fn(...) of a plugin here and now: it may not wait. Returns its first three results, none when it has failed.
 -- @param plugin as of `start`
 function M.call_now(plugin, fn, ...)
-  local run, kept, first, second = task.run, {}, nil, nil
+  local run, kept, first, second, third = task.run, {}, nil, nil, nil
   for _, name in ipairs(KEPT) do kept[name] = run[name] end
   run.phase = phase.NUMBER.control
-  local arguments, count = { ... }, select("#", ...)
-  chain.call(plugin.instance, function() first, second = fn(unpack(arguments, 1, count)) end)
+  local arguments, count, outer = { ... }, select("#", ...), control.in_between
+  control.in_between = { source = "api", laggards = 0 }
+  chain.call(plugin.instance, function() first, second, third = fn(unpack(arguments, 1, count)) end)
+  control.in_between = outer
   for _, name in ipairs(KEPT) do run[name] = kept[name] end
-  return first, second
+  return first, second, third
 end
 
 return M
