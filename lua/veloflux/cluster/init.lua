@@ -24,6 +24,7 @@ local M = {}
 
 local WORD_BYTES = 4 -- that tell the processes of one node apart
 local LAST_WORDS_MS = 1000 -- for what is said at the end
+local LONE_LEASE_MS = 10 * 60 * 1000 -- of who has nobody to share it with
 
 local running -- {id, heartbeat, lease}: as it was begun; nil: not yet
 local is_ended = false
@@ -87,7 +88,7 @@ local function start(id, settings)
   running = { id = id, heartbeat = settings.heartbeat, lease = settings.lease }
   nodes.start { store = storage.current, is_shared = storage.is_shared, id = id, heartbeat_ms = settings.heartbeat,
     lease_ms = settings.lease, wall_ms = wall_ms, describe = describe, on_version = on_version }
-  leader.start { store = storage.current, lease_ms = settings.lease,
+  leader.start { store = storage.current, lease_ms = storage.is_shared() and settings.lease or LONE_LEASE_MS,
     holder = ("%s/%s"):format(id, crypto.hex_encode(crypto.random_bytes(WORD_BYTES))) }
   alarms.cancel(watching)
   watch_drain()

@@ -12,7 +12,6 @@ local entities = require "veloflux.control.entities"
 local explain = require "veloflux.explain"
 local files = require "veloflux.conf.files"
 local flow = require "veloflux.control.flow"
-local follow = require "veloflux.control.follow"
 local keys = require "veloflux.keys"
 local last_model = require "veloflux.last_model"
 local history = require "veloflux.control.history"
@@ -22,6 +21,7 @@ local model_kinds = require "veloflux.model"
 local outcome = require "veloflux.control.outcome"
 local probation = require "veloflux.control.probation"
 local plugins = require "veloflux.control.plugins"
+local shared = require "veloflux.control.shared"
 local storage = require "veloflux.control.storage"
 local queue = require "veloflux.control.queue"
 local worlds = require "veloflux.control.world"
@@ -199,34 +199,6 @@ local function with_store(node, callback)
   end)
 end
 
---- A store that others share has lost versions that this node serves, with changes that were acknowledged: it gets
--- them back, as versions up to that of this node. If others are faster, theirs are followed.
-local function restore(found, callback)
-  local world = queue.world()
-  local puts, deletes = follow.difference(found.set, world.set)
-  link.log("warn", "store.restored", ("the store has version %d, this node %d: it gets back what it lost"):format(
-    found.version, world.version))
-  local from = found.version > 0 and found.version or world.version - 1
-  storage.catch_up(from, world.version, now_ms(), function(message)
-    if not message then queue.set_stored(world.version) end
-    callback(message)
-  end, puts, deletes)
-end
-
---- Takes what a shared store has, after it was out of reach.
-local function join_shared(found, callback)
-  local world = queue.world()
-  queue.adopt(world)
-  if found.set and found.version < world.version then
-    return restore(found, function(message)
-      queue.adopt(world, message)
-      callback(not message and world.set or nil, message)
-    end)
-  end
-  queue.know(found)
-  callback(queue.base().set)
-end
-
 --- Takes what a store has, after it was out of reach.
 function M.join(node, loaded, callback)
   local world, sealing = queue.world(), worlds.sealing(node)
@@ -234,7 +206,7 @@ function M.join(node, loaded, callback)
   local set, problems = entities.load(loaded.entities, worlds.tools(draft, sealing or {}))
   local why = not set and conf.format(problems[1]) or nil
   if world and storage.is_shared() then
-    return join_shared({ set = set, version = loaded.version, why = why }, callback)
+    return shared.join({ set = set, version = loaded.version, why = why }, callback)
   end
   if not set then return callback(nil, why) end
   local last = loaded.version > 0 and link.published() or 0
@@ -518,26 +490,6 @@ local function settle(made, version, loaded, done)
   done()
 end
 
---- Goes on with a store that others share: what they have stored meanwhile is published like any other time.
-local function settle_shared(made, version, loaded, done)
-  local published = tonumber(context.published)
-  local set, problems = entities.load(loaded.entities, made.world.tools)
-  local found = { set = set, version = loaded.version, why = not set and conf.format(problems[1]) or nil }
-  local function join(callback)
-    join_shared(found, function(_, message)
-      if message then link.log("error", "store.unavailable", message) end
-      callback()
-    end)
-  end
-  if version > published then return publish_again(made, true, function() join(done) end) end
-  join(function()
-    local is_newer = queue.base().version > published
-    if context.mode ~= "recompile" or is_newer then return done() end
-    made.world = worlds.with(queue.world(), queue.world().set, published + 1)
-    publish_again(made, false, done)
-  end)
-end
-
 --- After a predecessor: what runs goes on at once, as it was written down. What was stored or written down but not
 -- published is published when the store has been read.
 local function start_again(done)
@@ -559,7 +511,7 @@ local function start_again(done)
       queue.adopt(made.world, message)
       return settle(made, version, nil, done)
     end
-    if storage.is_shared() then return settle_shared(made, version, loaded, done) end
+    if storage.is_shared() then return shared.settle(made, version, loaded, context, publish_again, done) end
     local ahead = loaded.version > 0 and math.max(version, loaded.version) or 0
     storage.catch_up(loaded.version, ahead, now_ms(), function(failure)
       queue.set_stored(failure and loaded.version or ahead)
@@ -576,7 +528,7 @@ function M.start(started)
   cluster.open()
   flow.open { link = link, state = started.state, store = storage.current }
   queue.open { link = link, now_ms = now_ms, retry = with_store, source = source, store = storage.current,
-    restore = restore, on_change = cluster.update }
+    restore = shared.restore, on_change = cluster.update }
   storage.watch(function()
     if not cluster.is_draining() then queue.follow() end -- the supervisor takes nothing any more
   end)

@@ -89,8 +89,9 @@ function M.catch_up(from, last, now_ms, callback, puts, deletes)
   local left, failure = math.max(last - from, 0), nil
   if left == 0 then return callback() end
   for version = from + 1, last do
+    local is_full = puts and #puts + #deletes > 0
     store:commit({ version = version, time_ms = now_ms, author = "", source = "file", reason = "", request_id = "",
-      summary = puts and "what the store had lost" or "published without the store", puts = puts or {},
+      summary = is_full and "what the store had lost" or "published without the store", puts = puts or {},
       deletes = deletes or {}, follows = version > from + 1 }, function(err)
       failure = failure or err
       left = left - 1
