@@ -1,22 +1,18 @@
 --- From the operations of a transaction to the entities that they make: each is read by the schema of its
 -- kind, so that what the API takes is what the conf file takes.
 --
--- Backends and credentials are elements of a list of their owner: an operation on one is a change of the
--- pool or the consumer.
+-- Backends, credentials and instances of plugins of something are elements of a list of their owner: operations on them
+-- are a change of that (elements.lua).
+local elements = require "veloflux.control.elements"
 local entities = require "veloflux.control.entities"
 local expand = require "veloflux.model.expand"
 local json = require "veloflux.pdk.json"
 local model = require "veloflux.model"
-local sink = require "veloflux.compiler.sink"
 local slices = require "veloflux.slices"
 local values = require "veloflux.control.values"
 
 local M = {}
 
-local NESTED = {
-  backends = { owner = "pools", list = "backends", field = "pool", id = "address" },
-  credentials = { owner = "consumers", list = "credentials", field = "consumer", id = "id" },
-}
 local MASK = "*****"
 
 local function fail(code, message, i, pointer)
@@ -61,22 +57,14 @@ local function changed_value(entity, op)
   return keep_masked(value, before, sealed)
 end
 
---- Fields that were set to null are not there.
-local function without_null(value)
-  if type(value) ~= "table" or json.is_array(value) then return value end
-  local copy = {}
-  for key, inner in pairs(value) do
-    if inner ~= json.null then copy[key] = inner end
-  end
-  return copy
-end
+local NESTED, without_null = elements.NESTED, elements.without_null
 
-local function problems_of(found, i, prefix)
+local function problems_of(found, i, places)
   local errors = {}
   for n, problem in ipairs(found) do
-    local pointer = problem.pointer or ""
-    if prefix and pointer:sub(1, #prefix) == prefix then pointer = pointer:sub(#prefix + 1) end
-    errors[n] = { op = i, pointer = pointer, detail = problem.message, rule = problem.rule }
+    local op, pointer = i, problem.pointer or ""
+    if places then op, pointer = elements.blame(places, pointer) end
+    errors[n] = { op = op, pointer = pointer, detail = problem.message, rule = problem.rule }
   end
   return { ok = false, code = "invalid", message = errors[1] and errors[1].detail or "is not valid", errors = errors }
 end
@@ -87,7 +75,7 @@ local function read(world, op, value, i)
   local label = op.name or type(value) == "table" and type(value.name) == "string" and value.name or "new"
   local record, found = entities.read(op.kind, entities.key_of(op.kind, op.tenant, label),
     json.encode(without_null(value)), world.tools, true)
-  if not record then return nil, problems_of(found, i, op.prefix) end
+  if not record then return nil, problems_of(found, i, op.places) end
   local key = model.key(op.kind, record)
   record._key, record._file = key, ("api:%s/%s"):format(op.kind, key)
   return record, key
@@ -176,64 +164,60 @@ local VERBS = { create = create, put = change, merge = change, replace = change,
 
 -- Elements of lists -----------------------------------------------------------------------------------
 
---- Returns the ID of a backend as it stands in the snapshot: 16 hexadecimal digits.
-function M.backend_id(tenant, pool, address)
-  return ("%016x"):format(sink.id("backend", tenant or "default", pool, address))
-end
-
---- Returns the id of an element for messages and addresses.
-local function is_element(nested, op, element)
-  if op.name == element[nested.id] or op.name == element.address then return true end
-  if nested.list == "backends" then return op.name == M.backend_id(op.tenant, op.owner, element.address) end
-  return op.name == element.key or op.name == element.username
-end
-
-local function position_of(nested, op, list)
-  for n, element in ipairs(list) do
-    if is_element(nested, op, element) then return n end
-  end
-end
-
---- Turns an operation on an element of a list into one on its owner.
-local function widen(world, op, i)
-  local nested = NESTED[op.kind]
-  local fields = type(op.value) == "table" and op.value or {}
-  local owner_name = op[nested.field] or fields[nested.field]
-  if type(owner_name) ~= "string" then
+--- Begins a group of operations (elements.lua) with the operation `op`. Returns it, or nil and an outcome.
+local function open_group(world, op, i)
+  local nested, name = NESTED[op.kind], elements.owner_of(op)
+  if not name then
     return fail("invalid", "required: the name of the " .. nested.field, i, "/" .. nested.field)
   end
-  local wide = { op = "replace", kind = nested.owner, tenant = op.tenant, name = owner_name, if_match = op.if_match,
-    is_literal = true }
-  local owner, outcome = find(world, wide, i)
+  local owner, outcome = find(world, { kind = nested.owner, tenant = op.tenant, name = name }, i)
   if not owner then return nil, outcome end
-  local value = M.value_of(owner)
-  local list, element = value[nested.list] or json.array {}, {}
-  for name, inner in pairs(op.is_literal and fields or values.literal(fields)) do
-    if name ~= nested.field then element[name] = inner end
+  local group = elements.new(op, (M.value_of(owner)), world.tools)
+  group.entity, group.first = owner, i
+  return group
+end
+
+--- Applies an operation to a group. Returns true, or nil and an outcome.
+local function add_to_group(group, op, i)
+  local entity = group.entity
+  if op.if_match and op.if_match ~= entity.version then
+    return fail("stale", ("%s was changed in version %d"):format(entity.key, entity.version), i)
   end
-  local at = op.op ~= "create" and position_of(nested, { name = op.name, tenant = op.tenant, owner = owner_name }, list)
-  if op.op == "create" then
-    local known = position_of(nested, { name = element[nested.id] or element.key, tenant = op.tenant,
-      owner = owner_name }, list)
-    if known and element[nested.id] then
-      return fail("exists", ("%s already has %s"):format(owner_name, element[nested.id]), i, "/" .. nested.id)
-    end
-    at = #list + 1
-    list[at] = without_null(element)
-  elseif not at then
-    return fail("not_found", ("%s has no %s %s"):format(owner_name, op.kind, tostring(op.name)), i)
-  elseif op.op == "delete" then
-    table.remove(list, at)
-  elseif op.op == "merge" then
-    list[at] = values.merge(list[at], element)
-  elseif op.op == "put" then
-    list[at] = values.put(list[at], element)
-  else
-    list[at] = without_null(element)
+  local ok, code, message, pointer = group:apply(op, i)
+  if not ok then return fail(code, message, i, pointer) end
+  group.last = i
+  return true
+end
+
+--- Returns the operation on the owner that a group has become.
+local function close_group(group)
+  local value, ops = group:close()
+  return { op = "replace", kind = group.nested.owner, tenant = group.tenant, name = group.owner, value = value,
+    is_literal = true, places = { list = group.nested.list, ops = ops, last = group.last } }
+end
+
+--- Applies one operation on an entity. Returns true, or nil and an outcome.
+-- @param first, last numbers of the operations that it stands for
+local function apply_one(step, op, first, last, result, own)
+  if not VERBS[op.op] or not entities.type_of(op.kind, step.tools.plugins) then
+    return fail("not_found", ("there are no %s"):format(tostring(op.kind)), last)
   end
-  value[nested.list] = json.array(list)
-  wide.value, wide.prefix = value, ("/%s/%d"):format(nested.list, at - 1)
-  return wide
+  if op.op ~= "create" and type(op.name) ~= "string" then
+    return fail("invalid", "required: the name", last, "/name")
+  end
+  if op.op ~= "delete" and (type(op.value) ~= "table" or json.is_array(op.value)) then
+    return fail("invalid", "expected an object", last)
+  end
+  step.set = result.set
+  local edit, key = VERBS[op.op](step, op, last)
+  if not edit and type(key) ~= "string" then return nil, key end
+  for i = first, last do result.keys[i] = { kind = op.kind, key = key } end
+  if edit and not op.is_test then
+    edit.op, edit.places = last, op.places
+    result.edits[#result.edits + 1] = edit
+    result.set = entities.with(result.set, { edit }, own)
+  end
+  return true
 end
 
 --- Applies operations to a set.
@@ -243,31 +227,35 @@ end
 -- @return {set, edits, keys = for each operation {kind, key}}; or nil and the outcome that says why not
 function M.apply(world, ops)
   local result = { set = world.set, edits = {}, keys = {} }
-  local step, own = setmetatable({}, { __index = world }), {}
+  local step, own, group = setmetatable({}, { __index = world }), {}, nil
+  local function finish_group()
+    local open = group
+    group = nil
+    local op = close_group(open)
+    op.is_test = open.is_test
+    return apply_one(step, op, open.first, open.last, result, own)
+  end
   for i, op in ipairs(ops) do
     slices.pause()
-    step.set = result.set
-    local wide, outcome = op, nil
-    if NESTED[op.kind] then wide, outcome = widen(step, op, i) end
-    if not wide then return nil, outcome end
-    if not VERBS[wide.op] or not entities.type_of(wide.kind, world.tools.plugins) then
-      return fail("not_found", ("there are no %s"):format(tostring(wide.kind)), i)
+    local ok, outcome = true, nil
+    if group and (op.is_test or not NESTED[op.kind] or not group:takes(op)) then ok, outcome = finish_group() end
+    if ok and NESTED[op.kind] then
+      step.set = result.set
+      if not group then group, outcome = open_group(step, op, i) end
+      ok = group
+      if ok then ok, outcome = add_to_group(group, op, i) end
+      if ok and op.is_test then
+        group.is_test = true
+        ok, outcome = finish_group()
+      end
+    elseif ok then
+      ok, outcome = apply_one(step, op, i, i, result, own)
     end
-    if wide.op ~= "create" and type(wide.name) ~= "string" then
-      return fail("invalid", "required: the name", i, "/name")
-    end
-    if wide.op ~= "delete" and (type(wide.value) ~= "table" or json.is_array(wide.value)) then
-      return fail("invalid", "expected an object", i)
-    end
-    local edit, key = VERBS[wide.op](step, wide, i)
-    if not edit and type(key) ~= "string" then return nil, key end
-    result.keys[i] = { kind = wide.kind, key = key }
-    if edit and not op.is_test then
-      edit.op = i
-      edit.prefix = wide.prefix
-      result.edits[#result.edits + 1] = edit
-      result.set = entities.with(result.set, { edit }, own)
-    end
+    if not ok then return nil, outcome end
+  end
+  if group then
+    local ok, outcome = finish_group()
+    if not ok then return nil, outcome end
   end
   return result
 end

@@ -1,5 +1,6 @@
 --- What is said of a transaction: what it changes, whom that touches, or why it cannot be.
 local conf = require "veloflux.conf"
+local elements = require "veloflux.control.elements"
 local entities = require "veloflux.control.entities"
 local model_kinds = require "veloflux.model"
 local rivals = require "veloflux.control.rivals"
@@ -138,9 +139,9 @@ function M.refusal(problems, edits, code)
   for i, problem in ipairs(problems) do
     local edit = edit_at(edits, problem.file)
     is_own = is_own or edit ~= nil
-    local pointer, prefix = edit and conf.pointer(problem) or "", edit and edit.prefix or ""
-    if pointer:sub(1, #prefix) == prefix then pointer = pointer:sub(#prefix + 1) end
-    errors[i] = { op = edit and edit.op, pointer = pointer, detail = edit and problem.message or conf.format(problem),
+    local op, pointer = edit and edit.op, edit and conf.pointer(problem) or ""
+    if edit and edit.places then op, pointer = elements.blame(edit.places, pointer) end
+    errors[i] = { op = op, pointer = pointer, detail = edit and problem.message or conf.format(problem),
       file = problem.file, line = problem.line }
   end
   local is_reference = not is_own and code == "invalid" and problems[1] and problems[1].path ~= ""
