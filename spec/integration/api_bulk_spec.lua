@@ -184,8 +184,11 @@ describe("POST /api/bulk", function()
     refused({ operations = { { action = "update", id = "a" } } }, "/operations/0/data")
     refused({ operations = { { action = "add", data = { name = 1 } } } }, "/operations/0/data/name")
     refused({ operations = { { action = "delete", id = "a", if_match = "x" } } }, "/operations/0/if_match")
-    refused({ operations = { { action = "add", kind = "plugins", data = { name = "cors", pool = "web" } } } },
-      "/operations/0/data/scope", "/api/bulk")
+    refused({ operations = { { action = "add", kind = "plugins", data = { name = "cors", pool = "web",
+      route = "a" } } } }, nil, "/api/bulk")
+    refused({ operations = { { action = "delete", kind = "plugins", id = "cors" } } }, "/operations/0/id", "/api/bulk")
+    refused({ operations = { { action = "add", kind = "credentials", data = { type = "key-auth", key = "k" } } } },
+      "/operations/0/consumer", "/api/bulk")
     refused('{"operations":[' .. ('{"action":"delete","id":"a"},'):rep(10000) .. '{"action":"delete","id":"a"}]}',
       "/operations")
     problem(request("POST", "/api/bulk", "[]", { ["Content-Type"] = "text/plain" }), 415, "unsupported_media_type")
@@ -194,6 +197,106 @@ describe("POST /api/bulk", function()
       problem(request("GET", "/api/bulk/operations/" .. id), 404, "not_found")
       problem(request("DELETE", "/api/bulk/operations/" .. id), 404, "not_found")
     end
+  end))
+
+  it("takes elements of others: backends, credentials, instances of plugins", spec(function()
+    local operations = {
+      { action = "add", kind = "consumers", data = { name = "ana" } },
+      { action = "add", kind = "credentials", consumer = "ana", data = { type = "key-auth", key = "first" } },
+      { action = "add", kind = "credentials", data = { type = "key-auth", key = "second", consumer = "ana" } },
+      { action = "add", kind = "backends", pool = "web", data = { address = "127.0.0.1:2" } },
+      { action = "update", kind = "backends", pool = "web", id = "127.0.0.1:2", data = { weight = 7 } },
+      { action = "delete", kind = "backends", pool = "web", id = "127.0.0.1:1" },
+      { action = "add", kind = "backends", pool = "web", data = { address = "127.0.0.1:3" } },
+      { action = "add", kind = "plugins", data = { name = "cors", pool = "web", config = { max_age = 60 } } },
+      { action = "add", kind = "plugins", data = { name = "cors", as = "other", pool = "web" } },
+      { action = "patch", kind = "plugins", id = "pool:default:web:cors", data = { enabled = false } },
+      { action = "delete", kind = "plugins", id = "pool:default:web:cors:other" },
+      { action = "add", kind = "plugins", data = { name = "cors", consumer = "ana" } },
+    }
+    local before = version()
+    local document = is(request("POST", "/api/bulk", { operations = operations }), 200)
+    assert.same({ 12, 12, before + 1 }, { document.total, document.succeeded, document.version })
+    local pool = is(request("GET", "/api/pools/web"), 200)
+    assert.same({ "127.0.0.1:2", 7 }, { pool.backends[1].address, pool.backends[1].weight })
+    assert.equal("127.0.0.1:3", pool.backends[2].address)
+    assert.same({ 1, "cors", false, 60 }, { #pool.plugins, pool.plugins[1].name, pool.plugins[1].enabled,
+      pool.plugins[1].config.max_age })
+    assert.equal("consumer:default:ana:cors", is(request("GET", "/api/plugins/consumer:default:ana:cors"), 200).id)
+    local credentials = is(request("GET", "/api/consumers/ana/credentials"), 200)
+    assert.equal(2, #credentials)
+    is(request("POST", "/api/bulk", { operations = { { action = "delete", kind = "credentials", consumer = "ana",
+      id = credentials[1].credential_id } } }), 200)
+    assert.equal(1, #is(request("GET", "/api/consumers/ana/credentials"), 200))
+  end))
+
+  it("says which of those that go to one list is wrong", spec(function()
+    local operations = {}
+    for n = 1, 20 do operations[n] = { action = "add", pool = "web", data = { address = "127.0.0.1:" .. n + 100 } } end
+    operations[13].data.weight = "heavy"
+    problem(request("POST", "/api/bulk/backends", { operations = operations }), 409, "rolled_back",
+      "/operations/12/data/weight")
+    operations[13].data.weight = 3
+    operations[17].data.address = "127.0.0.1:102"
+    problem(request("POST", "/api/bulk/backends", { operations = operations }), 409, "rolled_back",
+      "/operations/16/data/address")
+    operations[17] = { action = "delete", pool = "web", id = "127.0.0.1:999" }
+    assert.equal("not_found", problem(request("POST", "/api/bulk/backends", { operations = operations }), 409,
+      "rolled_back", "/operations/16/data").cause)
+  end))
+
+  it("takes all other kinds that there are", spec(function()
+    local operations = {
+      { action = "add", kind = "tenants", data = { name = "acme", hosts = { "acme.example.com" } } },
+      { action = "add", kind = "templates", data = { name = "t", entities = { pools = { { name = "p" } } } } },
+      { action = "add", kind = "plugins", data = { name = "cors" } },
+      { action = "add", kind = "plugins", tenant_id = "acme", data = { name = "cors" } },
+      { action = "replace", kind = "plugins", id = "tenant:acme:cors", data = { enabled = false } },
+      { action = "delete", kind = "plugins", id = "global:cors" },
+    }
+    is(request("POST", "/api/bulk", { operations = operations }), 200)
+    assert.equal("t", is(request("GET", "/api/templates/t"), 200).name)
+    assert.is_false(is(request("GET", "/api/plugins/tenant:acme:cors"), 200).enabled)
+    local kinds = {}
+    local paths = is(request("GET", "/api/openapi.json"), 200).paths
+    local schema = paths["/api/bulk"].post.requestBody.content[JSON].schema.properties.operations.items
+    for _, kind in ipairs(schema.properties.kind.enum) do kinds[kind] = true end
+    for path in pairs(paths) do
+      local kind = path:match "^/api/(%w+)$"
+      local single = kind and paths[path].post and paths[path .. "/{id}"]
+      if single and single.put then assert.is_true(kinds[kind], path) end
+    end
+  end))
+
+  it("lists what there was", spec(function()
+    assert.same({}, is(request("GET", "/api/bulk/operations"), 200))
+    local first = is(request("POST", "/api/bulk/routes", { operations = adding(2) }), 200)
+    local second = request("POST", "/api/bulk/routes", { operations = { { action = "delete", id = "r1" } } },
+      { Prefer = "respond-async" })
+    is(second, 202)
+    ended(second:get "location")
+    local response = request("GET", "/api/bulk/operations")
+    local list = is(response, 200)
+    assert.equal("2", response:get "x-total-count")
+    local by_id = {}
+    for _, document in ipairs(list) do by_id[document.operation_id] = document end
+    assert.equal("completed", by_id[first.operation_id].status)
+    assert.equal(2, by_id[first.operation_id].succeeded)
+    assert.is_nil(by_id[first.operation_id].results)
+    assert.equal("completed", by_id[second.json.operation_id].status)
+    assert.equal("anonymous", list[1].author)
+    assert.equal(1, #is(request("GET", "/api/bulk/operations?total=1"), 200))
+    assert.equal(1, #is(request("GET", "/api/bulk/operations?limit=1&sort=total"), 200))
+    problem(request("GET", "/api/bulk/operations?colour=red"), 400, "invalid")
+    local victim = children.of(server.pid).control[1]
+    local from = #server:log_lines() + 1
+    assert(uv.kill(victim, "sigkill"))
+    server:wait_log("control%.started", from)
+    port = server.ports.admin
+    children.eventually("the list", function()
+      local ok, again = pcall(request, "GET", "/api/bulk/operations")
+      return ok and again.status == 200 and #again.json == 2
+    end)
   end))
 
   it("honours Idempotency-Key", spec(function()

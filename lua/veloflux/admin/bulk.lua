@@ -172,6 +172,24 @@ local function get(context, request)
   return { json = document, headers = not runs.has_ended(document) and { "Retry-After", "1" } or nil }
 end
 
+local FIELDS = { operation_id = true, status = true, atomic = true, total = true, done = true, succeeded = true,
+  failed = true, version = true, author = true, created_at = true, ended_at = true }
+local PAGING = { limit = true, cursor = true, page = true, sort = true }
+
+local function list(context, request)
+  local params, names = query.parse(request.query)
+  if not params then return names end
+  local known = {}
+  for _, set in ipairs { FIELDS, PAGING } do
+    for name in pairs(set) do known[name] = true end
+  end
+  local bad = query.unknown(names, known)
+  if bad then return bad end
+  local documents = runs.list(context)
+  if not documents then return unavailable "The store is not available." end
+  return query.answer(request, params, documents, FIELDS, "-created_at,operation_id")
+end
+
 local function cancel(context, request)
   local document, bad = find(context, request)
   if not document then return bad end
@@ -191,7 +209,7 @@ local RESULT = { type = "object", properties = { index = INTEGER, action = STRIN
 local DOCUMENT = { type = "object", properties = { operation_id = STRING, status = { type = "string",
   enum = { "pending", "running", "completed", "rolled_back", "cancelled", "interrupted" } }, atomic = BOOLEAN,
   total = INTEGER, done = INTEGER, succeeded = INTEGER, failed = INTEGER, version = INTEGER, laggards = INTEGER,
-  summary = STRING, error = STRING, created_at = STRING, ended_at = STRING,
+  author = STRING, summary = STRING, error = STRING, created_at = STRING, ended_at = STRING,
   results = { type = "array", items = RESULT } } }
 local ANSWER = { [bodies.JSON] = DOCUMENT }
 
@@ -199,11 +217,19 @@ local function request_schema(kind)
   local operation = { type = "object", additionalProperties = false, required = kind and { "action" }
     or { "action", "kind" }, properties = { action = { type = "string", enum = plans.ACTIONS },
     kind = { type = "string", enum = kind and { kind } or plans.KINDS }, id = STRING, tenant_id = STRING, pool = STRING,
-    data = { type = "object" }, if_match = INTEGER } }
+    consumer = STRING, data = { type = "object" }, if_match = INTEGER } }
   return { type = "object", additionalProperties = false, required = { "operations" }, properties = {
     operations = { type = "array", minItems = 1, maxItems = plans.MAX, items = operation }, atomic = BOOLEAN,
     dry_run = BOOLEAN } }
 end
+
+local PARAMETERS = { { "limit", INTEGER, "Batches of a page; all when left out." },
+  { "cursor", STRING, "Of the Link header: the next page." }, { "page", INTEGER, "Instead of a cursor, from 1." },
+  { "sort", STRING, "Fields, each perhaps after a minus sign." } }
+for name in pairs(FIELDS) do
+  PARAMETERS[#PARAMETERS + 1] = { name, STRING, "Only those with this value." }
+end
+table.sort(PARAMETERS, function(a, b) return a[1] < b[1] end)
 
 local function post_doc(kind)
   return { tag = "bulk", is_idempotent = true, is_of_tenant = true, body = { [bodies.JSON] = request_schema(kind) },
@@ -220,9 +246,9 @@ function M.register(router, context)
     router:register { method = "POST", path = "/api/bulk" .. path, permission = "bulk:write", takes_probation = true,
       handler = rest.post(context, post(kind or nil)), doc = post_doc(kind or nil), max_bytes = MAX_BYTES }
   end
-  local function add(method, permission, handler, doc)
+  local function add(method, permission, handler, doc, path)
     doc.tag = "bulk"
-    router:register { method = method, path = PLACE .. "{id}", permission = permission, doc = doc,
+    router:register { method = method, path = path or PLACE .. "{id}", permission = permission, doc = doc,
       handler = function(request)
         if not bodies.accepts(request, bodies.JSON) then
           return problem.new("not_acceptable", "This is answered as application/json.")
@@ -231,6 +257,9 @@ function M.register(router, context)
         return handler(context, request)
       end }
   end
+  add("GET", "bulk:read", list, { summary = "The batches of a day, the newest first, without their results.",
+    parameters = PARAMETERS, answers = { ["200"] = { "A list; X-Total-Count says how many there are.",
+      { [bodies.JSON] = { type = "array", items = DOCUMENT } } } } }, PLACE:sub(1, -2))
   add("GET", "bulk:read", get, { summary = "How far a batch is, or how it ended; known for a day.",
     answers = { ["200"] = { "The batch.", ANSWER } } })
   add("DELETE", "bulk:write", cancel, { summary = "Cancels a batch: what is not applied yet will not be.",

@@ -1,11 +1,13 @@
 --- From the operations that a bulk request lists to those of transactions. Each is prepared as a request on its own
 -- would be, so that what GET gave can be sent back, in what an earlier one of the batch makes, too.
+local elements = require "veloflux.control.elements"
 local entities = require "veloflux.admin.entities"
 local json = require "veloflux.pdk.json"
 local problem = require "veloflux.admin.problem"
 local resources = require "veloflux.admin.resources"
 local rest = require "veloflux.admin.rest"
 local schemas = require "veloflux.admin.schemas"
+local slices = require "veloflux.slices"
 
 local M = {}
 
@@ -13,23 +15,28 @@ local M = {}
 M.MAX = 10000
 --- What an operation may do.
 M.ACTIONS = { "add", "update", "patch", "replace", "delete", "test" }
---- What it may do that to. Credentials, and instances of plugins of a pool, route or consumer, are changed with it.
-M.KINDS = { "pools", "backends", "routes", "consumers", "plugins", "tenants", "templates", "certificates" }
+--- What it may do that to: all kinds of resources, by name, those of plugins too once `M.kinds` was called.
+M.KINDS = {}
+
+--- Returns M.KINDS as they are now.
+function M.kinds()
+  local all = resources.all()
+  for i = 1, math.max(#all, #M.KINDS) do M.KINDS[i] = all[i] and all[i].name end
+  return M.KINDS
+end
+M.kinds()
 
 local MAX_ERRORS = 100 -- that are listed
 
 local VERBS = { add = "create", update = "put", patch = "merge", replace = "replace", delete = "delete", test = "put" }
-local FIELDS = { action = true, kind = true, id = true, tenant_id = true, pool = true, data = true, if_match = true }
-local RESOURCES = setmetatable({}, { __index = function(_, kind) -- those of plugins come and go
-  for _, resource in ipairs(resources.stored) do
-    if resource.name == kind then return resource end
-  end
-end })
-for _, kind in ipairs(M.KINDS) do RESOURCES[kind] = resources[kind] end
+local FIELDS = { action = true, kind = true, id = true, tenant_id = true, pool = true, consumer = true, data = true,
+  if_match = true }
+
+local resource_of = resources.find
 
 -- The form of an operation ----------------------------------------------------------------------------------
 
-local TEXTS = { "id", "tenant_id", "pool" }
+local TEXTS = { "id", "tenant_id", "pool", "consumer" }
 
 --- Says what is wrong with the form of an operation: pointer and message, or nil.
 local function fault_of(given, kind)
@@ -38,7 +45,7 @@ local function fault_of(given, kind)
     if not FIELDS[name] then return "/" .. name, "unknown field" end
   end
   if not VERBS[given.action] then return "/action", "expected one of " .. table.concat(M.ACTIONS, ", ") end
-  if not RESOURCES[kind] then return "/kind", "expected one of " .. table.concat(M.KINDS, ", ") end
+  if not resource_of(kind) then return "/kind", "expected one of " .. table.concat(M.kinds(), ", ") end
   for _, name in ipairs(TEXTS) do
     if given[name] ~= nil and (type(given[name]) ~= "string" or given[name] == "") then
       return "/" .. name, "expected a text"
@@ -76,9 +83,8 @@ local function pools_of(plan, tenant)
   local pools = {}
   for _, pool in ipairs(entities.list(plan.t, "pools")) do
     for _, backend in ipairs(pool.tenant == tenant and entities.elements(pool, "backends") or {}) do
-      local shown, address = {}, backend.record.address.text
-      resources.backends.show(backend, shown)
-      pools[shown.id] = pool.name
+      local address = backend.record.address.text
+      pools[elements.backend_id(tenant, pool.name, address)] = pool.name
       pools[address] = pools[address] == nil and pool.name
     end
   end
@@ -106,7 +112,15 @@ local function pending(kind, resource, tenant, name)
     record = record, compiled = schemas.type_of(resource), is_pending = true }
 end
 
---- Splits the id of an instance of a plugin. Returns its tenant and label, or nil.
+local OWNERS = { pool = "pools", route = "routes", consumer = "consumers" } -- of instances of plugins
+
+--- Splits the id of an instance of a plugin of a pool, route or consumer. Returns scope, tenant, owner and label.
+local function scoped_place(id)
+  local scope, tenant, owner, label = id:match "^(%a+):([^:]+):([^:]+):(.+)$"
+  if OWNERS[scope] then return scope, tenant, owner, label end
+end
+
+--- Splits the id of another instance of a plugin. Returns its tenant and label, or nil.
 local function plugin_place(id)
   local label = id:match "^global:(.+)$"
   if label then return nil, label end
@@ -137,14 +151,44 @@ local function backend_op(plan, given, verb, tenant)
   return { op = verb, kind = "backends", tenant = tenant, name = given.id, pool = pool, value = value }
 end
 
+local function credential_op(plan, given, verb, tenant)
+  local data = {}
+  for name, value in pairs(given.data or {}) do data[name] = value end
+  local consumer = given.consumer or data.consumer
+  if type(consumer) ~= "string" then return failed("/consumer", "required: the name of the consumer") end
+  local entry = verb ~= "create" and pending("credentials", resources.credentials, tenant, consumer) or nil
+  local value, errors = prepare(plan, resources.credentials, data, entry, tenant)
+  if not value then return nil, errors end
+  value.tenant = nil
+  return { op = verb, kind = "credentials", tenant = tenant, name = given.id, consumer = consumer, value = value }
+end
+
+--- The same of an instance of a plugin of a pool, route or consumer.
+local function scoped_op(scope, tenant, owner, label, verb, value)
+  for _, name in ipairs { "scope", "pool", "route", "consumer", "tenant" } do value[name] = nil end
+  return { op = verb, kind = scope .. "_plugins", tenant = tenant, name = label, [scope] = owner, value = value }
+end
+
+local function change_scoped(plan, given, verb)
+  local scope, tenant, owner, label = scoped_place(given.id)
+  local entry = pending("plugins", resources.plugins, tenant, label)
+  entry.kind, entry.name, entry.owner = OWNERS[scope], owner, entry
+  if verb == "delete" then return scoped_op(scope, tenant, owner, label, verb, {}) end
+  local value, errors = prepare(plan, resources.plugins, given.data or {}, entry, tenant)
+  if not value then return nil, errors end
+  return scoped_op(scope, tenant, owner, label, verb, value)
+end
+
 local function create_op(plan, resource, data, tenant)
   local value, errors = prepare(plan, resource, data, nil, tenant)
   if not value then return nil, errors end
+  if resource.name == "plugins" then
+    local scope, owner, fault = resources.scope_of(value)
+    if not scope then return errors_of(fault) end
+    if OWNERS[scope] then return scoped_op(scope, value.tenant or tenant or "default", owner, nil, "create", value) end
+  end
   local ops, bad = resource.create(plan.later, value, { tenant_id = tenant })
   if not ops then return errors_of(bad) end
-  if ops[1].kind ~= resource.kind then
-    return failed("/data/scope", "an instance of a pool, route or consumer is changed with it, in its `plugins`")
-  end
   take(plan, ops[1])
   return ops[1]
 end
@@ -152,8 +196,12 @@ end
 local function change_op(plan, kind, resource, given, verb, tenant)
   local name, own_tenant = given.id, tenant
   if kind == "plugins" then
+    if scoped_place(name) then return change_scoped(plan, given, verb) end
     own_tenant, name = plugin_place(given.id)
-    if not name then return failed("/id", "expected global:NAME or tenant:TENANT:NAME") end
+    if not name then
+      return failed("/id", "expected global:NAME, tenant:TENANT:NAME or, of what has it, such as "
+        .. "route:TENANT:ROUTE:NAME")
+    end
   end
   local entry = entities.find(plan.t, resource.kind, kind ~= "tenants" and own_tenant or nil, name)
     or pending(kind, resource, own_tenant, name)
@@ -168,13 +216,15 @@ local function change_op(plan, kind, resource, given, verb, tenant)
 end
 
 local function op_of(plan, given, kind)
-  local resource, verb = RESOURCES[kind], VERBS[given.action]
+  local resource, verb = resource_of(kind), VERBS[given.action]
   local tenant = given.tenant_id or plan.tenant_id or "default"
   if given.action == "test" and not given.id then verb = "create" end
   local op, errors
   if kind == "backends" then
     op, errors = backend_op(plan, given, verb, given.tenant_id or type(given.data) == "table"
       and type(given.data.tenant_id) == "string" and given.data.tenant_id or tenant)
+  elseif kind == "credentials" then
+    op, errors = credential_op(plan, given, verb, tenant)
   elseif verb == "create" then
     op, errors = create_op(plan, resource, given.data, kind == "plugins" and (given.tenant_id or plan.tenant_id)
       or kind ~= "plugins" and tenant or nil)
@@ -195,7 +245,7 @@ local function add_errors(errors, index, found)
 end
 
 local function forbidden(request, kind)
-  local permission = RESOURCES[kind].permission .. ":write"
+  local permission = resource_of(kind).permission .. ":write"
   if request.identity.can(permission) then return nil end
   return problem.new("forbidden", "This needs the permission " .. permission .. ".")
 end
@@ -212,6 +262,7 @@ function M.read(t, request, list, options)
     pools = {} }
   local ops, errors, allowed = {}, {}, {}
   for i, given in ipairs(list) do
+    slices.pause()
     local kind = type(given) == "table" and given.kind or options.kind
     if options.kind and kind ~= options.kind then
       add_errors(errors, i - 1, { { pointer = "/kind", detail = "expected " .. options.kind } })
@@ -226,7 +277,7 @@ function M.read(t, request, list, options)
       if pointer then found = { { pointer = pointer, detail = message } } else op, found = op_of(plan, given, kind) end
       if op then
         op.action, op.shown_kind = given.action, kind
-        op.shown_id = given.id or op.value.address or op.name
+        op.shown_id = given.id or op.value and op.value.address or op.name or op.value and op.value.name
         ops[i] = op
       else
         add_errors(errors, i - 1, found)

@@ -8,6 +8,7 @@ local crypto = require "veloflux.pdk.crypto"
 local json = require "veloflux.pdk.json"
 local log = require "veloflux.admin.log"
 local outcomes = require "veloflux.admin.outcomes"
+local recent = require "veloflux.admin.bulk_recent"
 local status = require "veloflux.admin.status"
 
 local M = {}
@@ -56,7 +57,9 @@ function M.save(context, batch)
   if not M.has_ended(batch.document) then
     for i, op in ipairs(batch.ops) do actions[i] = { op.action, op.shown_kind, op.shown_id } end
   end
-  return put(context, batch.id, { document = batch.document, base_version = batch.base_version, actions = actions })
+  local err = put(context, batch.id, { document = batch.document, base_version = batch.base_version,
+    actions = actions })
+  return err or recent.note(context.store(), batch.document, batch.context.author)
 end
 
 local function result_of(i, op, word, found)
@@ -252,6 +255,14 @@ local function settle(record, versions)
   document.done = document.succeeded + document.failed
   document.status, document.ended_at = versions.whole and "completed" or "interrupted", now()
   if not versions.whole then document.error = "control ended before it was done: what says ok was applied" end
+end
+
+--- Returns the batches of a day, without their results; or nil and an error of the store. Yields.
+function M.list(context)
+  local store = context.store()
+  if not store then return nil, { code = "unavailable" } end
+  return recent.list(store, status.time(os.time() * 1000 - DAY_MS), M.has_ended,
+    function(id) return (M.find(context, id)) end)
 end
 
 --- Returns how far a batch is, nil when there is none by this id; or nil and an error of the store. Yields.

@@ -19,6 +19,7 @@
 --   create(t, value, params)                 a transaction; or nil and a problem
 --   change(op, entry, value, if_match)       a transaction
 --   prepare(value, entry)   changes what came in, or returns a problem
+local elements = require "veloflux.control.elements"
 local entities = require "veloflux.admin.entities"
 local json = require "veloflux.pdk.json"
 local live = require "veloflux.admin.live"
@@ -27,7 +28,6 @@ local problem = require "veloflux.admin.problem"
 local certificate = require "veloflux.model.kinds.certificate"
 local crypto = require "veloflux.pdk.crypto"
 local queue = require "veloflux.control.queue"
-local sink = require "veloflux.compiler.sink"
 local encoding = require "veloflux.pdk.encoding"
 local status = require "veloflux.admin.status"
 local view = require "veloflux.model.view"
@@ -113,9 +113,7 @@ local BACKEND_FIELDS = with_common {
   { "last_check", TIME, "When it was checked; null: never." },
 }
 
-local function backend_id(entry)
-  return ("%016x"):format(sink.id("backend", entry.tenant, entry.name, entry.record.address.text))
-end
+local function backend_id(entry) return elements.backend_id(entry.tenant, entry.name, entry.record.address.text) end
 
 local function show_backend(entry, shown)
   shown.id, shown.pool = backend_id(entry), entry.name
@@ -304,8 +302,7 @@ local function credential_of(record) return plugin_kind.plugin_of(record).creden
 
 local function credential_id(entry)
   local record = entry.record
-  local value = record[credential_of(record).id]
-  return crypto.hex_encode(crypto.hash("sha256", record.type .. "\0" .. tostring(value))):sub(1, 16)
+  return elements.credential_id(record.type, record[credential_of(record).id])
 end
 
 local CREDENTIAL_ID = { "credential_id", STRING, "What it is called in paths." }
@@ -404,10 +401,7 @@ M.credentials = {
 local SCOPES = { pools = "pool", routes = "route", consumers = "consumer", tenants = "tenant" }
 local KINDS = { pool = "pools", route = "routes", consumer = "consumers" }
 
-local function label(record)
-  local as = record.as
-  return as and as ~= record.name and record.name .. ":" .. as or record.name
-end
+local label = elements.label
 
 local function plugin_id(entry)
   if not entry.owner then
@@ -477,6 +471,8 @@ local function scope_of(value)
   end
   return scope, value[scope]
 end
+
+M.scope_of = scope_of
 
 local function create_plugin(t, value, params)
   local scope, owner_name, bad = scope_of(value)
