@@ -54,6 +54,14 @@ function Auth:add(authenticator)
   table.insert(self.authenticators, authenticator)
 end
 
+--- Says whether somebody understands a scheme.
+function Auth:has(scheme)
+  for _, one in ipairs(self.authenticators) do
+    if one.scheme == scheme then return true end
+  end
+  return false
+end
+
 --- Returns the authenticator that understands credentials, or nil.
 function Auth:find(scheme, credentials)
   for _, one in ipairs(self.authenticators) do

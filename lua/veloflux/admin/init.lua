@@ -157,7 +157,7 @@ end
 --- Returns who asks, or nil and a problem. May yield.
 local function identify(request, endpoint)
   if endpoint and endpoint.is_channel then
-    if M.auth.methods.bearer then channels.take_token(request) end
+    if M.auth:has "bearer" then channels.take_token(request) end
     local stranger = channels.stranger(request, endpoint.permission)
     if stranger then return stranger end
   end
