@@ -76,6 +76,7 @@ return {
   {
     path = "/api/ws/backends",
     permission = "user",
+    of_tenant = true,
     type = "backend_status_update",
     summary = "The backends with their figures. With a filter: those of a pool.",
     every = "5s",

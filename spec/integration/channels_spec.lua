@@ -265,6 +265,51 @@ describe("channels of a node", function()
     server:stop()
   end))
 
+  it("take API keys, in a field, a parameter or a cookie, and end when a key is revoked", loop.spec(function()
+    local server = servers.start { conf = { admin = { address = "127.0.0.1:0",
+      auth = { username = "ana", password = "pw" } }, tenants = { { name = "acme" } },
+      pools = { { name = "ours", backends = { { address = "127.0.0.1:1" } } },
+        { name = "theirs", tenant = "acme", backends = { { address = "127.0.0.1:2" } } } } } }
+    local port = server.ports.admin
+    local function admin(method, path, body)
+      return clients.request(port, method, path, { Authorization = basic("ana", "pw"),
+        ["Content-Type"] = body and "application/json" or nil }, body and cjson.encode(body))
+    end
+    local function key_of(body)
+      local response = admin("POST", "/api/apikeys", body)
+      assert.equal(201, response.status, response.body)
+      return cjson.decode(response.body).key
+    end
+    local user = key_of { name = "viewer", role = "user" }
+    local ways = {
+      websockets.open(port, PATH, { fields = { Authorization = "Bearer " .. user } }),
+      websockets.open(port, PATH, { fields = { ["X-API-Key"] = user } }),
+      websockets.open(port, PATH, { fields = { Cookie = "a=b; auth_token=" .. user } }),
+      (websockets.open(port, PATH .. "?token=" .. user)),
+    }
+    for _, client in ipairs(ways) do assert.equal("status", client:read_json().type) end
+    assert.equal(403, (select(2, websockets.connect(port, "/api/ws/control?token=" .. user))).status)
+    assert.equal(401, (select(2, websockets.connect(port, PATH .. "?token=vfk_00_x"))).status)
+    local tenants = key_of { name = "acme", role = "user", tenant_id = "acme" }
+    assert.equal(403, (select(2, websockets.connect(port, PATH .. "?token=" .. tenants))).status)
+    local client = websockets.open(port, "/api/ws/backends?token=" .. tenants)
+    local first = client:read_json()
+    assert.equal(1, #first.data)
+    assert.equal("theirs", first.data[1].pool)
+    client:send_json { type = "subscribe", channel = "status" }
+    assert.equal("forbidden", client:read_type("error").data.code)
+    assert.equal(204, admin("DELETE", "/api/apikeys/viewer").status)
+    for _, each in ipairs(ways) do
+      local code, text = each:expect_close(true)
+      assert.equal(1008, code)
+      assert.equal("the credentials no longer hold", text)
+    end
+    client:send_json { type = "ping" }
+    assert.equal("pong", client:read_type("pong").type)
+    client:close()
+    server:stop()
+  end))
+
   it("may be followed without credentials where the conf says so", loop.spec(function()
     local admin = { address = "127.0.0.1:0", auth = { username = "ana", password = "pw" },
       websocket = { anonymous = true } }

@@ -57,17 +57,21 @@ function M.count() return hub.n_clients end
 
 local is_open_to_all = false
 
+local function has_credentials(request)
+  return request.headers.authorization ~= nil or request.headers["x-api-key"] ~= nil
+end
+
 local function may_follow(permission) return permission == "user" end
 
 --- Returns the identity of a client that brings no credentials, where such may follow channels; or nil.
 function M.stranger(request, permission)
-  if not is_open_to_all or request.headers.authorization or not may_follow(permission) then return nil end
+  if not is_open_to_all or has_credentials(request) or not may_follow(permission) then return nil end
   return { name = "anonymous", method = "none", can = may_follow, is_valid = function() return is_open_to_all end }
 end
 
 --- Browsers cannot set fields for a WebSocket: a bearer token may also be a cookie or a parameter.
 function M.take_token(request)
-  if request.headers.authorization then return end
+  if has_credentials(request) then return end
   local token = query.first(request.query, "token")
     or ("; " .. (request.headers.cookie or "")):match ";%s*auth_token=([^;]+)"
   if type(token) ~= "string" or not token:find "^[%w._~+/-]+=*$" then return end
@@ -124,7 +128,8 @@ function M.register(router)
   hub:list_in {
     add = function(channel)
       router:register { method = "GET", path = channel.path, permission = channel.definition.permission,
-        is_channel = true, handler = opener(channel), doc = doc_of(channel) }
+        is_channel = true, is_of_tenant = channel.definition.of_tenant, handler = opener(channel),
+        doc = doc_of(channel) }
     end,
     remove = function(channel) router:unregister("GET", channel.path) end,
   }

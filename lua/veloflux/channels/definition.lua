@@ -11,7 +11,7 @@ local PREFIX = "/api/ws/"
 local RESERVED = { ping = true, pong = true, subscribe = true, unsubscribe = true, pause = true, resume = true }
 local TYPES = { path = "string", permission = "string", type = "string", summary = "string", description = "string",
   every = "string", watch = "function", frame = "function", filter = "function", filter_fields = "table",
-  per_client = "boolean", messages = "table", receive = "function", history = "number" }
+  per_client = "boolean", of_tenant = "boolean", messages = "table", receive = "function", history = "number" }
 local OF_MESSAGE = { fields = "table", handle = "function", permission = "string", summary = "string" }
 
 local function fail(path, message, ...) error(("channel %s: "):format(tostring(path)) .. message:format(...), 0) end
@@ -55,7 +55,7 @@ end
 
 --- Checks a definition. Raises a text that says what is wrong.
 -- @return the definition as the hub uses it: path, name, permission, type, summary, description, every_s or nil, watch,
--- frame, filter, filter_fields, per_client, messages, receive, history
+-- frame, filter, filter_fields, per_client, of_tenant, messages, receive, history
 function M.check(given)
   if type(given) ~= "table" then error("a channel: expected a table, got a " .. type(given), 0) end
   local path = given.path
@@ -68,6 +68,9 @@ function M.check(given)
   end
   if (given.every or given.watch) and not given.frame then fail(path, "frame is missing") end
   if given.per_client and not given.frame then fail(path, "per_client needs frame") end
+  if given.of_tenant and not given.filter and not given.per_client then
+    fail(path, "of_tenant needs filter or per_client")
+  end
   local history = given.history or M.HISTORY
   if history < 0 or history > M.MAX_HISTORY or history % 1 ~= 0 then
     fail(path, "history: expected an integer between 0 and %d", M.MAX_HISTORY)
@@ -76,7 +79,8 @@ function M.check(given)
   return { path = path, name = path:sub(1, #PREFIX) == PREFIX and path:sub(#PREFIX + 1) or path:sub(2),
     permission = given.permission, type = given.type, summary = given.summary or "A channel.",
     description = given.description, every_s = ms and ms / 1000, watch = given.watch, frame = given.frame,
-    filter = given.filter, per_client = given.per_client or false, history = history,
+    filter = given.filter, per_client = given.per_client or false, of_tenant = given.of_tenant or false,
+    history = history,
     filter_fields = given.filter_fields and compile_fields(path, given.filter_fields, "filter_fields"),
     messages = compile_messages(path, given.messages), receive = given.receive }
 end

@@ -132,10 +132,10 @@ function Hub:encode(channel, data)
   self.host.log("error", "channel.fault", { "path", channel.path, "err", why })
 end
 
---- What a client with a filter gets: a frame of its own.
+--- What a client with a filter gets: a frame of its own. A tenant's client gets nothing that was not filtered.
 function Hub:send_filtered(client, channel, data, kind, options)
   local filter = client.subscriptions[channel].filter
-  local ok, own = true, data
+  local ok, own = true, not client.identity.tenant and data or nil
   if channel.definition.filter then
     ok, own = self:call(channel, channel.definition.filter, data, filter, kind or channel.definition.type)
   end
@@ -224,6 +224,10 @@ function Hub:subscribe(client, channel, filter, missed)
     channel.n_subscribers = channel.n_subscribers + 1
     if channel.n_subscribers == 1 then self:begin(channel) end
   end
+  if client.identity.tenant then -- whatever it says, it sees its tenant's
+    filter = filter or {}
+    filter.tenant_id = client.identity.tenant
+  end
   local subscription = { filter = filter }
   client.subscriptions[channel], channel.subscribers[client] = subscription, subscription
   if not missed then return self:send_whole(client, channel, "open") end
@@ -244,7 +248,7 @@ function Hub:open(id, identity, channel, since)
   client.channel = channel
   self.clients[id] = client
   self.n_clients, self.n_opened = self.n_clients + 1, self.n_opened + 1
-  local missed = since and not channel.definition.per_client and channel:since(since)
+  local missed = since and not channel.definition.per_client and not identity.tenant and channel:since(since)
   self:subscribe(client, channel, nil, missed)
   if self.n_clients == 1 then self.host.native.wake(M.TICK_S) end
   return client

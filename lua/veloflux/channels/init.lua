@@ -11,13 +11,15 @@
 --       every = "5s",                 -- data is sent so often; nil: only when it changes, or is published
 --       watch = function(context) return a number or text end, -- cheap; looked at several times a second while there
 --                                     -- are clients: whenever it is another one, data is sent at once
---       frame = function(context) return data, type, more end, -- a table for JSON; nil: there is nothing to send.
+--       frame = function(context) return data, type, more end, -- a table for JSON; nil: nothing is sent.
 --                                     -- A second result stands in for `type` in this frame; a third, a list of
 --                                     -- {type, data}, are frames that follow it (not for a client's first)
 --       filter = function(data, filter, type) return data end, -- for clients that subscribed with a filter: what
 --                                     -- they get of the data, nil: nothing. `filter` are the further members of
 --                                     -- their message, as `filter_fields` has read them
 --       filter_fields = { pool = { type = "string" } },        -- a schema, as in a plugin's schema.lua
+--       of_tenant = true,             -- clients of a tenant may follow it; their filter always has `tenant_id`, so that
+--                                     -- `filter` (or `frame`, with per_client) has to keep to it
 --       per_client = true,            -- every client gets data of its own: `frame` is called for each of them
 --       messages = { rename = { permission = "admin", fields = { name = { type = "string", required = true } },
 --         handle = function(context, message) return data end } }, -- what a client may say besides; what is returned

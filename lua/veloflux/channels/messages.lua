@@ -69,6 +69,9 @@ function handlers.subscribe(hub, client, message)
   if not client.identity.can(definition.permission) then
     return "forbidden", "This needs the permission " .. definition.permission .. "."
   end
+  if client.identity.tenant and not definition.of_tenant then
+    return "forbidden", "This is the platform's, not a tenant's."
+  end
   local filter, wrong = M.fields(definition.filter_fields, message)
   if not filter then return "invalid", wrong end
   hub:reply(client, "subscribed", { status = "subscribed" }, channel.name)

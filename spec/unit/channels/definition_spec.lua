@@ -40,6 +40,7 @@ describe("the definition of a channel", function()
       assert.equal(message, refusal(with(extra)))
     end
     assert.is_truthy(refusal(with { filter_fields = { a = { type = "strange" } } }):find "filter_fields: a")
+    assert.equal("channel /api/ws/widgets: of_tenant needs filter or per_client", refusal(with { of_tenant = true }))
     assert.equal("channel nil: path is missing", refusal {})
     assert.equal("channel /api/x: type is missing", refusal { path = "/api/x", permission = "user" })
     assert.equal("channel /api/x: frame is missing", refusal { path = "/api/x", permission = "user", type = "x",

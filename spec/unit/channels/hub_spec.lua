@@ -332,6 +332,25 @@ describe("the hub of channels", function()
       assert.is_truthy(world.say(id, { type = "subscribe", many = 1 })[1].data.detail:find "many")
     end)
 
+    it("shows clients of a tenant what is the tenant's, whatever they ask for", function()
+      hub:register { path = "/api/ws/list", permission = "user", type = "list", every = "1s", of_tenant = true,
+        frame = function() return { a = "x", b = "y" } end,
+        filter = function(data, filter) return filter.tenant_id and { [filter.tenant_id] = data[filter.tenant_id] } end,
+        filter_fields = { tenant_id = { type = "string" } } }
+      hub:register((counter()))
+      local first = world.open "list"
+      world.pass(2)
+      world.take(first)
+      local id = world.open("list", 5000, { name = "ana", tenant = "a", can = all })
+      assert.same({ { a = "x" } }, { world.take(id)[1].data })
+      assert.same({ a = "x" }, world.say(id, { type = "subscribe", tenant_id = "b" })[2].data)
+      world.pass(2)
+      assert.same({ a = "x" }, world.take(id)[1].data)
+      hub:publish("list", { a = 1, b = 2 })
+      assert.same({ a = 1 }, world.take(id)[1].data)
+      assert.equal("forbidden", world.say(id, { type = "subscribe", channel = "count" })[1].data.code)
+    end)
+
     it("makes data for each client where a channel wants that", function()
       hub:register { path = "/api/ws/mine", permission = "user", type = "mine", every = "1s", per_client = true,
         frame = function(context) return { name = context.identity.name, filter = context.filter } end,
