@@ -137,41 +137,46 @@ end
 
 local function check_ttl(ttl_ms) check(is_whole(ttl_ms) and ttl_ms > 0, "ttl_ms is not a whole number above 0") end
 
-function Store:load(callback) self.driver:load(callback) end
+local function driver_of(self)
+  check(not self.is_closed, "it is closed")
+  return self.driver
+end
+
+function Store:load(callback) driver_of(self):load(callback) end
 
 function Store:commit(change, callback)
   check_change(change)
-  self.driver:commit(change, callback)
+  driver_of(self):commit(change, callback)
 end
 
 function Store:versions(options, callback)
   check(options.before == nil or is_whole(options.before), "before is not a version")
   check(options.limit == nil or is_whole(options.limit), "limit is not a whole number")
-  self.driver:versions(options.before, options.limit or DEFAULT_LIMIT, callback)
+  driver_of(self):versions(options.before, options.limit or DEFAULT_LIMIT, callback)
 end
 
 function Store:version(number, callback)
   check(is_whole(number), "not a version")
-  self.driver:version(number, callback)
+  driver_of(self):version(number, callback)
 end
 
 function Store:at(number, callback)
   check(is_whole(number), "not a version")
-  self.driver:at(number, callback)
+  driver_of(self):at(number, callback)
 end
 
 function Store:changes(after, limit, callback)
   check(is_whole(after), "after is not a version")
   check(limit == nil or is_whole(limit) and limit > 0, "limit is not a whole number above 0")
-  self.driver:changes(after, math.min(limit or DEFAULT_LIMIT, MOST_CHANGES), callback)
+  driver_of(self):changes(after, math.min(limit or DEFAULT_LIMIT, MOST_CHANGES), callback)
 end
 
 function Store:prune(first, callback)
   check(is_whole(first), "not a version")
-  self.driver:prune(first, callback)
+  driver_of(self):prune(first, callback)
 end
 
-function Store:base(callback) self.driver:base(callback) end
+function Store:base(callback) driver_of(self):base(callback) end
 
 function Store:fill(entities, callback)
   for kind, of_kind in pairs(entities) do
@@ -182,60 +187,64 @@ function Store:fill(entities, callback)
       end
     end
   end
-  self.driver:fill(entities, callback)
+  driver_of(self):fill(entities, callback)
 end
 
-function Store:empty(callback) self.driver:empty(callback) end
+function Store:empty(callback) driver_of(self):empty(callback) end
 
-function Store:things(callback) self.driver:things(callback) end
+function Store:things(callback) driver_of(self):things(callback) end
 
 function Store:put(bucket, key, text, ttl_ms, callback)
   check_text(bucket, "bucket")
   check_text(key, "key")
   check_text(text, "value")
   check(ttl_ms == nil or is_whole(ttl_ms), "ttl_ms is not a whole number")
-  self.driver:put(bucket, key, text, ttl_ms, callback)
+  driver_of(self):put(bucket, key, text, ttl_ms, callback)
 end
 
 function Store:get(bucket, key, callback)
   check_text(bucket, "bucket")
   check_text(key, "key")
-  self.driver:get(bucket, key, callback)
+  driver_of(self):get(bucket, key, callback)
 end
 
 function Store:delete(bucket, key, callback)
   check_text(bucket, "bucket")
   check_text(key, "key")
-  self.driver:delete(bucket, key, callback)
+  driver_of(self):delete(bucket, key, callback)
 end
 
 function Store:lease(name, holder, ttl_ms, callback)
   check_text(name, "name")
   check_text(holder, "holder")
   check_ttl(ttl_ms)
-  self.driver:lease(name, holder, ttl_ms, callback)
+  driver_of(self):lease(name, holder, ttl_ms, callback)
 end
 
 function Store:release(name, holder, token, callback)
   check_text(name, "name")
   check_text(holder, "holder")
   check(is_whole(token), "token is not a whole number")
-  self.driver:release(name, holder, token, callback)
+  driver_of(self):release(name, holder, token, callback)
 end
 
 function Store:announce(node, json, ttl_ms, callback)
   check_text(node, "node")
   check_text(json, "json")
   check_ttl(ttl_ms)
-  self.driver:announce(node, json, ttl_ms, callback)
+  driver_of(self):announce(node, json, ttl_ms, callback)
 end
 
-function Store:nodes(callback) self.driver:nodes(callback) end
+function Store:nodes(callback) driver_of(self):nodes(callback) end
 
-function Store:watch(on_change) self.driver:watch(on_change) end
+function Store:watch(on_change) driver_of(self):watch(on_change) end
 
 function Store:status() return self.driver:status() end
 
-function Store:close(callback) self.driver:close(callback) end
+function Store:close(callback)
+  local driver = driver_of(self)
+  self.is_closed = true
+  driver:close(callback)
+end
 
 return M

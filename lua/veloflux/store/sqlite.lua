@@ -228,7 +228,7 @@ function Driver:explain_refusal(change, callback)
   local conflict = { code = "conflict",
     message = ("version %d is not the one after the store's"):format(change.version) }
   local fence = change.fence
-  if not fence then return callback(conflict) end
+  if not fence or self.is_ending then return callback(conflict) end
   self.database:run(false, { statement(LEASE, 1, fence.name) }, function(err, results)
     if err then return answering(self, callback, nothing)(err) end
     if results[1][2] == fence.token then return callback(conflict) end
@@ -410,6 +410,9 @@ function Driver:status()
     error = self.message }
 end
 
-function Driver:close(callback) self.database:close(callback) end
+function Driver:close(callback)
+  self.is_ending = true
+  self.database:close(callback)
+end
 
 return M

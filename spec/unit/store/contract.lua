@@ -400,8 +400,12 @@ function M.describe(env, set_up, tear_down)
     for version = 1, 3 do
       store:commit(change(version), function(err) order[#order + 1] = err or version end)
     end
+    store:at(2, function(err, state) order[#order + 1] = err or state ~= nil and "at" end) -- which takes some steps
+    store:load(function(err, state) order[#order + 1] = err or "load " .. state.version end)
     bench:close(store)
-    assert.same({ 1, 2, 3 }, order)
+    assert.same({ 1, 2, 3 }, { order[1], order[2], order[3] })
+    table.sort(order, function(a, b) return tostring(a) < tostring(b) end)
+    assert.same({ 1, 2, 3, "at", "load 3" }, order)
     assert.has_error(function() store:load(function() end) end)
     store = open()
     assert.equal(3, bench:ask(store, "load").version)

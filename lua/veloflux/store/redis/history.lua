@@ -126,16 +126,9 @@ local function undo(entities, record)
   end
 end
 
-local function without_empty(entities)
-  for kind, of_kind in pairs(entities) do
-    if not next(of_kind) then entities[kind] = nil end
-  end
-  return entities
-end
-
 --- Goes back from `last` to before version `first`, step by step. callback(err, entities or nil)
 function Driver:go_back(entities, last, first, callback)
-  if last < first then return callback(nil, without_empty(entities)) end
+  if last < first then return callback(nil, self.without_empty(entities)) end
   local from = math.max(last - STEP + 1, first)
   self:read_versions(from, last, function(err, list)
     if err then return callback(err) end

@@ -1,7 +1,7 @@
 --- The store in Redis, for the nodes of a cluster: the same versions for all of them, and leases among them.
 --
 -- What is kept, and how, is in scripts.lua and format.lua. The live entities are one hash, so that what `load` reads
--- does not grow with the history. A version keeps what each entity was before it: what the entities were in version n
+-- (live.lua) does not grow with the history. A version keeps what each entity was before it: what the entities were in version n
 -- is found from now, backwards.
 --
 -- A commit is one script: it looks whether the version is the next one and whether the lease still holds, and then
@@ -25,7 +25,7 @@ local text_of = format.number
 local M = {}
 local Driver = {}
 Driver.__index = Driver
-for _, part in ipairs { "history", "things" } do
+for _, part in ipairs { "live", "history", "things" } do
   for name, method in pairs(require("veloflux.store.redis." .. part)) do Driver[name] = method end
 end
 
@@ -94,36 +94,6 @@ end
 local function is_text(value) return type(value) == "string" end
 
 -- Entities ------------------------------------------------------------------------------------------
-
-local function entities_of(list)
-  local kinds = {}
-  for i = 1, #list, 2 do
-    local kind, key = format.split_field(list[i])
-    local entity = kind and format.read_entity(list[i + 1])
-    if not entity then return nil end
-    kinds[kind] = kinds[kind] or {}
-    kinds[kind][key] = entity
-  end
-  return kinds
-end
-
---- Reads what `load` has answered.
-local function live_of(value)
-  if type(value) ~= "table" or type(value[4]) ~= "table" then return nil end
-  local entities = entities_of(value[4])
-  local version, first = format.whole(value[1]), format.whole(value[2])
-  if not entities or not version or not first then return nil end
-  local is_read, id = version == 0, ""
-  if version > 0 then is_read, id = format.read_record(version, value[3]) end
-  if not is_read then return nil end
-  return { version = version, id = id, first = first, entities = entities }
-end
-
---- Reads what is live. callback(err, { version, id, first, entities })
-function Driver:read_live(callback)
-  self.session:run(scripts.load, self:keys("meta", "live", "versions"), {},
-    self:answering(callback, "the state", live_of))
-end
 
 --- This store has read or committed a version: the next commit rests on it.
 function Driver:knows(version, id)

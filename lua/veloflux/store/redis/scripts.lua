@@ -2,7 +2,7 @@
 -- slot of a cluster. The first write of a script is one that a full server refuses, so that no half of it is done.
 --
 -- Keys, behind "{PREFIX}:":
---   meta      hash: version (the last), first (the oldest that is kept), format
+--   meta      hash: version (the last), id (of its commit), first (the oldest that is kept), format
 --   live      hash: field -> entity            versions, changes   hashes: number -> record, changes (format.lua)
 --   lease:N   holder of the lease N, with a time to live                       tokens   hash: lease -> its token
 --   node:N    "SEEN_MS\nJSON", lives a day longer than the node                nodes    set: their names
@@ -30,37 +30,43 @@ end
 local turn = ARGV[11] ~= '' and redis.call('GET', KEYS[6])
 if turn and turn ~= ARGV[11] then return 'conflict' end
 redis.call('HSET', KEYS[3], version, ARGV[3])
-local changes = {}
-local function add(text) changes[#changes + 1] = #text .. ':' .. text .. ',' end
-for i = 12, #ARGV, 3 do
-  local field, created = ARGV[i], ARGV[i + 1]
-  local before = redis.call('HGET', KEYS[2], field)
-  local times, json = '', ''
+local changes, n = {}, 0
+local function add(text)
+  changes[n + 1], changes[n + 2], changes[n + 3], changes[n + 4] = #text, ':', text, ','
+  n = n + 4
+end
+local function change(field, created, json, before, puts, gone)
+  local times, old = '', ''
   if before then
     local at = string.find(before, '\n', 1, true)
-    times, json = string.sub(before, 1, at - 1), string.sub(before, at + 1)
+    times, old = string.sub(before, 1, at - 1), string.sub(before, at + 1)
   end
   if created ~= '-' then
     if created == '' then created = before and string.match(times, '^%d+ (%d+)') or ARGV[4] end
     local now = version .. ' ' .. created .. ' ' .. ARGV[4]
-    redis.call('HSET', KEYS[2], field, now .. '\n' .. ARGV[i + 2])
-    add(field) add(times) add(json) add(now) add(ARGV[i + 2])
+    puts[#puts + 1], puts[#puts + 2] = field, now .. '\n' .. json
+    add(field) add(times) add(old) add(now) add(json)
   elseif before then
-    redis.call('HDEL', KEYS[2], field)
-    add(field) add(times) add(json) add('') add('')
+    gone[#gone + 1] = field
+    add(field) add(times) add(old) add('') add('')
   end
 end
+for from = 12, #ARGV, 3000 do
+  local stop, fields, puts, gone = math.min(from + 2999, #ARGV), {}, {}, {}
+  for i = from, stop, 3 do fields[#fields + 1] = ARGV[i] end
+  local before = redis.call('HMGET', KEYS[2], unpack(fields))
+  for k = 1, #fields do
+    local i = from + 3 * (k - 1)
+    change(fields[k], ARGV[i + 1], ARGV[i + 2], before[k], puts, gone)
+  end
+  if #puts > 0 then redis.call('HSET', KEYS[2], unpack(puts)) end
+  if #gone > 0 then redis.call('HDEL', KEYS[2], unpack(gone)) end
+end
 redis.call('HSET', KEYS[4], version, table.concat(changes))
-redis.call('HSET', KEYS[1], 'version', version, 'format', '1')
+redis.call('HSET', KEYS[1], 'version', version, 'id', id, 'format', '1')
 redis.call('HSETNX', KEYS[1], 'first', version)
 redis.call('PUBLISH', ARGV[5], ARGV[8])
 return 'ok']]
-
---- KEYS meta live versions. Returns version, first, the record of the version, then field and entity of each.
-M.load = script [[
-local version = redis.call('HGET', KEYS[1], 'version')
-return { version, redis.call('HGET', KEYS[1], 'first'), version and redis.call('HGET', KEYS[3], version),
-  redis.call('HGETALL', KEYS[2]) }]]
 
 --- KEYS meta versions changes; ARGV first, how many at most. Returns how many it has forgotten.
 M.prune = script [[

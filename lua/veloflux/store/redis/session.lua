@@ -319,7 +319,7 @@ local function sweep(self)
 end
 
 local function submit(self, request)
-  assert(not self.is_ending, "the store is closed")
+  assert(not self.is_closed, "the store is closed")
   local now_ms = wires.now_ms()
   request.n_tries, request.begun_ms, request.until_ms = 0, now_ms, now_ms + self.timeout_ms
   self.n_open, self.n_requests = self.n_open + 1, self.n_requests + 1
@@ -356,10 +356,8 @@ function Session:status()
     warning = self.server and self.server.warning or nil }
 end
 
---- Takes no more requests; callback() when all are answered and the connection is closed.
+--- Closes it when all requests are answered, and those that were made in answer to them: callback().
 function Session:close(callback)
-  assert(not self.is_ending, "the store is closed")
-  self.is_ending = true
   local function finish()
     if self.is_closed then return end
     self.is_closed = true

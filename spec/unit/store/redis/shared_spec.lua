@@ -201,6 +201,58 @@ describe("stores of one Redis", function()
     assert.equal(3, world:run(server, { "ZCARD", "{veloflux}:things" }))
   end))
 
+  it("load a whole state while others change it", spec(function(world)
+    local writer, reader = world:open(server), world:open(server)
+    local log, version = {}, 1
+    local puts = {}
+    for i = 1, 7000 do puts[i] = put("routes", "a/" .. i, ('{"i":%d,"v":1}'):format(i)) end
+    world:ask(writer, "commit", change(1, puts))
+    local is_over = false
+    local function write()
+      if is_over then return end
+      version = version + 1
+      local own, entry = version, {}
+      for i = 1, 5 do
+        local key = "a/" .. (own * 131 + i * 1009) % 7100 -- some are new
+        entry[#entry + 1] = { key = key, json = (own + i) % 3 > 0 and ('{"of":%d}'):format(own) or nil }
+      end
+      log[own] = entry
+      local new_puts, deletes = {}, {}
+      for _, each in ipairs(entry) do
+        if each.json then
+          new_puts[#new_puts + 1] = put("routes", each.key, each.json)
+        else
+          deletes[#deletes + 1] = { kind = "routes", key = each.key }
+        end
+      end
+      writer:commit(change(own, new_puts, deletes), function(err)
+        assert(not err, err and err.message)
+        write()
+      end)
+    end
+    write()
+    local n_between = 0
+    for _ = 1, 15 do
+      local from = version
+      local state = world:ask(reader, "load")
+      if state.version > from then n_between = n_between + 1 end
+      local expected = {}
+      for _, each in ipairs(puts) do expected[each.key] = each.json end
+      for v = 2, state.version do
+        for _, each in ipairs(log[v]) do expected[each.key] = each.json end
+      end
+      local count = 0
+      for key, entity in pairs(state.entities.routes) do
+        count = count + 1
+        assert.equal(expected[key], entity.json)
+      end
+      for _ in pairs(expected) do count = count - 1 end
+      assert.equal(0, count)
+    end
+    is_over = true
+    assert.is_true(n_between > 0)
+  end))
+
   it("load 20,000 entities and go on after 2,000 versions as after a few", spec(function(world)
     local store, puts = world:open(server), {}
     for i = 1, 20000 do puts[i] = put("routes", "a/" .. i, ('{"name":"r%d","path":"/%d"}'):format(i, i)) end
