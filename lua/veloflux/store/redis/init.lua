@@ -1,8 +1,8 @@
 --- The store in Redis, for the nodes of a cluster: the same versions for all of them, and leases among them.
 --
 -- What is kept, and how, is in scripts.lua and format.lua. The live entities are one hash, so that what `load` reads
--- (live.lua) does not grow with the history. A version keeps what each entity was before it: what the entities were in version n
--- is found from now, backwards.
+-- (live.lua) does not grow with the history. A version keeps what each entity was before it: what the entities were in
+-- version n is found from now, backwards.
 --
 -- A commit is one script: it looks whether the version is the next one and whether the lease still holds, and then
 -- writes. Each has an id, so that one whose answer was lost is not done twice. How durable it is, is the server's
