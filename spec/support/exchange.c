@@ -1,6 +1,6 @@
 /* spec/support/exchange.c - an exchange without a network, and a task that plugins' code may run
  * in: what the functions of lua/view.h and lua/guard.h need that Lua calls through FFI. Built by
- * spec/support/exchanges.lua, with the library under test. */
+ * spec/support/native.lua, with the library under test. */
 #include <lua.h>
 #include <stdlib.h>
 #include <string.h>

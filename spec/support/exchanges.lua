@@ -4,7 +4,7 @@
 --     local exchanges = require "support.exchanges"
 --     exchanges.open { phase = "access", fields = { ["X-Name"] = "ana" } }
 local ffi = require "ffi"
-require "support.library"
+local native = require "support.native"
 local task = require "veloflux.runtime.task"
 
 ffi.cdef [[
@@ -17,18 +17,9 @@ void vf_spec_exchange_limit(struct vf_run *run, uint64_t cpu_us);
 
 local M = {}
 
-local BINARY = "build/spec/exchange.so"
 local REQUEST, RESPONSE = 0, 1 -- enum vf_view_side
 
-local function compile()
-  local deps = "build/deps/include"
-  local command = table.concat({ os.getenv "CC" or "cc", "-std=gnu11 -O1 -fPIC -shared -pthread -D_GNU_SOURCE=",
-    "-I src -I build/gen -isystem", deps, "-isystem", deps .. "/luajit-2.1", "spec/support/exchange.c -o",
-    BINARY .. ".$$ && mv", BINARY .. ".$$", BINARY }, " ")
-  assert(os.execute("mkdir -p build/spec && " .. command) == 0, "spec/support/exchange.c does not compile")
-end
-
-local library
+local library, path
 local texts = {} -- that the exchange points at
 local run
 local n_instances = 0
@@ -43,10 +34,7 @@ end
 --- Makes the exchange that the plugin API works on from here on.
 -- @param options table: phase ("access"), fields of the request and answer (of the answer: it is there, with 200)
 function M.open(options)
-  if not library then
-    compile()
-    library = ffi.load("./" .. BINARY)
-  end
+  if not library then library, path = native.load "exchange" end
   if run == nil then
     run = library.vf_spec_exchange_new()
     run.task = ffi.cast("struct vf_task *", run) -- something: code runs
@@ -76,7 +64,7 @@ end
 --- Bounds the time of handlers, as plugin_limits.cpu does; nil: not at all.
 -- @param ms number
 function M.limit(ms)
-  assert(package.loadlib("./" .. BINARY, "vf_spec_exchange_attach"))()
+  assert(package.loadlib(path, "vf_spec_exchange_attach"))()
   library.vf_spec_exchange_limit(run, (ms or 0) * 1000)
 end
 

@@ -76,6 +76,14 @@ void vf_hold_give(struct vf_hold *hold)
     hold->is_owned = false;
 }
 
+struct vf_socket *vf_hold_release(struct vf_hold *hold)
+{
+    struct vf_socket *socket = hold->socket;
+    vf_hold_give(hold);
+    free(hold);
+    return socket;
+}
+
 void vf_hold_free(struct vf_hold *hold)
 {
     vf_hold_give(hold);

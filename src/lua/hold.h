@@ -19,6 +19,9 @@ struct vf_hold *vf_hold_udp(struct vf_task *task, struct vf_udp *udp, bool is_pl
 void vf_hold_give(struct vf_hold *hold);
 void vf_hold_take(struct vf_hold *hold, struct vf_task *task, bool is_plugins);
 
+/* Frees the hold of a socket, but not the socket, which is the caller's from here on. */
+struct vf_socket *vf_hold_release(struct vf_hold *hold);
+
 /* Closes and frees it. */
 void vf_hold_free(struct vf_hold *hold);
 

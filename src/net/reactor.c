@@ -153,11 +153,16 @@ int vf_reactor_add_listener(struct vf_reactor *reactor, struct vf_io *io)
     return add(reactor, io, EPOLLIN);
 }
 
-void vf_reactor_rearm(struct vf_reactor *reactor, struct vf_io *io)
+static int register_anew(struct vf_reactor *reactor, int fd, struct vf_io *io)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                                 .data.ptr = io};
-    epoll_ctl(reactor->epoll_fd, EPOLL_CTL_MOD, io->fd, &event);
+    return epoll_ctl(reactor->epoll_fd, EPOLL_CTL_MOD, fd, &event);
+}
+
+void vf_reactor_rearm(struct vf_reactor *reactor, struct vf_io *io)
+{
+    register_anew(reactor, io->fd, io);
 }
 
 static void forget(struct vf_reactor *reactor, struct vf_io *io)
@@ -188,6 +193,16 @@ int vf_reactor_take(struct vf_reactor *reactor, struct vf_io *io)
     vf_reactor_remove(reactor, io);
     io->fd = -1;
     return fd;
+}
+
+int vf_reactor_move(struct vf_reactor *reactor, struct vf_io *from, struct vf_io *to)
+{
+    if (register_anew(reactor, from->fd, to) < 0)
+        return uv_translate_sys_error(errno);
+    forget(reactor, from);
+    to->fd = from->fd;
+    from->fd = -1;
+    return 0;
 }
 
 uint64_t vf_reactor_now_ns(const struct vf_reactor *reactor)

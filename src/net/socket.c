@@ -114,6 +114,8 @@ void vf_sockets_free(struct vf_sockets *sockets)
     while (sockets->list != NULL) {
         struct vf_socket *socket = sockets->list;
         vf_socket_close(socket);
+        if (sockets->list != socket) /* whoever was told has freed it */
+            continue;
         sockets->list = socket->next;
         socket->owner = NULL;
     }
@@ -147,6 +149,25 @@ struct vf_socket *vf_socket_new(struct vf_sockets *sockets)
     return socket;
 }
 
+static void tell_end(struct vf_socket *socket)
+{
+    void (*on_end)(void *owner) = socket->on_end;
+    socket->on_end = NULL;
+    if (on_end != NULL)
+        on_end(socket->end_owner);
+}
+
+void vf_socket_on_end(struct vf_socket *socket, void (*on_end)(void *owner), void *owner)
+{
+    socket->on_end = on_end;
+    socket->end_owner = owner;
+}
+
+void *vf_socket_end_owner(const struct vf_socket *socket)
+{
+    return socket->on_end != NULL ? socket->end_owner : NULL;
+}
+
 void vf_socket_close(struct vf_socket *socket)
 {
     if (socket->owner == NULL)
@@ -154,6 +175,7 @@ void vf_socket_close(struct vf_socket *socket)
     socket->parked = false;
     if (socket->stream.io.fd >= 0)
         vf_stream_close(&socket->stream, false);
+    tell_end(socket);
     socket->read_end = socket->write_end = UV_ENOTCONN;
     vf_dial_end(&socket->dial);
     vf_socket_drop_input(socket);
@@ -272,6 +294,18 @@ int vf_socket_connect(struct vf_socket *socket, const char *host, size_t len, in
     return rc == VF_PENDING ? vf_op_begin(&socket->writing, timeout_ms) : rc;
 }
 
+int vf_socket_connect_to(struct vf_socket *socket, const struct sockaddr_storage *address,
+                         socklen_t len, uint64_t timeout_ms)
+{
+    if (socket->owner == NULL)
+        return UV_ECANCELED;
+    if (socket->writing.pending || socket->stream.io.fd >= 0)
+        return UV_EBUSY;
+    socket->may_retry = false;
+    int rc = connect_to(socket, address, len);
+    return rc == VF_PENDING ? vf_op_begin(&socket->writing, timeout_ms) : rc;
+}
+
 bool vf_socket_at_end(const struct vf_socket *socket)
 {
     return socket->read_end != 0;
@@ -283,6 +317,11 @@ void vf_socket_add(struct vf_socket *socket, const char *data, size_t len)
 {
     if (socket->write_end == 0)
         vf_stream_add(&socket->stream, vf_str_make(data, len));
+}
+
+void vf_socket_flush(struct vf_socket *socket)
+{
+    vf_stream_flush(&socket->stream);
 }
 
 size_t vf_socket_unsent(const struct vf_socket *socket)
@@ -325,11 +364,43 @@ static bool is_silent(struct vf_socket *socket)
     return !socket->stream.readable || vf_stream_recv(&socket->stream, &byte, 1) == UV_EAGAIN;
 }
 
+/* True when somebody else may go on with the connection. */
+static bool is_reusable(struct vf_socket *socket)
+{
+    return vf_socket_is_open(socket) && !socket->reading.pending && !socket->writing.pending &&
+           socket->read_end == 0 && socket->write_end == 0 && vf_socket_input_len(socket) == 0 &&
+           vf_socket_unsent(socket) == 0 && !socket->stream.hung_up && is_silent(socket);
+}
+
+int vf_socket_take_over(struct vf_socket *socket, struct vf_stream *from)
+{
+    if (socket->owner == NULL)
+        return UV_ECANCELED;
+    if (socket->writing.pending || socket->stream.io.fd >= 0)
+        return UV_EBUSY;
+    int rc = vf_stream_move(from, &socket->stream, &events);
+    if (rc == 0)
+        socket->read_end = socket->write_end = 0;
+    return rc;
+}
+
+int vf_socket_hand_over(struct vf_socket *socket, struct vf_stream *to,
+                        const struct vf_stream_events *new_events)
+{
+    if (socket->owner == NULL || !is_reusable(socket))
+        return UV_EINVAL;
+    int rc = vf_stream_move(&socket->stream, to, new_events);
+    if (rc < 0)
+        return rc;
+    vf_dial_end(&socket->dial);
+    vf_socket_drop_input(socket);
+    socket->read_end = socket->write_end = UV_ENOTCONN;
+    return 0;
+}
+
 int vf_socket_park(struct vf_socket *socket, uint64_t idle_ms)
 {
-    if (!vf_socket_is_open(socket) || socket->reading.pending || socket->writing.pending ||
-        socket->read_end != 0 || socket->write_end != 0 || vf_socket_input_len(socket) > 0 ||
-        vf_socket_unsent(socket) > 0 || socket->stream.hung_up || !is_silent(socket)) {
+    if (!is_reusable(socket)) {
         vf_socket_close(socket);
         return UV_EINVAL;
     }

@@ -107,6 +107,9 @@ bool vf_socket_at_end(const struct vf_socket *socket);
 /* Queues bytes, borrowed until vf_socket_send. */
 void vf_socket_add(struct vf_socket *socket, const char *data, size_t len);
 
+/* Offers what was queued to the kernel, and copies the rest: nothing is borrowed any more. */
+void vf_socket_flush(struct vf_socket *socket);
+
 /* Sends what was queued. With `until_input`, `writing` also ends, with 0, when the peer says
  * something (see vf_socket_unsent). */
 int vf_socket_send(struct vf_socket *socket, uint64_t timeout_ms, bool until_input);
@@ -123,6 +126,26 @@ int vf_socket_park(struct vf_socket *socket, uint64_t idle_ms);
 
 /* Wakes an idle one. Returns false when it has closed meanwhile. */
 bool vf_socket_unpark(struct vf_socket *socket);
+
+/* Connects to `address`, as vf_socket_connect. */
+int vf_socket_connect_to(struct vf_socket *socket, const struct sockaddr_storage *address,
+                         socklen_t len, uint64_t timeout_ms);
+
+/* Makes an unconnected socket go on with the connection of a stream that stands: `from` is closed
+ * afterwards. Returns 0 or UV_E*. */
+int vf_socket_take_over(struct vf_socket *socket, struct vf_stream *from);
+
+/* Gives the connection of an open socket to a stream that will use it for `events`; the socket is
+ * as it was before it connected. Returns 0; UV_EINVAL when it is not fit for reuse (see
+ * vf_socket_park), or another UV_E*. */
+int vf_socket_hand_over(struct vf_socket *socket, struct vf_stream *to,
+                        const struct vf_stream_events *events);
+
+/* Calls on_end(owner) once when the socket closes, connected or not. NULL: no more. */
+void vf_socket_on_end(struct vf_socket *socket, void (*on_end)(void *owner), void *owner);
+
+/* Returns the owner who is told of that; NULL: nobody. */
+void *vf_socket_end_owner(const struct vf_socket *socket);
 
 bool vf_socket_is_open(const struct vf_socket *socket);
 

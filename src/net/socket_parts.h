@@ -11,6 +11,8 @@ struct vf_socket {
     struct vf_socket *next, *prev;
     struct vf_op reading, writing;
     struct vf_dial dial;
+    void (*on_end)(void *owner); /* NULL: nobody is told that it closes */
+    void *end_owner;
     char *input; /* begin..end is what was read and not taken; NULL while empty */
     size_t begin, end, room, max_input;
     enum vf_socket_want want;

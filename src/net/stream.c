@@ -509,6 +509,28 @@ void vf_stream_move_output(struct vf_stream *from, struct vf_stream *to)
     from->out = NULL;
 }
 
+int vf_stream_move(struct vf_stream *from, struct vf_stream *to,
+                   const struct vf_stream_events *events)
+{
+    struct vf_stream moved = *from;
+    moved.io.fd = -1;
+    moved.events = events;
+    moved.out = NULL;
+    moved.next_dirty = NULL;
+    moved.is_dirty = false;
+    *to = moved;
+    int rc = vf_reactor_move(from->net->reactor, &from->io, &to->io);
+    if (rc < 0) {
+        to->transport = NULL;
+        return rc;
+    }
+    unlink_dirty(from);
+    from->transport = NULL;
+    if (to->transport != NULL)
+        to->transport->ops->moved(to);
+    return 0;
+}
+
 void vf_stream_shutdown(struct vf_stream *stream)
 {
     stream->shut = true;

@@ -144,6 +144,11 @@ size_t vf_stream_pending(const struct vf_stream *stream);
 /* Moves what `from` has queued, unsent, in front of what `to` has. */
 void vf_stream_move_output(struct vf_stream *from, struct vf_stream *to);
 
+/* Moves a connection that stands, and of which nothing is queued, to another stream of the same
+ * vf_net: `from` is closed afterwards, without any event. Returns 0 or UV_E*: nothing changed. */
+int vf_stream_move(struct vf_stream *from, struct vf_stream *to,
+                   const struct vf_stream_events *events);
+
 /* Sends end of file once everything queued was sent. */
 void vf_stream_shutdown(struct vf_stream *stream);
 

@@ -26,6 +26,8 @@ struct vf_transport_ops {
     ssize_t (*send)(struct vf_stream *stream, const struct iovec *parts, int n);
     /* Says that no more content follows. */
     void (*end)(struct vf_stream *stream);
+    /* Another stream has the connection and the transport now (vf_stream_move). */
+    void (*moved)(struct vf_stream *stream);
     /* The stream closes, or goes on without it; says the end first when `is_clean`. Frees it. */
     void (*free)(struct vf_stream *stream, bool is_clean);
 };

@@ -4,9 +4,11 @@
 
 #include "base/clock.h"
 #include "proxy/access_log.h"
+#include "proxy/balance.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/labels.h"
+#include "proxy/passive.h"
 
 static uint64_t us_between(uint64_t from_ns, uint64_t to_ns)
 {
@@ -55,13 +57,26 @@ static void count_pool(struct vf_exchange *ex, uint32_t status, uint64_t us)
     vf_state_count_status(pool, ex->request.method, status);
 }
 
-static void count_backend(struct vf_exchange *ex, uint64_t us)
+void vf_account_backend(struct vf_state_backend *backend, uint32_t status, uint64_t bytes,
+                        uint64_t us)
 {
-    struct vf_state_backend *backend = &ex->proxy->block->backends[ex->backend->slot];
     vf_count_add(&backend->requests, 1);
-    vf_count_add(&backend->bytes_out, ex->bytes_in);
+    vf_count_add(&backend->bytes_out, bytes);
     vf_count_add(&backend->sum_us, us);
-    vf_count_add(class_of(&backend->class_1xx, ex->upstream_status), 1);
+    vf_count_add(class_of(&backend->class_1xx, status), 1);
+}
+
+void vf_account_connect_failure(struct vf_proxy *proxy, const struct vf_snapshot *snapshot,
+                                uint32_t pool_index, uint32_t backend_index, uint32_t try)
+{
+    uint64_t now_ns = vf_proxy_now_ns(proxy);
+    struct vf_str pool = vf_snap_str(snapshot, vf_snap_pool(snapshot, pool_index)->name);
+    struct vf_str backend =
+        vf_snap_str(snapshot, vf_snap_backend(snapshot, backend_index)->address_text);
+    vf_balance_failed(proxy->balancers, snapshot, backend_index, now_ns);
+    vf_passive_connect_failed(proxy->state, snapshot, pool_index, backend_index, now_ns);
+    vf_log_warn(&proxy->log, "backend.connect_failed", "pool=%.*s backend=%.*s try=%u",
+                (int)pool.len, pool.data, (int)backend.len, backend.data, try);
 }
 
 void vf_account_meter(struct vf_exchange *ex)
@@ -188,7 +203,8 @@ void vf_account_exchange(struct vf_exchange *ex)
         count_pool(ex, status, us);
     if (ex->upstream_status != 0 &&
         owns_slot(ex, VF_ENTITY_BACKEND, ex->backend->slot, ex->backend->id))
-        count_backend(ex, us);
+        vf_account_backend(&proxy->block->backends[ex->backend->slot], ex->upstream_status,
+                           ex->bytes_in, us);
     if (status >= 500 && ex->is_local)
         vf_state_add_error(proxy->block, status, ex->reason != NULL ? ex->reason : "",
                            ex->request.target.data, ex->request.target.len,

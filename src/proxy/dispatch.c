@@ -12,7 +12,6 @@
 #include "proxy/balance.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
-#include "proxy/passive.h"
 #include "proxy/phases.h"
 #include "proxy/sticky.h"
 #include "proxy/upstream.h"
@@ -59,12 +58,12 @@ static struct vf_str cookie_value(struct vf_exchange *ex, struct vf_str name)
     return vf_str_make(NULL, 0);
 }
 
-static struct vf_str hash_key(struct vf_exchange *ex)
+struct vf_str vf_dispatch_hash_key(struct vf_exchange *ex, const struct vf_snap_pool *pool)
 {
-    struct vf_str name = vf_snap_str(ex->snapshot, ex->pool->hash_name);
-    if (ex->pool->algorithm != VF_BALANCE_CONSISTENT_HASH)
+    struct vf_str name = vf_snap_str(ex->snapshot, pool->hash_name);
+    if (pool->algorithm != VF_BALANCE_CONSISTENT_HASH)
         return vf_str_make(NULL, 0);
-    switch (ex->pool->hash_on) {
+    switch (pool->hash_on) {
     case VF_HASH_ON_HEADER:
         return field_value(ex, name);
     case VF_HASH_ON_COOKIE:
@@ -112,7 +111,8 @@ static int pick(struct vf_exchange *ex)
 {
     if (ex->has_target)
         return pick_target(ex);
-    struct vf_balance_key key = {.hash_key = hash_key(ex), .family = ex->client_address.family};
+    struct vf_balance_key key = {.hash_key = vf_dispatch_hash_key(ex, ex->pool),
+                                 .family = ex->client_address.family};
     memcpy(key.ip, ex->client_address.ip, sizeof(key.ip));
     if (!pick_by_cookie(ex)) {
         int rc =
@@ -127,6 +127,11 @@ static int pick(struct vf_exchange *ex)
     return 0;
 }
 
+uint64_t vf_dispatch_target_id(const char *address, size_t len)
+{
+    return vf_hash(address, len, TARGET_SEED);
+}
+
 int vf_dispatch_set_target(struct vf_exchange *ex, struct vf_str host, uint16_t port)
 {
     struct vf_snap_backend *backend = vf_arena_zalloc(&ex->arena, sizeof(*backend));
@@ -136,7 +141,7 @@ int vf_dispatch_set_target(struct vf_exchange *ex, struct vf_str host, uint16_t 
     memcpy(text, host.data, host.len);
     text[host.len] = ':';
     size_t len = host.len + 1 + vf_u64_format(port, text + host.len + 1);
-    backend->id = vf_hash(text, len, TARGET_SEED);
+    backend->id = vf_dispatch_target_id(text, len);
     backend->slot = VF_STATE_TARGET_SLOT;
     vf_address_parse_ip(host, &backend->address);
     backend->address.port = port;
@@ -161,22 +166,14 @@ static bool has_other_address(struct vf_exchange *ex)
 
 static void note_connect_failure(struct vf_exchange *ex)
 {
-    struct vf_state_backend *counts = &ex->proxy->block->backends[ex->backend->slot];
-    uint64_t now_ns = vf_proxy_now_ns(ex->proxy);
-    vf_count_add(&counts->connect_failures, 1);
+    vf_count_add(&ex->proxy->block->backends[ex->backend->slot].connect_failures, 1);
     if (has_other_address(ex)) {
         ex->target_is_new = ex->has_target;
         return;
     }
-    if (ex->has_target)
-        return;
-    vf_balance_failed(ex->proxy->balancers, ex->snapshot, ex->backend_index, now_ns);
-    vf_passive_connect_failed(ex->proxy->state, ex->snapshot, ex->pool_index, ex->backend_index,
-                              now_ns);
-    vf_log_warn(&ex->proxy->log, "backend.connect_failed", "pool=%.*s backend=%.*s try=%u",
-                (int)ex->pool->name.len, vf_snap_str(ex->snapshot, ex->pool->name).data,
-                (int)ex->backend->address_text.len,
-                vf_snap_str(ex->snapshot, ex->backend->address_text).data, ex->n_tried);
+    if (!ex->has_target)
+        vf_account_connect_failure(ex->proxy, ex->snapshot, ex->pool_index, ex->backend_index,
+                                   ex->n_tried);
 }
 
 static void answer_failure(struct vf_exchange *ex, enum vf_upstream_failure failure)

@@ -14,6 +14,13 @@ void vf_dispatch(struct vf_exchange *ex);
  * events. */
 void vf_dispatch_to_chosen(struct vf_exchange *ex);
 
+/* What consistent_hash of a pool of ex->snapshot looks at in the request; data NULL: nothing of it,
+ * the client's address. */
+struct vf_str vf_dispatch_hash_key(struct vf_exchange *ex, const struct vf_snap_pool *pool);
+
+/* The id of an address that a plugin has named ("192.0.2.1:80"), among those of backends. */
+uint64_t vf_dispatch_target_id(const char *address, size_t len);
+
 /* Sends the request to `host` (an IP address or a name) instead of a backend of the pool. Returns
  * 0 or UV_ENOMEM. */
 int vf_dispatch_set_target(struct vf_exchange *ex, struct vf_str host, uint16_t port);

@@ -1,25 +1,41 @@
 /* proxy/upstream_conn.h - a connection to a backend, and the backend as this process knows it: what
- * upstream_pool.c (who keeps connections) and upstream.c (who speaks on them) share. */
+ * upstream_peers.c (who knows backends), upstream_pool.c (who keeps connections), upstream.c (who
+ * speaks on them) and lending.c (who lends them to others) share. */
 #ifndef VF_PROXY_UPSTREAM_CONN_H
 #define VF_PROXY_UPSTREAM_CONN_H
 
+#include <sys/socket.h>
+
 #include "net/stream.h"
 #include "proxy/upstream.h"
+#include "snapshot/state.h"
 
 struct vf_name;
+struct vf_socket;
 struct vf_upstreams;
 
-/* A backend, whatever the snapshot. */
+/* A backend, whatever the snapshot; or an address that a plugin has named, of no pool. */
 struct vf_peer {
+    struct vf_upstreams *owner;
     uint64_t id;
     uint32_t slot;
     uint32_t seen; /* publication in which it was there last */
     uint32_t n_open, n_idle;
-    struct vf_upstream *idle, *idle_tail; /* newest first */
+    uint32_t shown_open, shown_idle;      /* of a target: what of that the counters show */
+    struct vf_upstream *idle, *idle_tail; /* kept by exchanges, newest first */
+    struct vf_loan *loans, *loans_tail;   /* kept by others (proxy/lending.h), newest first */
     struct vf_name *name;                 /* NULL: a literal address */
     struct vf_exchange *waiting;          /* for the first answer to a plugin's target's name */
     bool is_resolving;                    /* that has not come yet */
     struct vf_peer *next;                 /* in its bucket */
+};
+
+/* A connection of a peer's that others speak on, or keep. Ends with its socket. */
+struct vf_loan {
+    struct vf_loan *next, *prev; /* among the kept ones of its peer */
+    struct vf_peer *peer;
+    struct vf_socket *socket;
+    bool is_kept; /* then the socket is ours */
 };
 
 struct vf_upstream {
@@ -43,12 +59,84 @@ struct vf_upstream {
     bool is_dead;      /* closed; freed after the event */
 };
 
+enum { VF_PEER_BUCKETS = 4096 };
+
+struct vf_upstreams {
+    struct vf_proxy *proxy; /* first member */
+    struct vf_peer *buckets[VF_PEER_BUCKETS];
+    struct vf_upstream *dead, *spare;
+    unsigned n_spare;
+    unsigned n_targets, n_kept_targets;
+    unsigned oldest_bucket; /* where the next kept one that has to go is looked for */
+    uint32_t publication;
+};
+
 /* Events of a connection, by upstream.c. */
 extern const struct vf_stream_events vf_upstream_events;
 void vf_upstream_on_timer(struct vf_timer *timer);
 
 /* The counters of its backend. */
 struct vf_state_backend *vf_upstream_counters(struct vf_upstream *up);
+struct vf_state_backend *vf_peer_counters(const struct vf_peer *peer);
+
+static inline bool vf_peer_is_target(const struct vf_peer *peer)
+{
+    return peer->slot == VF_STATE_TARGET_SLOT;
+}
+
+/* Finds what this process knows of a backend, or begins to know it; `host` is the backend's, for
+ * the resolver. NULL when out of memory. */
+struct vf_peer *vf_upstreams_peer(struct vf_upstreams *upstreams,
+                                  const struct vf_snap_backend *backend, struct vf_str host);
+
+/* The exchange is dispatched again when the name of the peer has come to addresses, or to none. */
+void vf_peer_wait_for_name(struct vf_peer *peer, struct vf_exchange *ex);
+
+/* True when the last publication does not name the backend any more. What plugins have named is in
+ * no publication: connections to it age. */
+bool vf_peer_is_gone(const struct vf_peer *peer);
+
+/* Closes the kept connections. */
+void vf_peer_close_kept(struct vf_peer *peer);
+
+/* Frees all peers, whose connections are closed. */
+void vf_upstreams_free_peers(struct vf_upstreams *upstreams);
+
+/* Finds an address to connect to: the backend's, or one of its name's, then with *tag. Returns 0 or
+ * VF_ENOADDRESS. */
+int vf_peer_address(const struct vf_peer *peer, const struct vf_snap_backend *backend,
+                    struct sockaddr_storage *address, socklen_t *len, uint32_t *tag);
+
+/* Shows how many connections are open and kept. */
+void vf_peer_show(struct vf_peer *peer);
+
+/* One connection more, or less, is open; shows that. */
+void vf_peer_opened(struct vf_peer *peer);
+void vf_peer_closed(struct vf_peer *peer);
+
+/* One connection more (1) or less (-1) is kept. */
+void vf_peer_kept_one(struct vf_peer *peer, int change);
+
+/* True when connections to it may be kept: its backend is there, and the process goes on. */
+bool vf_peer_may_keep(const struct vf_peer *peer);
+
+/* Another one was kept: closes the oldest, where there are more than are allowed. */
+void vf_peer_bound_kept(struct vf_peer *peer);
+
+/* Takes the connection that an exchange kept last off the peer, which has one. */
+struct vf_upstream *vf_peer_take_idle(struct vf_peer *peer);
+
+/* Takes one that others have kept, for an exchange. NULL: there is none. */
+struct vf_upstream *vf_loan_take(struct vf_peer *peer);
+
+/* Closes one that is kept. */
+void vf_loan_close(struct vf_loan *loan);
+
+/* Makes an unconnected connection of the peer's. NULL when out of memory. */
+struct vf_upstream *vf_upstream_new(struct vf_peer *peer);
+
+/* Frees one that is closed, or was never connected, after the event. */
+void vf_upstream_bury(struct vf_upstream *up);
 
 /* Starts the connection's one timer. */
 void vf_upstream_set_timer(struct vf_upstream *up, uint64_t delay_ms);
@@ -57,7 +145,7 @@ void vf_upstream_set_timer(struct vf_upstream *up, uint64_t delay_ms);
 void vf_upstream_close(struct vf_upstream *up);
 
 /* Keeps the connection, whose exchange was taken off, for the next one, for `idle_ms`, within the
- * bound per backend. */
+ * bound per backend; or closes it, when its backend is gone. */
 void vf_upstream_keep(struct vf_upstream *up, uint64_t idle_ms);
 
 #endif

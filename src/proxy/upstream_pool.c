@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-/* proxy/upstream_pool.c - which connections to backends there are: peers, connecting, keeping. */
+/* proxy/upstream_pool.c - which connections to backends there are: connecting, keeping. */
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -12,109 +12,20 @@
 #include "net/splice.h"
 #include "net/op.h"
 #include "proxy/core.h"
-#include "proxy/dispatch.h"
 #include "proxy/downstream.h"
 #include "proxy/upstream_conn.h"
 #include "snapshot/address.h"
 
-enum { BUCKETS = 4096, SPARE_CONNECTIONS = 64 };
-
-struct vf_upstreams {
-    struct vf_proxy *proxy;
-    struct vf_peer *buckets[BUCKETS];
-    struct vf_upstream *dead, *spare;
-    unsigned n_spare;
-    uint32_t publication;
+enum {
+    SPARE_CONNECTIONS = 64,
+    KEPT_TARGETS = 1024 /* connections to addresses that plugins have named */
 };
-
-/* Peers */
-
-static struct vf_peer **bucket_of(struct vf_upstreams *upstreams, uint64_t id)
-{
-    return &upstreams->buckets[(id ^ id >> 32) & (BUCKETS - 1)];
-}
-
-static struct vf_peer *find_peer(struct vf_upstreams *upstreams, uint64_t id)
-{
-    struct vf_peer *peer = *bucket_of(upstreams, id);
-    while (peer != NULL && peer->id != id)
-        peer = peer->next;
-    return peer;
-}
-
-/* The name of a plugin's target has addresses now, or cannot have any: who waited tries. */
-static void on_resolved(void *owner, struct vf_name *name)
-{
-    struct vf_peer *peer = owner;
-    (void)name;
-    peer->is_resolving = false;
-    while (peer->waiting != NULL) {
-        struct vf_exchange *ex = peer->waiting;
-        vf_upstream_stop_waiting(ex);
-        vf_dispatch_to_chosen(ex);
-    }
-}
-
-void vf_upstream_stop_waiting(struct vf_exchange *ex)
-{
-    if (ex->waits_at == NULL)
-        return;
-    struct vf_exchange **at = &ex->waits_at->waiting;
-    while (*at != ex)
-        at = &(*at)->next_waiting;
-    *at = ex->next_waiting;
-    ex->waits_at = NULL;
-}
-
-static void wait_for_name(struct vf_exchange *ex, struct vf_peer *peer)
-{
-    ex->waits_at = peer;
-    ex->next_waiting = peer->waiting;
-    peer->waiting = ex;
-}
-
-/* `host` is the backend's, for the resolver. */
-static struct vf_peer *add_peer(struct vf_upstreams *upstreams,
-                                const struct vf_snap_backend *backend, struct vf_str host)
-{
-    struct vf_peer *peer = find_peer(upstreams, backend->id);
-    if (peer != NULL) {
-        peer->slot = backend->slot;
-        return peer;
-    }
-    if ((peer = calloc(1, sizeof(*peer))) == NULL)
-        return NULL;
-    peer->id = backend->id;
-    peer->slot = backend->slot;
-    if (backend->address.family == VF_FAMILY_NONE &&
-        vf_resolver_watch(upstreams->proxy->resolver, host, backend->address.port, on_resolved,
-                          peer, &peer->name) < 0)
-        vf_log_warn(&upstreams->proxy->log, "backend.not_watched", "backend=%.*s", (int)host.len,
-                    host.data);
-    peer->is_resolving = peer->name != NULL;
-    struct vf_peer **bucket = bucket_of(upstreams, backend->id);
-    peer->next = *bucket;
-    *bucket = peer;
-    return peer;
-}
 
 static struct vf_peer *peer_of(struct vf_upstreams *upstreams, const struct vf_exchange *ex)
 {
-    return add_peer(upstreams, ex->backend,
-                    ex->has_target ? ex->target_host
-                                   : vf_snap_str(ex->snapshot, ex->backend->host));
-}
-
-struct vf_state_backend *vf_upstream_counters(struct vf_upstream *up)
-{
-    return &up->proxy->block->backends[up->peer->slot];
-}
-
-static void show_gauges(struct vf_upstreams *upstreams, struct vf_peer *peer)
-{
-    struct vf_state_backend *shown = &upstreams->proxy->block->backends[peer->slot];
-    atomic_store_explicit(&shown->idle, peer->n_idle, memory_order_relaxed);
-    atomic_store_explicit(&shown->open, peer->n_open, memory_order_relaxed);
+    return vf_upstreams_peer(upstreams, ex->backend,
+                             ex->has_target ? ex->target_host
+                                            : vf_snap_str(ex->snapshot, ex->backend->host));
 }
 
 /* Kept connections */
@@ -129,7 +40,7 @@ static void link_idle(struct vf_upstream *up)
     else
         peer->idle_tail = up;
     peer->idle = up;
-    peer->n_idle++;
+    vf_peer_kept_one(peer, 1);
     up->is_idle = true;
 }
 
@@ -144,7 +55,7 @@ static void unlink_idle(struct vf_upstream *up)
         up->next->prev = up->prev;
     else
         peer->idle_tail = up->prev;
-    peer->n_idle--;
+    vf_peer_kept_one(peer, -1);
     up->is_idle = false;
 }
 
@@ -153,14 +64,10 @@ void vf_upstream_set_timer(struct vf_upstream *up, uint64_t delay_ms)
     vf_reactor_timer(up->proxy->reactor, &up->timer, delay_ms);
 }
 
-void vf_upstream_close(struct vf_upstream *up)
+void vf_upstream_bury(struct vf_upstream *up)
 {
     struct vf_upstreams *upstreams = up->owner;
-    if (up->is_dead)
-        return;
     up->is_dead = true;
-    if (up->is_idle)
-        unlink_idle(up);
     up->ex = NULL;
     vf_reactor_timer_stop(upstreams->proxy->reactor, &up->timer);
     vf_stream_close(&up->stream, false);
@@ -168,11 +75,18 @@ void vf_upstream_close(struct vf_upstream *up)
     up->splice = NULL;
     free(up->input);
     up->input = NULL;
-    up->peer->n_open--;
-    vf_count_add(&upstreams->proxy->block->process.upstream_connections, (uint64_t)-1);
-    show_gauges(upstreams, up->peer);
     up->next = upstreams->dead;
     upstreams->dead = up;
+}
+
+void vf_upstream_close(struct vf_upstream *up)
+{
+    if (up->is_dead)
+        return;
+    if (up->is_idle)
+        unlink_idle(up);
+    vf_upstream_bury(up);
+    vf_peer_closed(up->peer);
 }
 
 void vf_upstreams_reap(struct vf_upstreams *upstreams)
@@ -201,16 +115,86 @@ static struct vf_upstream *take_memory(struct vf_upstreams *upstreams)
     return up;
 }
 
+static bool drop_oldest(struct vf_peer *peer)
+{
+    if (peer->loans_tail != NULL)
+        vf_loan_close(peer->loans_tail);
+    else if (peer->idle_tail != NULL)
+        vf_upstream_close(peer->idle_tail);
+    else
+        return false;
+    return true;
+}
+
+/* Closes a kept connection of some target; each in turn. */
+static void drop_kept_target(struct vf_upstreams *upstreams)
+{
+    for (unsigned n = 0; n < VF_PEER_BUCKETS; n++) {
+        unsigned bucket = upstreams->oldest_bucket++ % VF_PEER_BUCKETS;
+        for (struct vf_peer *peer = upstreams->buckets[bucket]; peer != NULL; peer = peer->next)
+            if (vf_peer_is_target(peer) && drop_oldest(peer))
+                return;
+    }
+}
+
+void vf_peer_bound_kept(struct vf_peer *peer)
+{
+    struct vf_upstreams *upstreams = peer->owner;
+    uint64_t most = vf_snap_settings(upstreams->proxy->snapshot)->upstream_keepalive;
+    if (vf_peer_is_target(peer) && upstreams->n_kept_targets > KEPT_TARGETS)
+        drop_kept_target(upstreams);
+    if (peer->n_idle > most)
+        drop_oldest(peer);
+}
+
+bool vf_peer_may_keep(const struct vf_peer *peer)
+{
+    const struct vf_proxy *proxy = peer->owner->proxy;
+    return !vf_peer_is_gone(peer) && !proxy->draining && proxy->snapshot != NULL;
+}
+
 void vf_upstream_keep(struct vf_upstream *up, uint64_t idle_ms)
 {
     struct vf_peer *peer = up->peer;
-    uint64_t most = vf_snap_settings(up->proxy->snapshot)->upstream_keepalive;
+    if (!vf_peer_may_keep(peer)) {
+        vf_upstream_close(up);
+        return;
+    }
     link_idle(up);
-    if (peer->n_idle > most)
-        vf_upstream_close(peer->idle_tail);
-    if (!up->is_dead)
-        vf_upstream_set_timer(up, idle_ms);
-    show_gauges(up->owner, peer);
+    vf_upstream_set_timer(up, idle_ms);
+    vf_peer_bound_kept(peer);
+    vf_peer_show(peer);
+}
+
+struct vf_upstream *vf_peer_take_idle(struct vf_peer *peer)
+{
+    struct vf_upstream *up = peer->idle;
+    unlink_idle(up);
+    return up;
+}
+
+/* Takes a connection that is kept, the one that was used last; NULL: there is none. */
+static struct vf_upstream *take_kept(struct vf_peer *peer)
+{
+    struct vf_upstream *up = peer->idle != NULL ? vf_peer_take_idle(peer) : vf_loan_take(peer);
+    if (up == NULL)
+        return NULL;
+    vf_count_add(&vf_upstream_counters(up)->reused, 1);
+    vf_peer_show(peer);
+    return up;
+}
+
+struct vf_upstream *vf_upstream_new(struct vf_peer *peer)
+{
+    struct vf_upstream *up = take_memory(peer->owner);
+    if (up == NULL)
+        return NULL;
+    up->owner = peer->owner;
+    up->proxy = peer->owner->proxy;
+    up->peer = peer;
+    up->timer.on_fire = vf_upstream_on_timer;
+    up->stream.io.fd = -1;
+    return up;
 }
 
 /* Connecting */
@@ -219,15 +203,11 @@ static int start_connection(struct vf_exchange *ex, struct vf_peer *peer, uint32
 {
     struct sockaddr_storage address;
     socklen_t len;
-    if (ex->backend->address.family != VF_FAMILY_NONE) {
-        len = vf_address_to_socket(&ex->backend->address, &address);
-        return vf_outside_connect(SOCK_STREAM, &address, len);
-    }
-    if (peer->name == NULL || vf_name_take(peer->name, &address, &len) < 0)
-        return VF_ENOADDRESS;
-    *tag = vf_name_tag(&address);
+    int rc = vf_peer_address(peer, ex->backend, &address, &len, tag);
+    if (rc < 0)
+        return rc;
     int fd = vf_outside_connect(SOCK_STREAM, &address, len);
-    if (fd < 0)
+    if (fd < 0 && *tag != 0)
         vf_name_failed(peer->name, *tag);
     return fd;
 }
@@ -262,7 +242,7 @@ static int open_new(struct vf_exchange *ex, struct vf_upstreams *upstreams, stru
         return VF_ENOBACKEND;
     if ((fd = start_connection(ex, peer, &tag)) < 0)
         return fd;
-    if ((up = take_memory(upstreams)) == NULL) {
+    if ((up = vf_upstream_new(peer)) == NULL) {
         close(fd);
         return UV_ENOMEM;
     }
@@ -272,19 +252,13 @@ static int open_new(struct vf_exchange *ex, struct vf_upstreams *upstreams, stru
         return rc;
     }
     up->stream.connecting = true;
-    up->owner = upstreams;
-    up->proxy = upstreams->proxy;
-    up->peer = peer;
     up->address_tag = tag;
-    up->timer.on_fire = vf_upstream_on_timer;
     up->ex = ex;
     ex->upstream = up;
     ex->on_reused = false;
     ex->connect_ns = vf_proxy_now_ns(upstreams->proxy);
-    peer->n_open++;
     vf_count_add(&vf_upstream_counters(up)->connects, 1);
-    vf_count_add(&upstreams->proxy->block->process.upstream_connections, 1);
-    show_gauges(upstreams, peer);
+    vf_peer_opened(peer);
     vf_upstream_set_timer(up, ex->policy->value[VF_POLICY_CONNECT_MS]);
     if (ex->pool->proxy_protocol != 0 && ex->client != NULL)
         send_proxy_header(ex);
@@ -298,20 +272,17 @@ int vf_upstream_open(struct vf_exchange *ex, bool fresh)
     if (peer == NULL)
         return UV_ENOMEM;
     if (peer->is_resolving && ex->has_target) {
-        wait_for_name(ex, peer);
+        vf_peer_wait_for_name(peer, ex);
         return VF_PENDING;
     }
-    struct vf_upstream *up = fresh || ex->pool->proxy_protocol != 0 ? NULL : peer->idle;
+    struct vf_upstream *up = fresh || ex->pool->proxy_protocol != 0 ? NULL : take_kept(peer);
     if (up == NULL)
         return open_new(ex, upstreams, peer);
-    unlink_idle(up);
     up->ex = ex;
     up->sent_mark = up->stream.bytes_out;
     ex->upstream = up;
     ex->on_reused = true;
     ex->connect_ns = ex->connected_ns = vf_proxy_now_ns(upstreams->proxy);
-    vf_count_add(&vf_upstream_counters(up)->reused, 1);
-    show_gauges(upstreams, peer);
     return 0;
 }
 
@@ -327,57 +298,11 @@ int vf_upstreams_new(struct vf_proxy *proxy, struct vf_upstreams **out)
     return 0;
 }
 
-static void close_idle(struct vf_peer *peer)
-{
-    while (peer->idle != NULL)
-        vf_upstream_close(peer->idle);
-}
-
-static void free_peer(struct vf_peer *peer)
-{
-    vf_resolver_unwatch(peer->name);
-    free(peer);
-}
-
-/* Drops peers that the last publication did not name, once their connections are gone. */
-static void sweep(struct vf_upstreams *upstreams)
-{
-    for (size_t i = 0; i < BUCKETS; i++) {
-        struct vf_peer **at = &upstreams->buckets[i];
-        while (*at != NULL) {
-            struct vf_peer *peer = *at;
-            if (peer->seen != upstreams->publication)
-                close_idle(peer);
-            if (peer->seen == upstreams->publication || peer->n_open > 0 || peer->waiting != NULL) {
-                at = &peer->next;
-                continue;
-            }
-            *at = peer->next;
-            free_peer(peer);
-        }
-    }
-}
-
-void vf_upstreams_publish(struct vf_upstreams *upstreams, struct vf_snapshot *snapshot)
-{
-    uint32_t n = vf_snap_count(snapshot, VF_SNAP_BACKENDS);
-    vf_upstreams_reap(upstreams);
-    upstreams->publication++;
-    for (uint32_t i = 0; i < n; i++) {
-        const struct vf_snap_backend *backend = vf_snap_backend(snapshot, i);
-        struct vf_peer *peer = add_peer(upstreams, backend, vf_snap_str(snapshot, backend->host));
-        if (peer != NULL)
-            peer->seen = upstreams->publication;
-    }
-    sweep(upstreams);
-    vf_upstreams_reap(upstreams);
-}
-
 void vf_upstreams_drop_idle(struct vf_upstreams *upstreams)
 {
-    for (size_t i = 0; i < BUCKETS; i++)
+    for (size_t i = 0; i < VF_PEER_BUCKETS; i++)
         for (struct vf_peer *peer = upstreams->buckets[i]; peer != NULL; peer = peer->next)
-            close_idle(peer);
+            vf_peer_close_kept(peer);
 }
 
 void vf_upstreams_free(struct vf_upstreams *upstreams)
@@ -387,12 +312,7 @@ void vf_upstreams_free(struct vf_upstreams *upstreams)
     vf_upstreams_drop_idle(upstreams);
     vf_upstreams_reap(upstreams);
     vf_splice_trim(&upstreams->proxy->net);
-    for (size_t i = 0; i < BUCKETS; i++)
-        while (upstreams->buckets[i] != NULL) {
-            struct vf_peer *peer = upstreams->buckets[i];
-            upstreams->buckets[i] = peer->next;
-            free_peer(peer);
-        }
+    vf_upstreams_free_peers(upstreams);
     while (upstreams->spare != NULL) {
         struct vf_upstream *next = upstreams->spare->next;
         free(upstreams->spare);

@@ -51,6 +51,7 @@ static const struct rule rules[] = {
     FIELD(POOLS, pool, proxy_protocol, BELOW, 3),
     FIELD(POOLS, pool, sticky_cookie, LINE, 0),
     FIELD(POOLS, pool, backends, LIST, VF_SNAP_BACKENDS),
+    FIELD(POOLS, pool, policy, INDEX, VF_SNAP_POLICIES),
 
     FIELD(BACKENDS, backend, address_text, LINE, 0),
     FIELD(BACKENDS, backend, host, LINE, 0),
@@ -290,20 +291,26 @@ static int check_settings(struct check *check)
 
 /* --- What single fields cannot say ------------------------------------------------------------ */
 
+static bool is_complete(const struct check *check, uint32_t policy)
+{
+    uint64_t all = (UINT64_C(1) << VF_POLICY_FIELDS) - 1;
+    return vf_snap_policy(&check->snapshot, policy)->set == all;
+}
+
 static const char *fault_of_pool(const struct check *check, uint32_t index)
 {
-    struct vf_snap_list list = vf_snap_pool(&check->snapshot, index)->backends;
+    const struct vf_snap_pool *pool = vf_snap_pool(&check->snapshot, index);
+    struct vf_snap_list list = pool->backends;
     for (uint32_t i = 0; i < list.count; i++)
         if (vf_snap_backend(&check->snapshot, list.first + i)->pool != index)
             return "backends of another pool";
-    return NULL;
+    return is_complete(check, pool->policy) ? NULL : "incomplete policy";
 }
 
 static const char *fault_of_listener(const struct check *check, uint32_t index)
 {
     uint32_t policy = vf_snap_listener(&check->snapshot, index)->policy;
-    uint64_t all = (UINT64_C(1) << VF_POLICY_FIELDS) - 1;
-    return vf_snap_policy(&check->snapshot, policy)->set == all ? NULL : "incomplete policy";
+    return is_complete(check, policy) ? NULL : "incomplete policy";
 }
 
 static const char *fault_of_policy(const struct check *check, uint32_t index)

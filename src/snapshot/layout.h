@@ -216,6 +216,8 @@ struct vf_snap_pool {
     uint64_t sticky_ttl_ms;       /* 0: a session cookie */
     uint64_t max_connections;     /* per backend and worker; UINT64_MAX: off */
     struct vf_snap_list backends; /* VF_SNAP_BACKENDS */
+    uint32_t policy;              /* of requests of our own, complete; VF_SNAP_POLICIES */
+    uint32_t reserved;
 };
 
 struct vf_snap_backend {

@@ -409,8 +409,17 @@ static void free_conn(struct vf_stream *stream, bool is_clean)
     free(conn);
 }
 
-static const struct vf_transport_ops ops = {
-    .start = start, .recv = receive, .send = send_content, .end = end_output, .free = free_conn};
+static void on_moved(struct vf_stream *stream)
+{
+    of_stream(stream)->stream = stream;
+}
+
+static const struct vf_transport_ops ops = {.start = start,
+                                            .recv = receive,
+                                            .send = send_content,
+                                            .end = end_output,
+                                            .moved = on_moved,
+                                            .free = free_conn};
 
 static int make_conn(struct vf_tls *tls, const mbedtls_ssl_config *config, struct vf_stream *stream,
                      struct vf_tls_conn **out)

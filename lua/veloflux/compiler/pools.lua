@@ -3,6 +3,7 @@ local bit = require "bit"
 local layout = require "veloflux.compiler.layout"
 local sink = require "veloflux.compiler.sink"
 local slices = require "veloflux.slices"
+local traffic = require "veloflux.compiler.traffic"
 
 local C, NONE, u64 = layout.C, layout.NONE, sink.u64
 
@@ -129,10 +130,12 @@ function M.write(to, model, tenants)
   to:expect("backends", count)
   if #model.pools == 0 then return indexes end
   local records, first = to:add(C.VF_SNAP_POOLS, #model.pools)
+  local policies = {}
   for i, pool in ipairs(model.pools) do
     slices.pause()
     indexes[pool] = first + i - 1
     write_pool(to, pool, records[i - 1], tenants)
+    records[i - 1].policy = traffic.complete_pool(to, model.node, pool, policies)
     write_backends(to, pool, first + i - 1, records[i - 1].backends)
   end
   return indexes

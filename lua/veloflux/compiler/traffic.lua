@@ -36,11 +36,19 @@ local function fill(policy, owners, defaults)
   policy.set = set
 end
 
---- Writes the policy of a listener, complete: what it says, else what the node says.
-function M.complete(to, node, listener)
+--- Writes the policy of a listener or a pool, complete: what it says, else what the node says.
+function M.complete(to, node, owner)
   local policy, index = to:add(C.VF_SNAP_POLICIES)
-  fill(policy, { node, listener }, node)
+  fill(policy, { node, owner }, node)
   return index
+end
+
+--- The same for a pool, whose like share it.
+-- @param shared table: caches the index of those that say nothing
+function M.complete_pool(to, node, pool, shared)
+  if has(pool) then return M.complete(to, node, pool) end
+  shared.plain = shared.plain or M.complete(to, node, pool)
+  return shared.plain
 end
 
 --- Writes what a pool and a route override. Returns its index, or NONE when they override nothing.

@@ -10,6 +10,8 @@ struct vf_sockets;
 struct vf_socket;
 struct vf_udp;
 struct vf_hold;
+struct vf_upstreams;
+struct vf_upstreams *vf_errands_upstreams(struct vf_task *task);
 struct vf_sockets *vf_network_sockets(struct vf_task *task);
 struct vf_wait { struct vf_task *task; struct vf_op *op; int rc; };
 uint64_t vf_clock_ns(void);
@@ -19,6 +21,7 @@ struct vf_hold *vf_hold_udp(struct vf_task *task, struct vf_udp *udp, bool is_pl
 void vf_hold_take(struct vf_hold *hold, struct vf_task *task, bool is_plugins);
 void vf_hold_give(struct vf_hold *hold);
 void vf_hold_free(struct vf_hold *hold);
+struct vf_socket *vf_hold_release(struct vf_hold *hold);
 void vf_hold_lost(struct vf_hold *hold);
 struct vf_op *vf_network_op(struct vf_task *task);
 int vf_op_begin(struct vf_op *op, uint64_t timeout_ms);
@@ -81,6 +84,9 @@ function M.hold_udp(udp, is_plugins) return held(C.vf_hold_udp(task.run.task, ud
 function M.disown(hold) C.vf_hold_give(hold) end
 function M.own(hold, is_plugins) C.vf_hold_take(hold, task.run.task, is_plugins) end
 
+--- Lets go of a socket without closing it.
+function M.release(hold) C.vf_hold_release(ffi.gc(hold, nil)) end
+
 --- Closes and frees it.
 function M.free(hold) C.vf_hold_free(ffi.gc(hold, nil)) end
 
@@ -116,6 +122,9 @@ end
 
 --- The sockets of this process (struct vf_sockets *).
 function M.sockets() return C.vf_network_sockets(task.run.task) end
+
+--- What keeps connections to upstreams (struct vf_upstreams *), NULL where nothing does.
+function M.upstreams() return C.vf_errands_upstreams(task.run.task) end
 
 --- A monotonic clock in milliseconds.
 function M.now_ms() return tonumber(C.vf_clock_ns() / 1000000ULL) end

@@ -75,6 +75,16 @@ function M.new(is_plugins)
   return self
 end
 
+--- Makes a stream of a socket that is connected, or connects, and takes it over.
+-- @return stream, or nil, message, code: then it is closed
+function M.adopt(socket)
+  local hold = network.hold_socket(socket, false)
+  if not hold then return nil, "out of memory", "memory" end
+  local self = M.unconnected(false)
+  self.socket, self.hold = socket, hold
+  return self
+end
+
 local function drop(self)
   network.free(self.hold)
   self.socket, self.hold = nil, nil
@@ -202,6 +212,14 @@ function Stream:shutdown()
   local rc = C.vf_socket_shutdown(self.socket)
   if rc < 0 then return failed(self, rc) end
   return true
+end
+
+--- Gives the socket away, open or not. Returns it; nil when there is none.
+function Stream:release()
+  local socket = self.socket
+  if socket then network.release(self.hold) end
+  self.socket, self.hold = nil, nil
+  return socket
 end
 
 --- Closes at once; may be repeated.

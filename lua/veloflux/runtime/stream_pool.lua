@@ -2,8 +2,9 @@
 -- kept is taken first, so that few stay warm and the rest age out. A kept one that its peer closes, or
 -- that is kept for too long, closes itself (src/net/socket.h: park).
 --
--- Not the pool of proxy/upstream_pool.c: that one keeps by backends of the snapshot, counts into their slots of the
--- state area and gives its connections to exchanges. Here the keys are made up by plugins, and nobody counts.
+-- For what does not speak HTTP: pdk.socket and pdk.redis. What does is kept in the proxy's upstream pool
+-- (src/proxy/lending.h), by whom it is connected to. Here the keys are made up by plugins, and say what was agreed on a
+-- connection, too: a database, a user.
 local M = {}
 
 local MOST = 1024 -- in one process; the oldest of the fullest key goes first

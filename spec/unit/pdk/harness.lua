@@ -2,6 +2,7 @@
 -- the spec. What they wait for is real; only who resumes them is not src/lua/task.c.
 local ffi = require "ffi"
 local library = require "support.library"
+local native = require "support.native"
 local cloop = require "unit.net.cloop"
 
 jit.off() -- an operation may end inside an FFI call (close), and calls back: not possible from a compiled trace
@@ -31,7 +32,14 @@ void vf_op_on_done(struct vf_op *op, void (*on_done)(void *owner, int rc), void 
 struct vf_op *vf_op_new(struct vf_reactor *reactor);
 void vf_socket_free(struct vf_socket *socket);
 void vf_udp_free(struct vf_udp *udp);
+struct vf_upstreams *vf_spec_upstreams_new(struct vf_reactor *reactor, uint64_t keepalive);
+uint64_t vf_spec_upstreams_kept(const struct vf_upstreams *upstreams);
+uint64_t vf_spec_upstreams_open(const struct vf_upstreams *upstreams);
+uint64_t vf_spec_upstreams_reused(const struct vf_upstreams *upstreams);
+void vf_spec_upstreams_drop(struct vf_upstreams *upstreams);
+void vf_spec_upstreams_free(struct vf_upstreams *upstreams);
 ]]
+local upstreams = native.load "upstreams"
 
 --- Whose code runs, as far as background work is concerned: the spec says so.
 local chain = { errors = {}, instance = { name = "spec", as = "spec", plugin = {} } }
@@ -75,6 +83,7 @@ function network.await(op)
 end
 
 function network.sockets() return current.sockets end
+function network.upstreams() return current.upstreams end
 function network.plugin_name() return "spec" end
 function network.check() end
 function network.signal() return ffi.gc(library.vf_op_new(current.reactor), library.vf_op_free) end
@@ -92,13 +101,18 @@ function network.free(entry)
   current.n_held = current.n_held - 1
   entry.free(entry.object)
 end
+function network.release(entry)
+  current.n_held = current.n_held - 1
+  held[entry] = nil
+end
 function network.own() end
 function network.disown() end
 
 local Harness = {}
 Harness.__index = Harness
 
---- Makes the C side. `options`: max_sockets, max_buffered, servers (of the resolver).
+--- Makes the C side. `options`: max_sockets, max_buffered, servers (of the resolver), keepalive (connections that are
+-- kept for each server, 256).
 function M.new(options)
   options = options or {}
   local self = setmetatable({ loop = cloop.new(), ready = {}, n_held = 0 }, Harness)
@@ -116,6 +130,7 @@ function M.new(options)
   local sockets = ffi.new "struct vf_sockets *[1]"
   assert(library.vf_sockets_new(self.net, self.resolver, options.max_sockets or 4096, sockets) == 0)
   self.sockets = sockets[0]
+  self.upstreams = upstreams.vf_spec_upstreams_new(self.reactor, options.keepalive or 256)
   current = self
   return self
 end
@@ -163,8 +178,17 @@ end
 --- Lets time pass in a task, while the other side goes on.
 function M.sleep(ms) network.wait_signal(network.signal(), ms) end
 
+--- How many connections to servers are kept, open, and have been reused.
+function Harness:n_kept() return tonumber(upstreams.vf_spec_upstreams_kept(self.upstreams)) end
+function Harness:n_open() return tonumber(upstreams.vf_spec_upstreams_open(self.upstreams)) end
+function Harness:n_reused() return tonumber(upstreams.vf_spec_upstreams_reused(self.upstreams)) end
+
+--- Closes those that are kept.
+function Harness:drop_kept() upstreams.vf_spec_upstreams_drop(self.upstreams) end
+
 function Harness:close()
   library.vf_sockets_free(self.sockets)
+  upstreams.vf_spec_upstreams_free(self.upstreams)
   library.vf_resolver_free(self.resolver)
   library.vf_net_deinit(self.net)
   library.vf_reactor_free(self.reactor)

@@ -6,7 +6,6 @@ local loop = require "support.loop"
 local origins = require "support.origin"
 local peers = require "unit.pdk.peer"
 local http = require "veloflux.pdk.http"
-local pool = require "veloflux.runtime.stream_pool"
 local tempdir = require "support.tempdir"
 
 -- A spec whose body runs as a task of its own; `h` is the harness.
@@ -14,8 +13,9 @@ local function task(fn, options)
   return loop.spec(function()
     local h = harness.new(options)
     fn(h)
-    pool.close_all()
+    h:drop_kept()
     assert.equal(0, h.n_held, "connections left open")
+    assert.equal(0, h:n_open(), "connections that still count")
     h:close()
   end)
 end
@@ -103,7 +103,7 @@ describe("pdk.http", function()
       assert.is_nil(res.pieces())
       assert.is_nil(res.err)
       assert.equal("6", res.trailers.x_sum)
-      assert.equal(1, pool.count())
+      assert.equal(1, h:n_kept())
       res:close()
     end)
   end))
@@ -225,7 +225,7 @@ describe("pdk.http", function()
       assert.equal(200, http.get(url_of(peer)).status)
       assert.equal(200, http.get(url_of(peer)).status)
       assert.equal(2, peer.accepted)
-      pool.close_all()
+      h:drop_kept()
       assert.equal(200, http.get(url_of(peer)).status)
       local res, err, code = http.post(url_of(peer), "x")
       assert.same({ nil, "POST " .. url_of(peer) .. ": response: the server closed the connection", "closed" },
@@ -251,7 +251,7 @@ describe("pdk.http", function()
       end))
       assert.same({ 413, "no" }, { res.status, res.body })
       assert.is_true(n < 1000)
-      assert.equal(0, pool.count()) -- nobody else may speak on these
+      assert.equal(0, h:n_kept()) -- nobody else may speak on these
     end)
     for _, conn in ipairs(peer.conns) do conn:close() end
   end))
@@ -279,23 +279,45 @@ describe("pdk.http", function()
         { err, code })
     end)
     assert.matches("^GET /x HTTP/1.1\r\nHost: app.test:81\r\n", asked)
-    assert.equal(1, pool.count())
-    pool.close_all()
-    h:drive(function() return pool.count() == 0 end)
+    assert.equal(1, h:n_kept())
+    h:drop_kept()
+    assert.equal(0, h:n_kept())
+  end))
+
+  it("keeps as many connections as the proxy may, the newest first", task(function(h)
+    local origin = origins.start()
+    h:run(function()
+      local answers = {}
+      for i = 1, 4 do answers[i] = assert(http.get(url_of(origin), { stream = true })) end
+      assert.equal(4, h:n_open())
+      for i = 1, 4 do
+        for _ in answers[i].pieces do assert.is_nil(answers[i].err) end
+      end
+      assert.same({ 2, 2 }, { h:n_kept(), h:n_open() })
+      assert.equal(4, cjson.decode(http.get(url_of(origin)).body).connection)
+      assert.equal(1, h:n_reused())
+    end)
+  end, { keepalive = 2 }))
+
+  it("notices that a kept connection was closed", task(function(h)
+    local peer = saying "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    h:run(function() assert.equal(200, http.get(url_of(peer)).status) end)
+    h:drive(function() return h:n_kept() == 0 end, "the end of the kept one")
+    assert.equal(0, h:n_open())
   end))
 
   it("closes when told to", task(function(h)
     local origin = origins.start()
     h:run(function()
       http.get(url_of(origin), { keepalive = false })
-      assert.equal(0, pool.count())
+      assert.equal(0, h:n_kept())
       http.get(url_of(saying "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"))
-      assert.equal(0, pool.count())
+      assert.equal(0, h:n_kept())
       local res = http.get(url_of(origin), { stream = true })
       res:close()
       res:close()
       assert.is_nil(res.pieces())
-      assert.equal(0, pool.count())
+      assert.equal(0, h:n_kept())
     end)
   end))
 

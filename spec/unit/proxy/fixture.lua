@@ -84,6 +84,7 @@ end
 function M.snapshot(wanted, version)
   local builder, names = snapshots.builder(), {}
   snapshots.tenant(builder, "default")
+  snapshots.add(builder, lib.VF_SNAP_POLICIES, "policy").set = 2 ^ lib.VF_POLICY_FIELDS - 1
   local pool, pool_index = snapshots.add(builder, lib.VF_SNAP_POOLS, "pool")
   pool.id = M.id "pool"
   pool.algorithm = M.ALGORITHMS[wanted.algorithm or "round_robin"]

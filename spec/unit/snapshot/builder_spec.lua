@@ -188,7 +188,12 @@ describe("snapshot builder", function()
         local health = fixture.add(builder, lib.VF_SNAP_HEALTH, "health")
         health.rise, health.fall = 1, 1
       end,
+      ["pool 0: incomplete policy"] = function(builder)
+        fixture.add(builder, lib.VF_SNAP_POLICIES, "policy")
+        fixture.text(builder, "web", fixture.add(builder, lib.VF_SNAP_POOLS, "pool").name)
+      end,
       ["pool 0: backends of another pool"] = function(builder)
+        fixture.add(builder, lib.VF_SNAP_POLICIES, "policy").set = 2 ^ lib.VF_POLICY_FIELDS - 1
         fixture.add(builder, lib.VF_SNAP_POOLS, "pool").backends.count = 1
         fixture.add(builder, lib.VF_SNAP_POOLS, "pool")
         local backend = fixture.add(builder, lib.VF_SNAP_BACKENDS, "backend")

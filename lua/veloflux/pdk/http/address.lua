@@ -1,0 +1,96 @@
+--- A server by its address, as the target of a request. Its connections are kept by the proxy's own upstream pool
+-- (src/proxy/lending.h), together with those that requests of clients use there (service.set_target).
+--
+-- A target, this or a pool (pool.lua), has
+--   connect(call)          -> stream, nil, nil, whether it was kept; or nil, message, code
+--   sent(), answered(status), passed(bytes sent, bytes received), failed(code, has_begun)    what becomes of it
+--   keep(stream, idle_ms)  gives a connection back for reuse
+--   finish()               nothing more comes; may be repeated
+local ffi = require "ffi"
+local network = require "veloflux.runtime.network"
+local streams = require "veloflux.runtime.stream"
+
+ffi.cdef [[
+struct vf_peer;
+struct vf_peer *vf_lending_target(struct vf_upstreams *upstreams, const char *address, size_t len);
+struct vf_socket *vf_lend_kept(struct vf_peer *peer, struct vf_sockets *sockets);
+void vf_lend_new(struct vf_peer *peer, struct vf_socket *socket);
+void vf_lend_failed(struct vf_peer *peer);
+void vf_lend_back(struct vf_socket *socket, uint64_t idle_ms);
+]]
+local C = ffi.C
+
+local M = {}
+
+local Address = {}
+Address.__index = Address
+
+--- Makes a target.
+-- @param url of url.lua
+-- @param unix_socket path, or nil
+function M.new(url, unix_socket)
+  local host = url.host:match "^%[(.*)%]$" or url.host
+  return setmetatable({ host = unix_socket or url.host, port = not unix_socket and url.port or nil,
+    key = unix_socket or ("%s:%d"):format(host, url.port) }, Address)
+end
+
+-- What the pool knows of it. It may forget that while a task waits, so it is asked for each time.
+local function peer_of(self)
+  local upstreams = network.upstreams()
+  if upstreams == nil then return nil end
+  local peer = C.vf_lending_target(upstreams, self.key, #self.key)
+  return peer ~= nil and peer or nil
+end
+
+--- What is left of a call's total time for connecting, in milliseconds; nil: nothing.
+function M.connect_ms(call)
+  if not call.deadline then return call.connect_ms end
+  local left = call.deadline - network.now_ms()
+  return left > 0 and math.min(left, call.connect_ms) or nil
+end
+
+-- Returns a stream of a kept connection, or nil.
+local function kept(self, call)
+  local peer, sockets = not call.fresh and peer_of(self), network.sockets()
+  if not peer or sockets == nil then return nil end
+  local socket = C.vf_lend_kept(peer, sockets)
+  return socket ~= nil and streams.adopt(socket) or nil
+end
+
+function Address:connect(call)
+  local kept_one = kept(self, call)
+  if kept_one then return kept_one, nil, nil, true end
+  local stream, err, code = streams.new()
+  if not stream then return nil, err, code end
+  stream.connect_ms = M.connect_ms(call)
+  if not stream.connect_ms then
+    stream:close()
+    return nil, "connect: timed out", "timeout"
+  end
+  local ok
+  ok, err, code = stream:connect(self.host, self.port)
+  local peer = peer_of(self)
+  if not ok then
+    if peer then C.vf_lend_failed(peer) end
+    return nil, err, code
+  end
+  if peer then C.vf_lend_new(peer, stream.socket) end
+  return stream
+end
+
+--- Gives a stream back to the pool that it came from.
+function M.keep(stream, idle_ms)
+  local socket = stream:release()
+  if socket then C.vf_lend_back(socket, idle_ms) end
+end
+
+function Address.keep(_, stream, idle_ms) M.keep(stream, idle_ms) end
+
+-- Who else asks there is nobody's business.
+function Address.sent() end
+function Address.answered() end
+function Address.passed() end
+function Address.failed() end
+function Address.finish() end
+
+return M
