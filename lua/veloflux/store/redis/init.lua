@@ -18,6 +18,7 @@ local wires = require "veloflux.store.redis.wire"
 ffi.cdef "uint64_t vf_clock_wall_ms(void);"
 
 local TIMEOUT_MS = 3000
+local MOST_ENTITIES = 300000 -- of one change: older servers take a command of a million words
 local DAY_MS = 24 * 3600 * 1000 -- how long a silent node is kept
 
 local text_of = format.number
@@ -151,6 +152,12 @@ local REFUSALS = {
 }
 
 function Driver:commit(change, callback)
+  local n = #(change.puts or {}) + #(change.deletes or {})
+  if n > MOST_ENTITIES then
+    local message = ("a change of %d entities is too large for Redis: at most %d at once"):format(n, MOST_ENTITIES)
+    self.wire:after(0, function() callback { code = "io", message = message } end)
+    return
+  end
   self.n_commits = self.n_commits + 1
   local id = self:id_of(self.n_commits)
   self.watcher:begin(change.version)

@@ -92,6 +92,15 @@ describe("a store in Redis, when", function()
     assert.is_nil(world:ask(store, "load").entities.routes["a/a"])
   end))
 
+  it("a change is larger than Redis takes: refuses it", spec(function(world)
+    local store, puts = world:open(servers.start {}), {}
+    for i = 1, 300001 do puts[i] = put("routes", "a/" .. i, "{}") end
+    local err = world:call(store, "commit", change(1, puts))
+    assert.same({ "io", "a change of 300001 entities is too large for Redis: at most 300000 at once" },
+      { err.code, err.message })
+    assert.equal(0, world:ask(store, "load").version)
+  end))
+
   it("the server forgets the scripts: sends them again", spec(function(world)
     local server = servers.start {}
     local store = world:open(server)
