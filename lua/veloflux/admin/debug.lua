@@ -1,11 +1,9 @@
---- /api/debug: what runs, in detail, and why. Figures are those of the state area.
-local explaining = require "veloflux.admin.explain"
+--- What runs, in detail: pools, backends, routes and processes, for the plugin `debug`. Figures are those of the state
+-- area.
 local explain = require "veloflux.explain"
 local host = require "veloflux.admin.host"
 local json = require "veloflux.pdk.json"
-local parameters = require "veloflux.admin.parameters"
 local places = require "veloflux.admin.places"
-local problem = require "veloflux.admin.problem"
 local quantile = require "veloflux.quantile"
 local resolve = require "veloflux.plugin.resolve"
 local status = require "veloflux.admin.status"
@@ -15,45 +13,6 @@ local words = require "veloflux.explain_words"
 local M = {}
 
 local number, text, round = totals.number, totals.text, status.round
-local MAX_ITEMS, MAX_LIMIT = 10000, 500
-
--- Lists ---------------------------------------------------------------------------------------------
-
-local function whole(value, least, most)
-  local n = value:match "^%d+$" and tonumber(value)
-  return n and n >= least and n <= most and n or nil
-end
-
-local function refuse(name, detail)
-  return nil, problem.new("invalid", ("Query parameter %s: %s."):format(name, detail),
-    { errors = { { pointer = "?" .. name, detail = detail } } })
-end
-
---- Reads limit and cursor. Returns the first item (from 0) and how many; or nil and a problem.
-local function window(asked, count)
-  if not asked.limit then
-    if asked.cursor then return refuse("cursor", "goes with limit") end
-    if count > MAX_ITEMS then return refuse("limit", ("needed, there are %d items"):format(count)) end
-    return 0, count
-  end
-  local limit, first = whole(asked.limit, 1, MAX_LIMIT), whole(asked.cursor or "0", 0, 2 ^ 31)
-  if not limit then return refuse("limit", "expected a number from 1 to " .. MAX_LIMIT) end
-  if not first then return refuse("cursor", "expected what a Link said") end
-  return first, math.max(math.min(limit, count - first), 0), limit
-end
-
---- Answers with a part of a list: a bare array, X-Total-Count, and Link to the next part.
--- @param make function(i) -> item `i` (from 0)
-local function list(request, count, make)
-  local first, n, limit = window(request.parameters, count)
-  if not first then return n end
-  local items, headers = json.array(), { "X-Total-Count", tostring(count) }
-  for i = first, first + n - 1 do items[#items + 1] = make(i) end
-  if limit and first + n < count then
-    headers[3], headers[4] = "Link", ('<%s?limit=%d&cursor=%d>; rel="next"'):format(request.path, limit, first + n)
-  end
-  return { json = items, headers = headers }
-end
 
 local NONE = { pools = 0, backends = 0, plugins = 0 }
 
@@ -150,11 +109,32 @@ local function route_of(model, position, rank)
     average_ms = status.average_ms(number(live.sum_us), number(live.requests)) }
 end
 
-local function routes(request, context)
+-- Lists ---------------------------------------------------------------------------------------------
+
+local LISTS = {}
+
+function LISTS.pools() return numbers().pools, pool_of end
+
+function LISTS.backends(context)
+  return numbers().backends, function(i) return backend_of(i, context) end
+end
+
+function LISTS.routes(context)
   local current = context.current()
-  if not current or not totals.has_snapshot() then return list(request, 0) end
+  if not current or not totals.has_snapshot() then return 0 end
   local order = explain.order(totals.snapshot())
-  return list(request, #order, function(i) return route_of(current.model, order[i + 1], i) end)
+  return #order, function(i) return route_of(current.model, order[i + 1], i) end
+end
+
+--- Returns a part of a list, and how long the whole is.
+-- @param what "pools", "backends" or "routes"
+-- @param first from 0
+-- @param count at most so many
+function M.list(what, first, count, context)
+  local total, make = LISTS[what](context)
+  local items = json.array()
+  for i = first, math.min(first + count, total) - 1 do items[#items + 1] = make(i) end
+  return items, total
 end
 
 -- Performance ---------------------------------------------------------------------------------------
@@ -183,49 +163,16 @@ local function plugins()
   return result
 end
 
-local function performance()
+--- Returns what processes and plugins take.
+function M.performance()
   local processes = status.processes()
   for _, process in ipairs(processes) do
     local seconds, bytes, threads = host.process(process.pid)
     process.cpu_seconds, process.memory_bytes = seconds or json.null, bytes or json.null
     process.threads = threads or json.null
   end
-  return { json = { timestamp = status.time(totals.node().wall_ms), processes = processes, plugins = plugins(),
-    control = { lua_memory_bytes = collectgarbage "count" * 1024 } } }
-end
-
--- Endpoints -----------------------------------------------------------------------------------------
-
-local PAGE = { "limit", "cursor" }
-local PAGING = { { "limit", { type = "integer", minimum = 1, maximum = MAX_LIMIT }, "Items of this part." },
-  { "cursor", { type = "string" }, "Where it begins: what Link said." } }
-local LIST = { ["200"] = { "A list; X-Total-Count has its whole length.",
-  { ["application/json"] = { type = "array", items = { type = "object" } } } } }
-local TEXT = { type = "string" }
-local QUESTION = { ["application/json"] = { type = "object", additionalProperties = false, required = { "url" },
-  properties = { method = TEXT, url = TEXT, headers = { type = "object", additionalProperties = TEXT },
-    client_ip = TEXT, consumer = TEXT, listener = TEXT } } }
-
---- Registers all of them.
--- @param context as for endpoints.register
-function M.register(router, context)
-  local function get(path, names, summary, handler)
-    router:register { method = "GET", path = path, permission = "debug:read",
-      handler = parameters.taking(names, handler),
-      doc = { tag = "debug", summary = summary, parameters = names and PAGING, answers = names and LIST } }
-  end
-  get("/api/debug/pools", PAGE, "What the pools do: counters, answers, latencies.",
-    function(request) return list(request, numbers().pools, pool_of) end)
-  get("/api/debug/backends", PAGE, "What the backends do, and what is known of their health.", function(request)
-    return list(request, numbers().backends, function(i) return backend_of(i, context) end)
-  end)
-  get("/api/debug/routes", PAGE, "The routing table in force, the preferred first, with plugins and counters.",
-    function(request) return routes(request, context) end)
-  get("/api/debug/performance", nil, "Loop lag, processor time and memory of processes; times of plugins.", performance)
-  router:register { method = "POST", path = "/api/debug/explain", permission = "debug:read",
-    handler = parameters.taking(nil, function(request) return explaining.handle(request, context.current()) end),
-    doc = { tag = "debug", summary = "What would become of a request: route and rivals, plugins, backend, limits.",
-      body = QUESTION } }
+  return { timestamp = status.time(totals.node().wall_ms), processes = processes, plugins = plugins(),
+    control = { lua_memory_bytes = collectgarbage "count" * 1024 } }
 end
 
 return M

@@ -1,23 +1,16 @@
 --- The endpoints that the core serves itself. Open ones tell a stranger nothing but that we live.
 local channel_metrics = require "veloflux.admin.channel_metrics"
-local channels = require "veloflux.admin.channels"
 local cluster = require "veloflux.admin.cluster"
 local conf = require "veloflux.conf"
-local debugging = require "veloflux.admin.debug"
 local embedded = require "veloflux.embedded"
-local health = require "veloflux.admin.health"
 local job_report = require "veloflux.control.plugins.job_report"
 local json = require "veloflux.pdk.json"
 local metrics = require "veloflux.admin.metrics"
-local monitoring = require "veloflux.admin.monitoring"
-local node = require "veloflux.admin.node"
 local operations = require "veloflux.admin.operations"
-local overview = require "veloflux.admin.overview"
 local parameters = require "veloflux.admin.parameters"
 local problem = require "veloflux.admin.problem"
-local prometheus = require "veloflux.admin.prometheus"
 local query = require "veloflux.admin.query"
-local status = require "veloflux.admin.status"
+local state = require "veloflux.control.plugins.state"
 
 local M = {}
 
@@ -65,80 +58,21 @@ local function register_assets(router)
   end
 end
 
-local function register_status(router, context)
-  local function full()
-    local document = status.full(context.version, context.rates, context.now())
-    document.node_id, document.cluster = cluster.summary()
-    document.websocket_clients = channels.count()
-    document.adaptive_balancer_enabled, document.current_strategy = false, overview.strategy()
-    return document
-  end
+local function register_page(router, context)
   router:register { method = "GET", path = "/", permission = "status:read", handler = function(request)
-    if wants_html(request) then return page(full()) end
-    return { json = full(), headers = { "Vary", "Accept" } }
+    local document = state.status(context)
+    if wants_html(request) then return page(document) end
+    return { json = document, headers = { "Vary", "Accept" } }
   end }
-  router:register { method = "GET", path = "/api/status", permission = "status:read",
-    handler = parameters.taking(nil, function() return { json = full() } end) }
-  router:register { method = "GET", path = "/api/status/health", permission = "status:read",
-    handler = parameters.taking(nil, function() return { json = health.document(context.version) } end) }
 end
 
-local function register_health(router, context)
-  for _, path in ipairs { "/health", "/api/health" } do
-    router:register { method = "GET", path = path, open = true,
-      handler = function() return { json = health.document(context.version) } end }
-  end
-  router:register { method = "GET", path = "/ready", open = true, handler = function()
-    local is_ready, why = health.is_ready()
-    if is_ready then return { json = { status = "ready", ready = true } } end
-    return { status = 503, json = { status = "not ready", ready = false, reason = why },
-      headers = { "Retry-After", "1" } }
-  end }
-  router:register { method = "GET", path = "/api/version", open = true,
-    handler = parameters.taking(nil, function() return { json = node.version(context.version) } end) }
-end
-
---- Prometheus names its text formats in Accept, and no kind of JSON.
-local function wants_text(request)
-  local accept = request.headers.accept or ""
-  return (accept:find "text/plain" or accept:find "openmetrics") and not accept:find "application/json"
-end
-
-local function register_metrics(router, context)
-  metrics.more = { cluster.add_metrics, channel_metrics.add, job_report.add }
-  local function exposition()
-    return { status = 200, headers = { "Content-Type", prometheus.CONTENT_TYPE, "Cache-Control", "no-store",
-      "Vary", "Accept" }, body = metrics.text(context.version) }
-  end
-  local function get(path, summary, handler)
-    router:register { method = "GET", path = path, permission = "metrics:read",
-      handler = parameters.taking(nil, handler), doc = { tag = "monitoring", summary = summary } }
-  end
-  router:register { method = "GET", path = "/metrics", permission = "metrics:read", handler = exposition,
-    open = function() return context.metrics_open() end }
-  get("/api/metrics/prometheus", "The metrics as Prometheus reads them.", exposition)
-  get("/api/metrics", "Figures for a dashboard; Prometheus text when Accept asks for it.", function(request)
-    if wants_text(request) then return exposition() end
-    local current = context.current()
-    return { json = monitoring.document(context.rates, context.now(), current and current.model.node.data_dir),
-      headers = { "Vary", "Accept" } }
-  end)
-  get("/api/metrics/realtime", "Rates of the last seconds, and their trends.", function()
-    return { json = monitoring.realtime(context.rates, context.now()) }
-  end)
-end
-
-local function register_node(router, context)
-  local function get(path, summary, describe)
-    router:register { method = "GET", path = path, permission = "status:read",
-      doc = { tag = "monitoring", summary = summary },
-      handler = parameters.taking(nil, function()
-        local current = context.current()
-        return { json = describe(context.version, current and current.model) }
-      end) }
-  end
-  get("/api/system/info", "Build, machine and features of the node.", node.info)
-  get("/api/cluster", "The nodes that share the store, and who leads.", cluster.document)
+local function register_cluster(router, context)
+  router:register { method = "GET", path = "/api/cluster", permission = "status:read",
+    doc = { tag = "monitoring", summary = "The nodes that share the store, and who leads." },
+    handler = parameters.taking(nil, function()
+      local current = context.current()
+      return { json = cluster.document(context.version, current and current.model) }
+    end) }
 end
 
 --- Problems of the conf as members of `errors`: `detail` is the whole line, and its parts stand beside it.
@@ -193,11 +127,9 @@ end
 -- version} or nil, and reload(), which yields until the reload has ended and returns its result
 -- (control/init.lua)
 function M.register(router, context)
-  register_status(router, context)
-  register_health(router, context)
-  register_metrics(router, context)
-  register_node(router, context)
-  debugging.register(router, context)
+  metrics.more = { cluster.add_metrics, channel_metrics.add, job_report.add }
+  register_page(router, context)
+  register_cluster(router, context)
   operations.register(router, context)
   register_reload(router, context)
   register_assets(router)

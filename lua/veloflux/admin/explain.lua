@@ -1,6 +1,5 @@
---- POST /api/debug/explain: what would become of a request. The router and the balancers of the snapshot that
+--- What would become of a request, for the plugin `debug`. The router and the balancers of the snapshot that
 -- runs are asked; nothing is sent, and nothing changes.
-local bodies = require "veloflux.admin.body"
 local explain = require "veloflux.explain"
 local json = require "veloflux.pdk.json"
 local model_kinds = require "veloflux.model"
@@ -55,10 +54,8 @@ local function headers_of(body, errors)
   return headers
 end
 
---- Reads the body of a request. Returns a question, or nil and a problem.
-local function read(request)
-  local body, refused = bodies.read(request, bodies.JSON)
-  if not body then return nil, refused end
+--- Reads what was asked. Returns a question, or nil and a problem.
+local function read(body)
   local errors = {}
   check_fields(body, errors)
   local headers = headers_of(body, errors)
@@ -315,29 +312,30 @@ local function document(model, asked, answer, route, consumer, listener)
     timeouts = policy.timeouts, limits = policy.limits }
 end
 
---- Answers a request.
--- @param current {model, version} that is published
--- @return a result for the router
-function M.handle(request, current)
-  local asked, refused = read(request)
-  if not asked then return refused end
+--- Answers a question.
+-- @param body {url, method, headers, client_ip, consumer, listener}: texts, and a map of texts
+-- @param current {model, version}: what runs, or nil
+-- @return the answer; or nil and a problem
+function M.answer(body, current)
+  local asked, refused = read(body)
+  if not asked then return nil, refused end
   if not current or not totals.has_snapshot() then
-    return problem.new("unavailable", "There is no configuration yet.")
+    return nil, problem.new("unavailable", "There is no configuration yet.")
   end
   local model = current.model
   local listener = listener_of(model.node, asked.listener)
-  if asked.listener and not listener then return invalid("/listener", "there is no listener called so") end
+  if asked.listener and not listener then return nil, invalid("/listener", "there is no listener called so") end
   local answer, reason = explain.ask_running(totals.snapshot(), asked)
-  if not answer then return invalid("/url", "refused before a route is chosen: " .. reason) end
+  if not answer then return nil, invalid("/url", "refused before a route is chosen: " .. reason) end
   local winner = words.winner_of(answer)
   local route = winner and model.routes[winner.route]
   local consumer = asked.consumer and consumer_of(model, asked.consumer, route and route.tenant or "default")
   if asked.consumer and not consumer then
-    return invalid("/consumer", "there is no consumer called so in this tenant")
+    return nil, invalid("/consumer", "there is no consumer called so in this tenant")
   end
   local result = document(model, asked, answer, route, consumer, listener)
   result.version = current.version
-  return { json = result }
+  return result
 end
 
 return M

@@ -38,6 +38,7 @@ local rest = require "veloflux.admin.rest"
 local routers = require "veloflux.admin.router"
 local slices = require "veloflux.slices"
 local spools = require "veloflux.admin.spool"
+local state_services = require "veloflux.control.plugins.state"
 local storage = require "veloflux.control.storage"
 local templates = require "veloflux.admin.templates"
 local totals = require "veloflux.totals"
@@ -114,6 +115,7 @@ local function resource_of(kind)
   return stored[kind]
 end
 
+state_services.register(context)
 control_plugins.open { router = M.router, channels = require "veloflux.channels",
   entity_endpoints = function(kind) return rest.endpoints_of(resource_of(kind), context) end,
   set_kinds = function(kinds)
@@ -324,6 +326,7 @@ function M.start(functions, state_pointer, offered)
   channels.attach(context, functions)
   certificates.attach(context)
   certificates.watch()
+  control_plugins.adopt_shipped()
 end
 
 return M

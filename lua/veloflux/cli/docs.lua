@@ -7,9 +7,7 @@ M.PAGES = {
   conf = function() return require("veloflux.model.reference").markdown(require("veloflux.conf.grammar").file) end,
   api = function()
     local router = require("veloflux.admin").router
-    local loader = require("veloflux.plugin.loader").new {}
-    loader:load_control(require("veloflux.conf.grammar").owner)
-    require("veloflux.control.plugins").adopt_shipped(loader)
+    require("veloflux.control.plugins").adopt_shipped()
     return require("veloflux.admin.openapi").markdown(router)
   end,
 }

@@ -22,7 +22,7 @@ local CONTROL = phase.set "control"
 M.in_between = nil
 
 --- Services that answer at once.
-local AT_ONCE = { list = true, find = true, current = true }
+local AT_ONCE = { list = true, find = true, current = true, state_is_metrics_open = true }
 
 --- Returns what runs; raises when it is not a function of a plugin in control.
 -- @param name of the function that was called

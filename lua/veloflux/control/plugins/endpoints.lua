@@ -196,9 +196,11 @@ function M.of(plugin, definitions)
   local list = {}
   for i, definition in ipairs(definitions) do
     local is_json = definition.response_types[1] == JSON and #definition.response_types == 1
+      and not definition.any_accept
+    local open = definition.open and function() return tasks.call_now(plugin, definition.open) == true end
     list[i] = { method = definition.method, path = definition.path,
       permission = definition.permission ~= "none" and definition.permission or nil,
-      open = definition.open or definition.permission == "none" or nil, doc = doc_of(definition),
+      open = open or definition.permission == "none" or nil, doc = doc_of(definition),
       handler = function(request)
         if is_json and not bodies.accepts(request, JSON, "application/problem+json") then
           return problem.new("not_acceptable", "This is answered as application/json.")

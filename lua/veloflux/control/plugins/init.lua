@@ -11,9 +11,11 @@ local chain = require "veloflux.runtime.chain"
 local clashes = require "veloflux.control.plugins.clashes"
 local definitions = require "veloflux.plugin.control"
 local endpoints = require "veloflux.control.plugins.endpoints"
+local grammar = require "veloflux.conf.grammar"
 local jobs = require "veloflux.control.plugins.jobs"
 local layout = require "veloflux.compiler.layout"
 local log = require "veloflux.control.plugins.log"
+local loaders = require "veloflux.plugin.loader"
 local plugin_schema = require "veloflux.plugin.schema"
 local provide = require "veloflux.plugin.provide"
 local sandbox = require "veloflux.plugin.sandbox"
@@ -179,8 +181,11 @@ function M.published(pointer)
   start_jobs()
 end
 
---- Puts the plugins that the binary carries to work without a configuration: for what describes them.
-function M.adopt_shipped(loader)
+--- Puts the plugins that the binary carries to work without a configuration: until there is one, and for what
+-- describes them.
+function M.adopt_shipped()
+  local loader = loaders.new {}
+  loader:load_control(grammar.owner)
   local candidate, problems = M.prepare(loader)
   if not candidate then error(problems[1].file .. ": " .. problems[1].message, 0) end
   M.adopt(candidate)

@@ -38,6 +38,38 @@ local function invalid(errors)
   return problem.new("invalid", (place ~= "" and place .. ": " or "") .. first.detail, { errors = errors })
 end
 
+--- In JSON a text is a text: what the conf file would read as one, such as a number, is none.
+local function check_texts(attr, value, pointer, errors)
+  if value == json.null then return end
+  if attr.type == "string" then
+    if type(value) ~= "string" and type(value) ~= "table" then
+      errors[#errors + 1] = { pointer = pointer, detail = "expected a text", rule = "type" }
+    end
+    return
+  end
+  if type(value) ~= "table" then return end
+  for key, inner in pairs(value) do
+    local of = attr.by_name and attr.by_name[key] or attr.elements or attr.values
+    local step = type(key) == "number" and key - 1 or tostring(key):gsub("~", "~0"):gsub("/", "~1")
+    if of then check_texts(of, inner, pointer .. "/" .. step, errors) end
+  end
+end
+
+--- Reads a body. Returns a plain table, or nil and what is wrong, in the order of the pointers.
+local function read_body(made, value)
+  local errors = {}
+  check_texts(made.config, value, "", errors)
+  local plain, found = read(made, value)
+  if plain and #errors == 0 then return plain end
+  local seen = {}
+  for _, fault in ipairs(errors) do seen[fault.pointer] = true end
+  for _, fault in ipairs(found or {}) do
+    if not seen[fault.pointer] then errors[#errors + 1] = fault end
+  end
+  table.sort(errors, function(a, b) return a.pointer < b.pointer end)
+  return nil, errors
+end
+
 --- Null stands for the default.
 local function without_null(value)
   local copy = {}
@@ -57,13 +89,31 @@ local function known_of(definition)
   return known
 end
 
+local function wrong(name, detail)
+  return invalid { { parameter = name, pointer = "?" .. name, detail = detail } }
+end
+
+--- Refuses what the endpoint does not know. Returns nil, or a problem.
+local function unknown(names, known)
+  local expected, errors = {}, {}
+  for name in pairs(known) do expected[#expected + 1] = name end
+  table.sort(expected)
+  for _, name in ipairs(names) do
+    if not known[name] then
+      errors[#errors + 1] = { parameter = name, pointer = "?" .. name, detail = "unknown, "
+        .. (#expected > 0 and "expected " .. table.concat(expected, ", ") or "this takes none") }
+    end
+  end
+  return #errors > 0 and invalid(errors) or nil
+end
+
 --- Reads the query.
 -- @return a plain table and whether it is a dry run; or nil, nil and a problem
 function M.query(definition, request)
   if definition.any_query then return {}, false end
   local params, names = query.parse(request.query)
   if not params then return nil, nil, names end
-  local bad = query.unknown(names, known_of(definition))
+  local bad = unknown(names, known_of(definition))
   if bad then return nil, nil, bad end
   local is_dry = false
   if definition.takes_dry_run then
@@ -77,7 +127,7 @@ function M.query(definition, request)
     if given and IS_LIST[attr.type] then
       value[name] = json.array(given)
     elseif given and #given > 1 then
-      return nil, nil, query.wrong(name, "given twice")
+      return nil, nil, wrong(name, "given twice")
     elseif given then
       value[name] = attr.type == "boolean" and given[1] == "" and "true" or given[1]
     end
@@ -85,7 +135,8 @@ function M.query(definition, request)
   local plain, errors = read(definition.query, value)
   if plain then return plain, is_dry end
   for _, found in ipairs(errors) do
-    found.parameter, found.pointer = found.pointer:match "^/([^/]+)" or "", ""
+    found.parameter = found.pointer:match "^/([^/]+)" or ""
+    found.pointer = "?" .. found.parameter
   end
   return nil, nil, invalid(errors)
 end
@@ -132,7 +183,7 @@ function M.body(definition, request)
   if not value then return nil, bad end
   value = without_null(value)
   if bodies.prefers(request, "handling=lenient") then view.strip(definition.request.compiled, value) end
-  local plain, errors = read(definition.request, value)
+  local plain, errors = read_body(definition.request, value)
   if plain then return plain end
   return nil, invalid(errors)
 end

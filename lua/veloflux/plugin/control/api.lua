@@ -14,6 +14,7 @@ local KNOWN = { method = "string", path = "string", permission = "string", open 
   tag = "string", query = "table", request = "table", request_type = { "string", "table" },
   request_optional = "boolean", response = "table", response_type = { "string", "table" }, status = "number",
   answers = "table", dry_run = "boolean", etag = "function", any_query = "boolean",
+  accept = "string",
   timeout = { "number", "string" }, handler = "function" }
 
 --- Says what is wrong with a path, or nil.
@@ -59,11 +60,13 @@ function M.read(reader, definition, place)
     timeout_ms, expected = fields.milliseconds(definition.timeout)
     if not timeout_ms or timeout_ms > MAX_TIMEOUT_MS then return note("timeout", expected or "expected at most 1h") end
   end
+  if definition.accept and definition.accept ~= "any" then return note("accept", "expected any") end
   if definition.method == "GET" and definition.request then return note("request", "GET has no body") end
   local made = { method = definition.method, path = definition.path, permission = definition.permission,
     open = definition.open, summary = definition.summary, tag = definition.tag or reader.name,
     handler = definition.handler, etag = definition.etag, takes_dry_run = definition.dry_run == true,
-    any_query = definition.any_query == true, status = definition.status, timeout_ms = timeout_ms,
+    any_query = definition.any_query == true,
+    any_accept = definition.accept == "any", status = definition.status, timeout_ms = timeout_ms,
     request_types = definition.request_type and types_of(definition.request_type) or nil,
     request_is_optional = definition.request_optional == true, answers = definition.answers,
     response_types = types_of(definition.response_type, "application/json") }
