@@ -15,6 +15,7 @@ struct vf_x509 {
 struct vf_x509_key { struct vf_str der; uint32_t bits, reserved; struct vf_str kind; };
 struct vf_x509_revocations { uint32_t n, reserved; int64_t next_update_s; struct vf_str der; };
 int vf_x509_read(const char *pem, size_t len, struct vf_x509 **out, const char **problem);
+int vf_x509_read_authorities(const char *pem, size_t len, struct vf_x509 **out, const char **problem);
 void vf_x509_free(struct vf_x509 *certificates);
 int vf_x509_read_key(const char *pem, size_t len, struct vf_x509_key **out, const char **problem);
 void vf_x509_free_key(struct vf_x509_key *key);
@@ -81,6 +82,30 @@ M.certificates = remembered(function(pem)
   if not view then return nil, message end
   return describe(view)
 end)
+
+--- The same for authorities, of which those of an unknown kind are left out.
+M.authorities = remembered(function(pem)
+  local view, message = read_with(C.vf_x509_read_authorities, C.vf_x509_free, "struct vf_x509", pem)
+  if not view then return nil, message end
+  return describe(view)
+end)
+
+--- Where systems keep the authorities that they believe.
+M.SYSTEM = { "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem" }
+
+--- Returns the system's authorities (as `authorities`), or nil and a message.
+function M.system()
+  local named = os.getenv "SSL_CERT_FILE"
+  for _, path in ipairs(named and { named } or M.SYSTEM) do
+    local file = io.open(path, "rb")
+    if file then
+      local content = file:read "*a"
+      file:close()
+      return M.authorities(content or "")
+    end
+  end
+  return nil, "this system has no list of authorities: install ca-certificates, or name them with ca"
+end
 
 local function judge(view, key)
   local owner = C.vf_x509_owner(view, key)

@@ -56,6 +56,8 @@ static void add_pool(void)
     struct vf_snap_pool *pool = vf_snapb_add(builder, VF_SNAP_POOLS, 1, &index);
     pool->name = text_of("web");
     pool->backends = (struct vf_snap_list){0, 2};
+    struct vf_snap_upstream_tls *tls = vf_snapb_add(builder, VF_SNAP_UPSTREAM_TLS, 1, &index);
+    tls->trust = tls->identity = VF_SNAP_NONE;
     struct vf_snap_backend *backends = vf_snapb_add(builder, VF_SNAP_BACKENDS, 2, &index);
     for (int i = 0; i < 2; i++) {
         backends[i].host = text_of("127.0.0.1");

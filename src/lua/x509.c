@@ -222,7 +222,8 @@ static bool describe_first(const mbedtls_x509_crt *first, struct vf_x509 *out)
            list_names(first, &out->names);
 }
 
-int vf_x509_read(const char *pem, size_t len, struct vf_x509 **out, const char **problem)
+static int read_certificates(const char *pem, size_t len, bool is_lenient, struct vf_x509 **out,
+                             const char **problem)
 {
     if (!has_block(pem, len, "CERTIFICATE"))
         return refuse(problem, UV_EINVAL,
@@ -232,7 +233,8 @@ int vf_x509_read(const char *pem, size_t len, struct vf_x509 **out, const char *
     mbedtls_x509_crt chain;
     mbedtls_x509_crt_init(&chain);
     int rc = text == NULL || certificates == NULL ? UV_ENOMEM : 0;
-    if (rc == 0 && mbedtls_x509_crt_parse(&chain, text, len + 1) != 0)
+    int failed = rc == 0 ? mbedtls_x509_crt_parse(&chain, text, len + 1) : 0;
+    if (failed < 0 || (failed > 0 && !is_lenient))
         rc =
             refuse(problem, UV_EINVAL, "holds a certificate that is damaged or of an unknown kind");
     else if (rc == 0 &&
@@ -247,6 +249,17 @@ int vf_x509_read(const char *pem, size_t len, struct vf_x509 **out, const char *
     else
         vf_x509_free(certificates);
     return rc;
+}
+
+int vf_x509_read(const char *pem, size_t len, struct vf_x509 **out, const char **problem)
+{
+    return read_certificates(pem, len, false, out, problem);
+}
+
+int vf_x509_read_authorities(const char *pem, size_t len, struct vf_x509 **out,
+                             const char **problem)
+{
+    return read_certificates(pem, len, true, out, problem);
 }
 
 /* Keys */

@@ -36,6 +36,11 @@ struct vf_x509 {
 int vf_x509_read(const char *pem, size_t len, struct vf_x509 **out, const char **problem);
 void vf_x509_free(struct vf_x509 *certificates);
 
+/* The same for a list of authorities: those of an unknown kind are left out, but for the last one
+ * left. */
+int vf_x509_read_authorities(const char *pem, size_t len, struct vf_x509 **out,
+                             const char **problem);
+
 /* A private key as DER (SEC1 or PKCS#1), for the certificates it may belong to. */
 struct vf_x509_key {
     struct vf_str der;

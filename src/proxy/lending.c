@@ -79,7 +79,8 @@ static bool note(struct vf_peer *peer, struct vf_socket *socket)
 /* Makes a socket of a connection that an exchange had. */
 static struct vf_socket *take_from_exchanges(struct vf_peer *peer, struct vf_sockets *sockets)
 {
-    struct vf_socket *socket = peer->idle != NULL ? vf_socket_new(sockets) : NULL;
+    bool is_plain = peer->idle != NULL && vf_stream_is_plain(&peer->idle->stream);
+    struct vf_socket *socket = is_plain ? vf_socket_new(sockets) : NULL;
     if (socket == NULL || !note(peer, socket)) {
         vf_socket_free(socket);
         return NULL;

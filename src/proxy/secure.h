@@ -22,6 +22,12 @@ void vf_secure_free(struct vf_secure *secure);
  * when that has not changed. Returns 0 or a negative code, and it keeps what it has. */
 int vf_secure_follow(struct vf_proxy *proxy, struct vf_acceptor *acceptor);
 
+/* Puts TLS below `stream`, which connects to a backend, as the record of ex's snapshot says. `host`
+ * is the backend's. Returns 0, UV_EINVAL (no name that may be asked for) or UV_ENOMEM. */
+int vf_secure_connect(struct vf_proxy *proxy, const struct vf_snapshot *snapshot,
+                      const struct vf_snap_upstream_tls *tls, struct vf_str host,
+                      struct vf_stream *stream);
+
 /* Forgets identities that the proxy's snapshot does not have. */
 void vf_secure_sweep(struct vf_secure *secure);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "base/error.h"
 #include "http/h1_write.h"
 #include "net/resolver.h"
 #include "net/splice.h"
@@ -11,6 +12,7 @@
 #include "proxy/downstream.h"
 #include "proxy/phases.h"
 #include "proxy/upstream_conn.h"
+#include "tls/transport.h"
 
 enum {
     READS_PER_EVENT = 8,
@@ -404,13 +406,20 @@ static void feed_held(struct vf_upstream *up)
     free(input);
 }
 
+/* Without a length, only close_notify tells that the answer is whole (RFC 9112 section 9.8). */
+static bool is_cut(const struct vf_upstream *up)
+{
+    return !vf_stream_is_plain(&up->stream) && vf_tls_was_cut(&up->stream);
+}
+
 static void on_end(struct vf_upstream *up)
 {
     struct vf_exchange *ex = up->ex;
     if (ex->is_tunnel) {
         up->saw_eof = true;
         vf_exchange_on_response_end(ex);
-    } else if (ex->response_state == VF_FLOW_BODY && vf_h1_finish(&ex->response_parser)) {
+    } else if (ex->response_state == VF_FLOW_BODY && !is_cut(up) &&
+               vf_h1_finish(&ex->response_parser)) {
         complete(up, 0);
     } else if (ex->response_state == VF_FLOW_BODY) {
         fail(up, VF_UPSTREAM_CUT, NULL);
@@ -556,13 +565,24 @@ static bool send_elsewhere(struct vf_upstream *up)
     return true;
 }
 
+static void log_tls_failure(struct vf_upstream *up)
+{
+    char reason[64];
+    const struct vf_exchange *ex = up->ex;
+    struct vf_str address =
+        ex->has_target ? ex->target_text : vf_snap_str(ex->snapshot, ex->backend->address_text);
+    vf_log_warn(&up->proxy->log, "backend.tls_failed", "backend=%.*s reason=%s", (int)address.len,
+                address.data, vf_tls_reason(&up->stream, reason, sizeof(reason)));
+}
+
 static void on_failed(struct vf_stream *stream, int error)
 {
     struct vf_upstream *up = (struct vf_upstream *)stream;
-    (void)error;
     if (up->ex == NULL) {
         vf_upstream_close(up);
     } else if (stream->connecting) {
+        if (error == VF_ETLS)
+            log_tls_failure(up);
         fail(up, VF_UPSTREAM_CONNECT, NULL);
     } else if (up->saw_eof) {
         fail(up, VF_UPSTREAM_CUT, NULL);

@@ -49,6 +49,7 @@ struct vf_upstream {
     char *input; /* incomplete head; NULL: none */
     size_t input_len, input_room;
     struct vf_splice *splice; /* a large answer passes through it; or NULL */
+    uint64_t tls_id;          /* of what its TLS was made of; 0: plain */
     uint32_t address_tag;     /* of a backend with a name: which of its addresses */
     uint32_t n_interim;       /* 1xx answers to this request */
     uint64_t sent_mark;       /* stream.bytes_out when the exchange began */

@@ -13,6 +13,7 @@
 #include "net/op.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
+#include "proxy/secure.h"
 #include "proxy/upstream_conn.h"
 #include "snapshot/address.h"
 
@@ -173,10 +174,21 @@ struct vf_upstream *vf_peer_take_idle(struct vf_peer *peer)
     return up;
 }
 
-/* Takes a connection that is kept, the one that was used last; NULL: there is none. */
-static struct vf_upstream *take_kept(struct vf_peer *peer)
+static const struct vf_snap_upstream_tls *tls_of(const struct vf_exchange *ex)
 {
-    struct vf_upstream *up = peer->idle != NULL ? vf_peer_take_idle(peer) : vf_loan_take(peer);
+    return ex->pool->tls == VF_SNAP_NONE ? NULL : vf_snap_upstream_tls(ex->snapshot, ex->pool->tls);
+}
+
+/* Takes a connection that is kept, the one that was used last; NULL: there is none. One whose TLS
+ * is not what the pool wants by now goes; others lend and are lent plain ones only. */
+static struct vf_upstream *take_kept(struct vf_peer *peer, const struct vf_snap_upstream_tls *tls)
+{
+    uint64_t wanted = tls == NULL ? 0 : tls->id;
+    while (peer->idle != NULL && peer->idle->tls_id != wanted)
+        vf_upstream_close(peer->idle);
+    struct vf_upstream *up = peer->idle != NULL ? vf_peer_take_idle(peer)
+                             : wanted == 0      ? vf_loan_take(peer)
+                                                : NULL;
     if (up == NULL)
         return NULL;
     vf_count_add(&vf_upstream_counters(up)->reused, 1);
@@ -229,8 +241,24 @@ static void send_proxy_header(struct vf_exchange *ex)
         0)
         header.destination.ss_family = AF_UNSPEC;
     size_t n = vf_proxy_header_write(ex->pool->proxy_protocol, &header, text);
+    if (!vf_stream_is_plain(&ex->upstream->stream)) {
+        vf_tls_send_ahead(&ex->upstream->stream, text, n); /* without memory the backend refuses */
+        return;
+    }
     vf_stream_add(&ex->upstream->stream, vf_str_make(text, n));
     vf_stream_flush(&ex->upstream->stream); /* `text` is ours: copied while connecting */
+}
+
+/* What a PROXY header says goes in front of the handshake. */
+static int put_tls(struct vf_exchange *ex, struct vf_upstream *up)
+{
+    const struct vf_snap_upstream_tls *tls = tls_of(ex);
+    struct vf_str host =
+        ex->has_target ? ex->target_host : vf_snap_str(ex->snapshot, ex->backend->host);
+    if (tls == NULL)
+        return 0;
+    up->tls_id = tls->id;
+    return vf_secure_connect(up->proxy, ex->snapshot, tls, host, &up->stream);
 }
 
 static int open_new(struct vf_exchange *ex, struct vf_upstreams *upstreams, struct vf_peer *peer)
@@ -253,6 +281,11 @@ static int open_new(struct vf_exchange *ex, struct vf_upstreams *upstreams, stru
     }
     up->stream.connecting = true;
     up->address_tag = tag;
+    if ((rc = put_tls(ex, up)) < 0) {
+        vf_stream_close(&up->stream, true);
+        free(up);
+        return rc;
+    }
     up->ex = ex;
     ex->upstream = up;
     ex->on_reused = false;
@@ -275,7 +308,8 @@ int vf_upstream_open(struct vf_exchange *ex, bool fresh)
         vf_peer_wait_for_name(peer, ex);
         return VF_PENDING;
     }
-    struct vf_upstream *up = fresh || ex->pool->proxy_protocol != 0 ? NULL : take_kept(peer);
+    struct vf_upstream *up =
+        fresh || ex->pool->proxy_protocol != 0 ? NULL : take_kept(peer, tls_of(ex));
     if (up == NULL)
         return open_new(ex, upstreams, peer);
     up->ex = ex;

@@ -52,6 +52,7 @@ static const struct rule rules[] = {
     FIELD(POOLS, pool, sticky_cookie, LINE, 0),
     FIELD(POOLS, pool, backends, LIST, VF_SNAP_BACKENDS),
     FIELD(POOLS, pool, policy, INDEX, VF_SNAP_POLICIES),
+    FIELD(POOLS, pool, tls, OPTIONAL, VF_SNAP_UPSTREAM_TLS),
 
     FIELD(BACKENDS, backend, address_text, LINE, 0),
     FIELD(BACKENDS, backend, host, LINE, 0),
@@ -139,6 +140,11 @@ static const struct rule rules[] = {
     FIELD(SERVER_NAMES, server_name, name, LINE, 0),
     FIELD(SERVER_NAMES, server_name, identities, LIST, VF_SNAP_NAME_IDENTITIES),
 
+    FIELD(UPSTREAM_TLS, upstream_tls, name, LINE, 0),
+    FIELD(UPSTREAM_TLS, upstream_tls, pins, TEXT, 0),
+    FIELD(UPSTREAM_TLS, upstream_tls, trust, OPTIONAL, VF_SNAP_TRUSTS),
+    FIELD(UPSTREAM_TLS, upstream_tls, identity, OPTIONAL, VF_SNAP_IDENTITIES),
+
     FIELD(TRUSTS, trust, authorities, TEXT, 0),
     FIELD(TRUSTS, trust, revocations, TEXT, 0),
 
@@ -163,11 +169,11 @@ static const struct rule settings_rules[] = {
 };
 
 static const char *const section_names[VF_SNAP_SECTIONS] = {
-    "listener",  "pool",   "backend",  "route",       "binding",
-    "condition", "policy", "field op", "health",      "network",
-    "tenant",    "plugin", "file",     "instance",    "member",
-    "chain",     "TLS",    "identity", "server name", "identity of a name",
-    "trust",     "host",   "node",     "candidate",
+    "listener",     "pool",   "backend",  "route",       "binding",
+    "condition",    "policy", "field op", "health",      "network",
+    "tenant",       "plugin", "file",     "instance",    "member",
+    "chain",        "TLS",    "identity", "server name", "identity of a name",
+    "upstream TLS", "trust",  "host",     "node",        "candidate",
 };
 
 enum { RULES = sizeof(rules) / sizeof(rules[0]) };
@@ -391,6 +397,14 @@ static const char *fault_of_tls(const struct check *check, uint32_t index)
     return tls->min_version == 12 || tls->min_version == 13 ? NULL : "min_version";
 }
 
+static const char *fault_of_upstream_tls(const struct check *check, uint32_t index)
+{
+    const struct vf_snap_upstream_tls *tls = vf_snap_upstream_tls(&check->snapshot, index);
+    if (tls->verify != 0 && tls->trust == VF_SNAP_NONE)
+        return "trust";
+    return tls->pins.len % 32 == 0 ? NULL : "pins";
+}
+
 static const char *fault_of_name_identity(const struct check *check, uint32_t index)
 {
     const uint32_t *identities = vf_snap_section(&check->snapshot, VF_SNAP_NAME_IDENTITIES);
@@ -417,6 +431,7 @@ static const char *(*const fault_of[VF_SNAP_SECTIONS])(const struct check *check
     [VF_SNAP_CHAINS] = fault_of_chain,
     [VF_SNAP_CANDIDATES] = fault_of_candidate,
     [VF_SNAP_TLS] = fault_of_tls,
+    [VF_SNAP_UPSTREAM_TLS] = fault_of_upstream_tls,
     [VF_SNAP_NAME_IDENTITIES] = fault_of_name_identity,
 };
 

@@ -34,6 +34,7 @@ enum vf_snap_section {
     VF_SNAP_IDENTITIES,      /* struct vf_snap_identity */
     VF_SNAP_SERVER_NAMES,    /* struct vf_snap_server_name; those of one listener in byte order */
     VF_SNAP_NAME_IDENTITIES, /* uint32_t indexes of identities */
+    VF_SNAP_UPSTREAM_TLS,    /* struct vf_snap_upstream_tls */
     VF_SNAP_TRUSTS,          /* struct vf_snap_trust */
     VF_SNAP_HOSTS,           /* struct vf_snap_host: hash table, made by the builder */
     VF_SNAP_NODES,      /* struct vf_snap_node: path segments, hash table, made by the builder */
@@ -217,6 +218,19 @@ struct vf_snap_pool {
     uint64_t max_connections;     /* per backend and worker; UINT64_MAX: off */
     struct vf_snap_list backends; /* VF_SNAP_BACKENDS */
     uint32_t policy;              /* of requests of our own, complete; VF_SNAP_POLICIES */
+    uint32_t tls;                 /* VF_SNAP_UPSTREAM_TLS, or VF_SNAP_NONE: plain */
+};
+
+/* How we shake hands with backends. */
+struct vf_snap_upstream_tls {
+    uint64_t id;              /* of its content */
+    struct vf_snap_text name; /* that must be in the certificate; empty: the backend's host */
+    struct vf_snap_text pins; /* SHA-256 of public keys, 32 bytes each, one of which it must be */
+    uint32_t verify;          /* 0: any certificate will do */
+    uint32_t depth;           /* certificates between a backend's and its authority's, at most */
+    uint32_t trust;           /* VF_SNAP_TRUSTS or VF_SNAP_NONE */
+    uint32_t identity;        /* VF_SNAP_IDENTITIES: ours; or VF_SNAP_NONE */
+    uint32_t min_version;     /* 12 or 13 */
     uint32_t reserved;
 };
 

@@ -213,6 +213,14 @@ static inline const struct vf_snap_identity *vf_snap_identity(const struct vf_sn
     return (const struct vf_snap_identity *)vf_snap_section(snapshot, VF_SNAP_IDENTITIES) + index;
 }
 
+static inline const struct vf_snap_upstream_tls *vf_snap_upstream_tls(
+    const struct vf_snapshot *snapshot, uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_UPSTREAM_TLS));
+    return (const struct vf_snap_upstream_tls *)vf_snap_section(snapshot, VF_SNAP_UPSTREAM_TLS) +
+           index;
+}
+
 static inline const struct vf_snap_trust *vf_snap_trust(const struct vf_snapshot *snapshot,
                                                         uint32_t index)
 {

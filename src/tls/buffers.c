@@ -99,7 +99,8 @@ static void return_input(struct vf_tls_conn *conn)
     mbedtls_ssl_context *ssl = &conn->ssl;
     uint8_t *buffer = ssl->MBEDTLS_PRIVATE(in_buf);
     if (buffer == NULL || ssl->MBEDTLS_PRIVATE(in_left) != 0 ||
-        ssl->MBEDTLS_PRIVATE(in_offt) != NULL || ssl->MBEDTLS_PRIVATE(in_hslen) != 0)
+        ssl->MBEDTLS_PRIVATE(in_offt) != NULL || ssl->MBEDTLS_PRIVATE(in_hslen) != 0 ||
+        ssl->MBEDTLS_PRIVATE(keep_current_message) != 0)
         return;
     memcpy(conn->counter, buffer, sizeof(conn->counter));
     conn->input_base = buffer;

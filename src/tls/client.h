@@ -9,6 +9,7 @@ struct vf_tls_client_options {
     uint32_t min_version; /* 12 or 13 */
     uint32_t verify;      /* 0: any certificate will do */
     uint32_t depth;       /* certificates between the peer's and the authority's, at most */
+    struct vf_str pins;   /* SHA-256 of public keys, 32 bytes each, one of which the peer has */
     uint32_t n_alpn;
     char alpn[VF_TLS_ALPN][VF_TLS_ALPN_BYTES];
 };

@@ -19,7 +19,8 @@ enum {
     VF_TLS_SEND_BYTES = 128 * 1024, /* of ciphertext that is gathered before the kernel gets it */
     VF_TLS_RECORD_BYTES = 16384,    /* content of the largest record (RFC 8446 section 5.1) */
     VF_TLS_PARTS = 80,              /* of one write: more than a stream queues */
-    VF_TLS_IDENTITIES = 4           /* side by side for one name */
+    VF_TLS_IDENTITIES = 4,          /* side by side for one name */
+    VF_TLS_PINS = 4
 };
 
 struct vf_tls {
@@ -49,7 +50,9 @@ struct vf_tls_client {
     struct vf_tls *tls;
     uint32_t refs;
     bool verify;
-    int max_depth;
+    uint32_t max_depth;
+    uint8_t pins[VF_TLS_PINS][32];
+    size_t n_pins;
     mbedtls_ssl_config config;
     struct vf_tls_trust *trust;
     struct vf_tls_identity *identity;
@@ -72,6 +75,7 @@ struct vf_tls_conn {
     char *input;                       /* begin..end was read but not decrypted */
     size_t input_begin, input_end;
     bool owns_input; /* `input` is a copy of ours, not tls->input */
+    bool is_starved; /* the socket had nothing (more) when mbedTLS last asked */
     size_t wanted;   /* content that the reader still takes */
     char *unsent;    /* begin..end: records that the kernel did not take */
     size_t unsent_begin, unsent_end, unsent_room;
@@ -88,7 +92,11 @@ struct vf_tls_conn {
     bool sent_end;    /* our close_notify is on its way */
     bool is_resumed;  /* the handshake resumed a session */
     bool has_ticket;  /* of a client: one was offered */
-    char name[256];   /* that the client asked for, or that we ask for; may be empty */
+    bool is_address;  /* of a client: the name is an address, which nobody is asked for */
+    uint8_t address[16];
+    uint8_t address_len;
+    bool has_other_key; /* of a client: the peer has none of the pins */
+    char name[256];     /* that the client asked for, or that we ask for; may be empty */
 };
 
 /* Random numbers for mbedTLS; `tls` as void. */
@@ -104,6 +112,9 @@ uint8_t vf_tls_alert_for(int code);
  * what was kept (tls/client.c). */
 void vf_tls_keep_session(struct vf_tls_conn *conn);
 void vf_tls_offer_session(struct vf_tls_conn *conn);
+
+/* Tells mbedTLS whom a connection of ours is to (conn->name), and how that is judged. */
+int vf_tls_set_name(struct vf_tls_conn *conn);
 
 /* Callbacks of sessions for a server (tls/tickets.c). */
 void vf_tls_use_tickets(struct vf_tls_server *server);

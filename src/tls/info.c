@@ -209,7 +209,9 @@ const char *vf_tls_reason(const struct vf_stream *stream, char *text, size_t siz
     const char *word = find(codes, sizeof(codes) / sizeof(codes[0]), conn->code);
     const char *fault =
         conn->base.is_open || conn->failure != VF_ETLS ? NULL : fault_of_first(conn);
-    if (fault != NULL) {
+    if (conn->client != NULL && conn->has_other_key) {
+        snprintf(text, size, "bad_certificate:other_key");
+    } else if (fault != NULL && conn->server != NULL) {
         snprintf(text, size, "%s", fault);
     } else if (conn->code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
         word = find(alerts, sizeof(alerts) / sizeof(alerts[0]), conn->alert);

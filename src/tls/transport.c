@@ -108,6 +108,7 @@ static int read_more(struct vf_tls_conn *conn)
 {
     struct vf_stream *stream = conn->stream;
     size_t most = conn->wanted < VF_TLS_READ_BYTES ? conn->wanted : VF_TLS_READ_BYTES;
+    conn->is_starved = true;
     if (!stream->readable)
         return MBEDTLS_ERR_SSL_WANT_READ;
     if (most < VF_TLS_RECORD_BYTES)
@@ -120,7 +121,7 @@ static int read_more(struct vf_tls_conn *conn)
         return MBEDTLS_ERR_SSL_CONN_EOF;
     }
     free(conn->owns_input ? conn->input : NULL);
-    conn->owns_input = false;
+    conn->is_starved = conn->owns_input = false;
     conn->input = conn->tls->input;
     conn->input_begin = 0;
     conn->input_end = (size_t)n;
@@ -248,6 +249,8 @@ static int shake_hands(struct vf_tls_conn *conn)
     conn->tls->opened_ticket = false;
     int rc = take_steps(conn);
     conn->is_resumed = conn->is_resumed || conn->tls->opened_ticket;
+    if (rc == 0 && conn->has_other_key)
+        rc = MBEDTLS_ERR_X509_CERT_VERIFY_FAILED;
     if (rc == 0) {
         on_open(conn);
         return 0;
@@ -275,6 +278,7 @@ static int start(struct vf_stream *stream)
 static bool read_content(struct vf_tls_conn *conn, char *buffer, size_t len, size_t *got)
 {
     conn->wanted = len - *got;
+    conn->is_starved = false;
     int rc = mbedtls_ssl_read(&conn->ssl, (unsigned char *)buffer + *got, len - *got);
     if (rc > 0) {
         *got += (size_t)rc;
@@ -284,8 +288,9 @@ static bool read_content(struct vf_tls_conn *conn, char *buffer, size_t len, siz
         vf_tls_keep_session(conn);
         return true;
     }
-    if (rc == MBEDTLS_ERR_SSL_WANT_READ || rc == MBEDTLS_ERR_SSL_WANT_WRITE)
-        return false;
+    if (rc ==
+        MBEDTLS_ERR_SSL_WANT_READ) /* or a ticket is at hand, which it takes when asked again */
+        return !conn->is_starved;
     conn->saw_end = true;
     if (rc == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY)
         return false;
@@ -474,10 +479,17 @@ int vf_tls_connect(struct vf_tls_client *client, struct vf_stream *stream, struc
     if (rc < 0)
         return rc;
     memcpy(conn->name, name.data, name.len);
-    rc = mbedtls_ssl_set_hostname(&conn->ssl, name.len > 0 ? conn->name : NULL);
     conn->client = vf_tls_client_retain(client);
+    rc = vf_tls_set_name(conn);
     if (rc == 0)
         vf_tls_offer_session(conn);
     vf_stream_set_transport(stream, &conn->base);
     return rc == 0 ? 0 : UV_ENOMEM;
+}
+
+int vf_tls_send_ahead(struct vf_stream *stream, const char *data, size_t len)
+{
+    int rc = keep_unsent(of_stream(stream), data, len);
+    stream->blocked = false; /* it waits for the connection only */
+    return rc;
 }

@@ -19,6 +19,10 @@ int vf_tls_preload(struct vf_stream *stream, const char *data, size_t len);
  * UV_EINVAL (no name that may be asked for) or UV_ENOMEM. */
 int vf_tls_connect(struct vf_tls_client *client, struct vf_stream *stream, struct vf_str name);
 
+/* Sends bytes in front of the handshake of a connecting stream, as they are. Returns 0 or
+ * UV_ENOMEM. */
+int vf_tls_send_ahead(struct vf_stream *stream, const char *data, size_t len);
+
 /* What is known of a connection. Texts are static or live as long as the connection. */
 struct vf_tls_info {
     const char *version; /* "TLSv1.3"; "" before the handshake is over */

@@ -31,10 +31,11 @@ end
 
 local function write(to, model, sticky_key)
   node.write_settings(to, model.node, sticky_key)
-  node.write_listeners(to, model.node, tls.writer(to, model))
+  local secure = tls.writer(to, model)
+  node.write_listeners(to, model.node, secure)
   node.write_networks(to, model.node)
   local tenants = write_tenants(to, model)
-  local indexes = pools.write(to, model, tenants)
+  local indexes = pools.write(to, model, tenants, secure)
   local chains = plugins.write(to, model, tenants)
   routes.write(to, model, indexes, tenants, chains)
   chains:finish()

@@ -106,7 +106,7 @@ end
 
 M.default_sticky = require("veloflux.model").types.pools.by_name.sticky_sessions.forms.map.from_default {}
 
-local function write_pool(to, pool, record, tenants)
+local function write_pool(to, pool, record, tenants, secure)
   record.id = sink.id("pool", pool.tenant, pool.name)
   record.slot = to:slot("pools", record.id)
   record.tenant = tenants[pool.tenant].index
@@ -117,13 +117,15 @@ local function write_pool(to, pool, record, tenants)
   record.flags = flags_of(pool)
   record.proxy_protocol = PROXY_PROTOCOL[pool.proxy_protocol]
   record.max_connections = u64(pool.max_connections)
+  record.tls = secure:upstream(pool)
   write_sticky(to, pool, record)
 end
 
 --- Writes all pools.
 -- @param tenants name -> {index, ...}
+-- @param secure compiler/tls.lua
 -- @return table from pool record to its index
-function M.write(to, model, tenants)
+function M.write(to, model, tenants, secure)
   local indexes, count = {}, 0
   for _, pool in ipairs(model.pools) do count = count + #pool.backends end
   to:expect("pools", #model.pools)
@@ -134,7 +136,7 @@ function M.write(to, model, tenants)
   for i, pool in ipairs(model.pools) do
     slices.pause()
     indexes[pool] = first + i - 1
-    write_pool(to, pool, records[i - 1], tenants)
+    write_pool(to, pool, records[i - 1], tenants, secure)
     records[i - 1].policy = traffic.complete_pool(to, model.node, pool, policies)
     write_backends(to, pool, first + i - 1, records[i - 1].backends)
   end

@@ -2,6 +2,7 @@
 -- are believed. What is the same stands in the snapshot once.
 local bit = require "bit"
 local certificate = require "veloflux.model.kinds.certificate"
+local encoding = require "veloflux.pdk.encoding"
 local layout = require "veloflux.compiler.layout"
 local sink = require "veloflux.compiler.sink"
 local x509 = require "veloflux.x509"
@@ -31,9 +32,11 @@ function Writer:identity(record, name)
   return index
 end
 
---- Returns the index of the authorities of a client_auth, or of any record with ca and perhaps crl.
+--- Returns the index of the authorities of a record with ca and perhaps crl; without ca those of the system.
 function Writer:trust(record)
-  local authorities = assert(x509.certificates(record.ca))
+  local authorities, message
+  if record.ca then authorities, message = x509.authorities(record.ca) else authorities, message = x509.system() end
+  if not authorities then error(message, 0) end
   local revocations = record.crl and assert(x509.revocations(record.crl)).der or ""
   local id = sink.id("trust", authorities.der, revocations)
   local key = tostring(id)
@@ -42,7 +45,7 @@ function Writer:trust(record)
   out.id = id
   self.to:text(authorities.der, out.authorities)
   self.to:text(revocations, out.revocations)
-  self.trusts[key] = index
+  self.trusts[key], self.trust_ids[index] = index, key
   return index
 end
 
@@ -163,10 +166,44 @@ function Writer:listener(listener)
   return index
 end
 
+local function decode_pin(pin) return (encoding.base64_decode(pin:match "^sha256//(.*)$")) end
+
+--- Writes the TLS of connections to the backends of a pool.
+-- @return its index, or VF_SNAP_NONE
+function Writer:upstream(pool)
+  local tls = pool.tls
+  if tls == false then return NONE end
+  if tls == true then tls = M.default_upstream end
+  local trust = (tls.verify or tls.ca) and self:trust(tls) or NONE
+  local identity = tls.cert and self:identity(tls, pool.name) or NONE
+  local pins = {}
+  for i, pin in ipairs(tls.pins) do pins[i] = decode_pin(pin) end
+  local out, index = self.to:add(C.VF_SNAP_UPSTREAM_TLS)
+  out.trust, out.identity, out.depth = trust, identity, tls.depth
+  out.min_version = tls.min_version == "1.3" and 13 or 12
+  out.verify = tls.verify and 1 or 0
+  self.to:text(tls.name or "", out.name)
+  self.to:text(table.concat(pins), out.pins)
+  out.id = self:upstream_id(tls, trust, identity)
+  return index
+end
+
+--- Connections are alike when this is equal.
+function Writer:upstream_id(tls, trust, identity)
+  local facts = identity ~= NONE and certificate.facts(tls)
+  local own_trust = trust ~= NONE and self.trust_ids[trust] or ""
+  local text = table.concat({ tostring(tls.verify), tls.name or "", own_trust, facts and facts.fingerprint or "",
+    tls.depth, tls.min_version, table.concat(tls.pins, ",") }, "\0")
+  return sink.id("upstream tls", text)
+end
+
+M.default_upstream = require("veloflux.model").types.pools.by_name.tls.forms.map.from_default {}
+
 --- Returns what writes TLS into a snapshot.
 -- @param to compiler/sink.lua
 function M.writer(to, model)
-  return setmetatable({ to = to, model = model, identities = {}, trusts = {}, lists = {} }, Writer)
+  return setmetatable({ to = to, model = model, identities = {}, trusts = {}, trust_ids = {}, lists = {} },
+    Writer)
 end
 
 return M

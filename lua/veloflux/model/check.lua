@@ -285,6 +285,17 @@ function Checker:certificates(known)
   end
 end
 
+--- Backends are verified by somebody.
+function Checker:authorities()
+  for i, pool in ipairs(self.model.pools) do
+    local tls = pool.tls
+    if tls == true or type(tls) == "table" and tls.verify and not tls.ca then
+      local found, message = x509.system()
+      if not found then self:note("pools", i, "tls", "%s", message) end
+    end
+  end
+end
+
 --- Checks a model and resolves its references (route._pool). Appends to `problems`.
 -- @param places function(kind, position, field) -> file, line, path
 -- @param plugins the loader of plugins
@@ -300,6 +311,7 @@ function M.run(model, places, problems, plugins)
   checker:names "templates"
   checker:templates(plugins)
   checker:certificates(checker:names "certificates")
+  checker:authorities()
   checker:plugins()
   checker:scopes()
   checker:credentials()

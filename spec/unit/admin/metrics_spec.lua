@@ -58,7 +58,6 @@ local function snapshot_of(n_pools, n_routes, names, health)
   local check = fixture.add(builder, fixture.lib.VF_SNAP_HEALTH, "health")
   check.rise, check.fall, check.interval_ms, check.timeout_ms, check.type = 1, 1, 1000, 1000, 1
   local listener = fixture.add(builder, fixture.lib.VF_SNAP_LISTENERS, "listener")
-  listener.tls = fixture.lib.VF_SNAP_NONE
   fixture.add(builder, fixture.lib.VF_SNAP_POLICIES, "policy").set = 2 ^ fixture.lib.VF_POLICY_FIELDS - 1
   listener.address.family = 1
   fixture.text(builder, "http", listener.name)

@@ -164,11 +164,19 @@ describe("snapshot builder", function()
       end,
       ["listener 0: incomplete policy"] = function(builder)
         fixture.add(builder, lib.VF_SNAP_POLICIES, "policy")
-        fixture.add(builder, lib.VF_SNAP_LISTENERS, "listener").tls = lib.VF_SNAP_NONE
+        fixture.add(builder, lib.VF_SNAP_LISTENERS, "listener")
       end,
       ["listener 0: tls"] = function(builder)
         fixture.add(builder, lib.VF_SNAP_POLICIES, "policy").set = 2 ^ lib.VF_POLICY_FIELDS - 1
-        fixture.add(builder, lib.VF_SNAP_LISTENERS, "listener")
+        fixture.add(builder, lib.VF_SNAP_LISTENERS, "listener").tls = 0
+      end,
+      ["pool 0: tls"] = function(builder)
+        fixture.add(builder, lib.VF_SNAP_POLICIES, "policy").set = 2 ^ lib.VF_POLICY_FIELDS - 1
+        fixture.add(builder, lib.VF_SNAP_POOLS, "pool").tls = 3
+      end,
+      ["upstream TLS 0: trust"] = function(builder)
+        local tls = fixture.add(builder, lib.VF_SNAP_UPSTREAM_TLS, "upstream_tls")
+        tls.verify, tls.trust, tls.identity = 1, lib.VF_SNAP_NONE, lib.VF_SNAP_NONE
       end,
       ["TLS 0: trust"] = function(builder)
         local tls = fixture.add(builder, lib.VF_SNAP_TLS, "tls")

@@ -58,7 +58,9 @@ function M.add(builder, section, name)
   local first = ffi.new "uint32_t[1]"
   local record = lib.vf_snapb_add(builder, section, 1, first)
   assert(record ~= nil, "no record")
-  return ffi.cast("struct vf_snap_" .. name .. " *", record), first[0]
+  record = ffi.cast("struct vf_snap_" .. name .. " *", record)
+  if name == "pool" or name == "listener" then record.tls = lib.VF_SNAP_NONE end
+  return record, first[0]
 end
 
 --- Stores `text` in the field `out` of a record.

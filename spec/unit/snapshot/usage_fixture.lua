@@ -26,7 +26,7 @@ end
 function M.snapshot(names, ids)
   local builder = fixture.builder()
   local listener = fixture.add(builder, lib.VF_SNAP_LISTENERS, "listener")
-  listener.address.family, listener.tls = 1, lib.VF_SNAP_NONE
+  listener.address.family = 1
   fixture.add(builder, lib.VF_SNAP_POLICIES, "policy").set = 2 ^ lib.VF_POLICY_FIELDS - 1
   for i, name in ipairs(names) do
     local index = fixture.tenant(builder, name)

@@ -134,6 +134,7 @@ return s.record {
     { forwarded = s.boolean { default = false, description = "Send Forwarded (RFC 7239)." } },
     { proxy_protocol = s.string { default = "off", one_of = { "off", "v1", "v2" },
       description = "Begin connections to backends with a PROXY header." } },
+    { tls = require("veloflux.model.kinds.tls").upstream },
     { backends = s.list { default = {}, elements = backend, description = "Who serves.",
       unique_by = function(value) return value.address and value.address.text end } },
     { plugins = plugin.list { description = "Plugins of all routes to the pool." } },

@@ -1,4 +1,5 @@
---- TLS of a listener: which certificates it shows, what it asks of clients, what it allows.
+--- TLS of a listener: which certificates it shows, what it asks of clients, what it allows; and of connections to the
+-- backends of a pool.
 local s = require "veloflux.model.schema"
 local certificate = require "veloflux.model.kinds.certificate"
 local x509 = require "veloflux.x509"
@@ -75,5 +76,52 @@ M.listener = s.record {
       description = "For the whole handshake." } },
   },
 }
+
+local PIN = "^sha256//[%w+/]+=*$"
+
+local function check_pin(text)
+  return #text == 52 or nil, "expected sha256// and 44 characters of base64, as curl has them"
+end
+
+local function check_upstream(record)
+  if (record.cert == nil) ~= (record.key == nil) then
+    return nil, "required: cert and key go together", record.cert and "key" or "cert"
+  end
+  local ok, message, field = certificate.check(record)
+  if not ok then return nil, message, field end
+  if record.ca and not x509.authorities(record.ca) then return nil, select(2, x509.authorities(record.ca)), "ca" end
+  if record.crl and not record.ca then return nil, "goes with ca only", "crl" end
+  if record.crl and not x509.revocations(record.crl) then
+    return nil, select(2, x509.revocations(record.crl)), "crl"
+  end
+  return true
+end
+
+local upstream = s.record {
+  description = "TLS to the backends.",
+  custom_validator = check_upstream,
+  fields = {
+    { verify = s.boolean { default = true,
+      description = "Refuse backends whose certificate is not good, or has another name." } },
+    { name = s.string { match = "^[%w][%w.-]*$", len_max = 253, expects = "a host name",
+      description = "What is asked for (SNI) and must stand in the certificate; without it the backend's host." } },
+    { ca = s.pem { referenceable = true, expects = "a file, or PEM text",
+      description = "The authorities that are believed; without it those of the system." } },
+    { crl = s.pem { referenceable = true, expects = "a file, or PEM text", description = "Their revocation lists." } },
+    { depth = s.integer { default = 6, between = { 0, 8 }, unit = "certificates",
+      description = "Certificates between that of a backend and the authority's, at most." } },
+    { pins = s.list { default = {}, len_max = 4, unique = true,
+      elements = s.string { match = PIN, custom_validator = check_pin, expects = "a pin like sha256//BASE64" },
+      description = "The keys, one of which a backend must have: SHA-256 of its public key, as curl has them." } },
+    { cert = s.pem { referenceable = true, expects = "a file, or PEM text",
+      description = "Our certificate, for backends that ask for one." } },
+    { key = s.pem { secret = true, expects = "a file, or PEM text", description = "Its private key." } },
+    { min_version = s.string { default = "1.2", one_of = { "1.2", "1.3" }, description = "The oldest version." } },
+  },
+}
+
+--- The definition of `tls` of a pool.
+M.upstream = s.shape { scalar = s.boolean {}, map = upstream, default = "false", expects = "true, false or a map",
+  description = "TLS to the backends; true: as the defaults of the map say." }
 
 return M
