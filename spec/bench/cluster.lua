@@ -1,6 +1,6 @@
 --- How soon a change at one of three nodes is live at all of them: 10,000 routes and 2,000 pools in a Redis of its own,
 -- all on this machine. Each answer comes when all nodes have said that they serve the version, which is looked at
--- every 25 ms. Environment: CHANGES (100).
+-- every 10 ms. Environment: CHANGES (100).
 --
 --     build/deps/bin/luajit spec/bench/cluster.lua       run by `make bench`, scenario `cluster`
 local house = dofile "spec/bench/house.lua"

@@ -10,7 +10,7 @@ local link = require "veloflux.control.link"
 local M = {}
 
 local SOON_MS = 10 -- news are told this long after the last were
-local POLL_MS = 25 -- how often others are asked for while somebody waits for them
+local POLL_MS = 10 -- how often others are asked for while somebody waits for them
 
 local options -- what `start` was given; nil: not started
 local others = {} -- id -> {record, seen_ms, is_alive}
@@ -106,7 +106,9 @@ local function refresh()
   store:nodes(function(err, nodes)
     is_reading = false
     if not options then return end
-    if not err then take(nodes) end
+    if err then return end
+    take(nodes)
+    tell_waiting()
   end)
 end
 
