@@ -111,5 +111,25 @@ describe("the plugin API", function()
     assert.equal("1", entry.request.querystring.b)
     assert.equal("all", entry.route.name)
     assert.equal(200, entry.response.status)
+    local host, port = rig.origin.address:match "^(.*):(%d+)$"
+    assert.same({ { ip = host, port = tonumber(port) } }, entry.tries)
+    assert.equal("/a?b=1", entry.upstream_uri)
+  end))
+
+  it("tells them who was tried", loop.spec(function()
+    local nobody = origins.start()
+    nobody:close()
+    local rig = plugins.start { ship = { handler = [[
+      function Plugin:log() pdk.log.event("test.tries", { json = pdk.json.encode(pdk.log.serialize().tries) }) end
+    ]] } }
+    rig.conf.pools[1].backends = { { address = nobody.address }, { address = rig.origin.address } }
+    rig.server:write_conf(rig.conf)
+    assert.is_true((rig.server:reload()))
+    for _ = 1, 2 do assert.equal(200, clients.get(rig.port, "/").status) end
+    local _, text = rig.server:wait_log 'test%.tries.*json="(.*failed.*)"$'
+    local tries = cjson.decode((text:gsub("\\(.)", "%1")))
+    assert.same({ { ip = "127.0.0.1", port = nobody.port, state = "failed" },
+      { ip = "127.0.0.1", port = rig.origin.port } }, tries)
+    rig.server:stop()
   end))
 end)

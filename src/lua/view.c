@@ -53,6 +53,8 @@ static struct vf_str text_of(const struct vf_exchange *ex, enum vf_view_text wha
         return peer_ip(ex);
     case VF_VIEW_TENANT:
         return tenant(ex);
+    case VF_VIEW_UPSTREAM_URI:
+        return ex->forward_target;
     }
     return vf_str_make(NULL, 0);
 }

@@ -75,7 +75,8 @@ enum vf_view_text {
     VF_VIEW_REQUEST_ID,
     VF_VIEW_CLIENT_IP,
     VF_VIEW_PEER_IP,
-    VF_VIEW_TENANT /* of the route; empty: none */
+    VF_VIEW_TENANT,      /* of the route; empty: none */
+    VF_VIEW_UPSTREAM_URI /* request-target as a backend gets it; NULL: none was asked yet */
 };
 
 /* Data is NULL when there is no such text. */
@@ -137,6 +138,11 @@ struct vf_response_view {
 };
 
 void vf_view_response(struct vf_exchange *ex, struct vf_response_view *out);
+
+/* The address of the nth backend (from 0) that was tried, "192.0.2.1:80". Returns 0: there is
+ * none. */
+int vf_view_try(struct vf_exchange *ex, uint32_t nth, struct vf_str *out);
+
 int vf_view_set_status(struct vf_exchange *ex, uint32_t status);
 
 /* The piece that the body filter works on. */

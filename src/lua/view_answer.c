@@ -64,6 +64,22 @@ void vf_view_response(struct vf_exchange *ex, struct vf_response_view *out)
     };
 }
 
+int vf_view_try(struct vf_exchange *ex, uint32_t nth, struct vf_str *out)
+{
+    if (nth >= ex->n_tried)
+        return 0;
+    if (ex->tried[nth] == VF_SNAP_NONE ||
+        ex->snapshot == NULL) { /* a plugin's; or a tunnel stands */
+        struct vf_labels labels;
+        vf_labels(ex, &labels);
+        *out = labels.backend;
+        return 1;
+    }
+    const struct vf_snap_backend *backend = vf_snap_backend(ex->snapshot, ex->tried[nth]);
+    *out = vf_snap_str(ex->snapshot, backend->address_text);
+    return 1;
+}
+
 int vf_view_set_status(struct vf_exchange *ex, uint32_t status)
 {
     if (ex->head_sent)

@@ -23,11 +23,12 @@ local ENTITIES = 2 -- how deep the lists are that may be long: right below the r
 
 -- Lists -------------------------------------------------------------------------------------------
 
-local function count_wanted(attr, noun)
+-- @param one, more the words for one and for several
+local function count_wanted(attr, one, more)
   local low, high = attr.len_min, attr.len_max
-  if low and high then return ("%d to %d %s"):format(low, high, noun) end
-  if low then return ("at least %d %s"):format(low, noun) end
-  return high and ("at most %d %s"):format(high, noun)
+  if low and high then return ("%d to %d %s"):format(low, high, more) end
+  if low then return ("at least %d %s"):format(low, low == 1 and one or more) end
+  return high and ("at most %d %s"):format(high, high == 1 and one or more)
 end
 
 local function has_wrong_length(attr, count)
@@ -52,8 +53,8 @@ end
 
 local function check_list(where, index, attr, extra, list, count)
   if has_wrong_length(attr, count) then
-    return where:break_rule(wrong_length(attr, count), index, "expected %s, got %d", count_wanted(attr, "elements"),
-      count)
+    return where:break_rule(wrong_length(attr, count), index, "expected %s, got %d",
+      count_wanted(attr, "element", "elements"), count)
   end
   return check_whole(where, index, attr, extra, list)
 end
@@ -164,7 +165,7 @@ function M.map(attr, compile)
     where.depth = depth - 1
     if has_wrong_length(attr, node.len) then
       return where:break_rule(wrong_length(attr, node.len), index, "expected %s, got %d",
-        count_wanted(attr, "entries"), node.len)
+        count_wanted(attr, "entry", "entries"), node.len)
     end
     return check_whole(where, index, attr, nil, map)
   end

@@ -120,12 +120,15 @@ M.inspect = setmetatable({ on = function() end, off = function() end }, {
   end,
 })
 
-local told = {}
+local told, n_told = {}, 0
+
+local MOST_TOLD = 1000 -- messages that name what differs each time are told again, and do not fill the memory
 
 local function deprecation(...)
   local message = join(...)
   if told[message] then return end
-  told[message] = true
+  if n_told >= MOST_TOLD then told, n_told = {}, 0 end
+  told[message], n_told = true, n_told + 1
   write(report.WARN, "deprecation", message)
 end
 
@@ -175,8 +178,19 @@ local function shown_fields(side)
   return fields
 end
 
+-- Who was tried: {ip, port}, `state` "failed" where another one was tried next.
+local function tries()
+  local list = view.tries()
+  for i, address in ipairs(list) do
+    local host, port = address:match "^%[?(.-)%]?:(%d+)$"
+    list[i] = { ip = host or address, port = tonumber(port), state = i < #list and "failed" or nil }
+  end
+  return list
+end
+
 --- Returns what is known of the exchange as a table, for log shippers: request, response, latencies (ms),
--- route, service, tries, client_ip, consumer, tenant, started_at (ms). Credentials are not in it.
+-- route, service, backend, tries (list of {ip, port, state}), upstream_uri, upstream_status, client_ip, consumer,
+-- tenant, started_at (ms). Credentials are not in it.
 ---@return table
 function M.serialize()
   if not REQUEST[task.run.phase] then phase.wrong(REQUEST, "log.serialize") end
@@ -204,7 +218,8 @@ function M.serialize()
   entry.reason = view.text(answer.reason)
   local function named(str) local name = view.text(str) return name ~= "" and name and { name = name } or nil end
   entry.route, entry.service, entry.backend = named(answer.route), named(answer.pool), view.text(answer.backend)
-  entry.tenant, entry.tries = view.text(answer.route_tenant), tonumber(answer.tries)
+  entry.tenant, entry.tries = view.text(answer.route_tenant), tries()
+  entry.upstream_uri = view.text_of(view.UPSTREAM_URI)
   local values = task.values[task.run.context]
   local consumer = values and values.consumer
   entry.consumer = consumer and { id = consumer.id or consumer.name, username = consumer.name,

@@ -78,15 +78,16 @@ M.port = define { type = "integer", between = { 0, 65535 } }
 M.timeout = define { type = "integer", between = { 0, 2147483646 }, unit = "milliseconds" }
 M.path = define { type = "string", custom_validator = is_path }
 M.paths = define { type = "array", elements = M.path }
-M.header_name = define { type = "string", match = "^[%w!#$%%&'*+.^_`|~-]+$" }
+M.header_name = define { type = "string", match = "^[%w!#$%%&'*+.^_`|~-]+$",
+  err = "expected the name of a header field" }
 M.http_method = define { type = "string", one_of = METHODS }
 M.methods = define { type = "set", elements = M.http_method }
 M.hosts = define { type = "array", elements = M.host }
 M.headers = define { type = "map", keys = M.header_name, values = { type = "array", elements = { type = "string" } } }
 M.uuid = define { type = "string", uuid = true }
-M.tag = define { type = "string", match = "^[^,/%c]+$" }
+M.tag = define { type = "string", match = "^[^,/%c]+$", err = "expected a text without commas and slashes" }
 M.tags = define { type = "set", elements = M.tag }
-M.utf8_name = define { type = "string", match = "^[^%c]+$" }
+M.utf8_name = define { type = "string", match = "^[^%c]+$", err = "expected a name without control characters" }
 M.name = M.utf8_name
 M.sni = M.host
 M.lua_code = define { type = "string", len_min = 1 }

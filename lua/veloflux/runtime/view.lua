@@ -25,7 +25,7 @@ struct vf_request_view {
 };
 void vf_view_request(struct vf_exchange *ex, struct vf_request_view *out);
 enum { VF_VIEW_METHOD, VF_VIEW_PATH, VF_VIEW_RAW_PATH, VF_VIEW_QUERY, VF_VIEW_HOST, VF_VIEW_REQUEST_ID,
-  VF_VIEW_CLIENT_IP, VF_VIEW_PEER_IP, VF_VIEW_TENANT };
+  VF_VIEW_CLIENT_IP, VF_VIEW_PEER_IP, VF_VIEW_TENANT, VF_VIEW_UPSTREAM_URI };
 struct vf_tls_view {
   uint32_t size, is_tls, is_resumed, has_certificate;
   struct vf_str version, cipher, server_name, fault;
@@ -63,6 +63,7 @@ struct vf_response_view {
   uint32_t tries;
 };
 void vf_view_response(struct vf_exchange *ex, struct vf_response_view *out);
+int vf_view_try(struct vf_exchange *ex, uint32_t nth, struct vf_str *out);
 int vf_view_set_status(struct vf_exchange *ex, uint32_t status);
 void vf_view_chunk(struct vf_exchange *ex, struct vf_str *out, uint32_t *is_last);
 void vf_view_set_chunk(struct vf_exchange *ex, const char *data, size_t len);
@@ -98,8 +99,8 @@ M.CLEAR, M.SET, M.ADD = 0, 1, 2 -- enum vf_view_edit
 -- enum vf_view_text
 M.METHOD, M.PATH, M.RAW_PATH, M.QUERY, M.HOST = C.VF_VIEW_METHOD, C.VF_VIEW_PATH, C.VF_VIEW_RAW_PATH,
   C.VF_VIEW_QUERY, C.VF_VIEW_HOST
-M.REQUEST_ID, M.CLIENT_IP, M.PEER_IP, M.TENANT = C.VF_VIEW_REQUEST_ID, C.VF_VIEW_CLIENT_IP, C.VF_VIEW_PEER_IP,
-  C.VF_VIEW_TENANT
+M.REQUEST_ID, M.CLIENT_IP, M.PEER_IP, M.TENANT, M.UPSTREAM_URI = C.VF_VIEW_REQUEST_ID, C.VF_VIEW_CLIENT_IP,
+  C.VF_VIEW_PEER_IP, C.VF_VIEW_TENANT, C.VF_VIEW_UPSTREAM_URI
 
 local name_out, value_out = ffi.new "struct vf_str", ffi.new "struct vf_str"
 local request_out, response_out = ffi.new "struct vf_request_view", ffi.new "struct vf_response_view"
@@ -142,7 +143,7 @@ function M.text(str)
 end
 
 --- Returns one text of the exchange, nil when there is none.
--- @param what M.METHOD to M.TENANT
+-- @param what M.METHOD to M.UPSTREAM_URI
 function M.text_of(what)
   C.vf_view_text(task.run.ex, what, value_out)
   if value_out.data == nil then return nil end
@@ -204,6 +205,13 @@ end
 function M.answer_body()
   if C.vf_view_answer_body(task.run.ex, value_out) == 0 then return nil end
   return ffi_string(value_out.data, value_out.len)
+end
+
+--- Returns the addresses of the backends that were tried, "192.0.2.1:80", in order.
+function M.tries()
+  local list = {}
+  while C.vf_view_try(task.run.ex, #list, value_out) ~= 0 do list[#list + 1] = M.text(value_out) or "" end
+  return list
 end
 
 --- Returns a capture of the route's pattern, or nil.

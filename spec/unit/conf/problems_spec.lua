@@ -140,7 +140,7 @@ routes:
 ]], { "conf.yaml:3: routes[0].host: expected a host without a port",
       "conf.yaml:4: routes[1].host: expected a host like a.example.com, *.example.com or *",
       "conf.yaml:5: routes[2].hosts[1]: a is already given, on line 5",
-      "conf.yaml:6: routes[3].hosts: expected at least 1 elements, got 0" } },
+      "conf.yaml:6: routes[3].hosts: expected at least 1 element, got 0" } },
   { "methods and conditions", [[
 routes:
   - { name: a, respond: {}, methods: [ GET, GTE ] }
