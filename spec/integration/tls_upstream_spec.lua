@@ -137,6 +137,34 @@ describe("a pool with TLS", function()
   end))
 end)
 
+describe("a health check of a pool with TLS", function()
+  it("shakes hands as requests do", loop.spec(function()
+    local dir = tempdir.new()
+    local site = pki.self_signed(dir, "site", { names = { "127.0.0.1" } })
+    local backend = servers.start { conf = {
+      listeners = { { name = "https", address = "127.0.0.1:0", tls = { certificates = { site } } },
+        { name = "framed", address = "127.0.0.1:0", proxy_protocol = true, tls = { certificates = { site } } } },
+      routes = { { name = "hi", path = "/health", respond = { status = 200, body = "hello" } } },
+    } }
+    local function pool(name, port, tls, more)
+      local made = { name = name, tls = tls, backends = { { address = "127.0.0.1:" .. port } },
+        health_check = { interval = "100ms", path = "/health" } }
+      for key, value in pairs(more or {}) do made[key] = value end
+      return made
+    end
+    local front = servers.start { conf = { pools = { pool("good", backend.ports.https, { ca = site.cert }),
+      pool("stranger", backend.ports.https, true),
+      pool("framed", backend.ports.framed, { ca = site.cert }, { proxy_protocol = "v2" }) },
+      routes = { { name = "framed", path_prefix = "/", pool = "framed" } } } }
+    front:wait_log "backend.up.*pool=good.*reason=\"status 200\""
+    front:wait_log "backend.up.*pool=framed.*reason=\"status 200\""
+    front:wait_log "backend.down.*pool=stranger.*reason=\"TLS: bad_certificate:not_trusted\""
+    assert.equal(200, clients.get(front.ports.http, "/health").status)
+    front:stop()
+    backend:stop()
+  end))
+end)
+
 describe("a changed tls of a pool", function()
   it("is used for the next request, not for kept connections", loop.spec(function()
     local dir = tempdir.new()

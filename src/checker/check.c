@@ -174,6 +174,25 @@ static int find_address(struct vf_check_target *target, struct vf_probe_plan *pl
     return 0;
 }
 
+/* Probes of backends that speak TLS shake hands as exchanges do. */
+static int secure(void *owner, struct vf_stream *stream)
+{
+    struct vf_check_job *job = owner;
+    struct vf_checker *checker = checker_of(job);
+    const struct vf_snapshot *snapshot = checker->snapshot;
+    if (job->target == NULL) /* it has just gone */
+        return UV_ECANCELED;
+    const struct vf_snap_backend *backend = vf_check_backend(job->target);
+    uint32_t tls = vf_snap_pool(snapshot, backend->pool)->tls;
+    int rc = tls == VF_SNAP_NONE ? UV_ECANCELED : 0; /* it has just been taken away */
+    if (rc == 0 && checker->records == NULL)
+        rc = vf_tls_records_new(&checker->net, &checker->records);
+    if (rc == 0)
+        rc = vf_tls_records_connect(checker->records, snapshot, vf_snap_upstream_tls(snapshot, tls),
+                                    vf_snap_str(snapshot, backend->host), stream);
+    return rc;
+}
+
 static int start_job(struct vf_check_target *target)
 {
     struct vf_checker *checker = target->checker;
@@ -185,8 +204,12 @@ static int start_job(struct vf_check_target *target)
     job->target = target;
     target->job = job;
     if ((rc = find_address(target, &job->probe.plan)) == 0 &&
-        (rc = vf_plan_make(checker->snapshot, target->index, &job->probe.plan)) == 0)
+        (rc = vf_plan_make(checker->snapshot, target->index, &job->probe.plan)) == 0) {
+        const struct vf_snap_pool *pool =
+            vf_snap_pool(checker->snapshot, vf_check_backend(target)->pool);
+        job->probe.plan.secure = pool->tls == VF_SNAP_NONE ? NULL : secure;
         rc = vf_probe_start(&job->probe, checker->reactor, &checker->stall, &probe_events, job);
+    }
     if (rc < 0)
         retire_job(checker, job);
     return rc;

@@ -153,6 +153,8 @@ void vf_checker_publish(struct vf_checker *checker, struct vf_snapshot *snapshot
     checker->snapshot = vf_snapshot_retain(snapshot);
     replace_targets(checker, list, indexes, list_checked(snapshot, indexes));
     free(indexes);
+    if (checker->records != NULL)
+        vf_tls_records_sweep(checker->records, snapshot);
     vf_snapshot_release(&old);
     vf_check_pump(checker);
 }
@@ -214,6 +216,7 @@ void vf_checker_free(struct vf_checker *checker)
     checker->n_targets = 0;
     free_jobs(checker->closed);
     free_jobs(checker->spare);
+    vf_tls_records_free(checker->records);
     vf_resolver_free(checker->resolver);
     vf_reactor_free(checker->reactor);
     vf_snapshot_release(&checker->snapshot);

@@ -7,6 +7,7 @@
 #include "checker/checker.h"
 #include "checker/probe.h"
 #include "net/resolver.h"
+#include "proxy/tls_records.h"
 #include "snapshot/snapshot.h"
 
 /* A probe and whose it is. Recycled: never freed within an event of its own. */
@@ -39,6 +40,8 @@ struct vf_checker {
     struct vf_state_totals *totals;
     struct vf_reactor *reactor;
     struct vf_resolver *resolver;
+    struct vf_net net;                /* of TLS connections: nothing is queued on them */
+    struct vf_tls_records *records;   /* NULL: no check has had TLS yet */
     struct vf_snapshot *snapshot;     /* in force, or NULL */
     struct vf_check_target **targets; /* sorted by id; owned */
     uint32_t n_targets;

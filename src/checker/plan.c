@@ -47,6 +47,7 @@ static int make_question(const struct vf_snapshot *snapshot, const struct vf_sna
         print_request(question + preamble_len, (size_t)len + 1, path, host);
     plan->question = question;
     plan->question_len = preamble_len + (size_t)len;
+    plan->preamble_len = preamble_len;
     return 0;
 }
 
@@ -77,6 +78,12 @@ static uint64_t hash_text(const struct vf_snapshot *snapshot, struct vf_snap_tex
     return vf_hash(bytes.data, bytes.len, seed);
 }
 
+static uint64_t tls_id(const struct vf_snapshot *snapshot, const struct vf_snap_backend *backend)
+{
+    uint32_t tls = vf_snap_pool(snapshot, backend->pool)->tls;
+    return tls == VF_SNAP_NONE ? 0 : vf_snap_upstream_tls(snapshot, tls)->id;
+}
+
 uint64_t vf_plan_hash(const struct vf_snapshot *snapshot, uint32_t backend_index)
 {
     const struct vf_snap_backend *backend = vf_snap_backend(snapshot, backend_index);
@@ -87,7 +94,8 @@ uint64_t vf_plan_hash(const struct vf_snapshot *snapshot, uint32_t backend_index
                           health->interval_ms,
                           health->timeout_ms,
                           health->n_ranges,
-                          vf_snap_pool(snapshot, backend->pool)->proxy_protocol};
+                          vf_snap_pool(snapshot, backend->pool)->proxy_protocol,
+                          tls_id(snapshot, backend)};
     uint64_t hash = vf_hash(numbers, sizeof(numbers), 0);
     hash = vf_hash(health->ranges, health->n_ranges * sizeof(health->ranges[0]), hash);
     hash = hash_text(snapshot, health->path, hash);

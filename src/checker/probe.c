@@ -11,6 +11,8 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "net/transport.h"
+#include "tls/transport.h"
 
 /* A backend that sends more than this after it was judged is cut off. */
 static const size_t LINGER_BYTES = 256 * 1024;
@@ -70,7 +72,7 @@ __attribute__((format(printf, 4, 5))) static void judge(struct vf_probe *probe, 
     probe->is_judged = true;
     probe->state = VF_PROBE_LINGERING;
     probe->events->on_judged(probe->owner, &result, is_connected);
-    if (probe->io.fd >= 0 && status == 0)
+    if (probe->stream.io.fd >= 0 && status == 0)
         close_probe(probe);
 }
 
@@ -127,22 +129,23 @@ static bool read_more(struct vf_probe *probe)
     bool lingers = probe->is_judged;
     char *room = lingers ? waste : probe->answer + probe->answer_len;
     size_t size = lingers ? sizeof(waste) : sizeof(probe->answer) - probe->answer_len;
-    ssize_t n = read(probe->io.fd, room, size);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return errno == EINTR;
+    probe->stream.readable = true; /* what is not there is EAGAIN */
+    ssize_t n = vf_stream_recv(&probe->stream, room, size);
+    if (n == UV_EAGAIN || n == UV_EINTR)
+        return n == UV_EINTR;
     if (lingers && (n <= 0 || (probe->lingered += (size_t)n) > LINGER_BYTES)) {
         close_probe(probe);
         return false;
     }
     if (n < 0) {
-        judge(probe, false, 0, "read: %s", vf_error_name(uv_translate_sys_error(errno)));
+        judge(probe, false, 0, "read: %s", vf_error_name((int)n));
     } else if (n == 0) {
         judge(probe, false, 0, "closed before an answer");
     } else if (!lingers) {
         probe->answer_len += (size_t)n;
         look_at_answer(probe);
     }
-    return probe->io.fd >= 0;
+    return probe->stream.io.fd >= 0;
 }
 
 static size_t bytes_to_send(const struct vf_probe *probe)
@@ -150,14 +153,24 @@ static size_t bytes_to_send(const struct vf_probe *probe)
     return probe->plan.question_len - probe->sent;
 }
 
+static ssize_t send_once(struct vf_probe *probe, size_t len)
+{
+    struct vf_stream *stream = &probe->stream;
+    const char *data = probe->plan.question + probe->sent;
+    if (vf_stream_is_plain(stream))
+        return vf_transport_send(stream, data, len);
+    struct iovec part = {(void *)(uintptr_t)data, len};
+    stream->blocked = false;
+    return stream->transport->ops->send(stream, &part, 1);
+}
+
 static void send_question(struct vf_probe *probe)
 {
     while (bytes_to_send(probe) > 0) {
-        ssize_t n = send(probe->io.fd, probe->plan.question + probe->sent, bytes_to_send(probe),
-                         MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
+        ssize_t n = send_once(probe, bytes_to_send(probe));
+        if (n == UV_EINTR)
             continue;
-        if (n < 0 && errno != EAGAIN) /* an answer may have come all the same: read it */
+        if (n < 0 && n != UV_EAGAIN) /* an answer may have come all the same: read it */
             break;
         if (n < 0)
             return;
@@ -178,21 +191,52 @@ static bool is_to_itself(int fd)
            memcmp(&here, &there, here_len) == 0;
 }
 
+/* Goes on with the handshake. */
+static void shake_hands(struct vf_probe *probe)
+{
+    char reason[48];
+    int rc = probe->stream.transport->ops->start(&probe->stream);
+    if (rc == 0)
+        probe->state = VF_PROBE_ASKING;
+    else if (rc == VF_ETLS)
+        judge(probe, false, 0, "TLS: %s", vf_tls_reason(&probe->stream, reason, sizeof(reason)));
+    else if (rc < 0)
+        judge(probe, false, 0, "TLS: %s", vf_error_name(rc));
+}
+
+static void begin_tls(struct vf_probe *probe)
+{
+    size_t ahead = probe->plan.preamble_len;
+    probe->state = VF_PROBE_SHAKING_HANDS;
+    int rc = probe->plan.secure(probe->owner, &probe->stream);
+    if (rc == 0 && ahead > 0)
+        rc = vf_tls_send_ahead(&probe->stream, probe->plan.question, ahead);
+    probe->sent = ahead;
+    if (rc < 0)
+        judge(probe, false, 0, "TLS: %s", vf_error_name(rc));
+    else
+        shake_hands(probe);
+}
+
 static void finish_connecting(struct vf_probe *probe, uint32_t events)
 {
     int error = 0;
     socklen_t len = sizeof(error);
-    if (getsockopt(probe->io.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+    if (getsockopt(probe->stream.io.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
         error = errno;
     if (error == 0 && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) == 0)
         return;
-    if (error == 0 && is_to_itself(probe->io.fd))
+    if (error == 0 && is_to_itself(probe->stream.io.fd))
         error = ECONNREFUSED;
     if (error != 0) {
         judge(probe, false, 0, "connect: %s", vf_error_name(uv_translate_sys_error(error)));
         return;
     }
     probe->state = VF_PROBE_ASKING;
+    if (probe->plan.n_ranges > 0 && probe->plan.secure != NULL) {
+        begin_tls(probe);
+        return;
+    }
     if (probe->plan.n_ranges > 0)
         return;
     send_question(probe); /* the preamble, best effort */
@@ -204,9 +248,13 @@ static void on_ready(struct vf_io *io, uint32_t events)
     struct vf_probe *probe = (struct vf_probe *)(void *)io;
     if (probe->state == VF_PROBE_CONNECTING)
         finish_connecting(probe, events);
-    if (probe->io.fd >= 0 && probe->state == VF_PROBE_ASKING)
+    else if (probe->state == VF_PROBE_SHAKING_HANDS) {
+        probe->stream.blocked = false;
+        shake_hands(probe);
+    }
+    if (probe->stream.io.fd >= 0 && probe->state == VF_PROBE_ASKING)
         send_question(probe);
-    if (probe->io.fd < 0 || probe->state == VF_PROBE_CONNECTING)
+    if (probe->stream.io.fd < 0 || probe->state <= VF_PROBE_SHAKING_HANDS)
         return;
     while (read_more(probe))
         ;
@@ -223,8 +271,8 @@ static uint64_t time_left_ns(const struct vf_probe *probe)
 
 static uint32_t poll_now(const struct vf_probe *probe)
 {
-    bool wants_out = probe->state == VF_PROBE_CONNECTING || probe->state == VF_PROBE_ASKING;
-    struct pollfd item = {.fd = probe->io.fd, .events = POLLIN | (wants_out ? POLLOUT : 0)};
+    bool wants_out = probe->state <= VF_PROBE_ASKING;
+    struct pollfd item = {.fd = probe->stream.io.fd, .events = POLLIN | (wants_out ? POLLOUT : 0)};
     return poll(&item, 1, 0) > 0 ? (uint32_t)item.revents : 0; /* POLL* and EPOLL* are equal */
 }
 
@@ -256,7 +304,7 @@ static void on_time_up(struct vf_timer *timer)
     }
     probe->had_grace = true;
     vf_reactor_timer(probe->reactor, timer, GRACE_MS);
-    on_ready(&probe->io, events);
+    on_ready(&probe->stream.io, events);
 }
 
 int vf_probe_start(struct vf_probe *probe, struct vf_reactor *reactor, const struct vf_stall *stall,
@@ -266,7 +314,7 @@ int vf_probe_start(struct vf_probe *probe, struct vf_reactor *reactor, const str
     int fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return uv_translate_sys_error(errno);
-    *probe = (struct vf_probe){.io = {.fd = fd, .on_ready = on_ready},
+    *probe = (struct vf_probe){.stream = {.io = {.fd = fd, .on_ready = on_ready}},
                                .timer = {.on_fire = on_time_up},
                                .reactor = reactor,
                                .stall = stall,
@@ -282,9 +330,9 @@ int vf_probe_start(struct vf_probe *probe, struct vf_reactor *reactor, const str
         judge(probe, false, 0, "connect: %s", vf_error_name(rc));
         return 0;
     }
-    if ((rc = vf_reactor_add(reactor, &probe->io)) < 0) {
+    if ((rc = vf_reactor_add(reactor, &probe->stream.io)) < 0) {
         close(fd);
-        probe->io.fd = -1;
+        probe->stream.io.fd = -1;
         return rc;
     }
     vf_reactor_timer(reactor, &probe->timer, probe->plan.timeout_ms);
@@ -294,5 +342,7 @@ int vf_probe_start(struct vf_probe *probe, struct vf_reactor *reactor, const str
 void vf_probe_stop(struct vf_probe *probe)
 {
     vf_reactor_timer_stop(probe->reactor, &probe->timer);
-    vf_reactor_close(probe->reactor, &probe->io);
+    if (probe->stream.io.fd >= 0 && !vf_stream_is_plain(&probe->stream))
+        vf_stream_drop_transport(&probe->stream);
+    vf_reactor_close(probe->reactor, &probe->stream.io);
 }

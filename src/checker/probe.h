@@ -1,6 +1,7 @@
 /* checker/probe.h - one check of one address: a socket, a question, a judgement.
  *
- *   CONNECTING -> (TCP) judged;   CONNECTING -> ASKING -> ANSWER -> judged -> LINGERING -> closed
+ *   CONNECTING -> (TCP) judged
+ *   CONNECTING -> (SHAKING_HANDS ->) ASKING -> ANSWER -> judged -> LINGERING -> closed
  *
  * An HTTP probe reads the rest of the answer after it has judged, within what is left of its time,
  * so that the backend sees an orderly end. */
@@ -14,7 +15,7 @@
 
 #include "checker/stall.h"
 #include "checker/verdict.h"
-#include "net/reactor.h"
+#include "net/stream.h"
 
 enum { VF_PROBE_RANGES = 8, VF_PROBE_ANSWER_BYTES = 4096 };
 
@@ -24,6 +25,9 @@ struct vf_probe_plan {
     socklen_t address_len;
     const char *question; /* bytes to send; the owner's, who keeps them until on_closed */
     size_t question_len;
+    size_t preamble_len; /* of it: what goes in front of TLS */
+    /* Puts TLS below the stream, which connects. NULL: plain. */
+    int (*secure)(void *owner, struct vf_stream *stream);
     uint64_t timeout_ms;
     uint32_t n_ranges; /* 0: being connected is all */
     struct {
@@ -33,6 +37,7 @@ struct vf_probe_plan {
 
 enum vf_probe_state {
     VF_PROBE_CONNECTING = 0,
+    VF_PROBE_SHAKING_HANDS,
     VF_PROBE_ASKING,
     VF_PROBE_ANSWER,
     VF_PROBE_LINGERING
@@ -50,7 +55,9 @@ struct vf_probe_events {
 
 /* Embedded in its owner, zeroed before its first use. */
 struct vf_probe {
-    struct vf_io io; /* first member */
+    struct vf_stream
+        stream; /* first member; its transport is TLS, or NULL. Not watched as a stream:
+                                our own on_ready is called */
     struct vf_timer timer;
     struct vf_reactor *reactor;
     const struct vf_stall *stall;

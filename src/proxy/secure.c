@@ -6,25 +6,13 @@
 
 #include "base/hash.h"
 #include "proxy/core.h"
+#include "proxy/tls_records.h"
 #include "snapshot/tickets.h"
 #include "tls/identity.h"
 
-enum { BUCKETS = 1024 };
-
-/* What was made of a record of a snapshot: an identity, or a client. */
-struct kept {
-    uint64_t id;
-    uint32_t seen; /* the sweep that saw it last */
-    struct vf_tls_identity *identity;
-    struct vf_tls_client *client;
-    struct kept *next;
-};
-
 struct vf_secure {
     struct vf_proxy *proxy;
-    struct vf_tls *tls;
-    uint32_t sweep;
-    struct kept *buckets[BUCKETS];
+    struct vf_tls_records *records;
 };
 
 int vf_secure_new(struct vf_proxy *proxy, struct vf_secure **out)
@@ -33,7 +21,7 @@ int vf_secure_new(struct vf_proxy *proxy, struct vf_secure **out)
     if (secure == NULL)
         return UV_ENOMEM;
     secure->proxy = proxy;
-    int rc = vf_tls_new(&proxy->net, &secure->tls);
+    int rc = vf_tls_records_new(&proxy->net, &secure->records);
     if (rc < 0) {
         free(secure);
         return rc;
@@ -42,98 +30,22 @@ int vf_secure_new(struct vf_proxy *proxy, struct vf_secure **out)
     return 0;
 }
 
-static void free_kept(struct kept *kept)
-{
-    vf_tls_identity_release(&kept->identity);
-    vf_tls_client_release(&kept->client);
-    free(kept);
-}
-
 void vf_secure_free(struct vf_secure *secure)
 {
     if (secure == NULL)
         return;
-    for (size_t i = 0; i < BUCKETS; i++)
-        while (secure->buckets[i] != NULL) {
-            struct kept *kept = secure->buckets[i];
-            secure->buckets[i] = kept->next;
-            free_kept(kept);
-        }
-    vf_tls_free(secure->tls);
+    vf_tls_records_free(secure->records);
     free(secure);
-}
-
-/* Identities */
-
-static struct kept *find_kept(struct vf_secure *secure, uint64_t id)
-{
-    struct kept *kept = secure->buckets[id % BUCKETS];
-    while (kept != NULL && kept->id != id)
-        kept = kept->next;
-    return kept;
-}
-
-static struct kept *add_kept(struct vf_secure *secure, uint64_t id)
-{
-    struct kept *kept = calloc(1, sizeof(*kept));
-    if (kept == NULL)
-        return NULL;
-    kept->id = id;
-    kept->seen = secure->sweep;
-    kept->next = secure->buckets[id % BUCKETS];
-    secure->buckets[id % BUCKETS] = kept;
-    return kept;
-}
-
-static struct vf_tls_identity *identity_of(struct vf_secure *secure,
-                                           const struct vf_snapshot *snapshot,
-                                           const struct vf_snap_identity *record)
-{
-    struct kept *kept = find_kept(secure, record->id);
-    if (kept == NULL && (kept = add_kept(secure, record->id)) == NULL)
-        return NULL;
-    if (kept->identity != NULL)
-        return kept->identity;
-    int rc = vf_tls_identity_new(vf_snap_str(snapshot, record->chain),
-                                 vf_snap_str(snapshot, record->key), &kept->identity);
-    if (rc < 0) { /* control has read the same, so it is memory */
-        struct vf_str name = vf_snap_str(snapshot, record->name);
-        vf_log_error(&secure->proxy->log, "tls.certificate_unusable", "certificate=%.*s err=%s",
-                     (int)name.len, name.data, uv_err_name(rc));
-        return NULL;
-    }
-    return kept->identity;
-}
-
-static void mark(struct vf_secure *secure, uint64_t id)
-{
-    struct kept *kept = find_kept(secure, id);
-    if (kept != NULL)
-        kept->seen = secure->sweep;
 }
 
 void vf_secure_sweep(struct vf_secure *secure)
 {
-    const struct vf_snapshot *snapshot = secure->proxy->snapshot;
-    uint32_t n_identities = vf_snap_count(snapshot, VF_SNAP_IDENTITIES);
-    uint32_t n_clients = vf_snap_count(snapshot, VF_SNAP_UPSTREAM_TLS);
-    secure->sweep++;
-    for (uint32_t i = 0; i < n_identities; i++)
-        mark(secure, vf_snap_identity(snapshot, i)->id);
-    for (uint32_t i = 0; i < n_clients; i++)
-        mark(secure, vf_snap_upstream_tls(snapshot, i)->id);
-    for (size_t i = 0; i < BUCKETS; i++) {
-        struct kept **at = &secure->buckets[i];
-        while (*at != NULL) {
-            struct kept *kept = *at;
-            if (kept->seen == secure->sweep) {
-                at = &kept->next;
-                continue;
-            }
-            *at = kept->next;
-            free_kept(kept);
-        }
-    }
+    vf_tls_records_sweep(secure->records, secure->proxy->snapshot);
+}
+
+struct vf_tls_records *vf_secure_records(struct vf_secure *secure)
+{
+    return secure->records;
 }
 
 /* Names */
@@ -201,7 +113,8 @@ static int choose(void *owner, uint64_t context, struct vf_str name, struct vf_t
     struct vf_snap_list list = find_identities(snapshot, tls, name);
     for (uint32_t i = 0; i < list.count && n < room; i++) {
         const struct vf_snap_identity *record = vf_snap_identity(snapshot, indexes[list.first + i]);
-        struct vf_tls_identity *identity = identity_of(secure, snapshot, record);
+        struct vf_tls_identity *identity =
+            vf_tls_records_identity(secure->records, snapshot, record);
         if (identity != NULL)
             out[n++] = vf_tls_identity_retain(identity);
     }
@@ -246,7 +159,7 @@ static int make_server(struct vf_secure *secure, const struct vf_tls_server_opti
                             : vf_tls_trust_new(vf_snap_str(snapshot, record->authorities),
                                                vf_snap_str(snapshot, record->revocations), &trust);
     if (rc == 0)
-        rc = vf_tls_server_new(secure->tls, options, trust, out);
+        rc = vf_tls_server_new(vf_tls_records_tls(secure->records), options, trust, out);
     vf_tls_trust_release(&trust);
     return rc;
 }
@@ -298,31 +211,6 @@ int vf_secure_follow(struct vf_proxy *proxy, struct vf_acceptor *acceptor)
 
 /* Backends */
 
-static int make_client(struct vf_secure *secure, const struct vf_snapshot *snapshot,
-                       const struct vf_snap_upstream_tls *tls, struct vf_tls_client **out)
-{
-    struct vf_tls_client_options options = {.min_version = tls->min_version,
-                                            .verify = tls->verify,
-                                            .depth = tls->depth,
-                                            .pins = vf_snap_str(snapshot, tls->pins)};
-    struct vf_tls_identity *identity = NULL;
-    struct vf_tls_trust *trust = NULL;
-    int rc = 0;
-    if (tls->identity != VF_SNAP_NONE &&
-        (identity = identity_of(secure, snapshot, vf_snap_identity(snapshot, tls->identity))) ==
-            NULL)
-        return UV_ENOMEM;
-    if (tls->trust != VF_SNAP_NONE) {
-        const struct vf_snap_trust *record = vf_snap_trust(snapshot, tls->trust);
-        rc = vf_tls_trust_new(vf_snap_str(snapshot, record->authorities),
-                              vf_snap_str(snapshot, record->revocations), &trust);
-    }
-    if (rc == 0)
-        rc = vf_tls_client_new(secure->tls, &options, trust, identity, out);
-    vf_tls_trust_release(&trust);
-    return rc;
-}
-
 int vf_secure_connect(struct vf_proxy *proxy, const struct vf_snapshot *snapshot,
                       const struct vf_snap_upstream_tls *tls, struct vf_str host,
                       struct vf_stream *stream)
@@ -330,13 +218,5 @@ int vf_secure_connect(struct vf_proxy *proxy, const struct vf_snapshot *snapshot
     int rc = 0;
     if (proxy->secure == NULL && (rc = vf_secure_new(proxy, &proxy->secure)) < 0)
         return rc;
-    struct kept *kept = find_kept(proxy->secure, tls->id);
-    if (kept == NULL && (kept = add_kept(proxy->secure, tls->id)) == NULL)
-        return UV_ENOMEM;
-    if (kept->client == NULL)
-        rc = make_client(proxy->secure, snapshot, tls, &kept->client);
-    if (rc < 0)
-        return rc;
-    struct vf_str name = vf_snap_str(snapshot, tls->name);
-    return vf_tls_connect(kept->client, stream, name.len > 0 ? name : host);
+    return vf_tls_records_connect(proxy->secure->records, snapshot, tls, host, stream);
 }

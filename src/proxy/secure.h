@@ -1,6 +1,5 @@
 /* proxy/secure.h - TLS of the listeners: what the snapshot says becomes servers and identities of
- * src/tls. Identities are made when a client first asks for their names, and kept as long as the
- * snapshot has them, so that a reload costs nothing for what has not changed. */
+ * src/tls. Which identity fits a name is looked up in the newest snapshot when a client asks. */
 #ifndef VF_PROXY_SECURE_H
 #define VF_PROXY_SECURE_H
 
