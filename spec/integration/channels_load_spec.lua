@@ -73,6 +73,29 @@ describe("channels under load", function()
     server:stop()
   end))
 
+  it("end a client that floods, and answer others meanwhile", loop.spec(function()
+    local server = servers.start { conf = { admin = OPEN_ADMIN } }
+    local pings = websockets.frame(websockets.PING, "x"):rep(5000)
+    local fragments = websockets.frame(websockets.TEXT, "", { more = true })
+      .. websockets.frame(websockets.CONTINUATION, "", { more = true }):rep(5000)
+    for _, bytes in ipairs { pings, fragments } do
+      local flood = websockets.open(server.ports.admin, "/api/ws/control")
+      loop.spawn(function() flood:send(bytes) end)
+      local other = websockets.open(server.ports.admin, "/api/ws/status")
+      other:send_json { type = "ping" }
+      other:read_type "pong"
+      local code, text = flood:expect_close(true)
+      assert.equal(1008, code)
+      assert.equal("too many frames", text)
+      other:close()
+    end
+    local client = websockets.open(server.ports.admin, "/api/ws/control")
+    client:send(websockets.frame(websockets.PING, "x"):rep(900))
+    assert.equal("x", client:read(websockets.PONG).data)
+    client:close()
+    server:stop()
+  end))
+
   it("reach a thousand clients, and forget them", loop.spec(function()
     local server = servers.start { conf = { admin = OPEN_ADMIN } }
     local all = {}

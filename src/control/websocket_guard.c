@@ -151,6 +151,7 @@ static size_t judge_header(struct vf_websocket_guard *guard, char *out)
 static size_t judge(struct vf_websocket_guard *guard, char *out)
 {
     if (guard->n_held == 2) {
+        guard->n_frames++;
         const char *fault = fault_of_start(guard);
         if (fault != NULL)
             return vf_websocket_guard_close(guard, VF_WS_CLOSE_PROTOCOL, fault, out);

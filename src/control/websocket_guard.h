@@ -19,6 +19,7 @@ enum {
     VF_WS_CLOSE_NO_STATUS = 1005, /* never sent: a close frame without a code */
     VF_WS_CLOSE_ABNORMAL = 1006,  /* never sent: no close frame at all */
     VF_WS_CLOSE_INVALID = 1007,   /* text that is no UTF-8 */
+    VF_WS_CLOSE_POLICY = 1008,
     VF_WS_CLOSE_TOO_LARGE = 1009,
 
     VF_WS_CONTROL_BYTES = 125,                   /* payload of a control frame, at most */
@@ -32,6 +33,7 @@ struct vf_websocket_guard {
     uint64_t payload_left;  /* of the frame that passes */
     uint64_t message_bytes; /* of the message so far */
     const char *why;        /* of a close frame of ours; static */
+    uint64_t n_frames;      /* headers that were read */
     uint32_t n_held;
     uint32_t need;   /* bytes in `held` before something can be said */
     uint16_t code;   /* of the close frame; 0: not over */

@@ -28,7 +28,8 @@ struct vf_websocket {
     struct lws *wsi;        /* NULL: gone */
     uv_pipe_t pipe;         /* our end of the pair */
     struct vf_websocket_guard guard;
-    char *message; /* what has come of one; NULL: nothing */
+    uint64_t frames_due_ns; /* base/gcra.h: when the next frame is on schedule */
+    char *message;          /* what has come of one; NULL: nothing */
     size_t message_len, message_room;
     struct vf_str sending; /* the owner's; data NULL: nothing */
     size_t sent;           /* bytes of it */

@@ -3,10 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/gcra.h"
 #include "base/log.h"
 #include "control/websocket_parts.h"
 #include "proxy/proxy.h"
 #include "proxy/tunnel.h"
+
+/* Frames of any kind that a client may send: pings and empty fragments cost as much as messages,
+ * which the hub counts. */
+static const struct vf_gcra FRAMES = {.interval_ns = 5 * 1000 * 1000, /* 200 a second */
+                                      .slack_ns = 1000 * 5ULL * 1000 * 1000};
 
 static void on_pipe_closed(uv_handle_t *handle)
 {
@@ -97,12 +104,32 @@ static void pass_on(struct vf_websocket *client, char *data, size_t len)
         write_later(client, data + done, len - done);
 }
 
+/* Counts the frames of the last piece. Returns false when there are too many: the client is not
+ * read from any more, and gets a close frame. */
+static bool within_rate(struct vf_websocket *client, uint64_t n_frames)
+{
+    uint64_t now_ns = vf_clock_ns();
+    if (n_frames == 0 || client->guard.code != 0 ||
+        vf_gcra_take(&FRAMES, n_frames, now_ns, &client->frames_due_ns))
+        return true;
+    client->guard.code = VF_WS_CLOSE_POLICY;
+    client->guard.why = "too many frames";
+    client->ends_at_once = true;
+    vf_websocket_close(client, VF_WS_CLOSE_POLICY, vf_str_from(client->guard.why));
+    if (client->ex != NULL)
+        vf_tunnel_hold(client->ex, true);
+    return false;
+}
+
 void vf_websocket_on_data(struct vf_websocket *client, struct vf_str slice)
 {
     char *out = client->all->piece;
     while (slice.len > 0 && client->pipe_is_open && client->guard.code == 0) {
         size_t len = slice.len < VF_WS_PIECE_BYTES ? slice.len : VF_WS_PIECE_BYTES;
+        uint64_t n_frames = client->guard.n_frames;
         size_t n = vf_websocket_guard_feed(&client->guard, slice.data, len, out);
+        if (!within_rate(client, client->guard.n_frames - n_frames))
+            break;
         if (!client->close_is_sent)
             pass_on(client, out, n);
         slice.data += len;

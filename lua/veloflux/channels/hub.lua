@@ -21,6 +21,7 @@ Hub.__index = Hub
 M.TICK_S = 0.25
 M.MAX_FRAME = 4 * 1024 * 1024 -- bytes
 M.CLOSE_S = 3 -- what a client gets to answer a close frame
+M.LOGGED = {} -- raised by functions of definitions whose fault was logged already
 M.GOING_AWAY, M.POLICY, M.TRY_LATER = 1001, 1008, 1013
 
 --- The settings of an admin address that says nothing about channels.
@@ -90,7 +91,9 @@ function Hub:call(channel, called, ...)
   local results = { xpcall(called, debug.traceback, ...) }
   if results[1] then return unpack(results, 1, 4) end
   channel.n_errors = channel.n_errors + 1
-  self.host.log("error", "channel.fault", { "path", channel.path, "err", results[2] })
+  if results[2] ~= M.LOGGED then
+    self.host.log("error", "channel.fault", { "path", channel.path, "err", results[2] })
+  end
   return false
 end
 
@@ -102,7 +105,7 @@ function Hub:context(client, channel, reason)
     context.identity = { name = client.identity.name, tenant = client.identity.tenant }
     context.filter = client.subscriptions[channel] and client.subscriptions[channel].filter
   end
-  return setmetatable(context, { __index = self.host.context })
+  return setmetatable(context, { __index = self.host.context, __metatable = true })
 end
 
 -- Sending -------------------------------------------------------------------------------------------

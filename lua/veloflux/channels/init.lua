@@ -18,7 +18,7 @@
 --                                     -- they get of the data, nil: nothing. `filter` are the further members of
 --                                     -- their message, as `filter_fields` has read them
 --       filter_fields = { pool = { type = "string" } },        -- a schema, as in a plugin's schema.lua
---       of_tenant = true,             -- clients of a tenant may follow it; their filter always has `tenant_id`, so that
+--       of_tenant = true,             -- clients of a tenant may follow it; their filter always has `tenant_id`, and
 --                                     -- `filter` (or `frame`, with per_client) has to keep to it
 --       per_client = true,            -- every client gets data of its own: `frame` is called for each of them
 --       messages = { rename = { permission = "admin", fields = { name = { type = "string", required = true } },

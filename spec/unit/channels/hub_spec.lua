@@ -278,6 +278,12 @@ describe("the hub of channels", function()
     assert.same({}, world.take(odd))
     assert.equal("channel.fault", world.log[1][2])
     assert.is_true(hub:find("bad").n_errors >= 2)
+    hub:register { path = "/api/ws/known", permission = "user", type = "known", every = "1s",
+      frame = function() error(hubs.LOGGED, 0) end }
+    local before = #world.log
+    world.open "known"
+    assert.equal(before, #world.log) -- who raised it has told already
+    assert.equal(1, hub:find("known").n_errors)
   end)
 
   describe("messages", function()

@@ -7,6 +7,7 @@ ffi.cdef [[
 struct vf_websocket_guard {
   uint64_t max_message, payload_left, message_bytes;
   const char *why;
+  uint64_t n_frames;
   uint32_t n_held, need;
   uint16_t code;
   bool in_message;

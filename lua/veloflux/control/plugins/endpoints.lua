@@ -197,7 +197,10 @@ function M.of(plugin, definitions)
   for i, definition in ipairs(definitions) do
     local is_json = definition.response_types[1] == JSON and #definition.response_types == 1
       and not definition.any_accept
-    local open = definition.open and function() return tasks.call_now(plugin, definition.open) == true end
+    local open = definition.open and function()
+      local ok, is_open = tasks.call_now(plugin, definition.open)
+      return ok and is_open == true
+    end
     list[i] = { method = definition.method, path = definition.path,
       permission = definition.permission ~= "none" and definition.permission or nil,
       open = open or definition.permission == "none" or nil, doc = doc_of(definition),

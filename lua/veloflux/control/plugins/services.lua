@@ -2,6 +2,7 @@
 -- pdk.versions. Each gets what runs first, and may wait.
 local admin_entities = require "veloflux.admin.entities"
 local await = require "veloflux.admin.await"
+local LOGGED = require("veloflux.channels.hub").LOGGED
 local entities = require "veloflux.control.entities"
 local json = require "veloflux.pdk.json"
 local outcomes = require "veloflux.admin.outcomes"
@@ -207,12 +208,18 @@ local function untimed_context(context)
   end })
 end
 
+--- A fault that is logged is counted by the hub, too.
+local function returned(ok, ...)
+  if ok then return ... end
+  error(LOGGED, 0)
+end
+
 --- Returns the definition of a channel whose functions run as the plugin's: within its limits, counted, and logged
 -- with its name.
 function M.channel_of(plugin, definition)
   local function wrap(value)
     if type(value) == "function" then
-      return function(first, ...) return tasks.call_now(plugin, value, untimed_context(first), ...) end
+      return function(first, ...) return returned(tasks.call_now(plugin, value, untimed_context(first), ...)) end
     elseif type(value) ~= "table" or getmetatable(value) then
       return value
     end

@@ -104,18 +104,19 @@ end
 -- What the run of another plugin has measured so far, while one is called in between.
 local KEPT = { "phase", "plugin", "instance", "entered_ns", "spent_ns", "begun_ns", "left_ns", "waited", "cut" }
 
---- Calls fn(...) of a plugin here and now: it may not wait. Returns its first three results, none when it has failed.
+--- Calls fn(...) of a plugin here and now: it may not wait.
 -- @param plugin as of `start`
+-- @return true and its first three results; or false when it has failed, which is counted and logged
 function M.call_now(plugin, fn, ...)
   local run, kept, first, second, third = task.run, {}, nil, nil, nil
   for _, name in ipairs(KEPT) do kept[name] = run[name] end
   run.phase = phase.NUMBER.control
   local arguments, count, outer = { ... }, select("#", ...), control.in_between
   control.in_between = { source = "api", laggards = 0 }
-  chain.call(plugin.instance, function() first, second, third = fn(unpack(arguments, 1, count)) end)
+  local ok = chain.call(plugin.instance, function() first, second, third = fn(unpack(arguments, 1, count)) end)
   control.in_between = outer
   for _, name in ipairs(KEPT) do run[name] = kept[name] end
-  return first, second, third
+  return ok, first, second, third
 end
 
 return M
