@@ -1,8 +1,10 @@
 --- Plugins in the control process: what strangers' files do, and what becomes of bad ones. The binary is the real one.
+require "support.library"
 local uv = require "luv"
 local apis = require "support.api"
 local children = require "support.children"
 local clients = require "support.client"
+local encoding = require "veloflux.pdk.encoding"
 local loop = require "support.loop"
 local plugins = require "support.plugins"
 local servers = require "support.server"
@@ -118,6 +120,34 @@ describe("an endpoint of a plugin", function()
     endpoint("/open", "return 200, {}", "permission = 'none',")) } }, function(api)
     api.problem(api.get "/api/x", 401, "unauthorized")
     api.is(api.get "/open", 200)
+  end, { admin = { address = "127.0.0.1:0", auth = { enabled = true, password = "a long password" } } }))
+
+  it("of tenants sees and changes the tenant's only", spec({ x = { api = api_of(
+    endpoint("/api/own", [[
+      local names = {}
+      for i, pool in ipairs(pdk.model.list "pools") do names[i] = pool.name end
+      local other = pdk.model.find("pools", "theirs", "other")
+      return 200, { names = names, other = other and other.name, tenant = request.identity.tenant }]],
+      "of_tenant = true,"),
+    endpoint("/api/make/{tenant}", [[
+      local result, problem = pdk.transaction.apply({ { op = "create", kind = "pools", name = "made",
+        tenant = request.params.tenant ~= "none" and request.params.tenant or nil, value = { name = "made" } } })
+      if not result then return problem end
+      return 201, { tenant = result.objects[1].tenant_id }]], "of_tenant = true, method = 'POST',"),
+    endpoint("/api/platform", "return 200, {}")) } }, function(api)
+    local password = { Authorization = "Basic " .. encoding.base64_encode "admin:a long password" }
+    for _, name in ipairs { "acme", "other" } do
+      api.is(api.post("/api/tenants", { name = name, hosts = { name .. ".test" } }, password), 201)
+    end
+    api.is(api.post("/api/pools", { name = "own", tenant_id = "acme" }, password), 201)
+    api.is(api.post("/api/pools", { name = "theirs", tenant_id = "other" }, password), 201)
+    local key = api.is(api.post("/api/apikeys", { name = "ci", role = "admin", tenant_id = "acme" }, password), 201).key
+    local own = { Authorization = "Bearer " .. key }
+    assert.same({ names = { "own" }, tenant = "acme" }, api.is(api.get("/api/own", own), 200))
+    assert.equal("theirs", api.is(api.get("/api/own", password), 200).other)
+    assert.equal("acme", api.is(api.post("/api/make/none", nil, own), 201).tenant)
+    api.problem(api.post("/api/make/other", nil, own), 404, "not_found")
+    api.problem(api.get("/api/platform", own), 403, "forbidden")
   end, { admin = { address = "127.0.0.1:0", auth = { enabled = true, password = "a long password" } } }))
 
   it("may wait, while others are answered", spec({ x = { api = api_of(

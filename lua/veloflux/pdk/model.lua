@@ -113,6 +113,12 @@ function M.pool(name, tenant)
   return entities().pool(tenant, name)
 end
 
+local function consumer_in_control(name, tenant)
+  local found = M.find("consumers", name, tenant)
+  return found and { id = name, username = name, name = name, custom_id = found.custom_id,
+    groups = found.groups or {}, tenant = tenant } or nil
+end
+
 --- Returns a consumer: {id, username, name, custom_id, groups, tenant}.
 ---@param name string
 ---@param tenant? string outside of requests
@@ -120,6 +126,7 @@ end
 function M.consumer(name, tenant)
   tenant = tenant_of(tenant, "model.consumer")
   expect_name(name, "consumer", "model.consumer")
+  if control.is_here() then return consumer_in_control(name, tenant) end
   local found = require("veloflux.runtime.consumers").find_consumer(tenant, name)
   if not found then return nil end
   local groups = {}
@@ -153,13 +160,13 @@ end
 ---@async
 ---@param kind string
 ---@param name string
----@param tenant? string "default" when left out
+---@param tenant? string "default" when left out; that of a tenant's own user who asks
 ---@return pdk.model.entity? entity nil: there is none
 function M.find(kind, name, tenant)
   local of = control.current "model.find"
   expect_name(kind, "kind", "model.find")
   expect_name(name, "entity", "model.find")
-  return control.call("find", of, network.plugin_name(), kind, name, tenant or "default")
+  return control.call("find", of, network.plugin_name(), kind, name, tenant)
 end
 
 return M

@@ -54,6 +54,9 @@ function M.apart(fn, ...)
   return unpack(done.results, 2, done.results.n)
 end
 
+--- Says whether a function of a plugin in control runs.
+function M.is_here() return M.in_between ~= nil or task.run.task ~= nil and M.runs[task.run.context] ~= nil end
+
 --- Calls fn(...) of the core within the stretch of a plugin: the time that it takes is not the plugin's.
 function M.untimed(fn, ...)
   local run = task.run

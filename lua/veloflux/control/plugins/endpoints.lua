@@ -204,6 +204,7 @@ function M.of(plugin, definitions)
     list[i] = { method = definition.method, path = definition.path,
       permission = definition.permission ~= "none" and definition.permission or nil,
       open = open or definition.permission == "none" or nil, doc = doc_of(definition),
+      is_of_tenant = definition.is_of_tenant,
       handler = function(request)
         if is_json and not bodies.accepts(request, JSON, "application/problem+json") then
           return problem.new("not_acceptable", "This is answered as application/json.")

@@ -95,21 +95,30 @@ local function candidates_of(kind, wanted)
   return list
 end
 
-function seam.services.list(_, plugin, kind, options)
+--- Returns the tenant to whom all is limited, when a tenant's own user asks; else nil.
+local function limit_of(of) return of.identity and of.identity.tenant end
+
+local function tenant_of(kind, record) return kind == "tenants" and record.name or record.tenant or "default" end
+
+function seam.services.list(of, plugin, kind, options)
   if not is_kind(kind) then no_kind(kind) end
-  local list = json.array {}
+  local list, limit = json.array {}, limit_of(of)
   for _, found in ipairs(candidates_of(kind, options.where)) do
     local record = found.value
     local is_wanted = not options.tenant or kind == "tenants" or (record.tenant or "default") == options.tenant
+    is_wanted = is_wanted and (not limit or tenant_of(kind, record) == limit)
     if is_wanted and is_like(record, options.where) then list[#list + 1] = show(found, kind, plugin) end
   end
   return list
 end
 
-function seam.services.find(_, plugin, kind, name, tenant)
+function seam.services.find(of, plugin, kind, name, tenant)
   if not is_kind(kind) then no_kind(kind) end
-  local found = transactions.find(kind, kind ~= "tenants" and kind ~= "plugins" and tenant or nil, name)
-  return found and show(found, kind, plugin)
+  local limit = limit_of(of)
+  tenant = tenant or limit or kind ~= "plugins" and "default" or nil
+  local found = transactions.find(kind, kind ~= "tenants" and tenant or nil, name)
+  if not found or limit and tenant_of(kind, found.value) ~= limit then return nil end
+  return show(found, kind, plugin)
 end
 
 -- Transactions --------------------------------------------------------------------------------------
@@ -137,7 +146,20 @@ local function told(of, outcome, ops, plugin)
     dry_run = false }
 end
 
+--- What a tenant's own user may change is the tenant's. Returns a problem, or nil.
+local function keep_within(limit, ops)
+  for i, op in ipairs(limit and ops or {}) do
+    if op.kind == "tenants" or op.tenant and op.tenant ~= limit then
+      return problem.new("not_found", "There is nothing of this kind and tenant.",
+        { errors = { { op = i, pointer = "/tenant", detail = "is another tenant's" } } })
+    end
+    op.tenant = limit
+  end
+end
+
 function seam.services.apply(of, plugin, ops, options)
+  local foreign = keep_within(limit_of(of), ops)
+  if foreign then return nil, foreign end
   if of.is_fenced and not of.fence() then
     return nil, problem.new("unavailable", "This node is not the leader any more: another runs the job now.")
   end

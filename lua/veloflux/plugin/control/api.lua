@@ -13,7 +13,7 @@ local TIMEOUT_MS, MAX_TIMEOUT_MS = 60000, 3600000
 local KNOWN = { method = "string", path = "string", permission = "string", open = "function", summary = "string",
   tag = "string", query = "table", request = "table", request_type = { "string", "table" },
   request_optional = "boolean", response = "table", response_type = { "string", "table" }, status = "number",
-  answers = "table", dry_run = "boolean", etag = "function", any_query = "boolean",
+  answers = "table", dry_run = "boolean", etag = "function", any_query = "boolean", of_tenant = "boolean",
   accept = "string",
   timeout = { "number", "string" }, handler = "function" }
 
@@ -66,7 +66,8 @@ function M.read(reader, definition, place)
     open = definition.open, summary = definition.summary, tag = definition.tag or reader.name,
     handler = definition.handler, etag = definition.etag, takes_dry_run = definition.dry_run == true,
     any_query = definition.any_query == true,
-    any_accept = definition.accept == "any", status = definition.status, timeout_ms = timeout_ms,
+    is_of_tenant = definition.of_tenant == true, any_accept = definition.accept == "any",
+    status = definition.status, timeout_ms = timeout_ms,
     request_types = definition.request_type and types_of(definition.request_type) or nil,
     request_is_optional = definition.request_optional == true, answers = definition.answers,
     response_types = types_of(definition.response_type, "application/json") }
