@@ -1,5 +1,5 @@
-/* lua/plugin_run.h - an exchange on its way through its plugins: what plugins.c and the views
- * share. */
+/* lua/plugin_run.h - an exchange on its way through its plugins: what plugin_run.c and the
+ * views share. */
 #ifndef VF_LUA_PLUGIN_RUN_H
 #define VF_LUA_PLUGIN_RUN_H
 
@@ -10,18 +10,10 @@
 #include "http/message.h"
 #include "snapshot/layout.h"
 
+struct vf_chain;
 struct vf_exchange;
 struct vf_plugins;
 struct vf_task;
-
-/* A built chain: the Lua function of each phase. Owned by its plugins; lives while it is used. */
-struct vf_chain {
-    struct vf_chain *next;
-    uint64_t hash;
-    uint32_t refs;            /* exchanges, and the published snapshot */
-    uint32_t phases;          /* bit 1 << enum vf_phase */
-    int functions[VF_PHASES]; /* registry references, LUA_NOREF where there is none */
-};
 
 /* ex->plugins. Recycled. */
 struct vf_plugin_run {
