@@ -5,6 +5,7 @@ local children = require "support.children"
 local clients = require "support.client"
 local clusters = require "support.cluster"
 local loop = require "support.loop"
+local plugins = require "support.plugins"
 local relays = require "support.relay"
 local uv = require "luv"
 local worlds = require "unit.store.redis.fixture"
@@ -362,6 +363,52 @@ describe("the leader", function()
     slow:close()
     old:stop()
     other:stop()
+  end))
+
+  it("alone runs the jobs of the cluster, and another goes on with them", loop.spec(function()
+    local folder = plugins.write { x = {
+      entities = "return { { kind = 'counters', schema = { n = { type = 'integer', default = 0 } } } }",
+      jobs = [[
+local pdk = require "veloflux.pdk"
+return { { name = "count", every = 0.1, scope = "cluster", run = function()
+  local it = pdk.model.find("counters", "one")
+  if not it then return end
+  local done, problem = pdk.transaction.apply { { op = "merge", kind = "counters", name = "one",
+    value = { n = it.n + 1 } } }
+  assert(done, problem and problem.detail)
+end } }
+]] } }
+    local cluster = clusters.start { configure = function(node) node.plugin_path = { folder } end }
+    local made = cluster.nodes[1]:call("POST", "/api/counters?wait=cluster", { name = "one" })
+    assert.equal(201, made.status, made.body)
+    local first = tonumber(made:get "VeloFlux-Version")
+    local function count_at(node) return node:get("/api/counters/one").n end
+    local function await_count(node, least)
+      return children.eventually(node.id .. " to count", function()
+        local n = count_at(node)
+        return n >= least and n
+      end)
+    end
+    for _, node in ipairs(cluster.nodes) do await_count(node, 3) end
+    local old = cluster:leader()
+    local rest = {}
+    for _, node in ipairs(cluster.nodes) do
+      if node ~= old then rest[#rest + 1] = node end
+    end
+    old.relay:freeze()
+    local n = count_at(rest[1])
+    cluster:leader(rest, old.id)
+    for _, node in ipairs(rest) do await_count(node, n + 3) end
+    old.relay:heal()
+    cluster:await_nodes(3)
+    await_count(old, n + 3)
+    -- each version counted by one: nobody counted beside the leader (it goes on meanwhile)
+    local least, counted = count_at(rest[1]), 0
+    local versions = rest[1]:get "/api/config/versions?limit=500"
+    for _, version in ipairs(versions) do counted = counted + (version.version > first and 1 or 0) end
+    cluster:await_version(versions[1].version, { rest[1] })
+    assert.is_true(least <= counted and counted <= count_at(rest[1]), counted .. " versions")
+    cluster:stop()
   end))
 
   it("is no leader any more when another is, cut off or not", loop.spec(function()

@@ -203,6 +203,19 @@ function M.faults(set)
   return list
 end
 
+--- Makes an entity of a row of a store. What a plugin stored and cannot read any more is kept as it is.
+-- @param row {json, version, created_ms, updated_ms}
+-- @return the entity, and a list of problems
+function M.from_row(kind, key, row, tools)
+  local record, found, fault
+  if M.type_of(kind, tools.plugins) then
+    record, found = M.read(kind, key, row.json, tools)
+    fault = not TYPES[kind] and fault_of(found) or nil
+  end
+  return { kind = kind, key = key, record = record, json = row.json, version = row.version,
+    created_ms = row.created_ms, updated_ms = row.updated_ms, fault = fault }, TYPES[kind] and found or {}
+end
+
 --- Makes a set of what a store has loaded. What a plugin stored and cannot read any more is kept as it is.
 -- @param loaded kinds of keys of {json, version, created_ms, updated_ms}
 -- @return a set, or nil and a list of problems
@@ -211,15 +224,10 @@ function M.load(loaded, tools)
   for kind, entities in pairs(loaded) do
     set[kind] = set[kind] or {}
     for key, row in pairs(entities) do
-      local record, found, fault
+      local found
       slices.pause()
-      if M.type_of(kind, tools.plugins) then
-        record, found = M.read(kind, key, row.json, tools)
-        fault = not TYPES[kind] and fault_of(found) or nil
-        for _, problem in ipairs(TYPES[kind] and found or {}) do problems[#problems + 1] = problem end
-      end
-      set[kind][key] = { kind = kind, key = key, record = record, json = row.json, version = row.version,
-        created_ms = row.created_ms, updated_ms = row.updated_ms, fault = fault }
+      set[kind][key], found = M.from_row(kind, key, row, tools)
+      for _, problem in ipairs(found) do problems[#problems + 1] = problem end
     end
   end
   if #problems > 0 then return nil, problems end

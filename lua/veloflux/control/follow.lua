@@ -15,18 +15,12 @@ local PAGE = 500 -- versions that are asked for at once
 --- Returns the entity that a change leaves, or nil; and true when it cannot be read here.
 local function entity_of(set, change, record, tools)
   if not change.after then return nil end
-  local kind, key, own = change.kind, change.key, nil
-  local fault
-  if entities.type_of(kind, tools.plugins) then
-    local found
-    own, found = entities.read(kind, key, change.after, tools)
-    if #found > 0 and entities.type_of(kind) then return nil, true end
-    fault = found[1] and found[1].message -- of what plugins store one that cannot be read is kept as it is
-  end
-  local known = entities.get(set, kind, key)
-  return { kind = kind, key = key, record = own, json = change.after, version = record.version,
-    created_ms = change.created_ms or known and known.created_ms or record.time_ms, updated_ms = record.time_ms,
-    fault = fault }
+  local known = entities.get(set, change.kind, change.key)
+  local row = { json = change.after, version = record.version, updated_ms = record.time_ms,
+    created_ms = change.created_ms or known and known.created_ms or record.time_ms }
+  local entity, problems = entities.from_row(change.kind, change.key, row, tools)
+  if #problems > 0 then return nil, true end
+  return entity
 end
 
 --- Applies versions to a set.
