@@ -341,7 +341,7 @@ static int native_respond(lua_State *lua)
 }
 
 /* upgrade(id, client, headers, max_message): makes a WebSocket client of the number `client` of a
- * request. Returns true; false when the request is gone; nil and a message when that fails: the
+ * request. Returns true; false when it is gone already; nil and a message when that fails: the
  * request is still to be answered. */
 static int native_upgrade(lua_State *lua)
 {
@@ -367,7 +367,7 @@ static int native_upgrade(lua_State *lua)
     take_pending(admin, ex, -1);
     if (admin->depth == 0)
         vf_proxy_flush(admin->proxy);
-    lua_pushboolean(lua, true);
+    lua_pushboolean(lua, vf_channels_has(admin->channels, client));
     return 1;
 }
 

@@ -193,6 +193,11 @@ int vf_channels_open(struct vf_channels *channels, struct vf_exchange *ex, doubl
     return vf_websocket_open(channels->websockets, ex, id, fields, max_message);
 }
 
+bool vf_channels_has(struct vf_channels *channels, double id)
+{
+    return vf_websocket_find(channels->websockets, id) != NULL;
+}
+
 /* Life */
 
 int vf_channels_new(uv_loop_t *loop, struct vf_proxy *proxy, struct lua_State *lua, int module,

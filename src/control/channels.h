@@ -4,6 +4,7 @@
 #ifndef VF_CONTROL_CHANNELS_H
 #define VF_CONTROL_CHANNELS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <uv.h>
 
@@ -28,6 +29,9 @@ void vf_channels_push(struct vf_channels *channels);
 /* Opens a client: see vf_websocket_open. */
 int vf_channels_open(struct vf_channels *channels, struct vf_exchange *ex, double id,
                      const struct vf_fields *fields, uint64_t max_message);
+
+/* Returns true while there is a client of this number. */
+bool vf_channels_has(struct vf_channels *channels, double id);
 
 /* Closes all clients at once. The memory goes with vf_channels_free, when the loop has run dry.
  * NULL is allowed for both. */

@@ -18,12 +18,13 @@ local M = {}
 
 local hub = channels.hub
 local SINCE = { "since", { type = "integer", minimum = 0 }, "The sequence of the last frame that was seen." }
+local TOKEN = { "token", { type = "string" }, "A bearer token, for clients that cannot set Authorization." }
 local PROBLEM = { ["application/problem+json"] = "Problem" }
 
 M.MAX_MESSAGE = 16 * 1024 -- bytes that a client may say at once
 
 local function doc_of(channel)
-  return { tag = "channels", summary = channel.definition.summary, parameters = { SINCE }, answers = {
+  return { tag = "channels", summary = channel.definition.summary, parameters = { SINCE, TOKEN }, answers = {
     ["101"] = { "From here on WebSocket: frames are JSON texts." },
     ["400"] = { "The handshake is not a good one.", PROBLEM },
     ["426"] = { "The request does not ask for WebSocket, version 13.", PROBLEM },

@@ -20,6 +20,7 @@ Hub.__index = Hub
 
 M.TICK_S = 0.25
 M.MAX_FRAME = 4 * 1024 * 1024 -- bytes
+M.LATE_S = 1 -- beyond a tick: it was the process that was busy, or stopped
 M.CLOSE_S = 3 -- what a client gets to answer a close frame
 M.LOGGED = {} -- raised by functions of definitions whose fault was logged already
 M.GOING_AWAY, M.POLICY, M.TRY_LATER = 1001, 1008, 1013
@@ -265,6 +266,12 @@ function Hub:close(client, code, reason)
   self.host.native.close(client.id, code, reason)
 end
 
+--- Ends the connection without a word.
+function Hub:cut(client)
+  self.host.native.cut(client.id)
+  self:closed(client.id)
+end
+
 --- A message has come. Called by C.
 function Hub:received(id, text, is_binary)
   local client = self.clients[id]
@@ -331,7 +338,8 @@ function Hub:look_at(channel, now)
   if not reason then return end
   local every_s = channel.definition.every_s
   if every_s and reason == "every" then
-    channel.due_at = math.max(channel.due_at + every_s, now) -- what was missed is not made up for
+    local due_at = channel.due_at + every_s
+    channel.due_at = due_at > now and due_at or now + every_s -- what was missed is not made up for
   end
   self:refresh(channel, reason)
 end
@@ -339,18 +347,30 @@ end
 function Hub:look_after(client, now)
   local ping_s = self.settings.ping_s
   if client.is_closing then
-    if now - client.is_closing >= M.CLOSE_S then self.host.native.cut(client.id) end
+    if now - client.is_closing >= M.CLOSE_S then self:cut(client) end
   elseif client.identity.is_valid and not client.identity.is_valid(now) then
     self:close(client, M.POLICY, "the credentials no longer hold")
   elseif client:is_stalled(now) then
     self.n_closed_slow = self.n_closed_slow + 1
     self:close(client, M.TRY_LATER, "too slow")
-  elseif now - client.heard_at >= 2 * ping_s then
+  elseif client.pinged_at and client.pinged_at > client.heard_at then
+    if now - client.pinged_at < ping_s then return end
     self.n_timeouts = self.n_timeouts + 1
-    self.host.native.cut(client.id)
-  elseif now - client.heard_at >= ping_s and now - (client.pinged_at or 0) >= ping_s then
+    self:cut(client)
+  elseif now - client.heard_at >= ping_s then
     client.pinged_at = now
     self.host.native.ping(client.id)
+  end
+end
+
+--- Time in which this process did not look is not held against a client, whose answer may wait to be read.
+function Hub:forgive(list, now)
+  local late = self.looked_at and now - self.looked_at - M.TICK_S or 0
+  self.looked_at = self.n_clients > 0 and now or nil
+  if late < M.LATE_S then return end
+  for _, client in ipairs(list) do
+    client.heard_at, client.pinged_at = client.heard_at + late, client.pinged_at and client.pinged_at + late
+    client.is_closing, client.stalled_since = client.is_closing and client.is_closing + late, nil
   end
 end
 
@@ -361,6 +381,7 @@ function Hub:tick()
   local now = self.host.now()
   local all = {}
   for _, client in pairs(self.clients) do all[#all + 1] = client end -- calls may take clients off
+  self:forgive(all, now)
   for _, client in ipairs(all) do self:look_after(client, now) end
   for _, channel in ipairs(self:list()) do
     if channel.n_subscribers > 0 then self:look_at(channel, now) end

@@ -46,9 +46,18 @@ local function make()
     hub:received(id, type(message) == "string" and message or cjson.encode(message), false)
     return world.take(id)
   end
-  function world.pass(seconds)
+  --- The hub could not look for a while.
+  function world.jump(seconds)
     world.now = world.now + seconds
     hub:tick()
+  end
+  --- The time passes, and the hub looks as often as it asked for.
+  function world.pass(seconds)
+    local stop = world.now + seconds
+    while world.now < stop do
+      world.now = math.min(world.now + hubs.TICK_S, stop)
+      hub:tick()
+    end
   end
   return world
 end
@@ -91,9 +100,8 @@ describe("the hub of channels", function()
     assert.equal(1, #frames)
     assert.same({ n = 2, reason = "every", version = 7 }, frames[1].data)
     assert.equal(5001, frames[1].sequence)
-    world.pass(40) -- what was missed is not made up for
+    world.jump(40) -- what was missed is not made up for
     assert.equal(1, #world.take(id))
-    assert.equal(4, #world.waked)
   end)
 
   it("makes data once for all, and not at all for nobody", function()
@@ -131,7 +139,7 @@ describe("the hub of channels", function()
     local id, filtered = world.open "list", world.open "list"
     assert.same({ "list" }, types(world.take(id)))
     world.say(filtered, { type = "subscribe", only = "x" })
-    world.pass(2)
+    world.pass(1.25)
     local frames = world.take(id)
     assert.same({ "list", "more" }, types(frames))
     assert.equal(frames[1].sequence + 1, frames[2].sequence)
@@ -226,6 +234,32 @@ describe("the hub of channels", function()
     assert.same({ dead }, world.cut)
     assert.equal(1, hub.n_timeouts)
     assert.is_truthy(hub.clients[alive])
+  end)
+
+  it("does not hold it against clients when the process itself stood still", function()
+    hub.settings = { max_clients = 10, ping_s = 30, queue_bytes = 1000 }
+    hub:register { path = "/api/ws/news", permission = "user", type = "news" }
+    local id = world.open "news"
+    world.pass(10)
+    world.jump(1000)
+    assert.same({}, world.pinged)
+    world.pass(20)
+    assert.same({ id }, world.pinged)
+    world.jump(1000) -- its answer may be there
+    assert.same({}, world.cut)
+    world.pass(30)
+    assert.same({ id }, world.cut)
+    assert.equal(0, hub.n_clients)
+  end)
+
+  it("forgets a client that C does not know", function()
+    hub:register { path = "/api/ws/news", permission = "user", type = "news" }
+    local id = world.open "news"
+    local client = hub.clients[id]
+    function hub.host.native.cut() end
+    hub:cut(client)
+    assert.equal(0, hub.n_clients)
+    assert.equal(0, hub:find("news").n_subscribers)
   end)
 
   it("lets go whose credentials no longer hold", function()
