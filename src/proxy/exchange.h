@@ -45,7 +45,7 @@ struct vf_exchange {
     struct vf_exchange *next; /* in the free list */
     struct vf_proxy *proxy;
     struct vf_client *client;     /* NULL once it has gone */
-    struct vf_upstream *upstream; /* the connection in use, or NULL */
+    struct vf_upstream *upstream; /* the backend that is asked, or NULL */
     struct vf_snapshot *snapshot; /* pinned; NULL: a tunnel stands, see proxy/labels.h */
     struct vf_labels *labels;     /* then; in the arena */
     struct vf_arena arena;

@@ -85,7 +85,7 @@ static struct vf_socket *take_from_exchanges(struct vf_peer *peer, struct vf_soc
         vf_socket_free(socket);
         return NULL;
     }
-    struct vf_upstream *up = vf_peer_take_idle(peer);
+    struct vf_upstream_conn *up = vf_peer_take_idle(peer);
     int rc = vf_socket_take_over(socket, &up->stream);
     vf_upstream_bury(up);
     if (rc == 0)
@@ -137,11 +137,11 @@ void vf_lend_back(struct vf_socket *socket, uint64_t idle_ms)
 
 /* To exchanges */
 
-struct vf_upstream *vf_loan_take(struct vf_peer *peer)
+struct vf_upstream_conn *vf_loan_take(struct vf_peer *peer)
 {
     while (peer->loans != NULL) {
         struct vf_loan *loan = peer->loans;
-        struct vf_upstream *up = vf_upstream_new(peer);
+        struct vf_upstream_conn *up = vf_upstream_new(peer);
         if (up == NULL)
             return NULL;
         unlink_kept(loan);

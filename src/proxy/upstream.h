@@ -1,4 +1,5 @@
-/* proxy/upstream.h - connections to backends that speak HTTP/1, kept between exchanges.
+/* proxy/upstream.h - what an exchange asks a backend through: a codec (struct vf_upstream), and the
+ * connections below it, kept between exchanges. A connection of HTTP/1:
  *
  *   connecting -> head -> body -> idle -> head ...        one exchange at a time
  *                            \-> tunnel -> closed
@@ -12,6 +13,23 @@
 #include "proxy/exchange.h"
 
 struct vf_upstreams;
+
+/* What a codec does: the functions of the same names below, for an exchange that has it. */
+struct vf_upstream_codec {
+    void (*send_head)(struct vf_exchange *ex);
+    void (*send_data)(struct vf_exchange *ex, struct vf_str slice);
+    void (*send_end)(struct vf_exchange *ex, const struct vf_fields *trailers);
+    void (*finish)(struct vf_exchange *ex);
+    void (*tunnel_end)(struct vf_exchange *ex);
+    bool (*is_blocked)(const struct vf_exchange *ex);
+    void (*resume)(struct vf_exchange *ex);
+    void (*abandon)(struct vf_exchange *ex);
+};
+
+/* Part of what stands for a backend to one exchange. Owned by it. */
+struct vf_upstream {
+    const struct vf_upstream_codec *codec;
+};
 
 int vf_upstreams_new(struct vf_proxy *proxy, struct vf_upstreams **out);
 
@@ -56,7 +74,8 @@ void vf_upstream_tunnel_end(struct vf_exchange *ex);
 bool vf_upstream_is_blocked(const struct vf_exchange *ex);
 /* The client takes bytes again: read on. */
 void vf_upstream_resume(struct vf_exchange *ex);
-/* Closes the connection; no callback follows. */
+/* The exchange wants nothing more of it, if it has one: closes the connection; no callback
+ * follows. */
 void vf_upstream_abandon(struct vf_exchange *ex);
 
 #endif

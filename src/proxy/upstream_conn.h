@@ -1,5 +1,5 @@
 /* proxy/upstream_conn.h - a connection to a backend, and the backend as this process knows it: what
- * upstream_peers.c (who knows backends), upstream_pool.c (who keeps connections), upstream.c (who
+ * upstream_peers.c (who knows backends), upstream_pool.c (who keeps connections), upstream_h1.c (who
  * speaks on them) and lending.c (who lends them to others) share. */
 #ifndef VF_PROXY_UPSTREAM_CONN_H
 #define VF_PROXY_UPSTREAM_CONN_H
@@ -21,13 +21,13 @@ struct vf_peer {
     uint32_t slot;
     uint32_t seen; /* publication in which it was there last */
     uint32_t n_open, n_idle;
-    uint32_t shown_open, shown_idle;      /* of a target: what of that the counters show */
-    struct vf_upstream *idle, *idle_tail; /* kept by exchanges, newest first */
-    struct vf_loan *loans, *loans_tail;   /* kept by others (proxy/lending.h), newest first */
-    struct vf_name *name;                 /* NULL: a literal address */
-    struct vf_exchange *waiting;          /* for the first answer to a plugin's target's name */
-    bool is_resolving;                    /* that has not come yet */
-    struct vf_peer *next;                 /* in its bucket */
+    uint32_t shown_open, shown_idle;           /* of a target: what of that the counters show */
+    struct vf_upstream_conn *idle, *idle_tail; /* kept by exchanges, newest first */
+    struct vf_loan *loans, *loans_tail;        /* kept by others (proxy/lending.h), newest first */
+    struct vf_name *name;                      /* NULL: a literal address */
+    struct vf_exchange *waiting; /* for the first answer to a plugin's target's name */
+    bool is_resolving;           /* that has not come yet */
+    struct vf_peer *next;        /* in its bucket */
 };
 
 /* A connection of a peer's that others speak on, or keep. Ends with its socket. */
@@ -38,13 +38,14 @@ struct vf_loan {
     bool is_kept; /* then the socket is ours */
 };
 
-struct vf_upstream {
+struct vf_upstream_conn {
     struct vf_stream stream; /* first member */
+    struct vf_upstream upstream;
     struct vf_upstreams *owner;
     struct vf_proxy *proxy;
     struct vf_peer *peer;
-    struct vf_exchange *ex;          /* served now, or NULL */
-    struct vf_upstream *next, *prev; /* among the peer's idle ones, when is_idle */
+    struct vf_exchange *ex;               /* served now, or NULL */
+    struct vf_upstream_conn *next, *prev; /* among the peer's idle ones, when is_idle */
     struct vf_timer timer;
     char *input; /* incomplete head; NULL: none */
     size_t input_len, input_room;
@@ -65,19 +66,20 @@ enum { VF_PEER_BUCKETS = 4096 };
 struct vf_upstreams {
     struct vf_proxy *proxy; /* first member */
     struct vf_peer *buckets[VF_PEER_BUCKETS];
-    struct vf_upstream *dead, *spare;
+    struct vf_upstream_conn *dead, *spare;
     unsigned n_spare;
     unsigned n_targets, n_kept_targets;
     unsigned oldest_bucket; /* where the next kept one that has to go is looked for */
     uint32_t publication;
 };
 
-/* Events of a connection, by upstream.c. */
+/* HTTP/1.1, and events of its connections, by upstream_h1.c. */
+extern const struct vf_upstream_codec vf_upstream_h1;
 extern const struct vf_stream_events vf_upstream_events;
 void vf_upstream_on_timer(struct vf_timer *timer);
 
 /* The counters of its backend. */
-struct vf_state_backend *vf_upstream_counters(struct vf_upstream *up);
+struct vf_state_backend *vf_upstream_counters(struct vf_upstream_conn *up);
 struct vf_state_backend *vf_peer_counters(const struct vf_peer *peer);
 
 static inline bool vf_peer_is_target(const struct vf_peer *peer)
@@ -125,28 +127,28 @@ bool vf_peer_may_keep(const struct vf_peer *peer);
 void vf_peer_bound_kept(struct vf_peer *peer);
 
 /* Takes the connection that an exchange kept last off the peer, which has one. */
-struct vf_upstream *vf_peer_take_idle(struct vf_peer *peer);
+struct vf_upstream_conn *vf_peer_take_idle(struct vf_peer *peer);
 
 /* Takes one that others have kept, for an exchange. NULL: there is none. */
-struct vf_upstream *vf_loan_take(struct vf_peer *peer);
+struct vf_upstream_conn *vf_loan_take(struct vf_peer *peer);
 
 /* Closes one that is kept. */
 void vf_loan_close(struct vf_loan *loan);
 
 /* Makes an unconnected connection of the peer's. NULL when out of memory. */
-struct vf_upstream *vf_upstream_new(struct vf_peer *peer);
+struct vf_upstream_conn *vf_upstream_new(struct vf_peer *peer);
 
 /* Frees one that is closed, or was never connected, after the event. */
-void vf_upstream_bury(struct vf_upstream *up);
+void vf_upstream_bury(struct vf_upstream_conn *up);
 
 /* Starts the connection's one timer. */
-void vf_upstream_set_timer(struct vf_upstream *up, uint64_t delay_ms);
+void vf_upstream_set_timer(struct vf_upstream_conn *up, uint64_t delay_ms);
 
 /* Closes the socket; the memory goes after the event. The exchange is the caller's business. */
-void vf_upstream_close(struct vf_upstream *up);
+void vf_upstream_close(struct vf_upstream_conn *up);
 
 /* Keeps the connection, whose exchange was taken off, for the next one, for `idle_ms`, within the
  * bound per backend; or closes it, when its backend is gone. */
-void vf_upstream_keep(struct vf_upstream *up, uint64_t idle_ms);
+void vf_upstream_keep(struct vf_upstream_conn *up, uint64_t idle_ms);
 
 #endif

@@ -135,7 +135,7 @@ struct vf_state_backend *vf_peer_counters(const struct vf_peer *peer)
     return &peer->owner->proxy->block->backends[peer->slot];
 }
 
-struct vf_state_backend *vf_upstream_counters(struct vf_upstream *up)
+struct vf_state_backend *vf_upstream_counters(struct vf_upstream_conn *up)
 {
     return vf_peer_counters(up->peer);
 }

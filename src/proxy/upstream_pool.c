@@ -31,7 +31,7 @@ static struct vf_peer *peer_of(struct vf_upstreams *upstreams, const struct vf_e
 
 /* Kept connections */
 
-static void link_idle(struct vf_upstream *up)
+static void link_idle(struct vf_upstream_conn *up)
 {
     struct vf_peer *peer = up->peer;
     up->prev = NULL;
@@ -45,7 +45,7 @@ static void link_idle(struct vf_upstream *up)
     up->is_idle = true;
 }
 
-static void unlink_idle(struct vf_upstream *up)
+static void unlink_idle(struct vf_upstream_conn *up)
 {
     struct vf_peer *peer = up->peer;
     if (up->prev != NULL)
@@ -60,12 +60,12 @@ static void unlink_idle(struct vf_upstream *up)
     up->is_idle = false;
 }
 
-void vf_upstream_set_timer(struct vf_upstream *up, uint64_t delay_ms)
+void vf_upstream_set_timer(struct vf_upstream_conn *up, uint64_t delay_ms)
 {
     vf_reactor_timer(up->proxy->reactor, &up->timer, delay_ms);
 }
 
-void vf_upstream_bury(struct vf_upstream *up)
+void vf_upstream_bury(struct vf_upstream_conn *up)
 {
     struct vf_upstreams *upstreams = up->owner;
     up->is_dead = true;
@@ -80,7 +80,7 @@ void vf_upstream_bury(struct vf_upstream *up)
     upstreams->dead = up;
 }
 
-void vf_upstream_close(struct vf_upstream *up)
+void vf_upstream_close(struct vf_upstream_conn *up)
 {
     if (up->is_dead)
         return;
@@ -93,7 +93,7 @@ void vf_upstream_close(struct vf_upstream *up)
 void vf_upstreams_reap(struct vf_upstreams *upstreams)
 {
     while (upstreams->dead != NULL) {
-        struct vf_upstream *up = upstreams->dead;
+        struct vf_upstream_conn *up = upstreams->dead;
         upstreams->dead = up->next;
         if (upstreams->n_spare >= SPARE_CONNECTIONS) {
             free(up);
@@ -105,9 +105,9 @@ void vf_upstreams_reap(struct vf_upstreams *upstreams)
     }
 }
 
-static struct vf_upstream *take_memory(struct vf_upstreams *upstreams)
+static struct vf_upstream_conn *take_memory(struct vf_upstreams *upstreams)
 {
-    struct vf_upstream *up = upstreams->spare;
+    struct vf_upstream_conn *up = upstreams->spare;
     if (up == NULL)
         return calloc(1, sizeof(*up));
     upstreams->spare = up->next;
@@ -154,7 +154,7 @@ bool vf_peer_may_keep(const struct vf_peer *peer)
     return !vf_peer_is_gone(peer) && !proxy->draining && proxy->snapshot != NULL;
 }
 
-void vf_upstream_keep(struct vf_upstream *up, uint64_t idle_ms)
+void vf_upstream_keep(struct vf_upstream_conn *up, uint64_t idle_ms)
 {
     struct vf_peer *peer = up->peer;
     if (!vf_peer_may_keep(peer)) {
@@ -167,9 +167,9 @@ void vf_upstream_keep(struct vf_upstream *up, uint64_t idle_ms)
     vf_peer_show(peer);
 }
 
-struct vf_upstream *vf_peer_take_idle(struct vf_peer *peer)
+struct vf_upstream_conn *vf_peer_take_idle(struct vf_peer *peer)
 {
-    struct vf_upstream *up = peer->idle;
+    struct vf_upstream_conn *up = peer->idle;
     unlink_idle(up);
     return up;
 }
@@ -181,14 +181,15 @@ static const struct vf_snap_upstream_tls *tls_of(const struct vf_exchange *ex)
 
 /* Takes a connection that is kept, the one that was used last; NULL: there is none. One whose TLS
  * is not what the pool wants by now goes; others lend and are lent plain ones only. */
-static struct vf_upstream *take_kept(struct vf_peer *peer, const struct vf_snap_upstream_tls *tls)
+static struct vf_upstream_conn *take_kept(struct vf_peer *peer,
+                                          const struct vf_snap_upstream_tls *tls)
 {
     uint64_t wanted = tls == NULL ? 0 : tls->id;
     while (peer->idle != NULL && peer->idle->tls_id != wanted)
         vf_upstream_close(peer->idle);
-    struct vf_upstream *up = peer->idle != NULL ? vf_peer_take_idle(peer)
-                             : wanted == 0      ? vf_loan_take(peer)
-                                                : NULL;
+    struct vf_upstream_conn *up = peer->idle != NULL ? vf_peer_take_idle(peer)
+                                  : wanted == 0      ? vf_loan_take(peer)
+                                                     : NULL;
     if (up == NULL)
         return NULL;
     vf_count_add(&vf_upstream_counters(up)->reused, 1);
@@ -196,14 +197,15 @@ static struct vf_upstream *take_kept(struct vf_peer *peer, const struct vf_snap_
     return up;
 }
 
-struct vf_upstream *vf_upstream_new(struct vf_peer *peer)
+struct vf_upstream_conn *vf_upstream_new(struct vf_peer *peer)
 {
-    struct vf_upstream *up = take_memory(peer->owner);
+    struct vf_upstream_conn *up = take_memory(peer->owner);
     if (up == NULL)
         return NULL;
     up->owner = peer->owner;
     up->proxy = peer->owner->proxy;
     up->peer = peer;
+    up->upstream.codec = &vf_upstream_h1;
     up->timer.on_fire = vf_upstream_on_timer;
     up->stream.io.fd = -1;
     return up;
@@ -231,7 +233,7 @@ bool vf_upstream_has_other_address(struct vf_exchange *ex)
 }
 
 /* Tells a backend that wants it who the client is. */
-static void send_proxy_header(struct vf_exchange *ex)
+static void send_proxy_header(struct vf_exchange *ex, struct vf_upstream_conn *up)
 {
     struct vf_proxy_header header;
     socklen_t len = sizeof(header.destination);
@@ -241,16 +243,16 @@ static void send_proxy_header(struct vf_exchange *ex)
         0)
         header.destination.ss_family = AF_UNSPEC;
     size_t n = vf_proxy_header_write(ex->pool->proxy_protocol, &header, text);
-    if (!vf_stream_is_plain(&ex->upstream->stream)) {
-        vf_tls_send_ahead(&ex->upstream->stream, text, n); /* without memory the backend refuses */
+    if (!vf_stream_is_plain(&up->stream)) {
+        vf_tls_send_ahead(&up->stream, text, n); /* without memory the backend refuses */
         return;
     }
-    vf_stream_add(&ex->upstream->stream, vf_str_make(text, n));
-    vf_stream_flush(&ex->upstream->stream); /* `text` is ours: copied while connecting */
+    vf_stream_add(&up->stream, vf_str_make(text, n));
+    vf_stream_flush(&up->stream); /* `text` is ours: copied while connecting */
 }
 
 /* What a PROXY header says goes in front of the handshake. */
-static int put_tls(struct vf_exchange *ex, struct vf_upstream *up)
+static int put_tls(struct vf_exchange *ex, struct vf_upstream_conn *up)
 {
     const struct vf_snap_upstream_tls *tls = tls_of(ex);
     struct vf_str host =
@@ -263,7 +265,7 @@ static int put_tls(struct vf_exchange *ex, struct vf_upstream *up)
 
 static int open_new(struct vf_exchange *ex, struct vf_upstreams *upstreams, struct vf_peer *peer)
 {
-    struct vf_upstream *up;
+    struct vf_upstream_conn *up;
     uint32_t tag = 0;
     int fd, rc;
     if (peer->n_open - peer->n_idle >= ex->pool->max_connections)
@@ -287,14 +289,14 @@ static int open_new(struct vf_exchange *ex, struct vf_upstreams *upstreams, stru
         return rc;
     }
     up->ex = ex;
-    ex->upstream = up;
+    ex->upstream = &up->upstream;
     ex->on_reused = false;
     ex->connect_ns = vf_proxy_now_ns(upstreams->proxy);
     vf_count_add(&vf_upstream_counters(up)->connects, 1);
     vf_peer_opened(peer);
     vf_upstream_set_timer(up, ex->policy->value[VF_POLICY_CONNECT_MS]);
     if (ex->pool->proxy_protocol != 0 && ex->client != NULL)
-        send_proxy_header(ex);
+        send_proxy_header(ex, up);
     return 0;
 }
 
@@ -308,13 +310,13 @@ int vf_upstream_open(struct vf_exchange *ex, bool fresh)
         vf_peer_wait_for_name(peer, ex);
         return VF_PENDING;
     }
-    struct vf_upstream *up =
+    struct vf_upstream_conn *up =
         fresh || ex->pool->proxy_protocol != 0 ? NULL : take_kept(peer, tls_of(ex));
     if (up == NULL)
         return open_new(ex, upstreams, peer);
     up->ex = ex;
     up->sent_mark = up->stream.bytes_out;
-    ex->upstream = up;
+    ex->upstream = &up->upstream;
     ex->on_reused = true;
     ex->connect_ns = ex->connected_ns = vf_proxy_now_ns(upstreams->proxy);
     return 0;
@@ -348,7 +350,7 @@ void vf_upstreams_free(struct vf_upstreams *upstreams)
     vf_splice_trim(&upstreams->proxy->net);
     vf_upstreams_free_peers(upstreams);
     while (upstreams->spare != NULL) {
-        struct vf_upstream *next = upstreams->spare->next;
+        struct vf_upstream_conn *next = upstreams->spare->next;
         free(upstreams->spare);
         upstreams->spare = next;
     }
