@@ -53,7 +53,25 @@ local RESOURCES = {
     body = function(n) return { name = "tenant-" .. n, active = true } end,
     change = { active = false }, reset = { active = true }, wrong = { active = "maybe" },
     filter = function(n) return "name", "tenant-" .. n end },
+  { path = "/api/templates", id = "id", replaceable = true, required = { "name", "entities" },
+    body = function(n)
+      return { name = "template-" .. n, description = "of " .. n, entities = { pools = { { name = "made-" .. n } } } }
+    end,
+    change = { description = "changed" }, reset = { description = "" }, wrong = { description = { "x" } },
+    filter = function(n) return "name", "template-" .. n end },
 }
+for _, resource in ipairs(RESOURCES) do -- the same under an older name
+  if resource.path == "/api/templates" then
+    local alias = {}
+    for name, value in pairs(resource) do alias[name] = value end
+    alias.path = "/api/config/templates"
+    RESOURCES[#RESOURCES + 1] = alias
+    break
+  end
+end
+local ELSEWHERE = { ["/api/certificates"] = "api_certificates_spec.lua",
+  ["/api/pools/{pool_name}/backends"] = "/api/pools/base/backends",
+  ["/api/consumers/{consumer}/credentials"] = "/api/consumers/ana/credentials" }
 
 local JSON, MERGE = "application/json", "application/merge-patch+json"
 local server, port
@@ -308,6 +326,18 @@ for _, resource in ipairs(RESOURCES) do
 end
 
 describe("the admin API", function()
+  it("has a row here for every resource that it declares", loop.spec(function()
+    start {}
+    local rows = {}
+    for _, resource in ipairs(RESOURCES) do rows[resource.path] = true end
+    for path, operations in pairs(is(request("GET", "/api/openapi.json"), 200).paths) do
+      local created = operations.post and operations.post.responses["201"]
+      local is_resource = created and operations.get and operations.post.responses["422"]
+      if is_resource then assert.is_truthy(rows[path] or ELSEWHERE[path], path) end
+    end
+    server:stop()
+  end))
+
   it("asks for authentication wherever a permission is needed", loop.spec(function()
     server = servers.start { conf = { admin = { address = "127.0.0.1:0", auth = { password = "correct horse" } } } }
     port = server.ports.admin

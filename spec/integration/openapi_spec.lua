@@ -2,6 +2,7 @@
 -- it at random, good and bad, never find a fault of ours.
 local cjson = require "cjson"
 local clients = require "support.client"
+local json_schema = require "support.json_schema"
 local loop = require "support.loop"
 local process = require "support.process"
 local servers = require "support.server"
@@ -109,7 +110,12 @@ end
 local function pick(list) return list[random(#list)] end
 
 local NASTY = { "", " ", "\0", "a/b", "../..", "%", "${HOME}", "{file:/nowhere}", "*****", ("x"):rep(300), "\u{1F600}",
-  "null", "default", "base", "-1", "1e400", "127.0.0.1:80", "[::1]:80", "example.com", "*", "{{", "]" }
+  "null", "default", "base", "-1", "1e400", "127.0.0.1:80", "[::1]:80", "example.com", "*", "{{", "]",
+  "\u{202E}base\u{202C}", "b\u{430}se", "e\u{301}", "\u{FEFF}base", "base\u{0}", "\u{10FFFF}", "\u{FFFD}", "\u{FFFE}",
+  "\u{2028}", "\u{200B}", "\u{1F468}\u{200D}\u{1F469}", "\r\nX-A: b", "'; DROP TABLE routes; --", "<script>", "\127",
+  "0x10", "1.0", "NaN", "Infinity", "true", "yes", "-0", "9223372036854775808", "2024-13-45T99:99:99Z", "%2e%2e%2f" }
+local NUMBERS = { 0, -0.0, 1, -1, 0.1, 1e300, -1e300, 5e-324, 2 ^ 31 - 1, 2 ^ 31, 2 ^ 32, 2 ^ 53, 2 ^ 53 + 2, 2 ^ 63,
+  -2 ^ 63, 1.5, 65535, 65536 }
 local WORDS = { "base", "web", "a", "site", "x-1", "default" }
 
 local make
@@ -117,15 +123,35 @@ local make
 local function make_text(schema)
   if schema.pattern and schema.pattern:find "ms|s|m|h|d" then return pick { "5s", "100ms", "1h", "soon" } end
   if schema.pattern and schema.pattern:find "%[0%-9%]%+%$" then return "127.0.0.1:" .. random(65535) end
+  if schema.format == "date-time" and random(2) == 1 then return pick { "2024-02-29T23:59:60Z", "2024-02-30", "now" } end
+  if random(8) == 1 then -- at its bounds, and beyond
+    local at = pick { schema.minLength or 0, schema.maxLength or 64 } + random(3) - 2
+    return ("b"):rep(math.max(at, 0))
+  end
   return random(3) == 1 and pick(NASTY) or pick(WORDS)
+end
+
+local function make_number(schema)
+  if random(3) == 1 then return pick(NUMBERS) end
+  local low, high = schema.minimum or 0, schema.maximum or 100
+  return pick { low - 1, low, low + 1, high - 1, high, high + 1 }
+end
+
+local function sorted_names(map)
+  local names = {}
+  for name in pairs(map) do names[#names + 1] = name end
+  table.sort(names)
+  return names
 end
 
 local function make_object(document, schema, depth)
   local object = {}
   local required = {}
   for _, name in ipairs(schema.required or {}) do required[name] = true end
-  for name, inner in pairs(schema.properties or {}) do
-    if required[name] and random(10) > 1 or random(4) == 1 then object[name] = make(document, inner, depth + 1) end
+  for _, name in ipairs(sorted_names(schema.properties or {})) do
+    if required[name] and random(10) > 1 or random(4) == 1 then
+      object[name] = make(document, schema.properties[name], depth + 1)
+    end
   end
   if random(6) == 1 then object[pick(NASTY)] = make(document, {}, depth + 1) end
   return next(object) and object or cjson.null
@@ -144,8 +170,7 @@ function make(document, schema, depth)
   local kind = schema.type or pick(ANY)
   if type(kind) == "table" then kind = pick(kind) end
   if kind == "string" then return make_text(schema) end
-  if kind == "integer" then return pick { 0, 1, -1, 7, 100, 2 ^ 31, 2 ^ 53, 1.5 } end
-  if kind == "number" then return pick { 0, 0.5, -1, 1e300 } end
+  if kind == "integer" or kind == "number" then return make_number(schema) end
   if kind == "boolean" then return random(2) == 1 end
   if kind == "array" then
     local list = {}
@@ -165,14 +190,13 @@ local BROKEN = { "", "{", "[]", "null", '"text"', '{"a":1,"a":2}', "\255", ("[")
 local function body_of(document, operation)
   local content = operation.requestBody and operation.requestBody.content
   if not content then return nil end
-  local kind, media = next(content)
+  local kind = pick(sorted_names(content))
+  local media = content[kind]
   if random(5) == 1 then return kind, pick(BROKEN) end
   local schema = media.schema
   if schema.type == "object" and not schema.properties then
     -- A change: of any kind that there is.
-    local names = {}
-    for name in pairs(document.components.schemas) do names[#names + 1] = name end
-    table.sort(names)
+    local names = sorted_names(document.components.schemas)
     schema = document.components.schemas[pick(names)]
   end
   local value = make(document, schema, 0)
@@ -185,17 +209,34 @@ local function path_of(path, known)
   end))
 end
 
-local VALUES = { "1", "true", "2", "abc", "", "replace", "default", "%zz" }
+local VALUES = { "1", "true", "2", "abc", "", "replace", "default", "%zz", "-1", "0", "18446744073709551616", "1e3",
+  "%00", "%F0%9F%98%80", "%C0%AF", "a%0D%0Ab", "+", "%2B", ("9"):rep(400), "null", "&", "=", "running", "cluster" }
 
 local function query_of(operation)
   local parts = {}
   for _, parameter in ipairs(operation.parameters or {}) do
     if parameter["in"] == "query" and random(12) == 1 then
-      parts[#parts + 1] = escape(parameter.name) .. "=" .. pick(VALUES)
+      for _ = 1, random(5) == 1 and 3 or 1 do parts[#parts + 1] = escape(parameter.name) .. "=" .. pick(VALUES) end
     end
   end
+  if random(20) == 1 then parts[#parts + 1] = pick { "colour=red", "&&", "=", "limit", "?", "a=b=c", "%" } end
   return #parts > 0 and "?" .. table.concat(parts, "&") or ""
 end
+
+-- Fields that a client may add to anything: none makes an answer a fault.
+local FIELDS = {
+  Accept = { "*/*", "text/html", "application/*;q=0.1", "application/json;q=0", ";", ",,,", ("a/b,"):rep(500) },
+  ["Accept-Language"] = { "de", "\195\164" }, ["Content-Language"] = { "x" }, ["Content-Encoding"] = { "gzip", "identity" },
+  ["If-None-Match"] = { "*", '"1"', 'W/"1"', "garbage" }, ["If-Modified-Since"] = { "yesterday" },
+  Prefer = { "respond-async", "handling=lenient", "handling=strict, wait=10", "=" }, Range = { "bytes=0-0" },
+  ["X-Change-Reason"] = { "\240\159\152\128", ("long "):rep(500), '"quoted"', "\255" }, Cookie = { "a=b; =; c", "veloflux=1" },
+  ["X-Request-Id"] = { "mine", ("x"):rep(300), "a b" }, Forwarded = { "for=unknown" }, ["X-Forwarded-For"] = { "1.2.3.4, x" },
+  ["X-HTTP-Method-Override"] = { "DELETE" }, TE = { "trailers" }, Authorization = { "Basic !!!", "Bearer x", "Digest" },
+  ["X-API-Key"] = { "none", "" }, ["Sec-Fetch-Site"] = { "cross-site", "none" }, Origin = { "null", "http://evil.example" },
+}
+local FIELD_NAMES = {}
+for name in pairs(FIELDS) do FIELD_NAMES[#FIELD_NAMES + 1] = name end
+table.sort(FIELD_NAMES)
 
 describe("the admin API", function()
   it("answers no random request with a fault of its own", with_document(function(document, server)
@@ -217,12 +258,18 @@ describe("the admin API", function()
         if random(8) == 1 then fields["If-Match"] = pick { '"1"', "*", '"', "W/\"2\"" } end
         if method == "post" and random(8) == 1 then fields["Idempotency-Key"] = pick { "k1", "k2", "k 3" } end
         if random(8) == 1 then fields.Prefer = "handling=lenient" end
+        for _ = 1, random(4) == 1 and 2 or 0 do
+          local name = pick(FIELD_NAMES)
+          fields[name] = pick(FIELDS[name])
+        end
         client:request(method:upper(), target, fields, body)
         local response = client:read_response(method:upper())
         local what = ("%s %s %s\n%s"):format(method, target, body or "", response and response.body or "no answer")
         assert.is_truthy(response, what)
         if response.status == 500 then what = what .. table.concat(server:log_lines(), "\n") end
         assert.is_true(response.status < 500 or response.status == 503 and path == "/ready", what)
+        local fault = json_schema.judge_response(document, operation, response)
+        assert.is_nil(fault, what)
         statuses[response.status] = (statuses[response.status] or 0) + 1
         local ended = (response:get "connection" or ""):lower() == "close"
         if ended then

@@ -91,7 +91,8 @@ end
 local function read(context, request)
   local body, bad = bodies.read(request, bodies.JSON)
   if not body then return nil, bad end
-  local doc = assert(document.parse(json.encode(body), "body"))
+  local doc, fault = document.parse(json.encode(body), "body")
+  if not doc then return nil, resources.invalid("", fault.message) end
   local record, problems = s.read(TYPE, doc, function() end)
   if not record then
     local errors = {}

@@ -158,6 +158,9 @@ end
 
 --- Finds the batch of a path. Returns its document, or nil and a problem.
 local function find(context, request)
+  local params, names = query.parse(request.query)
+  local bad = not params and names or query.unknown(names, {})
+  if bad then return nil, bad end
   local id = request.params.id
   local document, err = nil, nil
   if id:find "^%x+$" and #id == 32 then document, err = runs.find(context, id) end

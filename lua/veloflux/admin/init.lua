@@ -10,6 +10,7 @@ local api_keys = require "veloflux.admin.api_keys"
 local await = require "veloflux.admin.await"
 local backup = require "veloflux.admin.backup"
 local backups = require "veloflux.admin.backups"
+local bodies = require "veloflux.admin.body"
 local bulk = require "veloflux.admin.bulk"
 local catalog = require "veloflux.admin.catalog"
 local certificates = require "veloflux.admin.certificates"
@@ -26,6 +27,7 @@ local live = require "veloflux.admin.live"
 local log = require "veloflux.admin.log"
 local monitoring = require "veloflux.admin.monitoring"
 local offload = require "veloflux.control.offload"
+local openapi = require "veloflux.admin.openapi"
 local overrides = require "veloflux.admin.overrides"
 local probation = require "veloflux.admin.probation"
 local control_plugins = require "veloflux.control.plugins"
@@ -106,6 +108,9 @@ backup.register(M.router, context)
 backups.register(M.router, context)
 bulk.register(M.router, context)
 channels.register(M.router)
+for _, endpoint in ipairs(M.router:all()) do -- those of plugins, which come later, say themselves what they answer
+  if not endpoint.open and not endpoint.is_channel then endpoint.produces = openapi.produces(endpoint) end
+end
 
 --- The resources of the kinds that plugins store, by kind.
 local stored = setmetatable({}, { __mode = "k" })
@@ -190,6 +195,9 @@ local function serve(request)
     return problem.new("forbidden", "This is the platform's, not a tenant's.")
   end
   request.params, request.identity = params, identity
+  if endpoint.produces and not bodies.accepts(request, unpack(endpoint.produces)) then
+    return problem.new("not_acceptable", ("This is answered as %s."):format(table.concat(endpoint.produces, " or ")))
+  end
   local wrong = admin and probation.take(request, endpoint, admin.probation)
   if wrong then return wrong end
   if not SAFE[request.method] then

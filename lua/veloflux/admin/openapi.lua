@@ -232,6 +232,27 @@ end
 
 -- Other endpoints -------------------------------------------------------------------------------------------
 
+--- Returns the answers that are declared: those of the endpoint, else of descriptions.lua, else an object.
+local function declared_answers(endpoint, doc)
+  local described = descriptions[endpoint.method .. " " .. endpoint.path]
+  return doc.answers or described and described.answers
+    or { ["200"] = { "The answer.", { [JSON] = { type = "object" } } } }
+end
+
+--- Returns the media types of the good answers of an endpoint as a list.
+function M.produces(endpoint)
+  if endpoint.doc and endpoint.doc.resource then return { JSON } end
+  local kinds, seen = {}, {}
+  for status, given in pairs(declared_answers(endpoint, doc_of(endpoint) or {})) do
+    for kind in pairs(status < "300" and given[2] or {}) do
+      if kind:find "%+json$" then kind = JSON end
+      if not seen[kind] then kinds[#kinds + 1] = kind end
+      seen[kind] = true
+    end
+  end
+  return kinds[1] and kinds or { JSON }
+end
+
 local function other_operation(endpoint, operation)
   local doc = doc_of(endpoint) or {}
   operation:set("summary", doc.summary or endpoint.method .. " " .. endpoint.path)
@@ -253,10 +274,11 @@ local function other_operation(endpoint, operation)
   if doc.body then
     operation:set("requestBody", object("required", not doc.is_body_optional, "content", content(doc.body)))
   end
-  local answers = object()
-  for _, status in ipairs(names_of(doc.answers or { ["200"] = { "The answer." } })) do
-    local given = (doc.answers or { ["200"] = { "The answer." } })[status]
-    answers:set(status, object("description", given[1], "content", given[2] and content(given[2])))
+  local answers, declared = object(), declared_answers(endpoint, doc)
+  for _, status in ipairs(names_of(declared)) do
+    local given = declared[status]
+    local media = given[2] or status >= "400" and { [PROBLEM] = "Problem" }
+    answers:set(status, object("description", given[1], "content", media and content(media) or nil))
   end
   if not endpoint.open then add_failures(answers, { "401", "403" }) end
   if doc.body then add_failures(answers, { "413" }) end

@@ -12,6 +12,9 @@ M.MAX_LIMIT = 500   -- items of a page
 M.MAX_ITEMS = 10000 -- of a list that is asked for whole
 M.MAX_QUERY = 8192  -- bytes
 
+--- Says whether a text is UTF-8, as everything is that the API takes.
+function M.is_text(value) return json.encode(value) ~= nil end
+
 --- Reads a query: a map from name to the list of its values; or nil and a problem.
 function M.parse(text)
   local params, names = {}, {}
@@ -20,6 +23,9 @@ function M.parse(text)
     local name, value = encoding.url_decode(raw_name, true), encoding.url_decode(raw_value, true)
     if not name or not value then
       return nil, problem.new("invalid", "The query is not well-formed: a % without two hexadecimal digits.")
+    end
+    if not M.is_text(name) or not M.is_text(value) then
+      return nil, problem.new("invalid", "The query is not well-formed: it has to be UTF-8.")
     end
     if not params[name] then
       params[name] = {}

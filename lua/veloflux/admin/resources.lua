@@ -10,6 +10,7 @@
 --   fields        list of {name, schema, description, takes}: what an object has besides the fields of its schema.
 --                 Those with `takes` may be written, the others are accepted and ignored.
 --   quick         map from fields to function(entry): what an entry says without being shown, `tenant_id` besides
+--   elements      map from fields that are lists to the resource whose objects are in them
 --   forms         list of {collection = path or nil, single = path or nil}; {names} of `params`
 --   list(t, params)         entries
 --   find(t, params)         an entry; or nil, and perhaps a problem
@@ -613,6 +614,8 @@ function M.all()
   end
   return all
 end
+
+M.pools.elements = { backends = M.backends }
 
 --- All of them but those of plugins, in the order of the reference.
 M.ALL = { M.pools, M.backends, M.routes, M.consumers, M.credentials, M.plugins, M.tenants, M.templates, M.certificates }

@@ -66,7 +66,9 @@ local function read_parameters(request, ...)
   local where = {}
   for name, value in pairs(request.params) do
     where[name] = encoding.url_decode(value)
-    if not where[name] then return nil, problem.new("not_found", "There is nothing at this path.") end
+    if not where[name] or not query.is_text(where[name]) then
+      return nil, problem.new("not_found", "There is nothing at this path.")
+    end
   end
   where.tenant_id = params.tenant_id and params.tenant_id[#params.tenant_id]
   local own = request.identity and request.identity.tenant

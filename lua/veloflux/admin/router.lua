@@ -32,6 +32,7 @@ end
 --   handler     function(request) -> result
 --   max_bytes   of content, 1 MiB unless given; what cannot say who it is never sends more
 --   spools      true: much content is in a file: `request.spool` {data, len} (admin/spool.lua), and `body` is ""
+--   produces    media types of good answers, of which the client has to take one; nil: the handler sees to that
 --   doc         what openapi.lua says about it (see there), or nil
 -- Raises when the pair of method and path is taken.
 function Router:register(endpoint)

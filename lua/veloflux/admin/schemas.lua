@@ -33,13 +33,23 @@ local function plain(schema, description, is_read_only)
   return out
 end
 
+--- Returns the schema of a list whose elements are the objects of a resource.
+local function list_of(schema, resource)
+  local out = object()
+  for _, key in ipairs(schema.keys) do
+    out:set(key, key == "items" and M.of(resource) or schema.values[key])
+  end
+  return out
+end
+
 --- Returns the schema of the objects of a resource as an object of json_schema.
 function M.of(resource)
   local compiled = M.type_of(resource)
   local own = json_schema.of(compiled.attr or compiled.general.attr)
   local properties, required = object(), {}
   for _, name in ipairs(own.values.properties.keys) do
-    if name ~= "tenant" then properties:set(name, own.values.properties.values[name]) end
+    local schema, element = own.values.properties.values[name], resource.elements and resource.elements[name]
+    if name ~= "tenant" then properties:set(name, element and list_of(schema, element) or schema) end
   end
   for _, field in ipairs(resource.fields) do
     if not properties.values[field[1]] then

@@ -13,7 +13,7 @@ local tasks = require "veloflux.control.plugins.task"
 local M = {}
 
 local running = {} -- runs by the id of their request: the client may leave
-local JSON = "application/json"
+local JSON, PROBLEM = "application/json", "application/problem+json"
 
 -- Answers -------------------------------------------------------------------------------------------
 
@@ -164,6 +164,8 @@ end
 
 -- Registration --------------------------------------------------------------------------------------
 
+local NO_CONTENT = { ["101"] = true, ["204"] = true, ["304"] = true }
+
 local function content_of(types, schema)
   local content = {}
   for _, kind in ipairs(types) do content[kind] = schema or {} end
@@ -172,18 +174,19 @@ end
 
 --- What the OpenAPI document says, see admin/openapi.lua.
 local function doc_of(definition)
-  local answers = {}
-  for status, text in pairs(definition.answers or {}) do answers[tostring(status)] = { text } end
-  local status = tostring(definition.status or 200)
-  answers[status] = { answers[status] and answers[status][1] or "The answer.",
-    (definition.response or not definition.answers or definition.response_types[1] ~= JSON)
-      and content_of(definition.response_types, definition.response and json_schema.of(definition.response.config))
-      or nil }
+  local answers, texts = {}, { [tostring(definition.status or 200)] = "The answer." }
+  for status, text in pairs(definition.answers or {}) do texts[tostring(status)] = text end
+  for status, text in pairs(texts) do
+    local content = not NO_CONTENT[status] and content_of(definition.response_types,
+      status < "300" and definition.response and json_schema.of(definition.response.config)) or nil
+    if status >= "400" and content then content[PROBLEM] = "Problem" end
+    answers[status] = { text, content }
+  end
   local doc = { tag = definition.tag, summary = definition.summary, parameters = inputs.parameters(definition),
     answers = answers, has_etag = definition.etag ~= nil }
   if definition.request then
     doc.body = { [JSON] = json_schema.of(definition.request.config) }
-  elseif definition.request_types then
+  elseif definition.request_types and definition.request_types[1] ~= "*/*" then
     doc.body = content_of(definition.request_types)
   end
   doc.is_body_optional = definition.request_is_optional
