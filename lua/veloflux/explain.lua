@@ -109,21 +109,36 @@ local function plugins_of(route)
   return #names > 0 and (", and its plugins never run: " .. table.concat(names, ", ")) or ""
 end
 
---- Returns a line for each thing that is allowed but hardly meant, FILE:LINE: warning: ...: what the conf
--- itself warns of, and routes that can never answer.
-function M.warnings(model, compiled)
-  local lines = {}
-  for i, warning in ipairs(model.warnings or {}) do
-    local path = warning.path ~= "" and warning.path .. ": " or ""
-    local place = warning.line and ("%s:%d"):format(warning.file, warning.line) or warning.file
-    lines[i] = ("%s: warning: %s%s"):format(place, path, warning.message)
+local function shadowed(model, shadow)
+  local route, by = model.routes[shadow.route], model.routes[shadow.by]
+  return { code = "shadowed_route", file = route._file, line = route._line, path = "",
+    message = ("the route %s never answers%s: the route %s (%s:%d) matches first"):format(route.name,
+      plugins_of(route), by.name, by._file, by._line) }
+end
+
+local function line_of(finding)
+  local path = finding.path ~= "" and finding.path .. ": " or ""
+  local place = finding.line and ("%s:%d"):format(finding.file, finding.line) or finding.file
+  local code = finding.code and (" [%s]"):format(finding.code) or ""
+  return ("%s: warning: %s%s%s"):format(place, path, finding.message, code)
+end
+
+--- Says what is allowed but hardly meant: what the conf itself warns of, and routes that can never answer.
+-- @param more further findings, or nil
+-- @return a line for each, FILE:LINE: warning: ... [CODE], and a list of {code, file, line, path, message}; what has no
+-- code of its own has `note`
+function M.warnings(model, compiled, more)
+  local findings, lines, shown = {}, {}, {}
+  for _, list in ipairs { model.warnings or {}, model.lint or {}, more or {} } do
+    for _, warning in ipairs(list) do findings[#findings + 1] = warning end
   end
-  for _, shadow in ipairs(M.shadows(compiled)) do
-    local route, by = model.routes[shadow.route], model.routes[shadow.by]
-    lines[#lines + 1] = ("%s:%d: warning: the route %s never answers%s: the route %s (%s:%d) matches first"):format(
-      route._file, route._line, route.name, plugins_of(route), by.name, by._file, by._line)
+  for _, shadow in ipairs(M.shadows(compiled)) do findings[#findings + 1] = shadowed(model, shadow) end
+  for i, finding in ipairs(findings) do
+    lines[i] = line_of(finding)
+    shown[i] = { code = finding.code or "note", file = finding.file, line = finding.line, path = finding.path,
+      message = finding.message }
   end
-  return lines
+  return lines, shown
 end
 
 return M

@@ -127,7 +127,7 @@ describe("documents", function()
 
   it("are judged without changing anything", spec({}, function()
     local good = is(request("POST", "/api/config/validate", { pools = { { name = "a" } } }), 200)
-    assert.same({ valid = true, status = "valid", errors = {}, warnings = {} }, good)
+    assert.same({ valid = true, status = "valid", errors = {}, warnings = {}, findings = {} }, good)
     local bad = is(request("POST", "/api/config/validate", "workers: many\npools: [ { nam: a } ]\n",
       { ["Content-Type"] = YAML }), 200)
     assert.is_false(bad.valid)

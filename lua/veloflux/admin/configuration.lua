@@ -47,7 +47,8 @@ local function counts_of(counts) return { added = counts.added, updated = counts
 function M.changed(word, result, is_dry, members)
   local body = { status = is_dry and "dry_run" or word, dry_run = is_dry,
     version = not is_dry and result.version or nil, changes = counts_of(result.counts), summary = result.summary,
-    skipped = json.array(result.skipped or {}), warnings = listed(result.warnings) }
+    skipped = json.array(result.skipped or {}), warnings = listed(result.warnings),
+    findings = outcomes.findings(result) }
   for name, value in pairs(members or {}) do body[name] = value end
   if is_dry then
     body.affected_routes, body.affected_count = json.array(result.affected_routes or {}), result.affected_count
@@ -146,7 +147,7 @@ local function validate(context, request)
       line = found.line }
   end
   return { json = { valid = result.ok, status = result.ok and "valid" or "invalid", errors = errors,
-    warnings = listed(result.warnings) } }
+    warnings = listed(result.warnings), findings = outcomes.findings(result) } }
 end
 
 -- Versions --------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ local job_report = require "veloflux.control.plugins.job_report"
 local json = require "veloflux.pdk.json"
 local metrics = require "veloflux.admin.metrics"
 local operations = require "veloflux.admin.operations"
+local outcomes = require "veloflux.admin.outcomes"
 local parameters = require "veloflux.admin.parameters"
 local problem = require "veloflux.admin.problem"
 local query = require "veloflux.admin.query"
@@ -109,6 +110,7 @@ local function register_reload(router, context)
       return { headers = not is_dry and { "VeloFlux-Version", ("%d"):format(result.version) } or nil,
         json = { status = is_dry and "dry_run" or "reloaded", dry_run = is_dry, version = result.version,
           changes = result.summary, diff = diff_of(result.diff), warnings = json.array(result.warnings),
+          findings = outcomes.findings(result),
           laggards = result.laggards or 0 } }
     end
     local errors = errors_of(result)

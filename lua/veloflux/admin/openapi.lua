@@ -317,6 +317,7 @@ end
 local function dry_schema()
   return object("description", "What a change would do.", "type", "object", "properties", plain {
     dry_run = { const = true }, diff = {}, summary = { type = "string" }, warnings = { type = "array" },
+    findings = { type = "array", items = { type = "object" } },
     affected_routes = { type = "array" }, affected_count = { type = "integer" },
   }, "required", { "dry_run", "diff", "warnings" })
 end

@@ -35,11 +35,21 @@ local function marked(diff)
 end
 M.diff = marked
 
+--- Returns what a configuration warns of, by code: list of {code, detail, path, source = FILE:LINE}.
+function M.findings(result)
+  local list = json.array()
+  for i, found in ipairs(result.findings or {}) do
+    list[i] = { code = found.code or "note", detail = found.message, path = found.path,
+      source = found.line and ("%s:%d"):format(found.file, found.line) or found.file }
+  end
+  return list
+end
+
 --- Answers a dry run: what would change.
 function M.dry(result, headers)
   return { headers = headers, json = { dry_run = true, diff = marked(result.diff or {}), summary = result.summary,
     affected_routes = json.array(result.affected_routes or {}), affected_count = result.affected_count or 0,
-    warnings = json.array(result.warnings or {}) } }
+    warnings = json.array(result.warnings or {}), findings = M.findings(result) } }
 end
 
 -- Codes of transactions that the API knows by the same name; anything else is a fault of ours.

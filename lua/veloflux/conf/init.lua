@@ -6,6 +6,7 @@ local reader = require "veloflux.model.reader"
 local scalars = require "veloflux.model.scalars"
 local stored_check = require "veloflux.model.stored_check"
 local check = require "veloflux.model.check"
+local lint = require "veloflux.model.lint"
 local model = require "veloflux.model"
 local grammar = require "veloflux.conf.grammar"
 local environment = require "veloflux.conf.environment"
@@ -204,7 +205,13 @@ function Loader:assemble(root, more, problems)
   check.run(result, places, problems, plugins)
   stored_check.run(result, plugins.kinds, places, problems)
   if #problems == 0 then resolve.run(result, places, problems) end
-  if #problems == 0 then model.share(result) end
+  if #problems == 0 then
+    lint.run(result, root, grammar.file, places, function(path)
+      local head = path:match "^[^.%[]+"
+      return self.main.name, self.main.nodes[document.find(self.main, 0, head) or 0].line
+    end)
+    model.share(result)
+  end
   return result
 end
 

@@ -1,7 +1,9 @@
 --- The configuration as one document: out, in, and judged.
 -- A document is what a conf file may include: lists of entities by kind, as YAML or JSON.
+local compiler = require "veloflux.compiler"
 local conf = require "veloflux.conf"
 local entities = require "veloflux.control.entities"
+local explain = require "veloflux.explain"
 local grammar = require "veloflux.conf.grammar"
 local json = require "veloflux.pdk.json"
 local model = require "veloflux.model"
@@ -197,7 +199,13 @@ function M.validate(source)
   local result, problems = conf.load { source = { text = is_text and source or nil,
     document = not is_text and source or nil, name = NAME, dir = world and world.draft.dir or "/" } }
   if not result then return refusal(problems) end
-  return { ok = true, warnings = result.warnings }
+  if world then -- its keys are the node's: nothing is read, made or run because a document says so
+    result.node.data_dir, result.node.master_key = world.draft.node.data_dir, world.draft.node.master_key
+  end
+  local compiled, problem = compiler.compile(result, {})
+  if not compiled then return refusal { problem } end
+  local _, findings = explain.warnings(result, compiled)
+  return { ok = true, warnings = findings, findings = findings }
 end
 
 return M

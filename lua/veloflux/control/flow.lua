@@ -32,6 +32,7 @@ local M = {}
 local link, state_area, store_of -- what `open` was given
 local pending -- the candidate under way, with {compiled, tables}
 local current -- {model, version}: what is published
+local warned = {} -- set of the warnings of what is published
 local tables_need_repair = false -- when what is published comes: the tables have come before it
 local has_come = false -- something published has come
 local tables_made_of -- compiler/table_source.lua of what the tables hold; nil: nobody knows
@@ -42,7 +43,7 @@ local function state() return state_area and ffi.cast("struct vf_state *", state
 -- @param options {link = control/link.lua, state = the state area, store = function() -> the store or nil}
 function M.open(options)
   link, state_area, store_of = options.link, options.state, options.store
-  pending, current, tables_need_repair, has_come, tables_made_of = nil, nil, false, false, nil
+  pending, current, tables_need_repair, has_come, tables_made_of, warned = nil, nil, false, false, nil, {}
 end
 
 --- Returns what is published: {model, version}, or nil before the first publication.
@@ -209,15 +210,25 @@ function M.published(version)
   end
 end
 
+--- Logs the warnings that the version before did not have: of thousands of changes each would repeat them all.
+local function log_new(warnings)
+  local said = {}
+  for _, warning in ipairs(warnings) do
+    if not warned[warning] then link.log("warn", "conf.warning", warning, pending.version) end
+    said[warning] = true
+  end
+  warned = said
+end
+
 local function conclude(laggards)
   if state_area then compiler.sweep(pending.compiled, state()) end
   if state_area then overrides.sweep(pending.model) end
   link.set_config(true, "")
   slices.look()
-  local warnings = explain.warnings(pending.model, pending.compiled)
-  for _, warning in ipairs(warnings) do link.log("warn", "conf.warning", warning, pending.version) end
+  local warnings, findings = explain.warnings(pending.model, pending.compiled)
+  log_new(warnings)
   slices.look()
-  finish { ok = true, version = pending.version, warnings = warnings, laggards = laggards }
+  finish { ok = true, version = pending.version, warnings = warnings, findings = findings, laggards = laggards }
 end
 
 function M.live(laggards)

@@ -17,6 +17,7 @@ local last_model = require "veloflux.last_model"
 local history = require "veloflux.control.history"
 local housekeeping = require "veloflux.control.housekeeping"
 local link = require "veloflux.control.link"
+local lint_live = require "veloflux.control.lint_live"
 local model_kinds = require "veloflux.model"
 local outcome = require "veloflux.control.outcome"
 local probation = require "veloflux.control.probation"
@@ -181,7 +182,7 @@ local function begin_reload(set, callback, tries)
     local summary = model_kinds.describe_diff(diff)
     link.log("info", "reload.done", summary, version)
     callback { ok = true, version = version, diff = diff, summary = summary, warnings = result.warnings,
-      laggards = result.laggards }
+      findings = result.findings, laggards = result.laggards }
   end)
   if not ok then callback(rejected(refused)) end
 end
@@ -290,8 +291,9 @@ local function dry_reload_now(callback)
   local compiled, problem = compiler.compile(made.model, {})
   if not compiled then return refused { problem } end
   local diff = model_kinds.diff(current and current.model, made.model)
+  local warnings, findings = explain.warnings(made.model, compiled, lint_live.of(made.model))
   callback { ok = true, version = version, diff = diff, summary = model_kinds.describe_diff(diff),
-    warnings = explain.warnings(made.model, compiled) }
+    warnings = warnings, findings = findings }
 end
 
 --- Says what a reload would change, and changes nothing.

@@ -7,6 +7,7 @@ local edits = require "veloflux.control.edits"
 local entities = require "veloflux.control.entities"
 local explain = require "veloflux.explain"
 local flow = require "veloflux.control.flow"
+local lint_live = require "veloflux.control.lint_live"
 local outcome = require "veloflux.control.outcome"
 local probation = require "veloflux.control.probation"
 local standing = require "veloflux.control.standing"
@@ -46,7 +47,7 @@ function M.success(job, result, whole)
   local told = { ok = true, version = job.version or whole.version, published = whole.version,
     diff = job.context.is_brief and {} or outcome.diff(job.net, standing.world().unseal, MAX_SHOWN),
     counts = outcome.counts(job.net), summary = outcome.summary(job.net), warnings = result.warnings or {},
-    laggards = result.laggards or 0, objects = objects_of(job.result.keys, whole) }
+    findings = result.findings or {},    laggards = result.laggards or 0, objects = objects_of(job.result.keys, whole) }
   for name, value in pairs(job.result.extra or {}) do told[name] = value end
   told.probation = job.version and job.context.probation
   return told
@@ -118,16 +119,16 @@ function M.try(job)
   if not result then return refusal end
   job.result, job.net = result, outcome.net(result.edits)
   local next_world = worlds.with(world, result.set, world.version)
-  local model, warnings, compiled = flow.current().model, {}
+  local model, warnings, compiled, findings = flow.current().model, {}
   local before = model
   if #job.net > 0 then
     model, refusal = M.judge({ job }, next_world)
     if not model then return refusal end
     compiled, refusal = compiler.compile(model, {})
     if not compiled then return outcome.refusal({ refusal }, result.edits, "invalid") end
-    warnings = explain.warnings(model, compiled)
+    warnings, findings = explain.warnings(model, compiled, lint_live.of(model))
   end
-  local told = M.success(job, { warnings = warnings }, next_world)
+  local told = M.success(job, { warnings = warnings, findings = findings }, next_world)
   told.dry_run = true
   told.affected_routes, told.affected_count = outcome.affected_routes(job.net, { before, model })
   return told

@@ -5,7 +5,8 @@
 --             tenant
 --   plugins   instances of plugins (model/kinds/plugin.lua) for everything, or for a tenant
 --   rest_chain, and `_chain` of routes: which instances run where, see plugin/resolve.lua
---   warnings  what is allowed but should not stay so: list of {file, line, path, message}
+--   warnings  what is allowed but should not stay so: list of {file, line, path, message, code}
+--   lint      the same, of model/lint.lua
 --   source    what it was read from, for messages
 -- Records are those of model/schema.lua: only what was said, defaults behind. Besides its fields an
 -- entity has `_file` and `_line`: where it stands.

@@ -13,7 +13,8 @@ describe("the answer to a transaction", function()
     local dry = outcomes.dry({ diff = { { kind = "pools", action = "added", changes = {} } },
       summary = "pools: 1 added", affected_count = 3, affected_routes = { "default/a" } }, {})
     assert.same({ dry_run = true, diff = { { kind = "pools", action = "added", changes = {} } },
-      summary = "pools: 1 added", affected_count = 3, affected_routes = { "default/a" }, warnings = {} }, dry.json)
+      summary = "pools: 1 added", affected_count = 3, affected_routes = { "default/a" }, warnings = {},
+      findings = {} }, dry.json)
   end)
 
   it("points into the element that a request was about", function()

@@ -71,7 +71,7 @@ describe("veloflux check", function()
     local status, _, err = run("-c", path)
     assert.equal(0, status)
     assert.same({ path .. ":10: warning: the route late never answers: the route site (" .. path
-      .. ":9) matches first" }, err)
+      .. ":9) matches first [shadowed_route]" }, err)
   end)
 
   it("explains which route answers and why the others do not", function()
@@ -133,7 +133,7 @@ plugin_path: [ ]] .. plugin_path .. " ]\n")
       .. "plugin_path: [ " .. plugin_path .. " ]\n")
     local _, _, err = run("-c", path)
     assert.same({ path .. ":10: warning: the route late never answers, and its plugins never run: paint: the route "
-      .. "site (" .. path .. ":9) matches first" }, err)
+      .. "site (" .. path .. ":9) matches first [shadowed_route]" }, err)
     plugins.clean()
   end)
 

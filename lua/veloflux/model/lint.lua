@@ -1,0 +1,159 @@
+--- What is allowed but hardly meant, beyond what single checks note: warnings with a code.
+--
+--   pool_without_backends            a route leads to a pool that has none, or none with a weight
+--   plain_secret                     a secret stands in a conf file in clear
+--   admin_open                       everybody who reaches the admin address may use it
+--   shared_store_without_master_key  nodes that share a store could not read each other's secrets
+--
+-- Others are noted where they are found: certificate_... (tls), shadowed_route (explain.lua), deprecated.
+local address = require "veloflux.model.address"
+local containers = require "veloflux.model.containers"
+local record = require "veloflux.model.record"
+
+local M = {}
+
+local RAW = record.RAW
+local HASHES = { "^%$argon2", "^%$2[aby]%$", "^%$5%$", "^%$6%$", "^{sealed:" }
+
+-- Secrets ---------------------------------------------------------------------------------------------
+
+local may_hold = setmetatable({}, { __mode = "k" }) -- compiled type -> whether a secret may stand in it
+
+local find_type
+
+--- Says whether a secret may stand in a value of a type. What plugins have a say in may hold one.
+local function holds(compiled)
+  if may_hold[compiled] == nil then
+    may_hold[compiled] = false
+    may_hold[compiled] = find_type(compiled)
+  end
+  return may_hold[compiled]
+end
+
+function find_type(compiled)
+  if compiled.general or compiled.attr and compiled.attr.secret then return true end
+  for _, pair in ipairs(compiled.fields or {}) do
+    if holds(pair[2]) then return true end
+  end
+  for _, form in pairs(compiled.forms or {}) do
+    if holds(form) then return true end
+  end
+  return compiled.element and holds(compiled.element) or compiled.value and holds(compiled.value) or false
+end
+
+local function is_clear(value)
+  if type(value) ~= "string" or value == "" then return false end
+  for _, pattern in ipairs(HASHES) do
+    if value:find(pattern) then return false end
+  end
+  return true
+end
+
+local visit
+
+local function visit_fields(compiled, value, place, found)
+  local raw = rawget(value, RAW)
+  for _, pair in ipairs(compiled.fields) do
+    local name, field = pair[1], pair[2]
+    local own = rawget(value, name)
+    if own ~= nil and holds(field) and not (raw and raw[name]) then
+      visit(field, own, { path = place.path .. "." .. name, line = place.line }, found)
+    end
+  end
+end
+
+--- Finds secrets in clear in a value of a conf file.
+function visit(compiled, value, place, found)
+  local metatable = type(value) == "table" and getmetatable(value)
+  if compiled.general then compiled = metatable and metatable.compiled or compiled.general end
+  if compiled.forms then compiled = compiled.forms[containers.form_of(value)] end
+  if not compiled or not holds(compiled) then return end
+  if compiled.attr and compiled.attr.secret then
+    if is_clear(value) then found[#found + 1] = place end
+  elseif compiled.fields then
+    place = { path = place.path, line = rawget(value, "_line") or place.line }
+    visit_fields(compiled, value, place, found)
+  elseif compiled.element then
+    for i, own in ipairs(value) do
+      visit(compiled.element, own, { path = ("%s[%d]"):format(place.path, i - 1), line = place.line }, found)
+    end
+  elseif compiled.value then
+    for key, own in pairs(value) do
+      visit(compiled.value, own, { path = ("%s.%s"):format(place.path, key), line = place.line }, found)
+    end
+  end
+end
+
+local searched = setmetatable({}, { __mode = "k" }) -- root of a conf file -> what was found in it
+
+local function plain_secrets(root, compiled, line_of)
+  if searched[root] then return searched[root] end
+  local warnings = {}
+  for _, pair in ipairs(compiled.fields) do
+    local name, field = pair[1], pair[2]
+    local own, found = rawget(root, name), {}
+    local is_raw = rawget(root, RAW) and rawget(root, RAW)[name]
+    if own ~= nil and holds(field) and not is_raw then visit(field, own, { path = name }, found) end
+    for _, place in ipairs(found) do
+      local file, line = line_of(place.path, own)
+      warnings[#warnings + 1] = { code = "plain_secret", file = file, line = place.line or line, path = place.path,
+        message = "stands here in clear: better refer to it, as ${NAME} or {file:/path}" }
+    end
+  end
+  searched[root] = warnings
+  return warnings
+end
+
+-- Others ----------------------------------------------------------------------------------------------
+
+local function has_weight(pool)
+  for _, backend in ipairs(pool.backends) do
+    if backend.weight ~= 0 then return true end
+  end
+  return false
+end
+
+local function empty_pools(model, places, out)
+  local first_of = {}
+  for _, route in ipairs(model.routes) do
+    local pool = route._pool
+    if pool and not first_of[pool] then first_of[pool] = route end
+  end
+  for i, pool in ipairs(model.pools) do
+    local route = first_of[pool]
+    if route and not has_weight(pool) then
+      local file, line, path = places("pools", i, "backends")
+      out[#out + 1] = { code = "pool_without_backends", file = file, line = line, path = path,
+        message = ("has %s, and the route %s leads here: requests get 503"):format(
+          #pool.backends == 0 and "no backends" or "no backend with a weight above 0", route.name) }
+    end
+  end
+end
+
+local function node_settings(node, line_of, out)
+  local admin = node.admin
+  if type(admin.address) == "table" and not admin.auth.enabled and not address.is_loopback(admin.address) then
+    local file, line = line_of("admin", admin)
+    out[#out + 1] = { code = "admin_open", file = file, line = line, path = "admin.auth.enabled",
+      message = ("everybody who reaches %s may change everything"):format(admin.address.text) }
+  end
+  if node.store.driver ~= "sqlite" and node.master_key == nil then
+    local file, line = line_of("store", node.store)
+    out[#out + 1] = { code = "shared_store_without_master_key", file = file, line = line, path = "master_key",
+      message = "nodes that share a store need the same key: others cannot read the secrets that this one stores" }
+  end
+end
+
+--- Notes what is found in `model.lint`: a list of {code, file, line, path, message}.
+-- @param root the conf file's part of it, and `compiled` its type
+-- @param places function(kind, position, field) -> file, line, path
+-- @param line_of function(path) -> file, line: of a setting of the conf file
+function M.run(model, root, compiled, places, line_of)
+  local out = {}
+  model.lint = out
+  for _, warning in ipairs(plain_secrets(root, compiled, line_of)) do out[#out + 1] = warning end
+  node_settings(model.node, line_of, out)
+  empty_pools(model, places, out)
+end
+
+return M

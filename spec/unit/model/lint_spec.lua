@@ -1,0 +1,74 @@
+--- What is allowed but hardly meant, by code.
+require "support.library"
+local conf = require "veloflux.conf"
+
+local HEAD = "data_dir: /nowhere\n"
+
+local function findings(text, env)
+  local model, problems = conf.load { source = { text = HEAD .. text, name = "conf.yaml", dir = "/" }, env = env or {} }
+  assert.same({}, problems)
+  local list = {}
+  for i, found in ipairs(model.lint) do
+    list[i] = ("%s %s:%s %s"):format(found.code, found.file, tostring(found.line), found.path)
+  end
+  return list, model
+end
+
+describe("linting", function()
+  it("is silent when all is well", function()
+    assert.same({}, findings [[
+pools: [ { name: web, backends: [ { address: "127.0.0.1:1" } ] }, { name: unused } ]
+routes: [ { name: r, pool: web } ]
+]])
+  end)
+
+  it("finds pools that routes lead to in vain", function()
+    local list, model = findings [[
+pools:
+- { name: none }
+- name: light
+  backends: [ { address: "127.0.0.1:1", weight: 0 } ]
+routes:
+- { name: a, path: /a, pool: none }
+- { name: b, path: /b, pool: light }
+]]
+    assert.same({ "pool_without_backends conf.yaml:3 pools[0].backends",
+      "pool_without_backends conf.yaml:5 pools[1].backends" }, list)
+    assert.equal("has no backends, and the route a leads here: requests get 503", model.lint[1].message)
+    assert.equal("has no backend with a weight above 0, and the route b leads here: requests get 503",
+      model.lint[2].message)
+  end)
+
+  it("finds secrets that stand in clear, and no references or hashes", function()
+    local text = [[
+admin: { auth: { password: hunter2-hunter2 } }
+master_key: sixteen bytes of it
+consumers:
+- name: ann
+  credentials:
+  - { type: key-auth, key: "${ANN}" }
+  - { type: key-auth, key: in-clear-here }
+  - { type: basic-auth, username: ann, password: "{vault://env/ann}" }
+]]
+    local list = findings(text, { ANN = "key-of-ann" })
+    assert.same({ "plain_secret conf.yaml:2 admin.auth.password", "plain_secret conf.yaml:3 master_key",
+      "plain_secret conf.yaml:8 consumers[0].credentials[1].key" }, list)
+    assert.same({}, findings("admin: { auth: { password: x } }\n", { API_PASSWORD = "hunter2-hunter2" }))
+    assert.same({}, findings('admin: { auth: { password: "${PW:-}" } }\n'))
+  end)
+
+  it("finds an admin address that is open to everybody", function()
+    assert.same({ "admin_open conf.yaml:2 admin.auth.enabled" },
+      findings "admin: { address: 0.0.0.0:8080, insecure: true, auth: { enabled: false } }\n")
+    assert.same({}, findings "admin: { address: 127.0.0.1:8080, auth: { enabled: false } }\n")
+    assert.same({}, findings "admin: { address: 0.0.0.0:8080 }\n")
+    assert.same({}, findings "admin: { address: off, auth: { enabled: false } }\n")
+  end)
+
+  it("finds a shared store without a key that is shared", function()
+    local store = "store: { driver: redis, url: redis://127.0.0.1:6379/0 }\n"
+    assert.truthy(table.concat(findings(store), "\n"):find("shared_store_without_master_key conf.yaml:2 master_key", 1,
+      true))
+    assert.is_nil(table.concat(findings(store .. "master_key: { env: X }\n"), "\n"):find "shared_store")
+  end)
+end)
