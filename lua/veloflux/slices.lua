@@ -21,7 +21,7 @@ local SOME = 4       -- calls of `pause` for one look at the clock
 
 local turn, on_fault                                 -- see `open`
 local until_ns = 0                                   -- when the slice under way ends
-local may_pause = setmetatable({}, { __mode = "k" }) -- set of coroutines
+local may_pause = setmetatable({}, { __mode = "k" }) -- coroutine -> true, or how it waits
 local own = setmetatable({}, { __mode = "k" })       -- of them, those that `run` made
 local calls = 0
 
@@ -47,6 +47,19 @@ function M.allow(thread)
   return thread
 end
 
+--- The same for a coroutine that has a way of its own to wait, while `work` runs in it: a task.
+-- @param wait function(turn): lets the loop turn, by turn(function to be called then), and returns
+-- @return what `work` returns; raises what it raises
+function M.within(thread, wait, work)
+  if not turn then return work() end
+  may_pause[thread] = wait
+  M.begin()
+  local results = { pcall(work) }
+  may_pause[thread] = nil
+  if not results[1] then error(results[2], 0) end
+  return unpack(results, 2, table.maxn(results))
+end
+
 --- Does work that may pause. Returns when it is done, or pauses for the first time; within other such work, when it is
 -- done.
 function M.run(work)
@@ -68,7 +81,12 @@ end
 function M.look()
   if now_ns() < until_ns or not turn then return end
   local thread = coroutine.running()
-  if not thread or not may_pause[thread] then return end
+  local way = thread and may_pause[thread]
+  if not way then return end
+  if way ~= true then
+    way(turn)
+    return M.begin()
+  end
   turn(function() resume(thread) end)
   coroutine.yield()
 end

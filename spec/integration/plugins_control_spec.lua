@@ -201,6 +201,7 @@ describe("an endpoint of a plugin", function()
     endpoint("/api/exit", "pdk.response.exit(200, 'x')"),
     endpoint("/api/yield", "coroutine.yield(1)"),
     endpoint("/api/own", "coroutine.wrap(function() pdk.timer.sleep(1) end)()"),
+    endpoint("/api/kind", "return 200, pdk.model.list 'gadgets'"),
     endpoint("/api/fine", "return 200, {}")) } }, function(api, server)
       local function fails(path, message)
         api.problem(api.get(path), 500, "internal_error")
@@ -213,8 +214,9 @@ describe("an endpoint of a plugin", function()
       fails("/api/phase", "request.get_path cannot be called in the control phase, only in: rewrite")
       fails("/api/exit", "response.exit cannot be called in the control phase")
       fails("/api/yield", "there is nobody to yield to")
+      fails("/api/kind", "there are no gadgets")
       fails("/api/own", "waiting inside a coroutine of the plugin's own is not possible")
-      assert.matches('veloflux_plugin_errors_total{plugin="x",phase="control"} 7', api.get("/metrics").body)
+      assert.matches('veloflux_plugin_errors_total{plugin="x",phase="control"} 8', api.get("/metrics").body)
     end, { plugin_limits = { memory = "16m" } }))
 
   it("rests when it fails too often", spec({ x = { api = api_of(endpoint("/api/raise", "error 'broken'")) } },

@@ -35,6 +35,28 @@ describe("work in slices", function()
     assert.is_true(count > 3)
   end)
 
+  it("waits in its own way where it has one, and gives what it returns or raises", function()
+    local n_waits, first, second, third, ok, message = 0, nil, nil, nil, nil, nil
+    local thread = coroutine.create(function()
+      local function wait(turn)
+        n_waits = n_waits + 1
+        turn(function() coroutine.resume(coroutine.running()) end)
+      end
+      local own = coroutine.running()
+      first, second, third = slices.within(own, wait, function()
+        work_on()
+        return 1, nil, 3
+      end)
+      ok, message = pcall(slices.within, own, wait, function() error("broken", 0) end)
+      slices.pause()
+    end)
+    assert(coroutine.resume(thread))
+    assert.same({ 1, nil, 3 }, { first, second, third })
+    assert.is_true(n_waits >= 2)
+    assert.equal(n_waits, #turns)
+    assert.same({ false, "broken" }, { ok, message })
+  end)
+
   it("is done at once when it is short", function()
     local is_done = false
     slices.run(function()

@@ -3,6 +3,7 @@
 local ffi = require "ffi"
 local network = require "veloflux.runtime.network"
 local phase = require "veloflux.runtime.phase"
+local slices = require "veloflux.slices"
 local task = require "veloflux.runtime.task"
 
 ffi.cdef "uint64_t vf_clock_cost_ns(void);"
@@ -36,7 +37,22 @@ end
 
 local function pack(...) return { n = select("#", ...), ... } end
 
-local function traceback(message) return debug.traceback(tostring(message), 2) end
+local Mistake = {} -- of the plugin's
+
+--- Raises what is the plugin's mistake, in a service: it is raised there as a text.
+function M.refuse(message) error(setmetatable({ message = message }, Mistake), 0) end
+
+local function traceback(raised)
+  if getmetatable(raised) == Mistake then return raised end
+  return debug.traceback(tostring(raised), 2)
+end
+
+--- How a task of the core's lets the loop turn (slices.lua).
+local function let_turn(turn)
+  local signal = network.signal()
+  turn(function() network.raise(signal) end)
+  network.wait_signal(signal, 0)
+end
 
 --- Runs fn(...) in a task of the core's own and returns what it returns: the time that it takes and the memory are not
 -- the plugin's. Yields. What fn raises is raised here, without its traceback, which the log has.
@@ -44,14 +60,20 @@ function M.apart(fn, ...)
   local signal, arguments = network.signal(), pack(...)
   local done = {}
   local ok, err = task.spawn(function()
-    done.results = pack(xpcall(fn, traceback, unpack(arguments, 1, arguments.n)))
+    done.results = pack(xpcall(function()
+      return slices.within(coroutine.running(), let_turn, function()
+        return fn(unpack(arguments, 1, arguments.n))
+      end)
+    end, traceback))
     network.raise(signal)
-    if not done.results[1] then error(done.results[2], 0) end -- for the log
+    local is_fault = not done.results[1] and getmetatable(done.results[2]) ~= Mistake
+    if is_fault then error(done.results[2], 0) end -- for the log
   end)
   if not ok then error(err, 0) end
   if not done.results then network.wait_signal(signal, 0) end
-  if not done.results[1] then error("a fault in control: its log has it", 0) end
-  return unpack(done.results, 2, done.results.n)
+  if done.results[1] then return unpack(done.results, 2, done.results.n) end
+  local raised = done.results[2]
+  error(getmetatable(raised) == Mistake and raised.message or "a fault in control: its log has it", 0)
 end
 
 --- Says whether a function of a plugin in control runs.
@@ -66,8 +88,8 @@ function M.untimed(fn, ...)
   run.entered_ns = 0
   local results = pack(pcall(fn, ...))
   run.entered_ns = C.vf_clock_cost_ns() - before_ns
-  if not results[1] then error(results[2], 0) end
-  return unpack(results, 2, results.n)
+  if results[1] then return unpack(results, 2, results.n) end
+  error(getmetatable(results[2]) == Mistake and results[2].message or results[2], 0)
 end
 
 --- Calls a service for the plugin that runs. Yields, where that is possible.

@@ -9,6 +9,7 @@ local outcomes = require "veloflux.admin.outcomes"
 local problem = require "veloflux.admin.problem"
 local queue = require "veloflux.control.queue"
 local seam = require "veloflux.runtime.control"
+local slices = require "veloflux.slices"
 local status = require "veloflux.admin.status"
 local tasks = require "veloflux.control.plugins.task"
 local transactions = require "veloflux.control.transactions"
@@ -41,7 +42,7 @@ local function is_kind(kind)
   return world and entities.type_of(kind, world.tools.plugins) ~= nil
 end
 
-local function no_kind(kind) error(("there are no %s"):format(tostring(kind)), 0) end
+local function no_kind(kind) seam.refuse(("there are no %s"):format(tostring(kind))) end
 
 -- Model ---------------------------------------------------------------------------------------------
 
@@ -104,6 +105,7 @@ function seam.services.list(of, plugin, kind, options)
   if not is_kind(kind) then no_kind(kind) end
   local list, limit = json.array {}, limit_of(of)
   for _, found in ipairs(candidates_of(kind, options.where)) do
+    slices.pause()
     local record = found.value
     local is_wanted = not options.tenant or kind == "tenants" or (record.tenant or "default") == options.tenant
     is_wanted = is_wanted and (not limit or tenant_of(kind, record) == limit)
