@@ -26,7 +26,7 @@ local WORD_BYTES = 4 -- that tell the processes of one node apart
 local LAST_WORDS_MS = 1000 -- for what is said at the end
 local LONE_LEASE_MS = 10 * 60 * 1000 -- of who has nobody to share it with
 
-local running -- {id, heartbeat, lease}: as it was begun; nil: not yet
+local running -- {id, heartbeat, lease, is_shared}: as it was begun; nil: not yet
 local is_ended = false
 local watching -- the alarm that looks whether this node is to end
 local digested, digest -- the file part of a world, and its digest
@@ -85,7 +85,7 @@ local function on_version(version)
 end
 
 local function start(id, settings)
-  running = { id = id, heartbeat = settings.heartbeat, lease = settings.lease }
+  running = { id = id, heartbeat = settings.heartbeat, lease = settings.lease, is_shared = storage.is_shared() }
   nodes.start { store = storage.current, is_shared = storage.is_shared, id = id, heartbeat_ms = settings.heartbeat,
     lease_ms = settings.lease, wall_ms = wall_ms, describe = describe, on_version = on_version }
   leader.start { store = storage.current, lease_ms = storage.is_shared() and settings.lease or LONE_LEASE_MS,
@@ -109,7 +109,7 @@ function M.update()
   local id, message = identity.of(world.draft.node)
   if not id then return link.log("error", "cluster.no_id", message) end
   local is_same = running and running.id == id and running.heartbeat == settings.heartbeat
-    and running.lease == settings.lease
+    and running.lease == settings.lease and running.is_shared == storage.is_shared()
   if not is_same then return start(id, settings) end
   nodes.touch()
 end
