@@ -1,5 +1,5 @@
-/* lua/plugins_core.h - the plugins of a process inside: what plugins.c (their life) and plugin_run.c
- * (exchanges that run through them) share. */
+/* lua/plugins_core.h - the plugins of a process inside: what plugins.c (their life) and
+ * plugin_run.c (exchanges that run through them) share. */
 #ifndef VF_LUA_PLUGINS_CORE_H
 #define VF_LUA_PLUGINS_CORE_H
 

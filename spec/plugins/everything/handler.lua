@@ -60,6 +60,11 @@ end
 
 function acts.call_api() return call "http://api.test/x" end
 
+function acts.call_pool()
+  local answer, err, code = pdk.http.request { pool = "others", path = "/x" }
+  return pdk.response.exit(answer and answer.status or 599, answer and answer.body or code .. ": " .. err)
+end
+
 function acts.call_nobody() return call "http://nobody.test/x" end
 
 function acts.body() return pdk.response.exit(200, pdk.request.get_raw_body()) end

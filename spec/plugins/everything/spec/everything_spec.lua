@@ -7,6 +7,30 @@ local function act(name, more)
   return request
 end
 
+describe("pools that a plugin asks", function()
+  local function start(backends, hosts)
+    return kit.start { hosts = hosts, conf = { pools = {
+      { name = "upstream", backends = { { address = "127.0.0.1:1" } } },
+      { name = "others", backends = backends, timeouts = { response = "7s" }, health_check = false },
+    } } }
+  end
+
+  it("are balanced and failed over", function()
+    local gateway = start({ { address = "10.0.0.1:80" }, { address = "10.0.0.2:80" } }, {
+      ["10.0.0.1:80"] = "refuse", ["10.0.0.2:80"] = function(request) return { body = "two " .. request.path } end })
+    for _ = 1, 3 do assert.equal("two /x", gateway:request(act "call_pool").body) end
+    assert.equal(3, #gateway:upstream_requests "10.0.0.2")
+    assert.is_true(#gateway:logs "backend.connect_failed" > 0)
+  end)
+
+  it("say how long it may take", function()
+    local gateway = start({ { address = "10.0.0.1:80" } }, { ["10.0.0.1:80"] = function() return { delay = 60 } end })
+    local answer = gateway:request(act "call_pool")
+    assert.equal("timeout: GET http://others/x: response: timed out", answer.body)
+    assert.near(7, answer.elapsed, 0.1)
+  end)
+end)
+
 describe("time", function()
   it("passes when everybody waits", function()
     local gateway = kit.start()
