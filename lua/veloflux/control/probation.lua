@@ -31,6 +31,7 @@ local SAMPLES = 31 -- of all traffic, one every two seconds: the last minute
 
 local link, now_ms, store_of, history, node_of, seen
 local watches -- version -> watch
+local made -- version -> text of the watch that was made here for it: it has not ended
 local samples -- figures of all traffic, the oldest first
 
 --- Begins.
@@ -41,7 +42,7 @@ function M.open(options)
   link, now_ms, store_of, history = options.link, options.now_ms, options.store, options.history
   node_of = options.node or function() end
   seen = options.figures or figures
-  watches, samples = {}, {}
+  watches, samples, made = {}, {}, {}
   counts.reset()
 end
 
@@ -71,6 +72,7 @@ end
 
 local function edit_of(record, time_ms)
   local key, text = PREFIX .. record.version, json.encode(record)
+  made[record.version] = text
   return { kind = KIND, key = key, after = text, entity = { kind = KIND, key = key, json = text,
     version = record.version, created_ms = time_ms, updated_ms = time_ms } }
 end
@@ -220,12 +222,16 @@ local function begin(watch)
   step(watch)
 end
 
---- Goes on with what the store has, unless it has ended already.
-local function resume(watch)
+local resume
+
+--- Goes on with what the store has, unless it has ended already: only the store knows that, so it is waited for.
+function resume(watch)
+  local function later() watch.alarm = alarms.after(STEP_MS, function() resume(watch) end) end
   local store = store_of()
-  if not store then return begin(watch) end
+  if not store then return later() end
   store:get(BUCKET, tostring(watch.version), function(err, text)
-    local ended = not err and text and json.decode(text)
+    if err then return later() end
+    local ended = text and json.decode(text)
     if type(ended) ~= "table" then return begin(watch) end
     for _, name in ipairs { "state", "reason", "rollback", "ended_ms" } do watch[name] = ended[name] end
     watch.is_kept = true
@@ -235,13 +241,18 @@ end
 --- A set of entities is published: versions in it that are on probation are watched from now on.
 function M.follow(set)
   if not watches then return end
-  for _, watch in pairs(watches) do watch.set = set end
+  for version, watch in pairs(watches) do
+    watch.set = set
+    local is_marked = set[KIND] and set[KIND][PREFIX .. version]
+    if watch.is_kept and not is_marked then watches[version] = nil end -- the store tells of it
+  end
   for key, entity in pairs(set[KIND] or {}) do
     local version = tonumber(key:match("^" .. PREFIX .. "(%d+)$"))
     local record = version and not watches[version] and json.decode(entity.json)
     if record then
       watches[version] = { version = version, record = record, set = set, state = "starting", hints = {} }
-      resume(watches[version])
+      if made[version] == entity.json then begin(watches[version]) else resume(watches[version]) end
+      made[version] = nil
     end
   end
 end

@@ -205,6 +205,22 @@ describe("a version on probation", function()
     assert.equal("passed", (state_of(result.version)))
   end)
 
+  it("that has ended is not begun again while the store is not open yet", function()
+    local result = watched { pool "a" }
+    assert.is_true(probation.confirm(result.version, "ann").ok)
+    traffic.node.requests, traffic.node.errors = 1100, 50
+    local is_open = false
+    probation.open { link = door.link, now_ms = function() return clock end, history = history, figures = seen,
+      store = function() return is_open and door.store or nil end }
+    probation.follow(require("veloflux.control.queue").world().set)
+    pass(2000)
+    assert.same({}, probation.watching())
+    is_open = true
+    pass(1100)
+    assert.equal("confirmed", (state_of(result.version)))
+    assert.is_true(has("pools", "a"))
+  end)
+
   it("waits for a store that is away", function()
     local result = watched { pool "a" }
     traffic.node.requests, traffic.node.errors = 1100, 50
