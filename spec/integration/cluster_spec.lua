@@ -7,6 +7,8 @@ local clusters = require "support.cluster"
 local loop = require "support.loop"
 local plugins = require "support.plugins"
 local relays = require "support.relay"
+local servers = require "support.server"
+local tempdir = require "support.tempdir"
 local uv = require "luv"
 local worlds = require "unit.store.redis.fixture"
 
@@ -165,6 +167,19 @@ describe("a change at any node", function()
     response = a:call("DELETE", "/api/routes/clash?wait=cluster")
     assert.equal(204, response.status)
     assert.is_true(c:get("/health").components.cluster.ok)
+    -- the same from the command line
+    local file = tempdir.new() .. "/clash.json"
+    local function ctl(...)
+      return servers.command { "ctl", "--address", "127.0.0.1:" .. a.server.ports.admin, ... }
+    end
+    tempdir.write(file, cjson.encode { routes = { route "clash" } })
+    local code, _, err = ctl("apply", "-f", file, "--wait")
+    assert.equal(4, code)
+    assert.equal("veloflux ctl: not served yet by c", err)
+    local _, out = ctl "cluster"
+    assert.matches("\nc +follower +behind ", out)
+    assert.matches("\nc: api:routes/default/clash: .*already taken", out)
+    assert.equal(0, (ctl("delete", "routes", "clash", "--wait")))
     create(c, "y")
     cluster:stop()
   end))

@@ -1,5 +1,6 @@
 --- veloflux ctl COMMAND ...: the admin API from a terminal or a script.
--- Exit status: 0 done, 1 refused (the problem is on standard error), 2 wrong usage, 3 nobody answered.
+-- Exit status: 0 done, 1 refused (the problem is on standard error), 2 wrong usage, 3 nobody answered, 4 (--wait)
+-- stored, and not served by all nodes yet.
 -- A command is {usage, help, run}: `run(ctx)` returns an exit status, or nil for 0; it may call ctx:ask and
 -- ctx:usage, which end the command. See cli/ctl/node.lua and objects.lua.
 local arguments = require "veloflux.cli.arguments"
@@ -11,7 +12,7 @@ local M = {}
 local Context = {}
 Context.__index = Context
 
-M.REFUSED, M.USAGE, M.UNREACHABLE = 1, 2, 3
+M.REFUSED, M.USAGE, M.UNREACHABLE, M.LAGGING = 1, 2, 3, 4
 
 local OPTIONS = {
   ["-c"] = arguments.CONFIG, ["--config"] = arguments.CONFIG,
@@ -32,6 +33,7 @@ local OPTIONS = {
   ["--reason"] = { name = "reason", values = 1, expects = "a text" },
   ["--probation"] = { name = "probation", values = 1, expects = "a duration like 30s, or off" },
   ["--dry-run"] = { name = "dry_run", values = 0 },
+  ["--wait"] = { name = "wait", values = 0 },
   ["--masked"] = { name = "masked", values = 0 },
   ["--replace"] = { name = "replace", values = 0 },
   ["--reset"] = { name = "reset", values = 0 },
@@ -69,7 +71,8 @@ local function help()
     "  --address ADDRESS      HOST:PORT, http://HOST:PORT or a socket; else VFX_ADDRESS, else the instance of the conf",
     "  --user NAME:PASSWORD   else API_USERNAME and API_PASSWORD, else those of the conf; a socket needs none",
     "  -c FILE                the conf, conf/veloflux.yaml unless VFX_CONFIG names another",
-    "", "exit status: 0 done, 1 refused, 2 wrong usage, 3 nobody answered" } do
+    "  --wait                 answers to changes come when all nodes of the cluster serve them",
+    "", "exit status: 0 done, 1 refused, 2 wrong usage, 3 nobody answered, 4 not at all nodes yet (--wait)" } do
     lines[#lines + 1] = line
   end
   return lines
@@ -112,8 +115,12 @@ function Context:ask(method, target, body, options)
     if not client then leave(M.UNREACHABLE, { "veloflux ctl: " .. message }) end
     self.client = client
   end
+  if self.parsed.wait and method ~= "GET" and method ~= "HEAD" then
+    target = target .. (target:find("?", 1, true) and "&" or "?") .. "wait=cluster"
+  end
   local answer, message = self.client:ask(method, target, body, options)
   if not answer then leave(M.UNREACHABLE, { "veloflux ctl: " .. message }) end
+  self.lagging = answer.headers["veloflux-lagging-nodes"] or self.lagging
   if options and options.any then return answer end
   return self:expect(answer)
 end
@@ -194,7 +201,8 @@ function M.run(args, out, err)
   local ok, result = xpcall(command.run, function(raised)
     return type(raised) == "table" and raised or debug.traceback(raised)
   end, ctx)
-  if ok then return result or 0 end
+  if ok and ctx.lagging then err("veloflux ctl: not served yet by " .. ctx.lagging) end
+  if ok then return ctx.lagging and (result or 0) == 0 and M.LAGGING or result or 0 end
   if type(result) ~= "table" then error(result, 0) end
   for _, line in ipairs(result.lines) do err(line) end
   return result.status
