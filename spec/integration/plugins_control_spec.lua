@@ -162,17 +162,24 @@ describe("an endpoint of a plugin", function()
     assert.is_true(answered().done)
   end))
 
-  it("calls others with pdk.http", loop.spec(function()
+  it("calls others with pdk.http, on connections that are kept, but no pools", loop.spec(function()
     local origin = require("support.origin").start(function(conn)
       conn:write(require("support.origin").response(200, {}, "from afar", "GET"))
     end)
     local folder = plugins.write { x = { api = api_of(endpoint("/api/x", ([[
       local answer, err = pdk.http.get "http://%s/"
       if not answer then return 502, err end
-      return 200, answer.body]]):format(origin.address))) } }
+      return 200, answer.body]]):format(origin.address)), endpoint("/api/pool", [[
+      local _, err, code = pdk.http.request { pool = "web", path = "/" }
+      return 200, code .. ": " .. err]])) } }
     local server = servers.start { conf = { plugin_path = { folder } } }
-    local answer = clients.get(server.ports.admin, "/api/x")
-    assert.same({ 200, "from afar" }, { answer.status, answer.body })
+    for _ = 1, 3 do
+      local answer = clients.get(server.ports.admin, "/api/x")
+      assert.same({ 200, "from afar" }, { answer.status, answer.body })
+    end
+    assert.equal(1, origin.accepted)
+    assert.equal("not_available: GET http://web/: pools can be asked in workers only",
+      clients.get(server.ports.admin, "/api/pool").body)
     server:stop()
   end))
 

@@ -187,6 +187,8 @@ static int connect_new(struct vf_errand *errand, struct vf_peer *peer, struct vf
     if (rc < 0)
         return rc;
     struct vf_socket *socket = vf_socket_new(sockets);
+    if (socket == NULL && vf_lending_make_room(errand->proxy->upstreams))
+        socket = vf_socket_new(sockets);
     if (socket == NULL)
         return UV_EMFILE;
     rc = vf_socket_connect_to(socket, &address, len, connect_ms);

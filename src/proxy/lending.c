@@ -117,6 +117,19 @@ void vf_lend_new(struct vf_peer *peer, struct vf_socket *socket)
         vf_peer_opened(peer);
 }
 
+bool vf_lending_make_room(struct vf_upstreams *upstreams)
+{
+    for (unsigned n = 0; n < VF_PEER_BUCKETS; n++) {
+        unsigned bucket = upstreams->oldest_bucket++ % VF_PEER_BUCKETS;
+        for (struct vf_peer *peer = upstreams->buckets[bucket]; peer != NULL; peer = peer->next)
+            if (peer->loans_tail != NULL) {
+                vf_loan_close(peer->loans_tail);
+                return true;
+            }
+    }
+    return false;
+}
+
 void vf_lend_failed(struct vf_peer *peer)
 {
     vf_count_add(&vf_peer_counters(peer)->connect_failures, 1);

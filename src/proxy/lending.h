@@ -32,6 +32,10 @@ struct vf_socket *vf_lend_kept(struct vf_peer *peer, struct vf_sockets *sockets)
  * for that it is not counted, nor kept later. */
 void vf_lend_new(struct vf_peer *peer, struct vf_socket *socket);
 
+/* Closes a connection that borrowers have kept, one peer after the other, because no socket can be
+ * made any more. Returns false when there is none. */
+bool vf_lending_make_room(struct vf_upstreams *upstreams);
+
 /* Connecting by itself failed: counts that. */
 void vf_lend_failed(struct vf_peer *peer);
 

@@ -299,6 +299,19 @@ describe("pdk.http", function()
     end)
   end, { keepalive = 2 }))
 
+  it("gives up connections that it keeps when there is no room for another", task(function(h)
+    local list = { origins.start(), origins.start(), origins.start() }
+    h:run(function()
+      for _, origin in ipairs(list) do assert.equal(200, http.get(url_of(origin)).status) end
+      assert.same({ 2, 2 }, { h:n_kept(), h:n_open() })
+      local streamed = { http.get(url_of(list[1]), { stream = true }), http.get(url_of(list[2]), { stream = true }) }
+      local _, err, code = http.get(url_of(list[3]))
+      assert.matches("too many sockets are open$", err)
+      assert.equal("too_many", code)
+      for _, res in ipairs(streamed) do res:close() end
+    end)
+  end, { max_sockets = 2 }))
+
   it("notices that a kept connection was closed", task(function(h)
     local peer = saying "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     h:run(function() assert.equal(200, http.get(url_of(peer)).status) end)

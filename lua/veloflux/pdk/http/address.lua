@@ -16,6 +16,7 @@ struct vf_peer *vf_lending_target(struct vf_upstreams *upstreams, const char *ad
 struct vf_socket *vf_lend_kept(struct vf_peer *peer, struct vf_sockets *sockets);
 void vf_lend_new(struct vf_peer *peer, struct vf_socket *socket);
 void vf_lend_failed(struct vf_peer *peer);
+bool vf_lending_make_room(struct vf_upstreams *upstreams);
 void vf_lend_back(struct vf_socket *socket, uint64_t idle_ms);
 ]]
 local C = ffi.C
@@ -57,10 +58,18 @@ local function kept(self, call)
   return socket ~= nil and streams.adopt(socket) or nil
 end
 
+-- Makes a stream. One that is kept gives way when there are too many.
+local function new_stream()
+  local stream, err, code = streams.new()
+  local upstreams = code == "too_many" and network.upstreams() or nil
+  if upstreams ~= nil and C.vf_lending_make_room(upstreams) then return streams.new() end
+  return stream, err, code
+end
+
 function Address:connect(call)
   local kept_one = kept(self, call)
   if kept_one then return kept_one, nil, nil, true end
-  local stream, err, code = streams.new()
+  local stream, err, code = new_stream()
   if not stream then return nil, err, code end
   stream.connect_ms = M.connect_ms(call)
   if not stream.connect_ms then
