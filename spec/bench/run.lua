@@ -449,6 +449,7 @@ end
 local function bench_control()
   if wanted "change" or wanted "bulk" or wanted "lists" then bench_script "change" end
   if wanted "cluster" then bench_script "cluster" end
+  if wanted "channels" then bench_script "channels" end
 end
 
 start_origin(1)
