@@ -93,8 +93,10 @@ end)
 --- Where systems keep the authorities that they believe.
 M.SYSTEM = { "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem" }
 
---- Returns the system's authorities (as `authorities`), or nil and a message.
-function M.system()
+local SYSTEM_KEPT_S = 60
+local system -- what was read last: {found, message, time}
+
+local function read_system()
   local named = os.getenv "SSL_CERT_FILE"
   for _, path in ipairs(named and { named } or M.SYSTEM) do
     local file = io.open(path, "rb")
@@ -105,6 +107,16 @@ function M.system()
     end
   end
   return nil, "this system has no list of authorities: install ca-certificates, or name them with ca"
+end
+
+--- Returns the system's authorities (as `authorities`), or nil and a message.
+function M.system()
+  local now = os.time()
+  if not system or now - system.time >= SYSTEM_KEPT_S then
+    local found, message = read_system()
+    system = { found = found, message = message, time = now }
+  end
+  return system.found, system.message
 end
 
 local function judge(view, key)

@@ -14,9 +14,8 @@ local function is_free(name)
 end
 
 local function is_reachable(url)
-  if url:find "^https://" then return nil, "https is not available in this version" end
-  local authority = url:match "^http://([^/?#%s]+)[^%s]*$"
-  if not authority then return nil, "expected a URL like http://id.internal/keys" end
+  local authority = url:match "^https?://([^/?#%s]+)[^%s]*$"
+  if not authority then return nil, "expected a URL like https://id.example.com/keys" end
   if authority:find("@", 1, true) then return nil, "expected a URL without user and password" end
   return true
 end

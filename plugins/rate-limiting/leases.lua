@@ -57,6 +57,7 @@ function M.new(conf, limits)
   local redis = conf.redis
   local client = pdk.redis.new { host = redis.host, port = redis.port, username = redis.username,
     password = redis.password ~= "" and redis.password or nil, db = redis.database,
+    ssl = redis.ssl, ssl_verify = redis.ssl_verify, ssl_server_name = redis.server_name,
     connect_timeout = redis.timeout / 1000, timeout = redis.timeout / 1000 }
   return setmetatable({ client = client, limits = limits, lease_s = math.max(conf.sync_rate, 0),
     timeout_s = redis.timeout / 1000, young = {}, old = {}, n = 0, rests_until = 0 }, Leases)

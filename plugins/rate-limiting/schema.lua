@@ -12,10 +12,6 @@ local function is_policy(name)
   return nil, "expected local or redis"
 end
 
-local function has_no_tls(value)
-  return not value or nil, "TLS to Redis is not available in this version"
-end
-
 local function is_whole_limit(value)
   return value % 1 == 0 or nil, "expected a whole number"
 end
@@ -112,8 +108,11 @@ add("redis", { type = "record", required = true, description = "The Redis server
   { database = { type = "integer", default = 0, min = 0, order = 5, description = "The number of its database." } },
   { timeout = typedefs.timeout { default = 2000, between = { 1, 2147483646 }, order = 6,
     description = "For connecting, sending and each answer." } },
-  { ssl = { type = "boolean", default = false, custom_validator = has_no_tls, order = 7,
-    description = "TLS, which is not available in this version." } },
+  { ssl = { type = "boolean", default = false, order = 7, description = "Speak TLS." } },
+  { ssl_verify = { type = "boolean", default = true, order = 8,
+    description = "With ssl: the server has to have a good certificate with its name." } },
+  { server_name = { type = "string", order = 9,
+    description = "With ssl: the name that is verified, instead of the host." } },
 } })
 
 return {

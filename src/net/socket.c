@@ -306,6 +306,19 @@ int vf_socket_connect_to(struct vf_socket *socket, const struct sockaddr_storage
     return rc == VF_PENDING ? vf_op_begin(&socket->writing, timeout_ms) : rc;
 }
 
+struct vf_stream *vf_socket_stream(struct vf_socket *socket)
+{
+    return &socket->stream;
+}
+
+int vf_socket_start_transport(struct vf_socket *socket, uint64_t timeout_ms)
+{
+    int rc = vf_stream_start_transport(&socket->stream);
+    if (rc < 0)
+        socket->write_end = rc;
+    return rc == VF_PENDING ? vf_op_begin(&socket->writing, timeout_ms) : rc;
+}
+
 bool vf_socket_at_end(const struct vf_socket *socket)
 {
     return socket->read_end != 0;

@@ -68,6 +68,12 @@ struct vf_op *vf_socket_writing(struct vf_socket *socket);
 int vf_socket_connect(struct vf_socket *socket, const char *host, size_t len, int port,
                       uint64_t timeout_ms);
 
+/* The stream below: for a transport, which is put there while the socket connects, or when it has
+ * just connected. Then vf_socket_start_transport follows: 0, VF_PENDING (`writing` ends when the
+ * handshake is over) or a negative code. */
+struct vf_stream *vf_socket_stream(struct vf_socket *socket);
+int vf_socket_start_transport(struct vf_socket *socket, uint64_t timeout_ms);
+
 /* After a failed connect: true when the name has another address that may be tried. */
 bool vf_socket_may_retry(const struct vf_socket *socket);
 

@@ -16,6 +16,7 @@
 #include "proxy/dispatch.h"
 #include "proxy/downstream.h"
 #include "proxy/lending.h"
+#include "proxy/secure.h"
 #include "proxy/passive.h"
 #include "proxy/upstream_conn.h"
 #include "snapshot/address.h"
@@ -176,6 +177,33 @@ static int pick(struct vf_errand *errand)
     return 0;
 }
 
+static uint64_t tls_id_of(const struct vf_errand *errand)
+{
+    uint32_t tls = errand->pool->tls;
+    return tls == VF_SNAP_NONE ? 0 : vf_snap_upstream_tls(errand->snapshot, tls)->id;
+}
+
+static size_t make_proxy_header(const struct vf_errand *errand, char *text)
+{
+    struct vf_proxy_header header = {.source = errand->client, .destination = errand->client};
+    return vf_proxy_header_write(errand->pool->proxy_protocol, &header, text);
+}
+
+/* Puts TLS below a socket that connects, behind a PROXY header, where the pool wants that. */
+static int put_tls(struct vf_errand *errand, struct vf_socket *socket)
+{
+    char text[VF_PROXY_HEADER_OUT];
+    uint32_t tls = errand->pool->tls;
+    if (tls == VF_SNAP_NONE)
+        return 0;
+    int rc = vf_secure_connect(
+        errand->proxy, errand->snapshot, vf_snap_upstream_tls(errand->snapshot, tls),
+        vf_snap_str(errand->snapshot, errand->backend->host), vf_socket_stream(socket));
+    if (rc == 0 && errand->pool->proxy_protocol != 0)
+        rc = vf_tls_send_ahead(vf_socket_stream(socket), text, make_proxy_header(errand, text));
+    return rc;
+}
+
 static int connect_new(struct vf_errand *errand, struct vf_peer *peer, struct vf_sockets *sockets,
                        uint64_t connect_ms, struct vf_socket **out)
 {
@@ -196,7 +224,12 @@ static int connect_new(struct vf_errand *errand, struct vf_peer *peer, struct vf
         vf_socket_free(socket);
         return rc;
     }
-    vf_lend_new(peer, socket);
+    int secured = put_tls(errand, socket);
+    if (secured < 0) {
+        vf_socket_free(socket);
+        return secured;
+    }
+    vf_lend_new(peer, socket, tls_id_of(errand));
     *out = socket;
     return rc;
 }
@@ -233,7 +266,9 @@ static int try_backend(struct vf_errand *errand, struct vf_sockets *sockets, boo
     int rc = 0;
     if (peer == NULL)
         return UV_ENOMEM;
-    *socket = fresh || errand->pool->proxy_protocol != 0 ? NULL : vf_lend_kept(peer, sockets);
+    *socket = fresh || errand->pool->proxy_protocol != 0
+                  ? NULL
+                  : vf_lend_kept(peer, sockets, tls_id_of(errand));
     if (*socket == NULL)
         rc = connect_new(errand, peer, sockets, connect_ms, socket);
     if (rc >= 0)
@@ -287,17 +322,15 @@ const char *vf_errand_why(const struct vf_errand *errand)
 /* Tells a backend that wants it who the client is, or that there is none. */
 static void send_proxy_header(struct vf_errand *errand, struct vf_socket *socket)
 {
-    struct vf_proxy_header header = {.source = errand->client, .destination = errand->client};
     char text[VF_PROXY_HEADER_OUT];
-    size_t n = vf_proxy_header_write(errand->pool->proxy_protocol, &header, text);
-    vf_socket_add(socket, text, n);
+    vf_socket_add(socket, text, make_proxy_header(errand, text));
     vf_socket_flush(socket); /* `text` is ours */
 }
 
 void vf_errand_connected(struct vf_errand *errand, struct vf_socket *socket)
 {
     vf_passive_ok(errand->proxy->state, errand->snapshot, errand->backend_index);
-    if (errand->pool->proxy_protocol != 0)
+    if (errand->pool->proxy_protocol != 0 && vf_stream_is_plain(vf_socket_stream(socket)))
         send_proxy_header(errand, socket);
 }
 

@@ -63,25 +63,35 @@ void vf_loan_close(struct vf_loan *loan)
     vf_socket_close(loan->socket);
 }
 
+/* Kept ones whose TLS is another than what is wanted by now. */
+static void drop_others(struct vf_peer *peer, uint64_t tls_id)
+{
+    while (peer->loans != NULL && peer->loans->tls_id != tls_id)
+        vf_loan_close(peer->loans);
+}
+
 /* Lending */
 
-static bool note(struct vf_peer *peer, struct vf_socket *socket)
+static bool note(struct vf_peer *peer, struct vf_socket *socket, uint64_t tls_id)
 {
     struct vf_loan *loan = calloc(1, sizeof(*loan));
     if (loan == NULL)
         return false;
     loan->peer = peer;
     loan->socket = socket;
+    loan->tls_id = tls_id;
     vf_socket_on_end(socket, on_socket_end, loan);
     return true;
 }
 
 /* Makes a socket of a connection that an exchange had. */
-static struct vf_socket *take_from_exchanges(struct vf_peer *peer, struct vf_sockets *sockets)
+static struct vf_socket *take_from_exchanges(struct vf_peer *peer, struct vf_sockets *sockets,
+                                             uint64_t tls_id)
 {
-    bool is_plain = peer->idle != NULL && vf_stream_is_plain(&peer->idle->stream);
-    struct vf_socket *socket = is_plain ? vf_socket_new(sockets) : NULL;
-    if (socket == NULL || !note(peer, socket)) {
+    while (peer->idle != NULL && peer->idle->tls_id != tls_id)
+        vf_upstream_close(peer->idle);
+    struct vf_socket *socket = peer->idle != NULL ? vf_socket_new(sockets) : NULL;
+    if (socket == NULL || !note(peer, socket, tls_id)) {
         vf_socket_free(socket);
         return NULL;
     }
@@ -94,15 +104,16 @@ static struct vf_socket *take_from_exchanges(struct vf_peer *peer, struct vf_soc
     return NULL;
 }
 
-struct vf_socket *vf_lend_kept(struct vf_peer *peer, struct vf_sockets *sockets)
+struct vf_socket *vf_lend_kept(struct vf_peer *peer, struct vf_sockets *sockets, uint64_t tls_id)
 {
+    drop_others(peer, tls_id);
     struct vf_loan *loan = peer->loans;
     struct vf_socket *socket;
     if (loan != NULL) {
         unlink_kept(loan);
         vf_socket_unpark(loan->socket);
         socket = loan->socket;
-    } else if ((socket = take_from_exchanges(peer, sockets)) == NULL) {
+    } else if ((socket = take_from_exchanges(peer, sockets, tls_id)) == NULL) {
         return NULL;
     }
     vf_count_add(&vf_peer_counters(peer)->reused, 1);
@@ -110,10 +121,10 @@ struct vf_socket *vf_lend_kept(struct vf_peer *peer, struct vf_sockets *sockets)
     return socket;
 }
 
-void vf_lend_new(struct vf_peer *peer, struct vf_socket *socket)
+void vf_lend_new(struct vf_peer *peer, struct vf_socket *socket, uint64_t tls_id)
 {
     vf_count_add(&vf_peer_counters(peer)->connects, 1);
-    if (note(peer, socket))
+    if (note(peer, socket, tls_id))
         vf_peer_opened(peer);
 }
 
@@ -150,8 +161,9 @@ void vf_lend_back(struct vf_socket *socket, uint64_t idle_ms)
 
 /* To exchanges */
 
-struct vf_upstream_conn *vf_loan_take(struct vf_peer *peer)
+struct vf_upstream_conn *vf_loan_take(struct vf_peer *peer, uint64_t tls_id)
 {
+    drop_others(peer, tls_id);
     while (peer->loans != NULL) {
         struct vf_loan *loan = peer->loans;
         struct vf_upstream_conn *up = vf_upstream_new(peer);
@@ -164,6 +176,7 @@ struct vf_upstream_conn *vf_loan_take(struct vf_peer *peer)
             vf_socket_on_end(loan->socket, NULL, NULL);
         vf_socket_free(loan->socket); /* else it ends here */
         if (rc == 0) {
+            up->tls_id = tls_id;
             free(loan);
             return up;
         }

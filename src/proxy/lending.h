@@ -24,13 +24,13 @@ struct vf_upstreams;
  * unix socket. Plugins' targets (set_target) are the same. NULL when out of memory. */
 struct vf_peer *vf_lending_target(struct vf_upstreams *upstreams, const char *address, size_t len);
 
-/* Takes a kept connection of the peer's: an open socket, the caller's from here on. NULL: there is
- * none. */
-struct vf_socket *vf_lend_kept(struct vf_peer *peer, struct vf_sockets *sockets);
+/* Takes a kept connection of the peer's with this TLS (0: plain): an open socket, the caller's from
+ * here on. Those with another go. NULL: there is none. */
+struct vf_socket *vf_lend_kept(struct vf_peer *peer, struct vf_sockets *sockets, uint64_t tls_id);
 
 /* `socket`, which the caller connects, is a connection of the peer's from here on. Without memory
  * for that it is not counted, nor kept later. */
-void vf_lend_new(struct vf_peer *peer, struct vf_socket *socket);
+void vf_lend_new(struct vf_peer *peer, struct vf_socket *socket, uint64_t tls_id);
 
 /* Closes a connection that borrowers have kept, one peer after the other, because no socket can be
  * made any more. Returns false when there is none. */

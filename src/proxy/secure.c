@@ -220,3 +220,13 @@ int vf_secure_connect(struct vf_proxy *proxy, const struct vf_snapshot *snapshot
         return rc;
     return vf_tls_records_connect(proxy->secure->records, snapshot, tls, host, stream);
 }
+
+int vf_secure_connect_plugin(struct vf_proxy *proxy, bool verify, struct vf_str name,
+                             struct vf_stream *stream)
+{
+    const struct vf_snapshot *snapshot = proxy->snapshot;
+    uint32_t tls = snapshot == NULL ? VF_SNAP_NONE : vf_snap_settings(snapshot)->plugin_tls[verify];
+    if (tls == VF_SNAP_NONE)
+        return UV_ENOENT;
+    return vf_secure_connect(proxy, snapshot, vf_snap_upstream_tls(snapshot, tls), name, stream);
+}

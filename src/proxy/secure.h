@@ -27,6 +27,11 @@ int vf_secure_connect(struct vf_proxy *proxy, const struct vf_snapshot *snapshot
                       const struct vf_snap_upstream_tls *tls, struct vf_str host,
                       struct vf_stream *stream);
 
+/* The same for a connection that a plugin makes, to a peer called `name` that is verified or not.
+ * UV_ENOENT: nothing is known to verify it with. */
+int vf_secure_connect_plugin(struct vf_proxy *proxy, bool verify, struct vf_str name,
+                             struct vf_stream *stream);
+
 /* Forgets identities that the proxy's snapshot does not have. */
 void vf_secure_sweep(struct vf_secure *secure);
 

@@ -35,7 +35,8 @@ struct vf_loan {
     struct vf_loan *next, *prev; /* among the kept ones of its peer */
     struct vf_peer *peer;
     struct vf_socket *socket;
-    bool is_kept; /* then the socket is ours */
+    uint64_t tls_id; /* as of struct vf_upstream */
+    bool is_kept;    /* then the socket is ours */
 };
 
 struct vf_upstream_conn {
@@ -129,8 +130,8 @@ void vf_peer_bound_kept(struct vf_peer *peer);
 /* Takes the connection that an exchange kept last off the peer, which has one. */
 struct vf_upstream_conn *vf_peer_take_idle(struct vf_peer *peer);
 
-/* Takes one that others have kept, for an exchange. NULL: there is none. */
-struct vf_upstream_conn *vf_loan_take(struct vf_peer *peer);
+/* Takes one with this TLS that others have kept, for an exchange. NULL: there is none. */
+struct vf_upstream_conn *vf_loan_take(struct vf_peer *peer, uint64_t tls_id);
 
 /* Closes one that is kept. */
 void vf_loan_close(struct vf_loan *loan);

@@ -180,16 +180,15 @@ static const struct vf_snap_upstream_tls *tls_of(const struct vf_exchange *ex)
 }
 
 /* Takes a connection that is kept, the one that was used last; NULL: there is none. One whose TLS
- * is not what the pool wants by now goes; others lend and are lent plain ones only. */
+ * is not what the pool wants by now goes. */
 static struct vf_upstream_conn *take_kept(struct vf_peer *peer,
                                           const struct vf_snap_upstream_tls *tls)
 {
     uint64_t wanted = tls == NULL ? 0 : tls->id;
     while (peer->idle != NULL && peer->idle->tls_id != wanted)
         vf_upstream_close(peer->idle);
-    struct vf_upstream_conn *up = peer->idle != NULL ? vf_peer_take_idle(peer)
-                                  : wanted == 0      ? vf_loan_take(peer)
-                                                     : NULL;
+    struct vf_upstream_conn *up =
+        peer->idle != NULL ? vf_peer_take_idle(peer) : vf_loan_take(peer, wanted);
     if (up == NULL)
         return NULL;
     vf_count_add(&vf_upstream_counters(up)->reused, 1);

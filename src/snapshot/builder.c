@@ -44,6 +44,7 @@ struct vf_snapb *vf_snapb_new(void)
     builder->room = FIRST_DATA_BYTES;
     builder->size = sizeof(struct vf_snap_header);
     builder->settings.chain = VF_SNAP_NONE;
+    builder->settings.plugin_tls[0] = builder->settings.plugin_tls[1] = VF_SNAP_NONE;
     builder->data = calloc(1, builder->room);
     builder->text_entries = FIRST_TEXT_ENTRIES;
     builder->texts = calloc(builder->text_entries, sizeof(*builder->texts));

@@ -31,7 +31,7 @@ void *vf_snapb_record(struct vf_snapb *builder, uint32_t section, uint32_t index
 int vf_snapb_text(struct vf_snapb *builder, const char *data, size_t len, struct vf_snap_text *out);
 
 /* Returns the settings, to be filled in before finish: zeroed at first but for `chain`, which is
- * VF_SNAP_NONE. */
+ * VF_SNAP_NONE, as are those of plugin_tls. */
 struct vf_snap_settings *vf_snapb_settings(struct vf_snapb *builder);
 
 /* Ranks the routes (DESIGN section 6: priority, kind of path, longer prefix, more conditions, name,

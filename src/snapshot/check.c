@@ -165,6 +165,10 @@ static const struct rule settings_rules[] = {
     {0, RULE_BELOW, offsetof(struct vf_snap_settings, log_format), 3, "log_format"},
     {0, RULE_BELOW, offsetof(struct vf_snap_settings, access_format), VF_ACCESS_COMBINED + 1,
      "access_format"},
+    {0, RULE_OPTIONAL, offsetof(struct vf_snap_settings, plugin_tls[0]), VF_SNAP_UPSTREAM_TLS,
+     "plugin_tls"},
+    {0, RULE_OPTIONAL, offsetof(struct vf_snap_settings, plugin_tls[1]), VF_SNAP_UPSTREAM_TLS,
+     "plugin_tls"},
     {0, RULE_OPTIONAL, offsetof(struct vf_snap_settings, chain), VF_SNAP_CHAINS, "chain"},
 };
 

@@ -440,7 +440,10 @@ struct vf_snap_settings {
     uint64_t upstream_keepalive;     /* idle upstream connections per backend and worker */
     uint8_t sticky_key[32];          /* HMAC-SHA-256 key of sticky cookies */
     struct vf_snap_plugin_limits plugin_limits;
-    uint32_t chain;        /* VF_SNAP_CHAINS or VF_SNAP_NONE: for requests that no route takes */
+    uint32_t chain; /* VF_SNAP_CHAINS or VF_SNAP_NONE: for requests that no route takes */
+    uint32_t
+        plugin_tls[2]; /* VF_SNAP_UPSTREAM_TLS or VF_SNAP_NONE: of connections that plugins make,
+                               [1] with peers that are verified */
     uint32_t client_certs; /* 1: some listener tells backends of certificates of clients */
 };
 

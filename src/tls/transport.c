@@ -10,9 +10,12 @@
 #include "tls/core.h"
 #include "tls/identity_parts.h"
 
-static struct vf_tls_conn *of_stream(const struct vf_stream *stream)
+/* The connection of a stream, which may have moved since the last call (vf_stream_move). */
+static struct vf_tls_conn *of_stream(struct vf_stream *stream)
 {
-    return (struct vf_tls_conn *)stream->transport;
+    struct vf_tls_conn *conn = (struct vf_tls_conn *)stream->transport;
+    conn->stream = stream;
+    return conn;
 }
 
 /* Sending: records are gathered in tls->output and leave in one piece; what the kernel does not

@@ -14,6 +14,10 @@ local MAX_SIDE_BY_SIDE = 4 -- identities of one name, see tls/core.h
 
 local M = {}
 
+local PLUGINS, PLUGINS_OPEN -- what stands for a pool there
+
+local upstream_type = require("veloflux.model").types.pools.by_name.tls.forms.map
+
 local Writer = {}
 Writer.__index = Writer
 
@@ -188,6 +192,13 @@ function Writer:upstream(pool)
   return index
 end
 
+--- Writes the TLS of connections that plugins make: verified by the system's authorities, if it has some; and not.
+function Writer:plugins()
+  local settings = C.vf_snapb_settings(self.to.builder)
+  settings.plugin_tls[0] = self:upstream(PLUGINS_OPEN)
+  settings.plugin_tls[1] = x509.system() and self:upstream(PLUGINS) or NONE
+end
+
 --- Connections are alike when this is equal.
 function Writer:upstream_id(tls, trust, identity)
   local facts = identity ~= NONE and certificate.facts(tls)
@@ -197,7 +208,10 @@ function Writer:upstream_id(tls, trust, identity)
   return sink.id("upstream tls", text)
 end
 
-M.default_upstream = require("veloflux.model").types.pools.by_name.tls.forms.map.from_default {}
+PLUGINS, PLUGINS_OPEN = { name = "plugins", tls = true },
+  { name = "plugins", tls = upstream_type.from_default { verify = false } }
+
+M.default_upstream = upstream_type.from_default {}
 
 --- Returns what writes TLS into a snapshot.
 -- @param to compiler/sink.lua

@@ -73,9 +73,9 @@ function M.set_timeouts(connect, send, read)
   C.vf_view_set_timeouts(task.run.ex, connect, send, read)
 end
 
-local NO_TLS = "connections to backends have no TLS in this version"
+local NO_TLS = "how connections to backends shake hands is said by `tls` of their pool"
 
---- Sets the client certificate for the backend. In this version connections to backends have no TLS: nothing
+--- Sets the client certificate for the backend. Here that is said by `tls` of the pool: nothing
 -- is set, and a message says so.
 ---@param chain any
 ---@param key any

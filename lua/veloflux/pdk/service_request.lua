@@ -37,11 +37,11 @@ function M.set_scheme(scheme)
   check "set_scheme"
   if scheme ~= "http" and scheme ~= "https" then error("service.request.set_scheme: expected http or https", 2) end
   if scheme == "https" then
-    error("service.request.set_scheme: connections to backends have no TLS in this version", 2)
+    error("service.request.set_scheme: whether connections to backends have TLS is said by `tls` of their pool", 2)
   end
 end
 
---- Keeps TLS out of the connection to the backend, which has none in this version.
+--- Has no effect: whether connections to backends have TLS is said by `tls` of their pool.
 ---@return true
 function M.disable_tls()
   check "disable_tls"

@@ -104,6 +104,18 @@ function Tcp:connect(host, port, options)
   return self.stream:connect(path or host, not path and port or nil)
 end
 
+--- Begins TLS on a connection that has just been made. The peer is verified by the system's authorities and by name.
+---@async
+---@param server_name string asked for, and verified
+---@param options? { verify?: boolean } false: any certificate will do
+---@return true? ok
+---@return string? err
+---@return string? code "tls": the handshake failed, or the certificate is not good
+function Tcp:start_tls(server_name, options)
+  expect("string", server_name, "start_tls")
+  return self.stream:secure(server_name, not (options and options.verify == false))
+end
+
 --- Sets the time limits, in seconds; nil leaves one at its default.
 ---@param connect_s? number 3: name look-up and connection
 ---@param send_s? number 60: until the kernel has taken what one send gives it

@@ -1,5 +1,6 @@
---- Where a Redis server is: redis://user:password@host:port/db or unix:///path?db=0, or fields; as a target
--- { host, port, path, username, password, db, label, key }.
+--- Where a Redis server is: redis://user:password@host:port/db, rediss:// the same with TLS, unix:///path?db=0, or
+-- fields; as a target { host, port, path, username, password, db, tls, label, key }. tls is nil or {name, insecure}:
+-- the name that is verified, if not the host; or that nothing is.
 local M = {}
 
 local function decode(text)
@@ -61,14 +62,20 @@ function M.parse(text)
   local scheme, rest = text:match "^(%a+)://(.*)$"
   if scheme == "redis" then return parse_tcp(rest) end
   if scheme == "unix" then return parse_unix(rest) end
-  if scheme == "rediss" then return nil, "TLS to Redis is not available in this version" end
+  if scheme == "rediss" then
+    local target, err = parse_tcp(rest)
+    if target then target.tls = {} end
+    return target, err
+  end
   return nil, "it is not of the form redis://host:port/db or unix:///path"
 end
 
 --- Completes a target: `label` for messages, `key` for who may share a connection.
 function M.complete(target)
   target.label = target.path and "unix:" .. target.path or target.host .. ":" .. target.port
-  target.key = ("redis %s %d %s %s"):format(target.label, target.db, target.username or "", target.password or "")
+  local tls = target.tls
+  target.key = ("redis %s %d %s %s %s"):format(target.label, target.db, target.username or "", target.password or "",
+    tls and ("tls %s %s"):format(tls.name or "", tostring(tls.insecure or false)) or "plain")
   return target
 end
 

@@ -16,6 +16,9 @@ struct vf_sockets *vf_network_sockets(struct vf_task *task);
 struct vf_wait { struct vf_task *task; struct vf_op *op; int rc; };
 uint64_t vf_clock_ns(void);
 void vf_network_wait(struct vf_wait *wait);
+int vf_network_secure(struct vf_task *task, struct vf_socket *socket, const char *name, size_t len, bool verify,
+                      uint64_t timeout_ms);
+const char *vf_network_tls_why(struct vf_socket *socket);
 struct vf_hold *vf_hold_socket(struct vf_task *task, struct vf_socket *socket, bool is_plugins);
 struct vf_hold *vf_hold_udp(struct vf_task *task, struct vf_udp *udp, bool is_plugins);
 void vf_hold_take(struct vf_hold *hold, struct vf_task *task, bool is_plugins);
@@ -42,9 +45,10 @@ M.PENDING = 1
 --- Codes of results, as C has them (libuv's, and src/base/error.h).
 M.EOF, M.TIMED_OUT, M.RESET, M.BROKEN_PIPE, M.NO_MEMORY = -4095, -110, -104, -32, -12
 M.CANCELLED = -125
-M.NO_ADDRESS, M.MALFORMED, M.TOO_LARGE = -20001, -20003, -20004
+M.NO_ADDRESS, M.MALFORMED, M.TOO_LARGE, M.TLS = -20001, -20003, -20004, -20005
 
 local CODES = {
+  [M.TLS] = "tls",
   [M.EOF] = "closed", [M.BROKEN_PIPE] = "closed", [-107] = "closed", -- ENOTCONN
   [M.RESET] = "reset", [-103] = "reset", -- ECONNABORTED
   [M.TIMED_OUT] = "timeout",

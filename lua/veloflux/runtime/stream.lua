@@ -5,6 +5,7 @@
 -- message and a code (network.lua).
 local ffi = require "ffi"
 local network = require "veloflux.runtime.network"
+local task = require "veloflux.runtime.task"
 
 ffi.cdef [[
 struct vf_socket *vf_socket_new(struct vf_sockets *sockets);
@@ -131,6 +132,25 @@ function Stream:connect(host, port)
     local ok, err, renew_code = renew(self)
     if not ok then return nil, err, renew_code end
   end
+end
+
+local NOT_VERIFIABLE = -2 -- UV_ENOENT
+
+--- Begins TLS on a connection that has just been made.
+-- @param name of the peer: asked for, and in its certificate when that is verified
+-- @return true, or nil, message, code
+function Stream:secure(name, verify)
+  local socket = self.socket
+  if not socket then return nil, "the socket is not connected", "closed" end
+  local rc = C.vf_network_secure(task.run.task, socket, name, #name, verify, self.connect_ms)
+  if rc == PENDING then rc = await(self, C.vf_socket_writing(socket)) end
+  if rc == 0 then return true end
+  if rc == NOT_VERIFIABLE then
+    return nil, "this system has no list of authorities to verify the server with", "tls"
+  end
+  local _, why, code = failed(self, rc)
+  if rc == network.TLS and self.socket then why = "TLS: " .. to_string(C.vf_network_tls_why(socket)) end
+  return nil, (self.label and self.label .. ": " or "") .. why, code
 end
 
 local function not_open() return nil, "the socket is not connected", "closed" end

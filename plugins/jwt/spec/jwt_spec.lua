@@ -61,7 +61,8 @@ describe("jwt", function()
 
   it("says what its configuration may be", function()
     assert.equal(0, #kit.validate { maximum_expiration = 60, claims_to_verify = { "exp" } })
-    for _, config in ipairs { { maximum_expiration = 60 }, { jwks_uri = "https://id.test/" }, { jwks_uri = "id.test" },
+    assert.equal(0, #kit.validate { jwks_uri = "https://id.test/" })
+    for _, config in ipairs { { maximum_expiration = 60 }, { jwks_uri = "ftp://id.test/" }, { jwks_uri = "id.test" },
       { jwks_uri = "http://a:b@id.test/" }, { consumer_claim = "sub" }, { claims_to_headers = { sub = "Host" } },
       { algorithms = { "HS256" } }, { algorithms = { "none" } }, { claims_to_verify = { "iat" } } } do
       assert.is_true(#kit.validate(config) > 0)

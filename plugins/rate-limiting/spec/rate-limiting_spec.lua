@@ -142,7 +142,6 @@ describe("rate-limiting", function()
       ["gcra counts in this node only"] = { algorithm = "gcra", rate = 1, policy = "redis", redis = { host = "a" } },
       ["rate and burst go with"] = { minute = 1, burst = 1 }, ["whole number"] = { minute = 1.5 },
       ["0%.02 and more"] = { minute = 1, sync_rate = 0 }, ["above 0"] = { minute = 0 },
-      ["TLS to Redis"] = { minute = 1, redis = { ssl = true } },
     } do
       local problems, found = kit.validate(config), false
       for _, problem in ipairs(problems) do

@@ -7,7 +7,7 @@ local tempdir = require "support.tempdir"
 
 local M = {}
 
--- A port that is free now.
+--- A port that is free now.
 local function free_port()
   local tcp = uv.new_tcp()
   assert(tcp:bind("127.0.0.1", 0))
@@ -16,14 +16,16 @@ local function free_port()
   return port
 end
 
+M.free_port = free_port
+
 --- Starts one and awaits that it listens; the scope ends it.
 -- @param options table or nil: args (list), port, dir (of one that was started before: its data), sentinel (the text of
 -- a Sentinel's configuration: it is one)
--- @return { port, path, dir, process }
+-- @return { port, path, dir, args, process }
 function M.start(options)
   options = options or {}
   local dir = options.dir or tempdir.new()
-  local self = { port = options.port or free_port(), path = dir .. "/redis.sock", dir = dir }
+  local self = { port = options.port or free_port(), path = dir .. "/redis.sock", dir = dir, args = options.args }
   local args = { "--port", tostring(self.port), "--bind", "127.0.0.1", "--dir", dir, "--daemonize", "no" }
   if options.sentinel then
     tempdir.write(dir .. "/sentinel.conf", options.sentinel)

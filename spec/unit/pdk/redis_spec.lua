@@ -148,7 +148,7 @@ describe("pdk.redis", function()
     assert.has_error(function() red:command(7) end)
     assert.has_error(function() redis.new "http://x" end,
       "redis.new: url: it is not of the form redis://host:port/db or unix:///path")
-    assert.has_error(function() redis.new "rediss://x" end)
+    assert.has_error(function() redis.new "rediss://x:y" end)
     assert.has_error(function() redis.new "redis://h/x" end)
     assert.has_error(function() redis.new "redis://h:99999" end)
     assert.has_error(function() redis.new(7) end)

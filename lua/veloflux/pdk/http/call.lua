@@ -67,6 +67,7 @@ end
 local function checked(url, options)
   if type(options) ~= "table" then error("http: expected a table of options, got " .. type(options), 4) end
   check_text(options, "pool")
+  check_text(options, "ssl_server_name")
   if type(url) ~= "string" and not (url == nil and options.pool) then
     error("http: expected a URL, got " .. type(url), 4)
   end
@@ -83,9 +84,6 @@ end
 local function parse(text, what)
   local url, why = urls.parse(text)
   if not url then return nil, ("%s %s: %s"):format(what, M.shown(text), why), "invalid_url" end
-  if url.scheme == "https" then
-    return nil, ("%s %s: https is not available in this version"):format(what, M.shown(text)), "not_available"
-  end
   return url
 end
 
@@ -103,7 +101,8 @@ function M.aim(call)
     if not target then return nil, err, code end
     call.target, own = target, target.limits
   else
-    call.target = addresses.new(call.url, call.unix_socket)
+    call.target = addresses.new(call.url, call.unix_socket,
+      { name = options.ssl_server_name, verify = options.ssl_verify ~= false })
   end
   local function limit(name, default, of_pool)
     return seconds(options, name, own and { ms = own[of_pool] } or default)

@@ -24,10 +24,14 @@
 -- to be closed is sent once more on a new one when its method is idempotent (RFC 9110 section 9.2.2) and its content
 -- can be sent again.
 --
--- What fails returns nil, a message for people and a code: "invalid_url", "not_available" (https; pools outside of
--- workers), "invalid" (a header or method that HTTP forbids), "resolve", "refused", "unreachable", "timeout", "closed",
--- "reset", "malformed", "too_large", "too_many_redirects", "aborted" (the content iterator said so), "too_many",
--- "memory", "failed"; of pools "unknown" (there is none of that name) and "unavailable" (it has no backend for this).
+-- https is verified by the system's authorities and by name; ssl_verify and ssl_server_name change that. To a pool it
+-- is spoken when the pool has `tls`.
+--
+-- What fails returns nil, a message for people and a code: "invalid_url", "not_available" (pools outside of workers),
+-- "tls" (the handshake, or the server's certificate), "invalid" (a header or method that HTTP forbids), "resolve",
+-- "refused", "unreachable", "timeout", "closed", "reset", "malformed", "too_large", "too_many_redirects", "aborted"
+-- (the content iterator said so), "too_many", "memory", "failed"; of pools "unknown" (there is none of that name) and
+-- "unavailable" (it has no backend for this).
 local calls = require "veloflux.pdk.http.call"
 local connections = require "veloflux.pdk.http.connection"
 local network = require "veloflux.runtime.network"
@@ -54,6 +58,8 @@ local M = {}
 ---@field keepalive? number|false seconds that the connection may wait for reuse, 60 unless given (of a pool: its
 -- timeouts.upstream_idle); false closes it
 ---@field unix_socket? string path: connect there, not to the URL's host
+---@field ssl_verify? boolean true: an https server has to have a good certificate with its name
+---@field ssl_server_name? string the name that is asked for and verified, instead of the URL's host
 ---@field pool? string instead of a URL: the pool of this name
 ---@field path? string with pool: "/path?query", encoded; "/" unless given
 ---@field tenant? string with pool: whose it is; the route's, or default, unless given

@@ -74,6 +74,10 @@ local function connect(target, options)
   if target.path then ok, err, code = stream:connect(target.path) else
     ok, err, code = stream:connect(target.host, target.port)
   end
+  if ok and target.tls then
+    ok, err, code = stream:secure(target.tls.name or target.host:match "^%[(.*)%]$" or target.host,
+      not target.tls.insecure)
+  end
   if ok then ok, err, code = greet(self, target) end
   if ok then return self end
   stream:close()

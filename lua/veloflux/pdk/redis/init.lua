@@ -34,13 +34,16 @@ local CONNECTION_COMMANDS = { subscribe = true, psubscribe = true, ssubscribe = 
 local M = { null = reply.null, is_error = reply.is_error }
 
 ---@class pdk.redis.options
----@field url? string "redis://user:password@host:port/db" or "unix:///path?db=0"
+---@field url? string "redis://user:password@host:port/db", "rediss://..." with TLS, or "unix:///path?db=0"
 ---@field host? string 127.0.0.1 unless given
 ---@field port? integer 6379 unless given
 ---@field path? string of a unix socket, instead of host and port
 ---@field username? string of an ACL user
 ---@field password? string
 ---@field db? integer 0 unless given
+---@field ssl? boolean true: TLS, as with rediss
+---@field ssl_verify? boolean true: the server has to have a good certificate with its name
+---@field ssl_server_name? string the name that is verified, instead of the host
 ---@field connect_timeout? number seconds, 3
 ---@field timeout? number seconds for sending a command, and for its reply: 5
 ---@field keepalive? number seconds that a connection may wait for reuse: 60
@@ -82,15 +85,19 @@ end
 
 local client_meta, lease_meta = with_commands(Client), with_commands(Lease)
 
+local function tls_of(options) return { name = options.ssl_server_name, insecure = options.ssl_verify == false } end
+
 local function target_of(options)
   if options.url then
     local target, err = urls.parse(options.url)
     if not target then error("redis.new: url: " .. err, 3) end
+    if target.tls or options.ssl then target.tls = tls_of(options) end
     return urls.complete(target)
   end
   return urls.complete {
     host = not options.path and (options.host or "127.0.0.1") or nil, port = options.port or 6379, path = options.path,
     username = options.username, password = options.password, db = options.db or 0,
+    tls = options.ssl and not options.path and tls_of(options) or nil,
   }
 end
 

@@ -75,6 +75,7 @@ function M.parse(text)
     if scheme then return nil, err end
     return nil, "it is not of the form redis://HOST:PORT/DB, unix:///PATH, redis+sentinel://... or redis+cluster://..."
   end
+  if target.tls then return nil, "TLS to Redis is not available in this version" end
   return complete { kind = "server", targets = { with_label { host = target.host, port = target.port,
     path = target.path } }, username = target.username, password = target.password, db = target.db }
 end
