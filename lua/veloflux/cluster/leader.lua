@@ -34,7 +34,7 @@ local MARGIN = 0.1 -- of its life: what clocks may differ by meanwhile
 
 local options -- what `open` was given
 local token, until_ms -- while LEADING: of the lease, and when it ends for this node
-local known -- {holder, token}: who has it, as the store said last; or nil
+local known -- {holder, token, ms}: who has it, as the store said last, and when; or nil
 local watchers = {} -- {gained, lost}
 local timer, deadline, asked
 local n_changes = 0
@@ -82,7 +82,7 @@ end
 
 local function on_answer(began_ms, err, lease)
   if err then return end -- what it has it keeps to the end
-  known = { holder = lease.holder, token = lease.token }
+  known = { holder = lease.holder, token = lease.token, ms = began_ms }
   if not lease.is_mine then return step_down("the lease is " .. tostring(lease.holder) .. "'s") end
   local ends_ms = began_ms + options.lease_ms * (1 - MARGIN)
   if options.now_ms() < ends_ms then lead(lease, ends_ms) else M.current() end -- it took too long to hear of it
@@ -164,8 +164,11 @@ function M.on_change(gained, lost)
   if gained and M.current() then gained(token) end
 end
 
---- Returns who has the lease, as the store said last: {holder, token}, or nil.
-function M.known() return known end
+--- Returns who has the lease, as the store said last: {holder, token}; or nil when that is too long ago.
+function M.known()
+  if not known or options.now_ms() >= known.ms + options.lease_ms then return nil end
+  return { holder = known.holder, token = known.token }
+end
 
 --- Returns how often this node has become the leader or ceased to be.
 function M.changes() return n_changes end

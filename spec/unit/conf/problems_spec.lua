@@ -40,6 +40,11 @@ local CASES = {
     { "conf.yaml:4: admin.websocket.anonymous: everybody who reaches 0.0.0.0:8080 could follow the channels: allow "
       .. "that with admin.insecure: true" } },
   { "unknown accounts", "user: no-such-user\n", { 'conf.yaml:1: user: unknown user "no-such-user"' } },
+  { "a lease that one heartbeat may lose", "cluster: { heartbeat: 2s, lease: 3s }\n",
+    { "conf.yaml:1: cluster.lease: has to be at least two heartbeats long" } },
+  { "ids of nodes that are none, and times out of bounds", "cluster: { node_id: 'a b', heartbeat: 1ms }\n",
+    { 'conf.yaml:1: cluster.node_id: expected a name of letters, digits, dots, dashes and underscores, got "a b"',
+      "conf.yaml:1: cluster.heartbeat: expected a duration between 100ms and 1m, got 1ms" } },
   { "a group without user", "group: daemon\n", { "conf.yaml:1: group: has no meaning without user" } },
   { "a Redis that is nowhere", "store: { driver: redis }\n",
     { "conf.yaml:1: store: driver redis needs one of url, sentinel or cluster" } },

@@ -212,7 +212,8 @@ local cluster = s.record {
     { heartbeat = s.duration { default = "1s", min = "100ms", max = "1m",
       description = "How often it says that it lives." } },
     { lease = s.duration { default = "3s", min = "500ms", max = "10m",
-      description = "A node that is silent for so long counts as gone, and the leader loses its office." } },
+      description = "A node that is silent for so long counts as gone, and the leader loses its office; at least two "
+        .. "heartbeats." } },
   },
 }
 
