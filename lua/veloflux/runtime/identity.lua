@@ -35,13 +35,14 @@ local function members_of(header, record)
   return members
 end
 
-local function read(header, version)
+-- What `published`, a version that is served, has as well is not read again: 10,000 consumers may have chains.
+local function read(header, version, published)
   local chains, count = snapshot.section(header, C.VF_SNAP_CHAINS)
-  local known = { version = version, routes = {}, own = {} }
+  local known, before = { version = version, routes = {}, own = {} }, published and published.own or {}
   for i = 0, count - 1 do
     local hash = snapshot.key(chains[i].hash)
     if chains[i].kind == C.VF_CHAIN_CONSUMER then
-      known.own[hash] = members_of(header, chains[i])
+      known.own[hash] = before[hash] or members_of(header, chains[i])
     else
       known.routes[hash] = true
     end
@@ -52,7 +53,7 @@ end
 --- A snapshot may be published soon.
 function M.prepare(header, version)
   if versions[1] and not versions[1].is_published then table.remove(versions, 1) end -- nothing came of it
-  table.insert(versions, 1, read(header, version))
+  table.insert(versions, 1, read(header, version, versions[1]))
   versions[MOST_VERSIONS + 1] = nil
 end
 

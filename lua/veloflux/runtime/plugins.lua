@@ -22,17 +22,20 @@ function M.prepare(pointer)
   identity.prepare(header, version)
 end
 
-local function configs_of(header, plugin)
+--- Sorts the instances of a snapshot by plugin: plugin -> {plugin, configs, instance = the first}.
+local function instances_by_plugin(header)
   local _, count = snapshot.section(header, C.VF_SNAP_INSTANCES)
-  local configs, first = {}, nil
+  local sorted = {}
   for i = 0, count - 1 do
     local instance = chain.instance(header, i)
-    if instance.plugin == plugin then
-      configs[#configs + 1] = instance.config
-      first = first or instance
+    local entry = sorted[instance.plugin]
+    if not entry then
+      entry = { plugin = instance.plugin, configs = {}, instance = instance }
+      sorted[instance.plugin] = entry
     end
+    entry.configs[#entry.configs + 1] = instance.config
   end
-  return configs, first
+  return sorted
 end
 
 --- Runs init_worker of plugins that are new here, then configure of all.
@@ -62,10 +65,8 @@ function M.publish(pointer)
   local live = {}
   for _, plugin in ipairs(plugins) do live[plugin] = true end
   background.retire(function(plugin) return live[plugin] end)
-  for _, plugin in ipairs(plugins) do
-    local configs, instance = configs_of(header, plugin)
-    list[#list + 1] = { plugin = plugin, configs = configs, instance = instance }
-  end
+  local entries = instances_by_plugin(header)
+  for _, plugin in ipairs(plugins) do list[#list + 1] = entries[plugin] or { plugin = plugin, configs = {} } end
   if #list > 0 then task.spawn(start, list) end
 end
 
