@@ -115,6 +115,32 @@ describe("/api/keys", function()
     assert.equal(200, status_of "bob")
     server:stop()
   end, { timeout = 120000 }))
+  it("survives kill -9 of all processes in a rotation", loop.spec(function()
+    local dir = tempdir.new()
+    for round = 1, 3 do
+      server = servers.start { conf = conf_of { data_dir = dir } }
+      if round == 1 then add_consumer "ann" end
+      assert.equal(200, status_of "ann")
+      local seen = tempdir.read(dir .. "/master.key")
+      local connection = clients.connect(server.ports.admin)
+      connection:send "POST /api/keys/rotate HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+      if round < 3 then
+        children.eventually("the new key", function() return tempdir.read(dir .. "/master.key") ~= seen end)
+      end
+      if round == 2 then children.pause(5) end
+      local pids = server.process:children()
+      pids[#pids + 1] = server.pid
+      for _, pid in ipairs(pids) do uv.kill(pid, "sigstop") end
+      server.process:kill()
+      server.process:wait_exit()
+      connection.stream:close()
+    end
+    server = servers.start { conf = conf_of { data_dir = dir } }
+    assert.equal(200, status_of "ann")
+    is(request("POST", "/api/keys/rotate"), 200)
+    assert.equal(200, status_of "ann")
+    server:stop()
+  end))
 end)
 
 describe("master_key", function()

@@ -181,11 +181,32 @@ local function stands(watch)
   return false
 end
 
+--- Takes over how a watch has ended, as the store has it.
+local function take_over(watch, ended)
+  for _, name in ipairs { "state", "reason", "rollback", "ended_ms" } do watch[name] = ended[name] end
+  watch.is_kept = true
+end
+
+--- Nothing of a version is there any more: another node may have taken it back, and says so.
+local function supersede(watch)
+  local store = store_of()
+  if not store then return again(watch) end
+  watch.is_ending = true
+  store:get(BUCKET, tostring(watch.version), function(err, text)
+    watch.is_ending = false
+    local ended = text and json.decode(text)
+    if err then return again(watch) end
+    if type(ended) ~= "table" then
+      return finish(watch, "superseded", "nothing of what it changed is there any more")
+    end
+    take_over(watch, ended)
+    counts.ended(ended.state)
+  end)
+end
+
 function step(watch)
   if watch.state ~= "watching" or watch.is_ending then return end
-  if watch.changes and not stands(watch) then
-    return finish(watch, "superseded", "nothing of what it changed is there any more")
-  end
+  if watch.changes and not stands(watch) then return supersede(watch) end
   local broken = judge(watch)
   if broken then return take_back(watch, broken, "probation") end
   if now_ms() >= watch.record.until_ms then return finish(watch, "passed") end
@@ -205,17 +226,8 @@ local function learn(watch)
   end)
 end
 
---- A version of another node: this one counts for itself, from now on.
-local function count_here(record)
-  if record.node == node_of() then return end
-  local node = seen.node()
-  record.start = { node = node, routes = seen.routes(record.routes, {}) }
-  record.before = lately(node, record.guard.min_requests)
-end
-
 local function begin(watch)
   watch.state = "watching"
-  count_here(watch.record)
   counts.begun()
   log("info", watch, ("until %s"):format(os.date("!%Y-%m-%dT%H:%M:%SZ", watch.record.until_ms / 1000)))
   learn(watch)
@@ -233,9 +245,16 @@ function resume(watch)
     if err then return later() end
     local ended = text and json.decode(text)
     if type(ended) ~= "table" then return begin(watch) end
-    for _, name in ipairs { "state", "reason", "rollback", "ended_ms" } do watch[name] = ended[name] end
-    watch.is_kept = true
+    take_over(watch, ended)
   end)
+end
+
+--- A version of another node: this one counts for itself, from now on.
+local function count_here(record)
+  if record.node == node_of() then return end
+  local node = seen.node()
+  record.start = { node = node, routes = seen.routes(record.routes, {}) }
+  record.before = lately(node, record.guard.min_requests)
 end
 
 --- A set of entities is published: versions in it that are on probation are watched from now on.
@@ -250,6 +269,7 @@ function M.follow(set)
     local version = tonumber(key:match("^" .. PREFIX .. "(%d+)$"))
     local record = version and not watches[version] and json.decode(entity.json)
     if record then
+      count_here(record)
       watches[version] = { version = version, record = record, set = set, state = "starting", hints = {} }
       if made[version] == entity.json then begin(watches[version]) else resume(watches[version]) end
       made[version] = nil

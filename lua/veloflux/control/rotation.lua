@@ -136,6 +136,10 @@ local function take(ring, options)
     return refused("conflict", ("the key comes from the %s of master_key: put another in front of it there"):format(
       ring.keys[1].origin))
   end
+  if storage.is_shared() and options.generate ~= false and not ring.setting then
+    return refused("conflict", "nodes share this store: give each of them the new key first, then rotate with "
+      .. "generate: false")
+  end
   if not ring.setting and options.generate ~= false then
     local ok, problem = keys.generate(ring)
     if not ok then return refused("unavailable", problem) end
