@@ -285,9 +285,13 @@ describe("channels of a node", function()
       websockets.open(port, PATH, { fields = { Authorization = "Bearer " .. user } }),
       websockets.open(port, PATH, { fields = { ["X-API-Key"] = user } }),
       websockets.open(port, PATH, { fields = { Cookie = "a=b; auth_token=" .. user } }),
+      websockets.open(port, PATH, { fields = { ["Sec-WebSocket-Protocol"] = "veloflux, bearer." .. user } }),
       (websockets.open(port, PATH .. "?token=" .. user)),
     }
     for _, client in ipairs(ways) do assert.equal("status", client:read_json().type) end
+    local _, head = websockets.connect(port, PATH .. "?token=" .. user,
+      { fields = { ["Sec-WebSocket-Protocol"] = "veloflux" } })
+    assert.equal("veloflux", head:get "sec-websocket-protocol")
     assert.equal(403, (select(2, websockets.connect(port, "/api/ws/control?token=" .. user))).status)
     assert.equal(401, (select(2, websockets.connect(port, PATH .. "?token=vfk_00_x"))).status)
     local tenants = key_of { name = "acme", role = "user", tenant_id = "acme" }

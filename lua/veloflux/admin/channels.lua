@@ -42,8 +42,9 @@ local function opener(channel)
       return problem.new("unavailable", why, { headers = { "Retry-After", "10" } })
     end
     local id = hub:next_id()
-    return { upgrade = { client = id, max_message = M.MAX_MESSAGE,
-      headers = { "Upgrade", "websocket", "Sec-WebSocket-Accept", asked.accept },
+    local fields = { "Upgrade", "websocket", "Sec-WebSocket-Accept", asked.accept }
+    if asked.protocol then fields[5], fields[6] = "Sec-WebSocket-Protocol", asked.protocol end
+    return { upgrade = { client = id, max_message = M.MAX_MESSAGE, headers = fields,
       on_open = function() hub:open(id, request.identity, channel, asked.since) end,
       on_failed = function(message)
         hub.n_refused = hub.n_refused + 1
@@ -70,11 +71,11 @@ function M.stranger(request, permission)
   return { name = "anonymous", method = "none", can = may_follow, is_valid = function() return is_open_to_all end }
 end
 
---- Browsers cannot set fields for a WebSocket: a bearer token may also be a cookie or a parameter.
+--- Browsers cannot set Authorization for a WebSocket: a bearer token may be a parameter, a cookie or a subprotocol.
 function M.take_token(request)
   if has_credentials(request) then return end
   local token = query.first(request.query, "token")
-    or ("; " .. (request.headers.cookie or "")):match ";%s*auth_token=([^;]+)"
+    or ("; " .. (request.headers.cookie or "")):match ";%s*auth_token=([^;]+)" or handshake.token_of(request)
   if type(token) ~= "string" or not token:find "^[%w._~+/-]+=*$" then return end
   request.headers.authorization = "Bearer " .. token
 end

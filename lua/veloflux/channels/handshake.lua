@@ -12,11 +12,20 @@ local VERSION = "13"
 local KEY_BYTES = 16
 local UPGRADE = { "Upgrade", "websocket", "Sec-WebSocket-Version", VERSION }
 
+M.PROTOCOL = "veloflux" -- for clients that have to name one
+
 local function has_token(field, token)
   for item in (field or ""):gmatch "[^,]+" do
     if item:lower():match "^%s*(.-)%s*$" == token then return true end
   end
   return false
+end
+
+--- Returns the bearer token that stands among the subprotocols, as bearer.TOKEN, or nil: browsers can set no other
+-- field of the request.
+function M.token_of(request)
+  local field = request.headers["sec-websocket-protocol"] or ""
+  return ("," .. field):match ",%s*bearer%.([^%s,]+)"
 end
 
 local function upgrade_required(detail) return nil, problem.new("upgrade_required", detail, { headers = UPGRADE }) end
@@ -36,7 +45,8 @@ end
 
 --- Judges a request.
 -- @param request of the router
--- @return {accept = Sec-WebSocket-Accept, since = number or nil}; or nil and a problem
+-- @return {accept = Sec-WebSocket-Accept, protocol = the subprotocol or nil, since = number or nil}; or nil and a
+-- problem
 function M.judge(request)
   local headers = request.headers
   local known, refused = parameters.read(request, { "since", "token" })
@@ -57,7 +67,8 @@ function M.judge(request)
   end
   local since, bad = since_of(known.since)
   if since == false then return nil, bad end
-  return { accept = encoding.base64_encode(crypto.hash("sha1", key .. GUID)), since = since }
+  return { accept = encoding.base64_encode(crypto.hash("sha1", key .. GUID)), since = since,
+    protocol = has_token(headers["sec-websocket-protocol"], M.PROTOCOL) and M.PROTOCOL or nil }
 end
 
 return M

@@ -39,5 +39,8 @@ describe("channels on the admin address", function()
       assert.is_nil(token_of(query))
     end
     assert.is_nil(token_of("", "auth_token=; my_auth_token=abc"))
+    local request = { query = "", headers = { ["sec-websocket-protocol"] = "veloflux, bearer.vfk_0a_x-y" } }
+    channels.take_token(request)
+    assert.equal("Bearer vfk_0a_x-y", request.headers.authorization)
   end)
 end)

@@ -26,6 +26,16 @@ describe("the handshake of a channel", function()
     assert.equal(12, asked.since)
   end)
 
+  it("chooses the subprotocol that it knows, and finds a token among the others", function()
+    local asked = request { ["Sec-WebSocket-Protocol"] = "chat, VeloFlux, bearer.abc.def" }
+    assert.equal("veloflux", handshake.judge(asked).protocol)
+    assert.equal("abc.def", handshake.token_of(asked))
+    asked = request { ["Sec-WebSocket-Protocol"] = "chat,xbearer.abc" }
+    assert.is_nil(handshake.judge(asked).protocol)
+    assert.is_nil(handshake.token_of(asked))
+    assert.is_nil(handshake.token_of(request()))
+  end)
+
   it("answers 426 to what asks for no WebSocket of version 13", function()
     for _, case in ipairs { { { Upgrade = false } }, { { Upgrade = "h2c" } }, { { Connection = false } },
       { { Connection = "close" } }, { { ["Sec-WebSocket-Version"] = "8" } }, { { ["Sec-WebSocket-Version"] = false } },
