@@ -106,12 +106,31 @@ static size_t limit_bytes(const struct vf_guards *guards)
 
 void vf_guards_rebase(struct vf_guards *guards)
 {
-    guards->base_bytes = guards->used_bytes;
+    guards->base_bytes = guards->left_bytes = guards->used_bytes;
+    guards->in_plugin = false;
+}
+
+/* What the state grows by between two plugins is not theirs. */
+static void follow_others(struct vf_guards *guards, bool is_plugin)
+{
+    if (is_plugin == guards->in_plugin)
+        return;
+    guards->in_plugin = is_plugin;
+    if (!is_plugin) {
+        guards->left_bytes = guards->used_bytes;
+        return;
+    }
+    if (guards->used_bytes > guards->left_bytes)
+        guards->base_bytes += guards->used_bytes - guards->left_bytes;
+    if (guards->base_bytes > guards->used_bytes)
+        guards->base_bytes = guards->used_bytes; /* garbage of others is gone */
 }
 
 static void *allocate(void *ud, void *block, size_t old_size, size_t new_size)
 {
     struct vf_guards *guards = ud;
+    if (guards->base_bytes != 0)
+        follow_others(guards, guards->tasks->run.plugin != 0);
     size_t used = guards->used_bytes - old_size + new_size, limit = limit_bytes(guards);
     if (new_size > old_size && used > limit &&
         (guards->tasks->run.plugin != 0 ||

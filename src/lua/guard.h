@@ -44,7 +44,9 @@ struct vf_guards {
     void *(*allocate)(void *ud, void *block, size_t old_size, size_t new_size); /* LuaJIT's own */
     void *allocate_ud;
     size_t used_bytes;
-    size_t base_bytes;     /* what the state held before plugins: the limit comes on top */
+    size_t base_bytes;     /* what the state holds besides plugins: the limit comes on top */
+    size_t left_bytes;     /* what it held when plugins ran last */
+    bool in_plugin;        /* they do */
     uint64_t collected_ns; /* when the whole heap was collected because of its size */
 };
 
@@ -58,7 +60,7 @@ void vf_guards_deinit(struct vf_guards *guards);
 void vf_guards_limit(struct vf_guards *guards, const struct vf_snap_plugin_limits *limits);
 
 /* For a state that has more to do than to run plugins: the memory limit comes on top of what it
- * uses now, and is the plugins' alone. */
+ * uses now, and of what grows from here on while no plugin runs; it is the plugins' alone. */
 void vf_guards_rebase(struct vf_guards *guards);
 
 /* Collects garbage when the heap comes near its limit. Called where Lua is not running. */
