@@ -325,7 +325,8 @@ local function start()
   NEW["/api/certificates"] = with(certificate, { name = "new" })
   IDS[#IDS + 1] = { "/api/certificates", { id = "cert" } }
   add_resources()
-  server = servers.start { conf = { admin = { auth = { password = "correct horse" } } } }
+  server = servers.start { conf = { admin = { address = "127.0.0.1:0",
+    auth = { password = "correct horse" } } } }
   port = server.ports.admin
   document = request("GET", "/api/openapi.json").json
   reader = request("POST", "/api/apikeys", { name = "reader" }, with(ADMIN, { ["Content-Type"] = JSON })).json.key

@@ -55,7 +55,7 @@ end
 
 describe("an import", function()
   it("of 50 MB is taken while others are answered", loop.spec(function()
-    local server = servers.start { conf = { admin = { auth = { enabled = false } } } }
+    local server = servers.start { conf = {} }
     local port = server.ports.admin
     local body, is_sent, response, answers = document(2500, 20 * 1024), false, nil, 0
     assert.is_true(#body > 50e6)
@@ -72,7 +72,8 @@ describe("an import", function()
       local other = clients.connect(port)
       while not response do
         other:request("GET", "/health")
-        assert.equal(200, other:read_response().status)
+        local answered = other:read_response()
+        assert.equal(200, answered.status, answered.body .. table.concat(server:log_lines(), "\n"))
         if not response then answers = answers + 1 end
       end
       other:close()
@@ -87,7 +88,7 @@ describe("an import", function()
   end))
 
   it("in chunks comes whole, and more than a little is the same as a little", loop.spec(function()
-    local server = servers.start { conf = { admin = { auth = { enabled = false } } } }
+    local server = servers.start { conf = {} }
     local port = server.ports.admin
     local body = document(200, 10 * 1024)
     local fields = copy { ["Transfer-Encoding"] = "chunked", ["Idempotency-Key"] = "k" }
@@ -120,7 +121,7 @@ describe("an import", function()
   end))
 
   it("has a limit, which is lower for those who do not say who they are", loop.spec(function()
-    local server = servers.start { conf = { admin = { auth = { password = "secret" } } } }
+    local server = servers.start { conf = { admin = { address = "127.0.0.1:0", auth = { password = "secret" } } } }
     local port = server.ports.admin
     local named = { Authorization = "Basic YWRtaW46c2VjcmV0" }
     for path, limit in pairs { ["/api/config/import"] = LIMIT, ["/api/config/validate"] = LIMIT,
@@ -136,7 +137,7 @@ describe("an import", function()
   end))
 
   it("waits its turn when several are under way", loop.spec(function()
-    local server = servers.start { conf = { admin = { auth = { enabled = false } } } }
+    local server = servers.start { conf = {} }
     local port, under_way = server.ports.admin, {}
     local body = document(20, 100 * 1024)
     for i = 1, 4 do under_way[i] = begin(port, "/api/config/import?dry_run=true", #body, body:sub(1, MIB)) end
@@ -159,7 +160,7 @@ describe("an import", function()
       return
     end
     loop.defer(function() ffi.C.umount(disk) end)
-    local server = servers.start { conf = { data_dir = disk, admin = { auth = { enabled = false } } } }
+    local server = servers.start { conf = { data_dir = disk } }
     local port = server.ports.admin
     local body = document(800, 10 * 1024)
     local client = clients.connect(port)

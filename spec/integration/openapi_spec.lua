@@ -123,7 +123,9 @@ local make
 local function make_text(schema)
   if schema.pattern and schema.pattern:find "ms|s|m|h|d" then return pick { "5s", "100ms", "1h", "soon" } end
   if schema.pattern and schema.pattern:find "%[0%-9%]%+%$" then return "127.0.0.1:" .. random(65535) end
-  if schema.format == "date-time" and random(2) == 1 then return pick { "2024-02-29T23:59:60Z", "2024-02-30", "now" } end
+  if schema.format == "date-time" and random(2) == 1 then
+    return pick { "2024-02-29T23:59:60Z", "2024-02-30", "now" }
+  end
   if random(8) == 1 then -- at its bounds, and beyond
     local at = pick { schema.minLength or 0, schema.maxLength or 64 } + random(3) - 2
     return ("b"):rep(math.max(at, 0))
@@ -226,13 +228,17 @@ end
 -- Fields that a client may add to anything: none makes an answer a fault.
 local FIELDS = {
   Accept = { "*/*", "text/html", "application/*;q=0.1", "application/json;q=0", ";", ",,,", ("a/b,"):rep(500) },
-  ["Accept-Language"] = { "de", "\195\164" }, ["Content-Language"] = { "x" }, ["Content-Encoding"] = { "gzip", "identity" },
+  ["Accept-Language"] = { "de", "\195\164" }, ["Content-Language"] = { "x" },
+  ["Content-Encoding"] = { "gzip", "identity" },
   ["If-None-Match"] = { "*", '"1"', 'W/"1"', "garbage" }, ["If-Modified-Since"] = { "yesterday" },
   Prefer = { "respond-async", "handling=lenient", "handling=strict, wait=10", "=" }, Range = { "bytes=0-0" },
-  ["X-Change-Reason"] = { "\240\159\152\128", ("long "):rep(500), '"quoted"', "\255" }, Cookie = { "a=b; =; c", "veloflux=1" },
-  ["X-Request-Id"] = { "mine", ("x"):rep(300), "a b" }, Forwarded = { "for=unknown" }, ["X-Forwarded-For"] = { "1.2.3.4, x" },
+  ["X-Change-Reason"] = { "\240\159\152\128", ("long "):rep(500), '"quoted"', "\255" },
+  Cookie = { "a=b; =; c", "veloflux=1" },
+  ["X-Request-Id"] = { "mine", ("x"):rep(300), "a b" }, Forwarded = { "for=unknown" },
+  ["X-Forwarded-For"] = { "1.2.3.4, x" },
   ["X-HTTP-Method-Override"] = { "DELETE" }, TE = { "trailers" }, Authorization = { "Basic !!!", "Bearer x", "Digest" },
-  ["X-API-Key"] = { "none", "" }, ["Sec-Fetch-Site"] = { "cross-site", "none" }, Origin = { "null", "http://evil.example" },
+  ["X-API-Key"] = { "none", "" }, ["Sec-Fetch-Site"] = { "cross-site", "none" },
+  Origin = { "null", "http://evil.example" },
 }
 local FIELD_NAMES = {}
 for name in pairs(FIELDS) do FIELD_NAMES[#FIELD_NAMES + 1] = name end

@@ -31,7 +31,8 @@ local function judge_type(schema, value, path)
   for _, kind in ipairs(kinds) do
     if IS[kind](value) then return nil end
   end
-  if #kinds > 0 then return ("%s: expected %s, got %s"):format(path, table.concat(kinds, " or "), cjson.encode(value)) end
+  if #kinds == 0 then return nil end
+  return ("%s: expected %s, got %s"):format(path, table.concat(kinds, " or "), cjson.encode(value))
 end
 
 local function judge_members(document, schema, value, path)

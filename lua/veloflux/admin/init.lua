@@ -17,6 +17,7 @@ local certificates = require "veloflux.admin.certificates"
 local channels = require "veloflux.admin.channels"
 local cluster = require "veloflux.admin.cluster"
 local configuration = require "veloflux.admin.configuration"
+local cors = require "veloflux.admin.cors"
 local endpoints = require "veloflux.admin.endpoints"
 local hub = require("veloflux.channels").hub
 local idempotency = require "veloflux.admin.idempotency"
@@ -35,6 +36,7 @@ local plugin_endpoints = require "veloflux.control.plugins.endpoints"
 local problem = require "veloflux.admin.problem"
 local resources = require "veloflux.admin.resources"
 local runtime_entities = require "veloflux.runtime.entities"
+local rate_limits = require "veloflux.admin.rate_limit"
 local rates = require "veloflux.admin.rates"
 local rest = require "veloflux.admin.rest"
 local routers = require "veloflux.admin.router"
@@ -80,6 +82,7 @@ local function reload() return await.call(services.reload) end
 --- Says what a reload would change. Yields.
 local function dry_reload() return await.call(services.dry_reload) end
 
+local limit = rate_limits.new()
 --- The table of endpoints: plugins register theirs here.
 M.router = routers.new()
 local administrator = administrators.new(verify)
@@ -136,6 +139,7 @@ local SAFE = { GET = true, HEAD = true, OPTIONS = true }
 -- changes something has to come from our own pages, or from no page.
 local function is_cross_origin(request)
   local headers = request.headers
+  if cors.origin_of(request) then return false end
   local site = headers["sec-fetch-site"]
   if site and site ~= "same-origin" and site ~= "none" then return true end
   local origin = headers.origin
@@ -156,6 +160,8 @@ local function configure()
   M.auth.is_enabled = admin.auth.enabled
   administrator:configure(admin.auth, node.data_dir)
   channels.configure(admin.websocket)
+  cors.configure(admin.cors)
+  limit:configure(type(admin.rate_limit) == "table" and admin.rate_limit or nil)
   local seal, unseal = keys.sealer(node)
   if not seal then return log.write("error", "admin.no_key", { "err", unseal }) end
   sealing = { seal = seal, unseal = unseal }
@@ -171,9 +177,21 @@ local function identify(request, endpoint)
   return M.auth:identify(request)
 end
 
+local PROBES = { ["/health"] = true, ["/ready"] = true } -- are never too many
+
+--- Returns a problem when the client has asked too much, or nil.
+local function over_limit(request)
+  if request.is_local or PROBES[request.path] then return nil end
+  local seconds = limit:refuse(request.client, now())
+  return seconds and problem.new("too_many_requests", ("Too many requests; try again in %d seconds."):format(seconds),
+    { headers = { "Retry-After", tostring(seconds) } }) or nil
+end
+
 --- Returns the result for a request: what the endpoint says, or a problem on the way to it. May yield.
 local function serve(request)
   if not admin then configure() end
+  local answered = cors.preflight(request) or over_limit(request)
+  if answered then return answered end
   local endpoint, params = M.router:find(request.method, request.path)
   if endpoint and is_open(endpoint) then
     request.params = params
@@ -241,12 +259,14 @@ end
 
 local function respond(id, request, result)
   if result.upgrade then return upgrade(id, request, result.upgrade) end
-  if result.code then return native.respond(id, problem.encode(result, request)) end
-  if result.json ~= nil or result.json_text then
-    local headers = joined(JSON_HEADERS, result.headers)
-    return native.respond(id, result.status or 200, headers, (result.json_text or json.lenient(result.json)) .. "\n")
+  local status, headers, body = result.status, result.headers or {}, result.body or ""
+  if result.code then
+    status, headers, body = problem.encode(result, request)
+  elseif result.json ~= nil or result.json_text then
+    status, headers = status or 200, joined(JSON_HEADERS, headers)
+    body = (result.json_text or json.lenient(result.json)) .. "\n"
   end
-  native.respond(id, result.status, result.headers or {}, result.body or "")
+  native.respond(id, status, cors.add(request, headers), body)
 end
 
 local function run(id, request)

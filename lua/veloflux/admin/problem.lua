@@ -31,6 +31,7 @@ local KINDS = {
   key_reused = { 422, "Unprocessable Content" },
   config_rejected = { 422, "Unprocessable Content" },
   too_many_attempts = { 429, "Too Many Requests" },
+  too_many_requests = { 429, "Too Many Requests" },
   internal_error = { 500, "Internal Server Error" },
   unavailable = { 503, "Service Unavailable" },
 }

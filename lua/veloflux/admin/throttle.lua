@@ -26,6 +26,8 @@ local function key_of(client)
   return table.concat(groups, ":", 1, math.min(4, #groups)) .. "::/64"
 end
 
+M.key_of = key_of
+
 function Throttle:forget_oldest()
   local oldest, at
   for key, entry in pairs(self.clients) do

@@ -29,6 +29,8 @@ ffi.cdef "int close(int fd);"
 
 local M = {}
 
+local STOPPING = "stopping" -- what the supervisor says when it takes no offers any more
+
 local link, state_area, store_of -- what `open` was given
 local pending -- the candidate under way, with {compiled, tables}
 local current -- {model, version}: what is published
@@ -197,6 +199,7 @@ end
 --- A process cannot serve the offer.
 function M.refused(version, why)
   if not pending or pending.version ~= version then return end
+  if why == STOPPING then return reject("unavailable", problem("", "this node is stopping")) end
   reject("invalid", problem("", why))
 end
 

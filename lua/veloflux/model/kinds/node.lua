@@ -61,6 +61,25 @@ local websocket = s.record {
   },
 }
 
+local cors = s.record {
+  default = {},
+  description = "Pages of other sites that may use the admin API.",
+  fields = {
+    { origins = s.list { default = {}, unique = true, elements = s.string { match = "^https?://[%w._%[%]:-]+$",
+      expects = "an origin such as https://dash.example.com" }, description = "Such as https://dash.example.com." } },
+    { max_age = s.duration { default = "10m", min = "0s", max = "24h",
+      description = "How long browsers remember that they may." } },
+  },
+}
+
+local rate_limit = s.shape { default = "off", description = "Requests of one client to the admin address.",
+  scalar = s.string { one_of = { "off" }, expects = "off or a map" },
+  map = s.record { fields = {
+    { requests = s.integer { required = true, min = 1, max = 1000000, description = "So many, ..." } },
+    { per = s.duration { default = "1s", min = "100ms", max = "1h", description = "... in this time." } },
+    { burst = s.integer { min = 1, max = 1000000, description = "At once; as many as `requests` when left out." } },
+  } } }
+
 local admin = s.record {
   default = {},
   description = "The address for people and tools.",
@@ -73,6 +92,8 @@ local admin = s.record {
     { probation = probation },
     { metrics_open = s.boolean { default = true, description = "Answer /metrics without authentication." } },
     { websocket = websocket },
+    { cors = cors },
+    { rate_limit = rate_limit },
   },
 }
 
