@@ -3,8 +3,8 @@
 -- C (src/control/websocket.c) has the connections: it says what came and when a client takes another frame, and sends
 -- what it is given. Who gets what, and what becomes of a slow or silent client, is decided here.
 --
---   admin request -> handshake.lua -> open -> first frame      then, as long as there are clients, `tick` looks a few
---   C: received, writable, pong, closed                        times a second at what is due and what has changed
+--   admin request -> admin/handshake.lua -> open -> first frame      then, as long as there are clients, `tick` looks
+--   C: received, writable, pong, closed                              a few times a second what is due or has changed
 --
 -- Clients that end are closed with 1001 (the channel or the node goes away), 1008 (credentials that no longer hold, or
 -- too many messages) or 1013 (too slow: come back later); one that does not answer pings is cut off.

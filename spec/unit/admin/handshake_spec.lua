@@ -1,5 +1,5 @@
 require "support.library"
-local handshake = require "veloflux.channels.handshake"
+local handshake = require "veloflux.admin.handshake"
 local websockets = require "support.websocket"
 
 --- A request as the router has it: names in small letters.
