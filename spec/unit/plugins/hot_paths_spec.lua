@@ -111,8 +111,8 @@ describe("LuaJIT compiles as a whole", function()
   end)
 
   it("request-transformer with header fields", function()
-    assert_compiles("access", { { "request-transformer", { remove = { headers = { "x-internal" } },
-      rename = { headers = { "x-old:x-new" } }, add = { headers = { "x-plan:gold" } } } } },
+    assert_compiles("access", { { "request-transformer", { remove = { headers = { "x-internal", "x-debug" } },
+      rename = { headers = { "x-old:x-new" } }, add = { headers = { "x-plan:gold", "x-zone:eu" } } } } },
       { fields = { ["X-Internal"] = "1", ["X-Old"] = "2" }, fresh = true })
   end)
 
@@ -122,8 +122,9 @@ describe("LuaJIT compiles as a whole", function()
   end)
 
   it("response-transformer with header fields", function()
-    assert_compiles("header_filter", { { "response-transformer", { remove = { headers = { "x-internal" } },
-      add = { headers = { "x-plan:gold" } } } } }, { answer = { ["X-Internal"] = "1" }, fresh = true })
+    assert_compiles("header_filter", { { "response-transformer", { remove = { headers = { "x-internal", "x-debug" } },
+      replace = { headers = { "x-plan:iron" } }, add = { headers = { "x-plan:gold", "x-zone:eu" } },
+      append = { headers = { "x-trail:us" } } } } }, { answer = { ["X-Internal"] = "1" }, fresh = true })
   end)
 
   it("acl by group, behind key-auth", function()
