@@ -316,8 +316,12 @@ describe("channels of a node", function()
 
   it("may be followed without credentials where the conf says so", loop.spec(function()
     local admin = { address = "127.0.0.1:0", auth = { username = "ana", password = "pw" },
-      websocket = { anonymous = true } }
+      websocket = { anonymous = true }, cors = { origins = { "https://dash.example.com" } } }
     local server = servers.start { conf = { admin = admin } }
+    local named = { fields = { Origin = "https://dash.example.com", ["Sec-Fetch-Site"] = "cross-site" } }
+    websockets.open(server.ports.admin, PATH, named):close()
+    named.fields.Origin = "https://other.example.com"
+    assert.equal(403, (select(2, websockets.connect(server.ports.admin, PATH, named))).status)
     local client = websockets.open(server.ports.admin, PATH)
     assert.equal("status", client:read_json().type)
     client:send_json { type = "subscribe", channel = "control" }
