@@ -31,10 +31,11 @@ struct vf_acceptor {
     char name[64];                           /* of the listener: its identity across snapshots */
     bool is_gone;   /* not in the configuration any more: connections end after their exchange */
     bool is_paused; /* the connection ceiling was reached */
-    bool has_proxy_header;     /* its connections begin with one */
-    struct vf_tls_server *tls; /* counted reference; NULL: plain */
-    uint64_t tls_hash;         /* of what it was made of; 0: nothing */
-    uint64_t handshake_ms;     /* for a whole handshake */
+    bool has_proxy_header;                    /* its connections begin with one */
+    struct vf_tls_server *tls;                /* counted reference; NULL: plain */
+    uint64_t tls_hash;                        /* of what it was made of; 0: nothing */
+    uint64_t handshake_ms;                    /* for a whole handshake */
+    uint32_t handshake_rate, handshake_burst; /* a second and address, and at once; 0: off */
 };
 
 struct vf_proxy {

@@ -2,15 +2,44 @@
 #include <string.h>
 #include <uv.h>
 
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/downstream_conn.h"
+#include "snapshot/cells.h"
 #include "tls/transport.h"
+
+static const uint64_t HANDSHAKES = 0x7e5;
+
+/* Handshakes cost much more than they cost who begins them: each address has its share. */
+static bool is_admitted(struct vf_downstream *client)
+{
+    const struct vf_acceptor *acceptor = client->acceptor;
+    const struct vf_snap_address *peer = &client->peer;
+    struct {
+        uint64_t what; /* keeps this limit apart from others with the same key */
+        uint8_t network[8];
+    } key = {vf_hash(acceptor->name, strlen(acceptor->name), HANDSHAKES), {0}};
+    struct vf_cells_answer answer;
+    if (acceptor->handshake_rate == 0 || peer->family == VF_FAMILY_NONE)
+        return true;
+    uint64_t interval_ns = UINT64_C(1000000000) / acceptor->handshake_rate;
+    struct vf_gcra limit = {interval_ns, (acceptor->handshake_burst - 1) * interval_ns};
+    memcpy(key.network, peer->ip, peer->family == VF_FAMILY_IPV4 ? 4 : 8);
+    return vf_cells_take(vf_state_cells(client->proxy->state), &key, sizeof(key), &limit, 1,
+                         vf_clock_ns(), &answer) == VF_CELLS_ADMITTED;
+}
 
 bool vf_downstream_start_tls(struct vf_downstream *client, const char *data, size_t len)
 {
     struct vf_acceptor *acceptor = client->acceptor;
+    if (!is_admitted(client)) {
+        vf_count_add(&vf_downstream_counters(client)->handshakes_limited, 1);
+        vf_downstream_close_now(client, true);
+        return false;
+    }
     int rc = vf_tls_accept(acceptor->tls, &client->stream);
     if (rc == 0 && len > 0)
         rc = vf_tls_preload(&client->stream, data, len);

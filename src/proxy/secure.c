@@ -199,6 +199,8 @@ int vf_secure_follow(struct vf_proxy *proxy, struct vf_acceptor *acceptor)
     struct vf_tls_server_options options = options_of(proxy->secure, tls);
     uint64_t hash = hash_of(&options, trust == NULL ? 0 : trust->id);
     acceptor->handshake_ms = tls->handshake_ms;
+    acceptor->handshake_rate = tls->handshake_rate;
+    acceptor->handshake_burst = tls->handshake_burst;
     if (hash == acceptor->tls_hash)
         return 0;
     if ((rc = make_server(proxy->secure, &options, trust, &server)) < 0)

@@ -127,7 +127,7 @@ struct vf_snap_listener {
     uint32_t proxy_protocol; /* 1: every connection begins with a PROXY header, v1 or v2 */
     uint32_t policy;         /* VF_SNAP_POLICIES, complete */
     uint32_t tls;            /* VF_SNAP_TLS, or VF_SNAP_NONE: plain */
-    uint32_t reserved;
+    uint32_t https_port;     /* plain requests are sent there; 0: they are served */
     struct vf_snap_edits edits;
 };
 
@@ -147,6 +147,8 @@ struct vf_snap_tls {
     uint32_t min_version; /* 12 or 13 */
     uint32_t flags;       /* enum vf_snap_tls_flags */
     uint64_t handshake_ms;
+    uint32_t handshake_rate;  /* a second, from one address; 0: off */
+    uint32_t handshake_burst; /* of them at once */
     struct vf_snap_text alpn; /* protocols, the best first, a newline between two */
     uint32_t client_auth;     /* enum vf_snap_client_auth */
     uint32_t depth;           /* certificates between a client's and its authority's, at most */

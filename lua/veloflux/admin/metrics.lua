@@ -74,6 +74,7 @@ local LISTENER = {
   { "handshakes", "tls_handshakes_total", "counter", "TLS handshakes that a listener finished." },
   { "handshakes_resumed", "tls_resumed_total", "counter", "Those of them that resumed a session." },
   { "handshakes_failed", "tls_failed_total", "counter", "TLS handshakes that failed." },
+  { "handshakes_limited", "tls_limited_total", "counter", "TLS handshakes refused: too many from one address." },
   { "connections", "connections", "gauge", "Open client connections of a listener." },
 }
 

@@ -2,6 +2,7 @@
 local ffi = require "ffi"
 local layout = require "veloflux.compiler.layout"
 local sink = require "veloflux.compiler.sink"
+local secure = require "veloflux.compiler.tls"
 local traffic = require "veloflux.compiler.traffic"
 local account = require("veloflux.conf.node_check").account
 
@@ -26,7 +27,9 @@ local function write_listener(to, node, listener, kind, tls)
   record.proxy_protocol = listener.proxy_protocol and 1 or 0
   record.policy = traffic.complete(to, node, listener)
   record.tls = tls
-  traffic.edits(to, kind == C.VF_LISTENER_ADMIN and {} or { node, listener }, record.edits)
+  if kind == C.VF_LISTENER_ADMIN then return traffic.edits(to, {}, record.edits) end
+  record.https_port = listener.redirect_https ~= math.huge and listener.redirect_https or 0
+  traffic.edits(to, { node, listener, secure.headers_of(listener) }, record.edits)
 end
 
 --- Writes the listeners, and the admin address as one more, called admin.

@@ -148,6 +148,16 @@ function Writer:names(tls, out)
   self:indexes(known.defaults, out.defaults)
 end
 
+--- Returns what a listener adds to answers, as something that has `headers`; nil: nothing.
+function M.headers_of(listener)
+  local hsts = listener.tls and listener.tls.hsts
+  if type(hsts) ~= "table" then return nil end
+  local value = ("max-age=%d%s%s"):format(hsts.max_age / 1000, hsts.subdomains and "; includeSubDomains" or "",
+    hsts.preload and "; preload" or "")
+  local response = { remove = {}, set = { ["Strict-Transport-Security"] = value }, add = {} }
+  return { headers = { response = response } }
+end
+
 --- Writes the TLS of a listener.
 -- @return its index, or VF_SNAP_NONE
 function Writer:listener(listener)
@@ -157,6 +167,9 @@ function Writer:listener(listener)
   out.id = sink.id("listener", listener.name)
   out.min_version = (tls.profile == "modern" or tls.min_version == "1.3") and 13 or 12
   out.handshake_ms = tls.handshake_timeout
+  if tls.handshake_rate ~= math.huge then
+    out.handshake_rate, out.handshake_burst = tls.handshake_rate, tls.handshake_burst
+  end
   local sends = tls.client_auth and tls.client_auth.forward
   out.flags = bit.bor(tls.tickets and C.VF_TLS_TICKETS or 0, sends and C.VF_TLS_SENDS_CERTIFICATE or 0)
   if sends then C.vf_snapb_settings(self.to.builder).client_certs = 1 end

@@ -22,6 +22,9 @@ local listener = s.record {
     { proxy_protocol = s.boolean { default = false,
       description = "Every connection begins with a PROXY header, version 1 or 2." } },
     { tls = require("veloflux.model.kinds.tls").listener },
+    { redirect_https = s.integer { default = "off", off = true, between = { 1, 65535 }, unit = "port",
+      description = "Send plain requests to https on this port, by 301 or, where content would be lost, 308. What a "
+        .. "trusted proxy has received by https is served." } },
   }, traffic.fields "listener"),
 }
 

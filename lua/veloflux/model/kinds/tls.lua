@@ -74,6 +74,18 @@ M.listener = s.record {
       description = "Let clients resume sessions. With client_auth they never can." } },
     { handshake_timeout = s.duration { default = "10s", min = "100ms", max = "5m",
       description = "For the whole handshake." } },
+    { handshake_rate = s.integer { default = "off", off = true, between = { 1, 1000000 }, unit = "handshakes a second",
+      description = "How many handshakes one address (of IPv6, a /64) may begin; all workers count together." } },
+    { handshake_burst = s.integer { default = 100, between = { 1, 1000000 }, unit = "handshakes",
+      description = "With handshake_rate: how many of them may come at once." } },
+    { hsts = s.shape { default = "off", scalar = s.string { one_of = { "off" }, expects = "off or a map" },
+      map = s.record { fields = {
+        { max_age = s.duration { default = "365d", min = "0s", max = "3650d",
+          description = "How long clients are to use https only." } },
+        { subdomains = s.boolean { default = false, description = "Below the host, too." } },
+        { preload = s.boolean { default = false, description = "Agree to be listed in browsers." } },
+      } },
+      description = "Tell clients to use https only (Strict-Transport-Security, RFC 6797)." } },
   },
 }
 
