@@ -8,6 +8,7 @@ local keys = require "veloflux.keys"
 local model = require "veloflux.model"
 local outcome = require "veloflux.control.outcome"
 local queue = require "veloflux.control.queue"
+local slices = require "veloflux.slices"
 local worlds = require "veloflux.control.world"
 
 local M = {}
@@ -41,6 +42,7 @@ local function add_entities(writer, world)
   local counts = { tenants = 0, all = 0 }
   for _, kind in ipairs(model.kinds_of(world.tools.plugins)) do
     for _, found in ipairs(worlds.list(world, kind)) do
+      slices.pause()
       writer:add(json.encode { kind = kind, key = found.key, origin = found.origin, source = found.source,
         created_ms = found.created_ms, text = entities.stored_text(kind, found.value, seal, world.tools.plugins) })
       counts.all = counts.all + 1

@@ -10,6 +10,7 @@ local crypto = require "veloflux.pdk.crypto"
 local files = require "veloflux.conf.files"
 local json = require "veloflux.pdk.json"
 local link = require "veloflux.control.link"
+local slices = require "veloflux.slices"
 
 ffi.cdef [[
 int vf_file_replace(const char *path, const char *data, size_t len, uint32_t mode);
@@ -186,18 +187,12 @@ local function drop_old(node)
   end
 end
 
+local is_running = false -- a backup is being made
 local known = {} -- {folder, last_ms}: what the folder was last seen to have
 
---- Makes the backup that is due, if one is. Called every second or so.
-function M.tick(node, now_ms)
+--- Makes the backup that is due. Takes its time: the loop turns meanwhile.
+local function make(node, now_ms)
   local settings = node.backups
-  if settings.at == "" and settings.every == math.huge then return end
-  if known.folder ~= M.folder(node) then
-    known = { folder = M.folder(node), last_ms = last_scheduled(M.list(node)) }
-    counts.seen(known.last_ms)
-  end
-  local due = M.due(settings, known.last_ms, now_ms)
-  if now_ms < math.max(due, retry_ms or 0) then return end
   local passphrase = settings.passphrase ~= "" and settings.passphrase or nil
   local result = M.store(node, { passphrase = passphrase, now_ms = now_ms, origin = "schedule" })
   if not result.ok then
@@ -213,9 +208,30 @@ function M.tick(node, now_ms)
   drop_old(node)
 end
 
+--- Makes the backup that is due, if one is. Called every second or so.
+function M.tick(node, now_ms)
+  local settings = node.backups
+  if is_running or settings.at == "" and settings.every == math.huge then return end
+  if known.folder ~= M.folder(node) then
+    known = { folder = M.folder(node), last_ms = last_scheduled(M.list(node)) }
+    counts.seen(known.last_ms)
+  end
+  local due = M.due(settings, known.last_ms, now_ms)
+  if now_ms < math.max(due, retry_ms or 0) then return end
+  is_running = true
+  slices.run(function()
+    local ok, message = xpcall(make, debug.traceback, node, now_ms)
+    is_running = false
+    if not ok then
+      retry_ms = now_ms + AGAIN_MS
+      error(message, 0)
+    end
+  end)
+end
+
 --- Begins anew.
 function M.open()
-  known, retry_ms = {}, nil
+  known, retry_ms, is_running = {}, nil, false
   counts.reset()
 end
 

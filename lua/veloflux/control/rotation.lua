@@ -8,6 +8,7 @@ local alarms = require "veloflux.control.alarms"
 local entities = require "veloflux.control.entities"
 local keys = require "veloflux.keys"
 local queue = require "veloflux.control.queue"
+local slices = require "veloflux.slices"
 local storage = require "veloflux.control.storage"
 
 local M = {}
@@ -113,6 +114,7 @@ local function edits_of(base, active)
   local edits, places = {}, {}
   for kind, list in pairs(base.set) do
     for key, entity in pairs(kind ~= "lists" and list or {}) do
+      slices.pause()
       local text = sealed_anew(entity.json, active, base.seal, base.unseal)
       if not text then
         return nil, refused("conflict", ("%s %s is sealed with a key that is not there"):format(kind, key))
