@@ -18,6 +18,7 @@ local channels = require "veloflux.admin.channels"
 local cluster = require "veloflux.admin.cluster"
 local configuration = require "veloflux.admin.configuration"
 local cors = require "veloflux.admin.cors"
+local configuration_services = require "veloflux.control.plugins.configuration"
 local endpoints = require "veloflux.admin.endpoints"
 local hub = require("veloflux.channels").hub
 local idempotency = require "veloflux.admin.idempotency"
@@ -124,6 +125,7 @@ local function resource_of(kind)
 end
 
 state_services.register(context)
+configuration_services.register(context)
 control_plugins.open { router = M.router, channels = require "veloflux.channels",
   entity_endpoints = function(kind) return rest.endpoints_of(resource_of(kind), context) end,
   set_kinds = function(kinds)

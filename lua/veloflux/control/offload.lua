@@ -2,6 +2,8 @@
 -- loop (the command line, specs) it is done at once.
 local ffi = require "ffi"
 local document = require "veloflux.model.document"
+local network = require "veloflux.runtime.network"
+local task = require "veloflux.runtime.task"
 
 ffi.cdef [[
 int vf_control_parse(double token, const char *data, size_t len);
@@ -13,22 +15,35 @@ local C = ffi.C
 local M = {}
 
 local resume -- function(thread, ...); nil: there is no loop
-local waiting = {} -- token -> {thread, what has to stay where it is}
+local waiting = {} -- token -> {function(result) that goes on, what has to stay where it is}
 local last_token = 0
 
 --- From here on there are threads.
 -- @param resumer function(thread, ...), as coroutine.resume; faults are its business
 function M.open(resumer) resume = resumer end
 
+--- A task has its own way to wait.
+local function wait_in_task(token, kept)
+  local signal, result = network.signal(), nil
+  waiting[token] = { function(told)
+    result = told
+    network.raise(signal)
+  end, kept }
+  network.wait_signal(signal, 0)
+  return result
+end
+
 local function wait(token, kept)
-  waiting[token] = { coroutine.running(), kept }
+  if task.can_wait() then return wait_in_task(token, kept) end
+  local thread = coroutine.running()
+  waiting[token] = { function(told) resume(thread, told) end, kept }
   return coroutine.yield()
 end
 
 local function answer(token, result)
   local entry = waiting[token]
   waiting[token] = nil
-  if entry then resume(entry[1], result) end
+  if entry then entry[1](result) end
 end
 
 --- Called by C.

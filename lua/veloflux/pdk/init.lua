@@ -32,11 +32,13 @@
 ---@field encoding pdk.encoding
 ---@field transaction pdk.transaction
 ---@field versions pdk.versions
+---@field configuration pdk.configuration
 ---@field state pdk.state
 ---@field problem pdk.problem
 local GROUPS = { "request", "service", "response", "client", "auth", "ctx", "log", "cache", "router", "ip", "node",
   "plugin", "table", "vault", "tracing", "http", "socket", "redis", "timer", "shared", "queue", "crypto", "json", "re",
-  "template", "metrics", "ratelimit", "model", "encoding", "transaction", "versions", "state", "problem" }
+  "template", "metrics", "ratelimit", "model", "encoding", "transaction", "versions", "configuration", "state",
+  "problem" }
 
 local known = {}
 for _, name in ipairs(GROUPS) do known[name] = true end

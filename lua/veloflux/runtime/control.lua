@@ -58,7 +58,8 @@ end
 -- the plugin's. Yields. What fn raises is raised here, without its traceback, which the log has.
 function M.apart(fn, ...)
   local signal, arguments = network.signal(), pack(...)
-  local done = {}
+  local done, of = {}, M.runs[task.run.context] or {}
+  of.n_asked = (of.n_asked or 0) + 1
   local ok, err = task.spawn(function()
     done.results = pack(xpcall(function()
       return slices.within(coroutine.running(), let_turn, function()
@@ -66,6 +67,8 @@ function M.apart(fn, ...)
       end)
     end, traceback))
     network.raise(signal)
+    of.n_asked = of.n_asked - 1
+    if of.n_asked == 0 and of.on_answered then of.on_answered() end
     local is_fault = not done.results[1] and getmetatable(done.results[2]) ~= Mistake
     if is_fault then error(done.results[2], 0) end -- for the log
   end)
@@ -79,15 +82,15 @@ end
 --- Says whether a function of a plugin in control runs.
 function M.is_here() return M.in_between ~= nil or task.run.task ~= nil and M.runs[task.run.context] ~= nil end
 
---- Calls fn(...) of the core within the stretch of a plugin: the time that it takes is not the plugin's.
+--- Calls fn(...) of the core within the stretch of a plugin, whose time and memory it does not take.
 function M.untimed(fn, ...)
   local run = task.run
   local entered_ns = run.entered_ns
   if entered_ns == 0 then return fn(...) end
-  local before_ns = C.vf_clock_cost_ns() - entered_ns
-  run.entered_ns = 0
+  local before_ns, plugin = C.vf_clock_cost_ns() - entered_ns, run.plugin
+  run.entered_ns, run.plugin = 0, 0
   local results = pack(pcall(fn, ...))
-  run.entered_ns = C.vf_clock_cost_ns() - before_ns
+  run.entered_ns, run.plugin = C.vf_clock_cost_ns() - before_ns, plugin
   if results[1] then return unpack(results, 2, results.n) end
   error(getmetatable(results[2]) == Mistake and results[2].message or results[2], 0)
 end

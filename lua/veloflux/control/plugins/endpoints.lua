@@ -5,9 +5,11 @@ local await = require "veloflux.admin.await"
 local bodies = require "veloflux.admin.body"
 local encoding = require "veloflux.pdk.encoding"
 local inputs = require "veloflux.control.plugins.inputs"
+local json = require "veloflux.pdk.json"
 local json_schema = require "veloflux.plugin.json_schema"
 local log = require "veloflux.control.plugins.log"
 local problem = require "veloflux.admin.problem"
+local queries = require "veloflux.admin.query"
 local tasks = require "veloflux.control.plugins.task"
 
 local M = {}
@@ -41,6 +43,24 @@ local function has_header(list, wanted)
   return false
 end
 
+local MANY = 100 -- elements of a list that is written in pieces
+
+--- Returns a body as JSON. The loop has its turns while long lists are written.
+local function encode(body)
+  if json.is_array(body) then return queries.encode(body, 1, #body) end
+  local parts, rest = {}, {}
+  for name, value in pairs(body) do
+    if type(value) == "table" and #value > MANY then
+      parts[#parts + 1] = json.encode(tostring(name)) .. ":" .. queries.encode(value, 1, #value)
+    else
+      rest[name] = value
+    end
+  end
+  if #parts == 0 then return json.lenient(body) end
+  if next(rest) ~= nil then parts[#parts + 1] = json.lenient(rest):sub(2, -2) end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
 --- Turns what a handler has returned into a result of the router. Returns nil and a message when it is no answer.
 local function result_of(status, body, given, of)
   if problem.is(status) then return status end
@@ -57,7 +77,7 @@ local function result_of(status, body, given, of)
     end
   end
   if of.tag then headers[#headers + 1], headers[#headers + 2] = "ETag", of.tag end
-  if type(body) == "table" then return { status = status, json = body, headers = headers } end
+  if type(body) == "table" then return { status = status, json_text = encode(body), headers = headers } end
   if body ~= nil and type(body) ~= "string" then
     return nil, "expected a table or a text as body, got a " .. type(body)
   end
@@ -148,6 +168,9 @@ local function serve(plugin, definition, request, seen)
       on_end = callback }, handle)
   end)
   running[request.id or 0] = nil
+  if request.spool and (of.n_asked or 0) > 0 then -- what it asked of the core reads it still
+    await.call(function(callback) of.on_answered = callback end)
+  end
   if how ~= "done" then return FAILURES[how]() end
   if status == 304 then return { status = 304, body = "", headers = headers_of(headers) } end
   local result, message = result_of(status, body, headers, of)
@@ -207,7 +230,8 @@ function M.of(plugin, definitions)
     list[i] = { method = definition.method, path = definition.path,
       permission = definition.permission ~= "none" and definition.permission or nil,
       open = open or definition.permission == "none" or nil, doc = doc_of(definition),
-      is_of_tenant = definition.is_of_tenant,
+      is_of_tenant = definition.is_of_tenant, takes_probation = definition.takes_dry_run or nil,
+      max_bytes = definition.max_bytes, spools = definition.max_bytes and true or nil,
       handler = function(request)
         if is_json and not bodies.accepts(request, JSON, "application/problem+json") then
           return problem.new("not_acceptable", "This is answered as application/json.")

@@ -3,6 +3,7 @@
 local author = require "veloflux.plugin.author"
 local bodies = require "veloflux.admin.body"
 local conf = require "veloflux.conf"
+local documents = require "veloflux.control.plugins.documents"
 local document = require "veloflux.model.document"
 local json = require "veloflux.pdk.json"
 local json_schema = require "veloflux.plugin.json_schema"
@@ -149,10 +150,13 @@ end
 
 --- Bodies that no schema says anything about are given as they are, if their media type is one that is taken.
 local function raw_body(definition, request)
-  if request.body == "" and definition.request_is_optional then return "" end
+  local content = request.spool or request.body
+  if definition.max_bytes then content = documents.new(content) end
+  if request.body == "" and definition.request_is_optional then return content end
   local kind = media_type(request)
+  local is_plain = (request.headers["content-encoding"] or "identity"):lower() == "identity"
   for _, wanted in ipairs(definition.request_types) do
-    if wanted == "*/*" or wanted == kind then return request.body end
+    if is_plain and (wanted == "*/*" or wanted == kind) then return content end
   end
   local accepted = table.concat(definition.request_types, ", ")
   return nil, problem.new("unsupported_media_type", ("The body has to be %s."):format(accepted),

@@ -125,11 +125,16 @@ end
 
 -- Transactions --------------------------------------------------------------------------------------
 
-local function context_of(of, plugin, options)
+local MAX_REASON = 1000
+
+--- Returns the context of a transaction: who changes something and why, and what the request says of it.
+function M.context_of(of, plugin, options)
   local request = of.request
+  local reason = options.reason or request and request.headers["x-change-reason"]
   return { author = of.identity and of.identity.name or "plugin:" .. plugin, source = of.source or "api",
-    reason = options.reason, request_id = request and request.request_id,
-    dry_run = options.dry_run or of.dry_run or false, fence = of.fence and of.fence() }
+    reason = reason and reason:sub(1, MAX_REASON), request_id = request and request.request_id,
+    probation = request and request.probation, dry_run = options.dry_run or of.dry_run or false,
+    fence = of.fence and of.fence() }
 end
 
 --- What a plugin gets of an outcome.
@@ -165,55 +170,14 @@ function seam.services.apply(of, plugin, ops, options)
   if of.is_fenced and not of.fence() then
     return nil, problem.new("unavailable", "This node is not the leader any more: another runs the job now.")
   end
-  local outcome = await.call(function(callback) transactions.apply(ops, context_of(of, plugin, options), callback) end)
+  local outcome = await.call(function(callback)
+    transactions.apply(ops, M.context_of(of, plugin, options), callback)
+  end)
   if not outcome.ok then return nil, outcomes.refused(outcome) end
   return told(of, outcome, ops, plugin)
 end
 
--- Versions ------------------------------------------------------------------------------------------
-
-local function version_of(record)
-  return { version = record.version, time = time(record.time_ms), author = record.author, source = record.source,
-    reason = record.reason, request_id = record.request_id, summary = record.summary }
-end
-
-local function ask(start)
-  local outcome = await.call(start)
-  if not outcome.ok then return nil, outcomes.refused(outcome) end
-  return outcome
-end
-
-function seam.services.versions(_, _, options)
-  local outcome, bad = ask(function(callback) transactions.versions(options, callback) end)
-  if not outcome then return nil, bad end
-  local list = json.array {}
-  for i, record in ipairs(outcome.versions) do list[i] = version_of(record) end
-  return list
-end
-
-function seam.services.version(_, _, number)
-  local outcome, bad = ask(function(callback) transactions.version(number, callback) end)
-  if not outcome then return nil, bad end
-  local shown = version_of(outcome.version)
-  shown.diff = outcomes.diff(outcome.diff)
-  return shown
-end
-
-function seam.services.diff(_, _, from, to)
-  local outcome, bad = ask(function(callback) transactions.diff(from, to, callback) end)
-  if not outcome then return nil, bad end
-  return { from = from, to = to, summary = outcome.summary, diff = outcomes.diff(outcome.diff) }
-end
-
-function seam.services.rollback(of, plugin, number, options)
-  local outcome, bad = ask(function(callback)
-    transactions.rollback(number, context_of(of, plugin, options), callback)
-  end)
-  if not outcome then return nil, bad end
-  local result = told(of, outcome, {}, plugin)
-  result.skipped = json.array(outcome.skipped or {})
-  return result
-end
+-- Versions: see configuration.lua ---------------------------------------------------------------------
 
 function seam.services.current()
   local world = queue.world()

@@ -3,17 +3,20 @@
 --     request = { turns = { type = "integer", required = true, min = 1 } },
 --     handler = function(request) return 200, { turned = request.body.turns } end }
 -- See docs/plugins/control.md for all fields.
+local size = require "veloflux.model.size"
 local fields = require "veloflux.plugin.control.fields"
 
 local M = {}
 
 local METHODS = { GET = true, POST = true, PUT = true, PATCH = true, DELETE = true }
+local MAX_BODY_BYTES = 64 * 1024 * 1024
 local TIMEOUT_MS, MAX_TIMEOUT_MS = 60000, 3600000
 
 local KNOWN = { method = "string", path = "string", permission = "string", open = "function", summary = "string",
   tag = "string", query = "table", request = "table", request_type = { "string", "table" },
   request_optional = "boolean", response = "table", response_type = { "string", "table" }, status = "number",
   answers = "table", dry_run = "boolean", etag = "function", any_query = "boolean", of_tenant = "boolean",
+  max_body = { "number", "string" },
   accept = "string",
   timeout = { "number", "string" }, handler = "function" }
 
@@ -61,12 +64,20 @@ function M.read(reader, definition, place)
     if not timeout_ms or timeout_ms > MAX_TIMEOUT_MS then return note("timeout", expected or "expected at most 1h") end
   end
   if definition.accept and definition.accept ~= "any" then return note("accept", "expected any") end
+  local max_bytes
+  if definition.max_body then
+    max_bytes = type(definition.max_body) == "number" and definition.max_body or size.parse(definition.max_body)
+    if not max_bytes or max_bytes < 1 or max_bytes > MAX_BODY_BYTES then
+      return note("max_body", "expected at most 64m")
+    end
+    if not definition.request_type then return note("max_body", "goes with request_type") end
+  end
   if definition.method == "GET" and definition.request then return note("request", "GET has no body") end
   local made = { method = definition.method, path = definition.path, permission = definition.permission,
     open = definition.open, summary = definition.summary, tag = definition.tag or reader.name,
     handler = definition.handler, etag = definition.etag, takes_dry_run = definition.dry_run == true,
     any_query = definition.any_query == true,
-    is_of_tenant = definition.of_tenant == true, any_accept = definition.accept == "any",
+    max_bytes = max_bytes, is_of_tenant = definition.of_tenant == true, any_accept = definition.accept == "any",
     status = definition.status, timeout_ms = timeout_ms,
     request_types = definition.request_type and types_of(definition.request_type) or nil,
     request_is_optional = definition.request_optional == true, answers = definition.answers,
