@@ -130,6 +130,28 @@ describe("plugins ask pools", function()
     run.server:stop()
   end))
 
+  it("of their route's tenant, or shared by the default tenant", loop.spec(function()
+    local web, own, shared, private = named "web", named "own", named "shared", named "private"
+    local pools = { pool("web", web), pool("mine", own), pool("all", shared), pool("secret", private),
+      pool("mine", web) }
+    pools[2].tenant, pools[3].shared, pools[5].shared = "acme", true, true
+    local run = plugins.start({ ask = { handler = [[
+      function Plugin:access()
+        local name = pdk.request.get_path():sub(2)
+        local res, _, code = pdk.http.request { pool = name }
+        local ok = pdk.service.set_upstream(name)
+        if not res or not ok then return pdk.response.exit(200, tostring(code) .. " " .. tostring(ok)) end
+        pdk.service.request.set_header("X-Asked", (res.body:match "^%a+"))
+      end
+    ]] } }, { conf = { pools = pools, tenants = { { name = "acme", hosts = { "acme.test" } } },
+      routes = { { name = "r", tenant = "acme", pool = "mine", plugins = { { name = "ask" } } } } } })
+    local function ask(path) return clients.get(run.port, path, { Host = "acme.test" }).body end
+    assert.equal("own /mine acme.test", ask "/mine")
+    assert.equal("shared /all acme.test", ask "/all")
+    assert.equal("unknown nil", ask "/secret")
+    run.server:stop()
+  end))
+
   it("within the limits of the pool", loop.spec(function()
     local held = origins.start(function() end) -- never answers
     local slow = pool("slow", held)

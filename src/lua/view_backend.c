@@ -67,18 +67,15 @@ int vf_view_set_pool(struct vf_exchange *ex, const char *name, size_t len)
     const struct vf_snapshot *snapshot = ex->snapshot;
     if (ex->upstream != NULL || snapshot == NULL)
         return VF_VIEW_TOO_LATE;
-    uint32_t n = vf_snap_count(snapshot, VF_SNAP_POOLS), tenant = ex->route->tenant;
-    for (uint32_t i = 0; i < n; i++) {
-        const struct vf_snap_pool *pool = vf_snap_pool(snapshot, i);
-        if (pool->tenant != tenant ||
-            !vf_str_eq(vf_snap_str(snapshot, pool->name), vf_str_make(name, len)))
-            continue;
-        ex->pool_index = i;
-        ex->pool = pool;
-        ex->n_tried = 0;
-        return VF_VIEW_OK;
-    }
-    return VF_VIEW_UNKNOWN;
+    const struct vf_snap_tenant *tenant = vf_snap_tenant(snapshot, ex->route->tenant);
+    uint32_t index = vf_snapshot_find_pool(snapshot, vf_snap_str(snapshot, tenant->name),
+                                           vf_str_make(name, len), VF_SNAP_NONE);
+    if (index == VF_SNAP_NONE)
+        return VF_VIEW_UNKNOWN;
+    ex->pool_index = index;
+    ex->pool = vf_snap_pool(snapshot, index);
+    ex->n_tried = 0;
+    return VF_VIEW_OK;
 }
 
 int vf_view_set_timeouts(struct vf_exchange *ex, uint64_t connect_ms, uint64_t send_ms,

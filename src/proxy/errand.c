@@ -41,30 +41,6 @@ struct vf_errand {
 
 /* Making */
 
-static bool is_pool(const struct vf_snapshot *snapshot, uint32_t index, uint32_t tenant,
-                    struct vf_str name)
-{
-    const struct vf_snap_pool *pool = vf_snap_pool(snapshot, index);
-    return pool->tenant == tenant && vf_str_eq(vf_snap_str(snapshot, pool->name), name);
-}
-
-static bool find_pool(const struct vf_snapshot *snapshot, const struct vf_errand_wish *wish,
-                      uint32_t *index)
-{
-    uint32_t n_tenants = vf_snap_count(snapshot, VF_SNAP_TENANTS), tenant = 0;
-    uint32_t n = vf_snap_count(snapshot, VF_SNAP_POOLS);
-    while (tenant < n_tenants &&
-           !vf_str_eq(vf_snap_str(snapshot, vf_snap_tenant(snapshot, tenant)->name), wish->tenant))
-        tenant++;
-    *index = wish->pool_hint;
-    if (*index < n && is_pool(snapshot, *index, tenant, wish->pool))
-        return true;
-    for (*index = 0; *index < n; ++*index)
-        if (is_pool(snapshot, *index, tenant, wish->pool))
-            return true;
-    return false;
-}
-
 /* On whose behalf it goes. */
 static void note_client(struct vf_errand *errand, const struct vf_exchange *ex)
 {
@@ -79,10 +55,10 @@ int vf_errand_new(struct vf_proxy *proxy, const struct vf_errand_wish *wish, str
 {
     struct vf_snapshot *snapshot =
         ex != NULL && ex->snapshot != NULL ? ex->snapshot : proxy->snapshot;
-    uint32_t index;
     if (proxy->balancers == NULL || snapshot == NULL)
         return UV_ENOTSUP;
-    if (!find_pool(snapshot, wish, &index))
+    uint32_t index = vf_snapshot_find_pool(snapshot, wish->tenant, wish->pool, wish->pool_hint);
+    if (index == VF_SNAP_NONE)
         return UV_ENOENT;
     const struct vf_snap_pool *pool = vf_snap_pool(snapshot, index);
     struct vf_str hash_key = wish->hash_key;

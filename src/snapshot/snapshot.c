@@ -147,6 +147,31 @@ static bool has_prefix(const uint8_t *ip, const uint8_t *network, uint32_t bits)
     return rest == 0 || ((ip[bytes] ^ network[bytes]) >> (8 - rest)) == 0;
 }
 
+static bool is_pool(const struct vf_snapshot *snapshot, uint32_t index, struct vf_str tenant,
+                    struct vf_str name)
+{
+    const struct vf_snap_pool *pool = vf_snap_pool(snapshot, index);
+    const struct vf_snap_tenant *owner = vf_snap_tenant(snapshot, pool->tenant);
+    return vf_str_eq(vf_snap_str(snapshot, pool->name), name) &&
+           vf_str_eq(vf_snap_str(snapshot, owner->name), tenant);
+}
+
+uint32_t vf_snapshot_find_pool(const struct vf_snapshot *snapshot, struct vf_str tenant,
+                               struct vf_str name, uint32_t hint)
+{
+    uint32_t n = vf_snap_count(snapshot, VF_SNAP_POOLS), shared = VF_SNAP_NONE;
+    if (hint < n && is_pool(snapshot, hint, tenant, name))
+        return hint;
+    for (uint32_t i = 0; i < n; i++) {
+        if (is_pool(snapshot, i, tenant, name))
+            return i;
+        if ((vf_snap_pool(snapshot, i)->flags & VF_POOL_SHARED) != 0 &&
+            vf_str_eq(vf_snap_str(snapshot, vf_snap_pool(snapshot, i)->name), name))
+            shared = i;
+    }
+    return shared;
+}
+
 bool vf_snapshot_is_trusted(const struct vf_snapshot *snapshot, uint32_t family,
                             const uint8_t ip[16])
 {

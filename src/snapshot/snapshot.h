@@ -54,6 +54,11 @@ uint32_t vf_snap_record_bytes(enum vf_snap_section section);
 bool vf_snapshot_is_trusted(const struct vf_snapshot *snapshot, uint32_t family,
                             const uint8_t ip[16]);
 
+/* Finds the pool that `name` means for `tenant`: its own, or a shared one of the default tenant.
+ * Looks at index `hint` first. Returns its index, or VF_SNAP_NONE. */
+uint32_t vf_snapshot_find_pool(const struct vf_snapshot *snapshot, struct vf_str tenant,
+                               struct vf_str name, uint32_t hint);
+
 /* Fills *out with the complete policy `base` (a listener's), overridden by the fields that are set
  * in `override` (a route's `policy`, may be VF_SNAP_NONE). */
 void vf_policy_resolve(const struct vf_snapshot *snapshot, uint32_t base, uint32_t override,

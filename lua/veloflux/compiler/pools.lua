@@ -93,7 +93,8 @@ local function flags_of(pool)
     pool.x_forwarded and C.VF_POOL_X_FORWARDED or 0,
     pool.forwarded and C.VF_POOL_FORWARDED or 0,
     pool.sticky_sessions and C.VF_POOL_STICKY or 0,
-    pool.passive_health and C.VF_POOL_PASSIVE_HEALTH or 0)
+    pool.passive_health and C.VF_POOL_PASSIVE_HEALTH or 0,
+    pool.shared and C.VF_POOL_SHARED or 0)
 end
 
 local function write_sticky(to, pool, record)

@@ -15,7 +15,7 @@ local function check(name)
   if not BEFORE[task.run.phase] then phase.wrong(BEFORE, "service." .. name, 4) end
 end
 
---- Forwards to another pool of the route's tenant.
+--- Forwards to another pool: of the route's tenant, or a shared one.
 ---@param host string its name
 ---@return true|nil ok, string|nil err
 function M.set_upstream(host)

@@ -62,7 +62,7 @@ local M = {}
 ---@field ssl_server_name? string the name that is asked for and verified, instead of the URL's host
 ---@field pool? string instead of a URL: the pool of this name
 ---@field path? string with pool: "/path?query", encoded; "/" unless given
----@field tenant? string with pool: whose it is; the route's, or default, unless given
+---@field tenant? string with pool: whose it is, or may use it; the route's, or default, unless given
 ---@field hash_key? string with pool: what consistent_hash goes by, instead of the request that the plugin runs for
 
 ---@class pdk.http.response
