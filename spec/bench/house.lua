@@ -81,12 +81,37 @@ function M.send(lines, pace, admin)
   return read_answers(machine.shell(command))
 end
 
---- The same in the background: returns a function that waits for the end and gives the same.
-function M.send_meanwhile(lines, pace, name)
-  local path = ("%s/house/%s"):format(machine.WORK, name)
+--- Sends one request. Returns what `send` does, and the content of the answer.
+function M.ask(line)
+  local path = machine.WORK .. "/house/request"
+  local method, target, body = line:match "^(%S+) (%S+) ?(.*)$"
+  machine.write(path, body)
+  local out = machine.shell(("curl -s -u admin:bench -H 'Content-Type: application/json' -X %s --data-binary @%s "
+    .. "-w '\n%%{http_code} %%{time_total}' 'http://127.0.0.1:%d%s'"):format(method, path, ADMIN, target))
+  local text, status, seconds = out:match "^(.*)\n(%d+) ([%d.]+)$"
+  return { tonumber(seconds) * 1000 }, { [status] = 1 }, text
+end
+
+--- Waits for the end of a batch (bounded).
+function M.await_batch(id)
+  for _ = 1, 3000 do
+    local _, _, text = M.ask("GET /api/bulk/operations/" .. id)
+    local status = text:match '"status":"(%a+)","succeeded"' or text:match '"status":"(completed)"'
+    if status == "completed" then return end
+    machine.shell "sleep 0.1"
+  end
+  error("the batch does not end: " .. id)
+end
+
+--- The same as `send` in the background: returns a function that waits for the end and gives the same.
+-- @param core that the client is pinned to, or nil
+-- @param port nil: that of the admin address
+function M.send_meanwhile(lines, pace, name, core, port)
+  local path = ("%s/%s.requests"):format(machine.WORK, name)
   machine.write(path, table.concat(lines, "\n") .. "\n")
-  local pid = machine.start(("%s %d %s %g %g %d"):format(SEND, ADMIN, path, pace.rate, pace.seconds, pace.connections),
-    name)
+  local pin = core and ("taskset -c %d "):format(core) or ""
+  local pid = machine.start(("%s%s %d %s %g %g %d"):format(pin, SEND, port or ADMIN, path, pace.rate, pace.seconds,
+    pace.connections), name)
   return function()
     machine.shell(("while kill -0 %d 2>/dev/null; do sleep 0.05; done"):format(pid))
     return read_answers(machine.read(("%s/%s.log"):format(machine.WORK, name)) or "")

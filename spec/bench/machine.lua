@@ -66,6 +66,9 @@ function M.cpu_ns(pid)
   return tonumber((read("/proc/" .. pid .. "/schedstat") or "0"):match "^%d+")
 end
 
+--- Returns the seconds since the machine started.
+function M.now_s() return tonumber(read("/proc/uptime"):match "^[%d.]+") end
+
 --- Proportional set size in KiB.
 function M.pss_kib(pid)
   return tonumber((read("/proc/" .. pid .. "/smaps_rollup") or ""):match "Pss:%s+(%d+)" or 0)

@@ -448,6 +448,8 @@ end
 --- The control plane, each by a script of its own.
 local function bench_control()
   if wanted "change" or wanted "bulk" or wanted "lists" then bench_script "change" end
+  if wanted "admin" then bench_script "admin_load" end
+  if wanted "history" then bench_script "history" end
   if wanted "cluster" then bench_script "cluster" end
   if wanted "channels" then bench_script "channels" end
 end
