@@ -140,6 +140,27 @@ describe("an API key", function()
     is(with(key, "POST", "/api/plugins", { name = "cors", scope = "global" }), 403)
     is(with(key, "PUT", "/api/tenants/acme", { hosts = { "b.example.com" } }), 403)
     is(with(key, "POST", "/api/tenants", { name = "mine" }), 403)
+    local function refused(body, pointer)
+      local answer = is(with(key, "POST", "/api/routes", body), 403)
+      assert.equal(pointer, answer.errors[1].pointer)
+    end
+    local function route(plugin)
+      return { name = "r", path = "/r", respond = { status = 200 }, plugins = { plugin } }
+    end
+    refused(route { name = "script", config = { access = "return" } }, "/plugins/0/name")
+    refused(route { name = "jwt", config = { secret = "{file:/etc/shadow}" } }, "/plugins/0/config/secret")
+    refused(route { name = "jwt", config = { secret = { ["file:/etc/shadow"] = cjson.null } } },
+      "/plugins/0/config/secret")
+    local consumer = { name = "c", credentials = { { type = "key-auth", key = "{vault://env/api-password}" } } }
+    is(with(key, "POST", "/api/consumers", consumer), 403)
+    local script = route { name = "script", config = { access = "return" } }
+    script.tenant_id = "acme"
+    is(request("POST", "/api/routes", script), 201) -- an operator may
+    local id = "/api/plugins/route:acme:r:script"
+    is(request("GET", id), 200)
+    is(with(key, "PUT", id, { config = { access = "return 1" } }), 403)
+    is(with(key, "PATCH", "/api/routes/r", { path = "/s" }), 415)
+    is(with(key, "PUT", "/api/routes/r", { path = "/s" }), 200)
     for _, path in ipairs { "/api/config", "/api/status", "/api/apikeys", "/api/config/export", "/api/metrics" } do
       is(with(key, "GET", path), 403)
     end

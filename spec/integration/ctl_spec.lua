@@ -316,6 +316,27 @@ describe("veloflux ctl", function()
     server:stop()
   end))
 
+  it("makes API keys, shows them once, and uses one", loop.spec(function()
+    local auth = { username = "admin", password = "hunter2-hunter2" }
+    local server = servers.start { conf = conf_of { admin = { address = "127.0.0.1:0", auth = auth } } }
+    local file = server.dir .. "/key.yaml"
+    tempdir.write(file, "{ name: ci, role: user }\n")
+    local code, out = run(server, "create", "apikeys", "-f", file)
+    assert.equal(0, code)
+    local key = out:match "key: (vfk_%S+)"
+    local address = ("127.0.0.1:%d"):format(server.ports.admin)
+    local env = { VFX_API_KEY = key, API_USERNAME = false, API_PASSWORD = false, VFX_ADDRESS = false }
+    code, out = servers.command({ "ctl", "list", "pools", "--address", address }, { env = env })
+    assert.equal(0, code)
+    assert.matches("web", out)
+    code = servers.command({ "ctl", "delete", "pools", "web", "--address", address }, { env = env })
+    assert.equal(1, code)
+    assert.equal(0, (run(server, "delete", "apikeys", "ci")))
+    code = servers.command({ "ctl", "list", "pools", "--address", address }, { env = env })
+    assert.equal(1, code)
+    server:stop()
+  end))
+
   it("rotates keys", loop.spec(function()
     local server = servers.start { conf = conf_of() }
     local code, out = run(server, "keys")

@@ -12,6 +12,7 @@ local queue = require "veloflux.control.queue"
 local resources = require "veloflux.admin.resources"
 local schemas = require "veloflux.admin.schemas"
 local status = require "veloflux.admin.status"
+local tenant_guard = require "veloflux.admin.tenant_guard"
 local values = require "veloflux.control.values"
 local view = require "veloflux.model.view"
 
@@ -340,7 +341,8 @@ local function create(resource, context, request)
   if bad then return bad end
   local raw
   raw, bad = bodies.read(request, bodies.JSON)
-  if not raw then return bad end
+  bad = bad or where.only and tenant_guard.refuse(resource, raw)
+  if bad then return bad end
   for _ = 1, MAX_TRIES do
     local value, ops, element
     value, bad = prepare(resource, request, raw, nil, where)
@@ -387,7 +389,8 @@ end
 --- Changes or deletes an object as it is now. Returns the answer; or nil: others were first.
 local function attempt(resource, context, request, op, raw, where, is_dry)
   local entry, bad = find_entry(resource, context, where)
-  if not entry then return bad end
+  bad = bad or raw and where.only and tenant_guard.refuse_change(resource, entry)
+  if bad then return bad end
   local if_match
   if_match, bad = precondition(request, entry)
   if bad then return bad end
@@ -427,7 +430,8 @@ local function change(resource, context, request)
   local raw
   if not is_delete then
     raw, bad = bodies.read(request, request.method == "PATCH" and bodies.MERGE_PATCH or bodies.JSON)
-    if not raw then return bad end
+    bad = bad or where.only and tenant_guard.refuse(resource, raw)
+    if bad then return bad end
   end
   for _ = 1, MAX_TRIES do
     local result = attempt(resource, context, request, op, raw, where, is_dry)

@@ -148,7 +148,9 @@ local function show_change(ctx, answer, done)
   local line = done .. (version and (", version %s"):format(version) or "")
   if answer.status == 202 then line = line .. ", not yet in every process" end
   if not answer.body then return ctx:show(json.null, function() return { line } end) end
-  ctx:show(answer.body, function() return { line } end)
+  local lines, key = { line }, answer.body.key
+  if type(key) == "string" and key ~= "*****" then lines[2] = "key: " .. key end -- it is shown this once
+  ctx:show(answer.body, function() return lines end)
 end
 
 -- Objects -------------------------------------------------------------------------------------------

@@ -1,0 +1,56 @@
+--- What a tenant may not say, even of what is its own: things that reach beyond it into the node. References to files
+-- and variables would be read with the node's rights, and the tenant's plugins could carry them away; the plugin
+-- `script` runs code.
+local problem = require "veloflux.admin.problem"
+local vault = require "veloflux.vault"
+
+local M = {}
+
+local OF_OPERATORS = { script = true } -- plugins
+
+--- A reference may be written as a map of one key, as YAML reads it bare.
+local function is_reference(value)
+  if type(value) == "string" then return vault.is_reference(value) end
+  local key = type(value) == "table" and next(value)
+  return type(key) == "string" and next(value, key) == nil and vault.is_reference("{" .. key .. "}")
+end
+
+local function escape(step) return (tostring(step):gsub("~", "~0"):gsub("/", "~1")) end
+
+local function find(value, pointer, is_instance)
+  if is_reference(value) then return pointer, "a tenant's secrets cannot refer to files or variables of the node" end
+  if type(value) ~= "table" then return nil end
+  if is_instance and OF_OPERATORS[value.name] then
+    return pointer .. "/name", ("the plugin %s is for operators, not for tenants"):format(value.name)
+  end
+  for key, inner in pairs(value) do
+    local step = type(key) == "number" and key - 1 or escape(key)
+    local is_list = type(key) == "number" and is_instance == "list"
+    local found, detail = find(inner, pointer .. "/" .. step, is_list and true or key == "plugins" and "list" or nil)
+    if found then return found, detail end
+  end
+end
+
+local function refusal(pointer, detail)
+  return problem.new("forbidden", ("%s: %s."):format(pointer:sub(2), detail),
+    { errors = { { pointer = pointer, detail = detail } } })
+end
+
+--- Judges a body that a tenant has sent.
+-- @param resource of admin/resources.lua: what it is to be
+-- @return nil, or a problem
+function M.refuse(resource, body)
+  local pointer, detail = find(body, "", resource.name == "plugins" or nil)
+  return pointer and refusal(pointer, detail) or nil
+end
+
+--- Judges what a tenant wants to change: operators may have put something there that is theirs.
+-- @param entry of admin/entities.lua
+-- @return nil, or a problem
+function M.refuse_change(resource, entry)
+  local name = resource.name == "plugins" and entry.record.name
+  if not OF_OPERATORS[name] then return nil end
+  return refusal("/name", ("the plugin %s is for operators, not for tenants"):format(name))
+end
+
+return M
