@@ -319,6 +319,21 @@ describe("pdk.http", function()
     assert.equal(0, h:n_open())
   end))
 
+  it("takes a URL or a pool, and says what is wrong", task(function(h)
+    h:run(function()
+      assert.has_error(function() http.get("http://a.test/", { pool = "web" }) end,
+        "http: a pool is asked without a URL: see path")
+      assert.has_error(function() http.get { path = "/" } end, "http: expected a URL, got nil")
+      assert.has_error(function() http.request { pool = 5 } end, "http: pool: expected a string, got number")
+      assert.has_error(function() http.post({ pool = "web", path = 5 }, "x") end,
+        "http: path: expected a string, got number")
+      assert.same({ nil, "invalid name of a pool", "invalid_url" }, { http.get { pool = "a b" } })
+      local _, err, code = http.get { pool = "web", path = "/a b" }
+      assert.matches("^URL http://web/a b: its path has a space", err)
+      assert.equal("invalid_url", code)
+    end)
+  end))
+
   it("closes when told to", task(function(h)
     local origin = origins.start()
     h:run(function()

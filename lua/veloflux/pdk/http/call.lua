@@ -68,9 +68,8 @@ local function checked(url, options)
   if type(options) ~= "table" then error("http: expected a table of options, got " .. type(options), 4) end
   check_text(options, "pool")
   check_text(options, "ssl_server_name")
-  if type(url) ~= "string" and not (url == nil and options.pool) then
-    error("http: expected a URL, got " .. type(url), 4)
-  end
+  if options.pool and url ~= nil then error("http: a pool is asked without a URL: see path", 4) end
+  if type(url) ~= "string" and not options.pool then error("http: expected a URL, got " .. type(url), 4) end
   local body = options.body
   if body ~= nil and type(body) ~= "string" and type(body) ~= "function" then
     error("http: body: expected a string or a function, got " .. type(body), 4)

@@ -218,40 +218,42 @@ function M.request(url, options)
   end
 end
 
-local function with(options, method, body)
+-- Returns URL and options of a call with that method. Options alone may stand in the place of the URL.
+local function with(url, options, method, body)
   local own = {}
+  if type(url) == "table" then url, options = nil, url end
   for name, value in pairs(options or {}) do own[name] = value end
   own.method = method
   if body ~= nil then own.body = body end
-  return own
+  return url, own
 end
 
 --- GET, see request.
 ---@async
----@param url string
+---@param url string|pdk.http.options
 ---@param options? pdk.http.options
 ---@return pdk.http.response? response
 ---@return string? err
 ---@return string? code
-function M.get(url, options) return M.request(url, with(options, "GET")) end
+function M.get(url, options) return M.request(with(url, options, "GET")) end
 
 --- HEAD, see request.
 ---@async
----@param url string
+---@param url string|pdk.http.options
 ---@param options? pdk.http.options
 ---@return pdk.http.response? response
 ---@return string? err
 ---@return string? code
-function M.head(url, options) return M.request(url, with(options, "HEAD")) end
+function M.head(url, options) return M.request(with(url, options, "HEAD")) end
 
 --- POST, see request.
 ---@async
----@param url string
+---@param url string|pdk.http.options
 ---@param body string|fun():string?
 ---@param options? pdk.http.options
 ---@return pdk.http.response? response
 ---@return string? err
 ---@return string? code
-function M.post(url, body, options) return M.request(url, with(options, "POST", body)) end
+function M.post(url, body, options) return M.request(with(url, options, "POST", body)) end
 
 return M
