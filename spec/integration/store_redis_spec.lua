@@ -3,6 +3,7 @@ local cjson = require "cjson"
 local children = require "support.children"
 local clients = require "support.client"
 local loop = require "support.loop"
+local pki = require "support.pki"
 local redis_servers = require "unit.pdk.redis_server"
 local servers = require "support.server"
 local streams = require "support.stream"
@@ -55,6 +56,34 @@ describe("a store in Redis", function()
       server:stop()
     end
     assert.equal(200, clients.get(servers.start({ conf = conf(redis, tempdir.new()) }).ports.http, "/one").status)
+  end))
+
+  it("may be reached by TLS, which is verified", loop.spec(function()
+    local dir = tempdir.new()
+    local authority = pki.authority(dir, "authority")
+    local site = pki.issue(dir, "site", authority, { names = { "redis.test", "127.0.0.1" } })
+    local stranger = pki.self_signed(dir, "stranger")
+    local port = redis_servers.free_port()
+    redis_servers.start { args = { "--tls-port", tostring(port), "--tls-cert-file", site.cert, "--tls-key-file",
+      site.key, "--tls-ca-cert-file", authority.cert, "--tls-auth-clients", "no" } }
+    local function with(tls)
+      return conf({ port = port }, dir .. "/data", { url = "rediss://127.0.0.1:" .. port, timeout = "1s", tls = tls })
+    end
+    local server = servers.start { conf = with { ca = authority.cert, name = "redis.test" } }
+    assert.equal(201, call(server, "POST", "/api/routes", answer "one").status)
+    assert.equal("one", body_of(server, "one"))
+    server:stop()
+    for tls, reason in pairs { [{ ca = stranger.cert }] = "not_trusted",
+      [{ ca = authority.cert, name = "other.test" }] = "other_name" } do
+      server = servers.start { conf = with(tls) }
+      local refused = call(server, "POST", "/api/routes", answer "two")
+      assert.equal(503, refused.status)
+      assert.matches("TLS: bad_certificate:" .. reason, refused.json.detail)
+      server:stop()
+    end
+    server = servers.start { conf = with { verify = false } }
+    assert.equal("one", body_of(server, "one"))
+    server:stop()
   end))
 
   it("may be gone: traffic goes on, reads answer, writes are refused, and it heals", loop.spec(function()

@@ -67,6 +67,22 @@ describe("a TLS listener", function()
     assert.equal("CN = site", shake { name = false }.subject)
   end))
 
+  it("shows certificates of tenants for the tenants' hosts only", loop.spec(function()
+    local dir = tempdir.new()
+    local all = pki.self_signed(dir, "all", { names = { "a.test", "one.test", "*.two.test", "x.three.test" } })
+    local tenants = { { name = "one", hosts = { "one.test", "a.two.test" } },
+      { name = "three", hosts = { "*.three.test" } } }
+    local own = servers.start { conf = conf({ others = true }, { tenants = tenants, certificates = {
+      { name = "site", cert = site.cert, key = site.key, tenant = "default" },
+      { name = "all", cert = all.cert, key = all.key, tenant = "one" } } }) }
+    local function subject(name) return tls.shake(own.ports.https, { name = name }).subject end
+    assert.same({ "CN = all", "CN = all" }, { subject "one.test", subject "a.two.test" })
+    for _, name in ipairs { "a.test", "b.two.test", "x.three.test", "unknown.test" } do
+      assert.equal("CN = site", subject(name))
+    end
+    own:stop()
+  end))
+
   it("has ECDSA and RSA side by side for one name", loop.spec(function()
     assert.equal("ECDSA", shake().signature)
     local new = shake { args = { "-tls1_3", "-sigalgs", "rsa_pss_rsae_sha256" } }

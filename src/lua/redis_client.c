@@ -1,13 +1,18 @@
 #include "lua/redis_client.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "net/reactor.h"
 #include "net/resolver.h"
+#include "tls/client.h"
+#include "tls/transport.h"
+#include "tls/trust.h"
 
 enum { MAX_LINKS = 64, MAX_ADDRESSES = 4 /* of one name, tried one after the other */ };
+enum { TLS_DEPTH = 6 };
 
 enum link_state { CONNECTING = 0, OPEN, FAILED };
 
@@ -25,7 +30,8 @@ struct vf_redis_link {
     enum link_state state;
     int rc; /* how connecting ended, or why it failed */
     int port;
-    bool is_told; /* that it failed */
+    bool is_told;    /* that it failed */
+    bool is_shaking; /* TLS: connected, the handshake is on its way or done */
     size_t host_len;
     char host[];
 };
@@ -36,6 +42,9 @@ struct vf_redis_client {
     struct vf_net net;
     struct vf_resolver *resolver;
     struct vf_sockets *sockets;
+    struct vf_tls *tls; /* NULL: plain */
+    struct vf_tls_client *tls_client;
+    char name[256]; /* that servers have in their certificates; empty: their host */
     struct vf_timer alarm;
     uv_idle_t idle; /* runs while events wait: they are told from the loop, in no other callback */
     struct vf_redis_link *links;
@@ -157,16 +166,36 @@ static void tell(struct vf_redis_link *link, enum vf_redis_event_kind kind)
     link->client->event = (struct vf_redis_event){.number = link->number, .kind = kind};
 }
 
+/* Returns true when there is a handshake to wait for. */
+static bool begin_tls(struct vf_redis_link *link)
+{
+    const struct vf_redis_client *client = link->client;
+    struct vf_str name = vf_str_make(link->host, link->host_len);
+    if (client->tls == NULL || link->port < 0 || link->is_shaking)
+        return false;
+    if (client->name[0] != '\0')
+        name = vf_str_make(client->name, strlen(client->name));
+    link->is_shaking = true;
+    link->rc = vf_tls_connect(client->tls_client, vf_socket_stream(link->socket), name);
+    if (link->rc == 0)
+        link->rc = vf_socket_start_transport(link->socket, link->patience_ms);
+    if (link->rc == VF_PENDING)
+        vf_op_on_done(vf_socket_writing(link->socket), on_connected, link);
+    return link->rc == VF_PENDING;
+}
+
 /* Returns true with an event when it stands. */
 static bool end_connect(struct vf_redis_link *link)
 {
+    if (link->rc == 0 && begin_tls(link))
+        return false;
     if (link->rc == 0) {
         link->state = OPEN;
         enqueue(link);
         tell(link, VF_REDIS_OPENED);
         return true;
     }
-    if (link->attempts < MAX_ADDRESSES && vf_socket_may_retry(link->socket)) {
+    if (link->attempts < MAX_ADDRESSES && !link->is_shaking && vf_socket_may_retry(link->socket)) {
         drop_socket(link);
         begin_connect(link);
     } else {
@@ -200,8 +229,15 @@ static bool read_reply(struct vf_redis_link *link)
 static const char *reason_of(const struct vf_redis_link *link)
 {
     const char *rule = vf_redis_reader_rule(link->reader);
+    static char text[80];
+    char why[64];
     if (link->rc == VF_EMALFORMED && rule[0] != '\0')
         return rule;
+    if (link->rc == VF_ETLS && link->socket != NULL) {
+        vf_tls_reason(vf_socket_stream(link->socket), why, sizeof(why));
+        snprintf(text, sizeof(text), "TLS: %s", why);
+        return text;
+    }
     return link->socket != NULL ? vf_socket_why(link->socket, link->rc) : vf_error_text(link->rc);
 }
 
@@ -361,6 +397,26 @@ fail:
     return rc;
 }
 
+int vf_redis_client_secure(struct vf_redis_client *client, const char *authorities, size_t len,
+                           const char *name)
+{
+    struct vf_tls_client_options options = {
+        .min_version = 12, .verify = len > 0, .depth = TLS_DEPTH};
+    struct vf_tls_trust *trust = NULL;
+    int rc = 0;
+    if (strlen(name) >= sizeof(client->name))
+        return UV_EINVAL;
+    memcpy(client->name, name, strlen(name) + 1);
+    if (len > 0)
+        rc = vf_tls_trust_new(vf_str_make(authorities, len), vf_str_make(NULL, 0), &trust);
+    if (rc == 0)
+        rc = vf_tls_new(&client->net, &client->tls);
+    if (rc == 0)
+        rc = vf_tls_client_new(client->tls, &options, trust, NULL, &client->tls_client);
+    vf_tls_trust_release(&trust);
+    return rc;
+}
+
 void vf_redis_client_free(struct vf_redis_client *client)
 {
     if (client == NULL)
@@ -370,6 +426,8 @@ void vf_redis_client_free(struct vf_redis_client *client)
     vf_reactor_timer_stop(client->reactor, &client->alarm);
     vf_sockets_free(client->sockets);
     vf_resolver_free(client->resolver);
+    vf_tls_client_release(&client->tls_client);
+    vf_tls_free(client->tls);
     vf_net_deinit(&client->net);
     vf_reactor_free(client->reactor);
     uv_close((uv_handle_t *)&client->idle, on_closed);

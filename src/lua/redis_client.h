@@ -43,6 +43,12 @@ int vf_redis_client_new(const struct vf_redis_host *host, struct vf_redis_client
 /* Closes everything; the memory goes when the loop has run the close callbacks. */
 void vf_redis_client_free(struct vf_redis_client *client);
 
+/* From now on all links but those to unix sockets speak TLS, and the servers' certificates are
+ * verified: they have `name` (empty: the host of the link) and come from `authorities` (DER, one
+ * behind the other; empty: any will do). Returns 0 or UV_E*. */
+int vf_redis_client_secure(struct vf_redis_client *client, const char *authorities, size_t len,
+                           const char *name);
+
 /* Returns the next event, or NULL. */
 const struct vf_redis_event *vf_redis_client_take(struct vf_redis_client *client);
 

@@ -3,6 +3,7 @@
 local bit = require "bit"
 local certificate = require "veloflux.model.kinds.certificate"
 local encoding = require "veloflux.pdk.encoding"
+local hosts = require "veloflux.model.hosts"
 local layout = require "veloflux.compiler.layout"
 local sink = require "veloflux.compiler.sink"
 local x509 = require "veloflux.x509"
@@ -74,14 +75,29 @@ function Writer:others()
   return sorted
 end
 
---- Returns the identities of a listener in order of preference, as a list of {index, facts}.
+--- Returns the names that a certificate answers for: with one of a tenant, the tenant's hosts only.
+function Writer:names_of(record)
+  local names, tenant = certificate.facts(record).names, record.tenant
+  if not tenant or tenant == "default" then return names end
+  local of_tenant = self.names_of_tenants[record]
+  if not of_tenant then
+    self.owners = self.owners or hosts.owners(self.model.tenants)
+    of_tenant = hosts.of_tenant(self.owners, names, tenant)
+    self.names_of_tenants[record] = of_tenant
+  end
+  return of_tenant
+end
+
+--- Returns the identities of a listener in order of preference, as a list of {index, facts, names, key}.
 function Writer:chosen(tls)
   local by_name, list = {}, {}
   for _, record in ipairs(self.model.certificates) do
     if record.tenant == "default" then by_name[record.name] = record end
   end
   local function add(record, name)
-    list[#list + 1] = { index = self:identity(record, name), facts = certificate.facts(record) }
+    local index = self:identity(record, name)
+    list[#list + 1] = { index = index, facts = certificate.facts(record), names = self:names_of(record),
+      tenant = record.tenant or "default", key = index .. " " .. (record.tenant or "default") }
   end
   for _, own in ipairs(tls.certificates) do
     if type(own) == "string" then
@@ -98,7 +114,7 @@ end
 local function by_name(list)
   local names, of = {}, {}
   for _, item in ipairs(list) do
-    for _, name in ipairs(item.facts.names) do
+    for _, name in ipairs(item.names) do
       if not of[name] then
         names[#names + 1], of[name] = name, {}
       end
@@ -111,8 +127,13 @@ local function by_name(list)
   return names, of
 end
 
---- The identities for clients that name no host: the first one, and those of other kinds of keys with the same names.
-local function defaults(list)
+--- The identities for clients that name no host: the first one that is no tenant's, and those of other kinds of keys
+-- with the same names.
+local function defaults(all)
+  local list = {}
+  for _, item in ipairs(all) do
+    if item.tenant == "default" then list[#list + 1] = item end
+  end
   local first = list[1]
   if not first then return {} end
   local indexes, kinds = { first.index }, { [first.facts.key_kind] = true }
@@ -128,7 +149,7 @@ end
 function Writer:names(tls, out)
   local list = self:chosen(tls)
   local key = {}
-  for i, item in ipairs(list) do key[i] = item.index end
+  for i, item in ipairs(list) do key[i] = item.key end
   key = table.concat(key, ",")
   local known = self.lists[key]
   if not known then
@@ -229,8 +250,8 @@ M.default_upstream = upstream_type.from_default {}
 --- Returns what writes TLS into a snapshot.
 -- @param to compiler/sink.lua
 function M.writer(to, model)
-  return setmetatable({ to = to, model = model, identities = {}, trusts = {}, trust_ids = {}, lists = {} },
-    Writer)
+  return setmetatable({ to = to, model = model, identities = {}, trusts = {}, trust_ids = {}, lists = {},
+    names_of_tenants = {} }, Writer)
 end
 
 return M

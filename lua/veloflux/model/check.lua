@@ -2,6 +2,7 @@
 -- `places` says where an entity stands, so that a problem names the line of the very field; it is a
 -- function(kind, position, field) -> file, line, path.
 local entity_checks = require "veloflux.model.entity_checks"
+local hosts_of_tenants = require "veloflux.model.hosts"
 local plugin = require "veloflux.model.kinds.plugin"
 local secrets = require "veloflux.model.secrets"
 local slices = require "veloflux.slices"
@@ -106,25 +107,9 @@ end
 
 --- Maps each host that a tenant owns to the tenant's name.
 function Checker:owners()
-  local owners = {}
-  for i, tenant in ipairs(self.model.tenants) do
-    for _, host in ipairs(tenant.hosts) do
-      local key = host:lower()
-      if owners[key] and owners[key] ~= tenant.name then
-        self:note("tenants", i, "hosts", "the host %s belongs to the tenant %s", host, owners[key])
-      else
-        owners[key] = tenant.name
-      end
-    end
-  end
-  return owners
-end
-
---- Returns the tenant that a host belongs to: named itself, or below a tenant's wildcard; else default.
-local function owner_of(owners, host)
-  if owners[host] then return owners[host] end
-  local parent = host:match "^[^.*]+(%..+)$"
-  return parent and owners["*" .. parent] or "default"
+  return hosts_of_tenants.owners(self.model.tenants, function(i, host, owner)
+    self:note("tenants", i, "hosts", "the host %s belongs to the tenant %s", host, owner)
+  end)
 end
 
 --- Returns the field that names the hosts of a route, and the hosts.
@@ -145,7 +130,7 @@ function Checker:hosts()
     end
     if self.by_tenant[tenant].is_unknown then hosts = nil end
     for _, host in ipairs(hosts or {}) do
-      local owner = owner_of(owners, host:lower())
+      local owner = hosts_of_tenants.owner_of(owners, host:lower())
       if owner ~= tenant then
         self:note("routes", i, field, "the host %s belongs to the tenant %s", host, owner)
       end
@@ -261,11 +246,22 @@ function Checker:lint_certificate(record, file, line, path)
   end
 end
 
+--- Notes a certificate of a tenant that answers for none of its hosts.
+function Checker:lint_owner(i, record, owners)
+  if record.tenant == "default" or self.by_tenant[record.tenant].is_unknown then return end
+  if #hosts_of_tenants.of_tenant(owners, certificate.facts(record).names, record.tenant) > 0 then return end
+  local file, line, path = self.places("certificates", i, "tenant")
+  table.insert(self.model.warnings, { file = file, line = line, path = path, code = "certificate_unused",
+    message = ("none of its names is a host of the tenant %s: it is never shown"):format(record.tenant) })
+end
+
 --- Certificates of listeners are there, and none ends soon.
 function Checker:certificates(known)
+  local owners = hosts_of_tenants.owners(self.model.tenants)
   for i, record in ipairs(self.model.certificates) do
     if not entity_checks.has_failed(record) and record.cert and record.key and certificate.check(record) then
       self:lint_certificate(record, self.places("certificates", i, "cert"))
+      self:lint_owner(i, record, owners)
     end
   end
   for i, listener in ipairs(self.model.node.listeners) do

@@ -81,7 +81,7 @@ function M.settings(node)
   local store = node.store
   if store.driver == "redis" then
     return { driver = "redis", url = store.url, sentinel = store.sentinel, cluster = store.cluster,
-      username = store.username, password = store.password, db = store.db, prefix = store.prefix,
+      username = store.username, password = store.password, db = store.db, tls = store.tls, prefix = store.prefix,
       timeout_ms = store.timeout }
   end
   local path = store.path

@@ -119,6 +119,20 @@ listeners:
       "certificate_expires listeners[0].tls.certificates[0]" }, codes)
   end))
 
+  it("of a tenant that it names no host of is a warning", loop.spec(function()
+    pki.self_signed(dir, "wild", { names = { "*.w.test" } })
+    local model, lines = load [[
+tenants: [ { name: t, hosts: [ a.w.test ] }, { name: u, hosts: [ b.test ] } ]
+certificates:
+  - { name: c, tenant: t, cert: wild.crt, key: wild.key }
+  - { name: c, tenant: u, cert: wild.crt, key: wild.key }
+]]
+    assert.same({}, lines)
+    assert.same({ "certificate_unused", "certificates[1].tenant", "none of its names is a host of the tenant u: it is "
+      .. "never shown" }, { model.warnings[1].code, model.warnings[1].path, model.warnings[1].message })
+    assert.is_nil(model.warnings[2])
+  end))
+
   it("has authorities for clients", function()
     local function auth(rest)
       return ("listeners: [ { name: a, address: ':1', tls: { client_auth: { %s } } } ]\n"):format(rest)

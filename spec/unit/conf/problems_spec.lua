@@ -54,8 +54,8 @@ local CASES = {
     { "conf.yaml:1: store.path: goes with driver: sqlite only" } },
   { "two places", "store: { driver: redis, url: 'redis://a', cluster: [ 'b:1' ] }\n",
     { "conf.yaml:1: store.cluster: cannot be given together with url" } },
-  { "TLS to Redis", "store: { driver: redis, url: 'rediss://u:secret@a' }\n",
-    { "conf.yaml:1: store.url: TLS to Redis is not available in this version" } },
+  { "TLS to Redis", "store: { driver: redis, url: 'rediss://a', tls: { ca: none.pem } }\n",
+    { "conf.yaml:1: store.tls.ca: /etc/veloflux/none.pem: No such file or directory" } },
   { "URLs that are none", "store: { driver: redis, url: 'redis://u:secret@' }\n",
     { "conf.yaml:1: store.url: it names no host" } },
   { "Sentinels", [[

@@ -143,7 +143,7 @@ local sentinel = s.record {
   },
 }
 
-local REDIS_ONLY = { "url", "sentinel", "cluster", "username", "password", "db", "prefix", "timeout" }
+local REDIS_ONLY = { "url", "sentinel", "cluster", "username", "password", "db", "tls", "prefix", "timeout" }
 
 --- What goes with which driver.
 local function check_store(record)
@@ -205,7 +205,7 @@ local store = s.record {
       description = "sqlite: a file in data_dir; redis: a server." } },
     { path = s.string { default = "veloflux.db", len_min = 1, description = "The file, relative to data_dir." } },
     { url = s.string { secret = true, custom_validator = check_url, len_max = 4096, expects = "the URL of a Redis",
-      description = "`redis://USER:PASSWORD@HOST:PORT/DB`, `unix:///PATH?db=DB`, "
+      description = "`redis://USER:PASSWORD@HOST:PORT/DB`, with TLS `rediss://...`, `unix:///PATH?db=DB`, "
         .. "`redis+sentinel://HOST:PORT,HOST:PORT/MASTER/DB` or `redis+cluster://HOST:PORT,HOST:PORT`." } },
     { sentinel = sentinel },
     { cluster = s.list { elements = redis_address, len_min = 1, len_max = 64,
@@ -215,6 +215,7 @@ local store = s.record {
     { password = s.string { default = "", secret = true, len_max = 1024,
       description = "Its password; empty: none, or that of the url." } },
     { db = s.integer { default = 0, between = { 0, 2147483647 }, description = "The number of the database." } },
+    { tls = require("veloflux.model.kinds.tls").store },
     { history = history },
     { prefix = s.string { default = "veloflux", match = "^[%w._:-]+$", len_max = 64,
       expects = "letters, digits, dots, colons, dashes and underscores",

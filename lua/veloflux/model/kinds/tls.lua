@@ -136,4 +136,23 @@ local upstream = s.record {
 M.upstream = s.shape { scalar = s.boolean {}, map = upstream, default = "false", expects = "true, false or a map",
   description = "TLS to the backends; true: as the defaults of the map say." }
 
+local function check_store(record)
+  if not record.ca then return true end
+  if not record.verify then return nil, "goes with verify only", "ca" end
+  local facts, message = x509.authorities(record.ca)
+  if not facts then return nil, message, "ca" end
+  return true
+end
+
+--- The definition of `tls` of a store.
+M.store = s.shape { scalar = s.boolean {}, default = "false", expects = "true, false or a map",
+  description = "TLS to Redis, its Sentinels too; true: as the defaults of the map say.",
+  map = s.record { custom_validator = check_store, fields = {
+    { verify = s.boolean { default = true, description = "Refuse servers whose certificate is not good." } },
+    { ca = s.pem { referenceable = true, expects = "a file, or PEM text",
+      description = "The authorities that are believed; without it those of the system." } },
+    { name = s.string { match = "^[%w][%w.-]*$", len_max = 253, expects = "a host name",
+      description = "What must stand in the certificates; without it the host that is connected to." } },
+  } } }
+
 return M

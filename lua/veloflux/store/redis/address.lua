@@ -1,11 +1,12 @@
 --- Where the Redis of a store is: one server, the master that Sentinels know, or the nodes of a cluster.
 --
---     redis://[USER:PASSWORD@]HOST[:PORT][/DB]          unix:///PATH[?db=DB]
+--     redis://[USER:PASSWORD@]HOST[:PORT][/DB]          rediss:// the same with TLS     unix:///PATH[?db=DB]
 --     redis+sentinel://[USER:PASSWORD@]HOST[:PORT],HOST[:PORT].../MASTER[/DB]
 --     redis+cluster://[USER:PASSWORD@]HOST[:PORT],HOST[:PORT]...
 --
 -- All come to the same: { kind = "server", "sentinel" or "cluster", targets = list of { host, port, label } or
--- { path, label }, master, username, password, db, label }. The label is for messages: it has no password.
+-- { path, label }, master, username, password, db, label, tls = { verify, ca, name } or nil }. The label is for
+-- messages: it has no password.
 local urls = require "veloflux.redis.url"
 
 local M = {}
@@ -75,8 +76,7 @@ function M.parse(text)
     if scheme then return nil, err end
     return nil, "it is not of the form redis://HOST:PORT/DB, unix:///PATH, redis+sentinel://... or redis+cluster://..."
   end
-  if target.tls then return nil, "TLS to Redis is not available in this version" end
-  return complete { kind = "server", targets = { with_label { host = target.host, port = target.port,
+  return complete { tls = target.tls and { verify = true }, kind = "server", targets = { with_label { host = target.host, port = target.port,
     path = target.path } }, username = target.username, password = target.password, db = target.db }
 end
 
@@ -96,7 +96,7 @@ local function of_lists(settings)
 end
 
 --- Reads the settings of a store: url, or sentinel { master, addresses, username, password }, or cluster (a list);
--- then username, password and db.
+-- then username, password, db and tls (true, or verify, ca, name).
 -- @return where, or nil and what is wrong
 function M.of(settings)
   local where, err
@@ -110,6 +110,8 @@ function M.of(settings)
   where.username = where.username or given(settings.username)
   where.password = where.password or given(settings.password)
   if where.kind ~= "cluster" and settings.db and settings.db ~= 0 then where.db = settings.db end
+  local tls = settings.tls
+  if tls == true then where.tls = { verify = true } elseif tls then where.tls = tls end
   return complete(where)
 end
 

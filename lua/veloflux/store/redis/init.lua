@@ -14,6 +14,7 @@ local scripts = require "veloflux.store.redis.scripts"
 local sessions = require "veloflux.store.redis.session"
 local watchers = require "veloflux.store.redis.watcher"
 local wires = require "veloflux.store.redis.wire"
+local x509 = require "veloflux.x509"
 
 ffi.cdef "uint64_t vf_clock_wall_ms(void);"
 
@@ -45,6 +46,15 @@ function M.place(settings)
   return ("redis %s/%d %s"):format(where.label, where.db, settings.prefix or "veloflux")
 end
 
+--- Sets up the TLS of connections. Returns true, or nil and a message.
+local function secure(wire, tls)
+  local authorities, message = { der = "" }, nil
+  if tls.ca then authorities, message = x509.authorities(tls.ca)
+  elseif tls.verify then authorities, message = x509.system() end
+  if not authorities then return nil, "redis: TLS: " .. message end
+  return wire:secure(authorities.der, tls.name)
+end
+
 --- Opens the driver.
 -- @param settings what redis/address.lua takes; prefix, timeout_ms, host (struct vf_redis_host), now_ms, log
 -- @return the driver, or nil and a message
@@ -55,6 +65,14 @@ function M.open(settings)
     n_commits = 0, label = where.label, known = { version = 0, id = "" } }, Driver)
   self.wire, message = wires.open(settings.redis_host)
   if not self.wire then return nil, message end
+  if where.tls then
+    local ok
+    ok, message = secure(self.wire, where.tls)
+    if not ok then
+      self.wire:close()
+      return nil, message
+    end
+  end
   local timeout_ms = settings.timeout_ms or TIMEOUT_MS
   self.session = sessions.open { wire = self.wire, where = where, timeout_ms = timeout_ms, meta_key = self:key "meta",
     wall_ms = settings.now_ms or wall_ms, log = settings.log or function() end,

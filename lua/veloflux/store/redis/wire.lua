@@ -30,6 +30,7 @@ struct vf_redis_event {
 };
 int vf_redis_client_new(const struct vf_redis_host *host, struct vf_redis_client **out);
 void vf_redis_client_free(struct vf_redis_client *client);
+int vf_redis_client_secure(struct vf_redis_client *client, const char *authorities, size_t len, const char *name);
 const struct vf_redis_event *vf_redis_client_take(struct vf_redis_client *client);
 void vf_redis_client_alarm(struct vf_redis_client *client, uint64_t delay_ms);
 struct vf_redis_link *vf_redis_link_open(struct vf_redis_client *client, uint64_t number, const char *host, size_t len,
@@ -64,6 +65,16 @@ function M.open(host)
   local self = setmetatable({ raw = out[0], links = {}, n_links = 0, timers = {} }, Wire)
   wires[self] = true
   return self
+end
+
+--- From now on all links speak TLS, but those to unix sockets.
+-- @param authorities DER, one behind the other, that the servers' certificates come from; empty: any will do
+-- @param name that they have in their certificates, or nil: their host
+-- @return true, or nil and a message
+function Wire:secure(authorities, name)
+  local rc = C.vf_redis_client_secure(self.raw, authorities, #authorities, name or "")
+  if rc ~= 0 then return nil, ("redis: TLS cannot be set up (error %d)"):format(-rc) end
+  return true
 end
 
 --- A monotonic clock in milliseconds.

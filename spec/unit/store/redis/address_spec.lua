@@ -21,7 +21,6 @@ describe("the address of a store in Redis", function()
   end)
 
   it("says what is wrong with it, without the password", function()
-    assert.equal("TLS to Redis is not available in this version", read "rediss://u:secret@a")
     assert.equal("it names no host", read "redis://u:secret@")
     assert.equal("it has a user and no password", read "redis://u@a")
     assert.equal("its port is no port", read "redis://a:70000")
