@@ -91,7 +91,7 @@ local ok, message = xpcall(function()
   print(("  answered: %.0f reads/s (%s), %.0f writes/s (%s); control took %.0f %% of its core"):format(#read / seconds,
     house.describe(read), #written / seconds, house.describe(written), machine.median(shares) * 100))
   local loss = machine.median(losses)
-  print(("  the worker, with %d requests/s: %.1f %% of its core without, %.1f %% with: it loses %.1f %%; at most %.0f %%: %s")
+  print(("  the worker, %d requests/s: %.1f %% of its core without, %.1f %% with: loses %.1f %%; at most %.0f %%: %s")
     :format(RATE, machine.median(used) * 100, machine.median(busy_used) * 100, loss * 100, LIMIT * 100,
       loss <= LIMIT and "reached" or "MISSED"))
 end, debug.traceback)

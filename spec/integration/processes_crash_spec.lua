@@ -52,6 +52,21 @@ describe("a killed process", function()
     server:stop()
   end))
 
+  it("is not waited for long when it was control, however often that happens", loop.spec(function()
+    local server = start(1)
+    local at, delays = 1, {}
+    for i = 1, 6 do
+      local victim = children.of(server.pid).control[1]
+      kill(victim)
+      at = server:wait_log("control%.exited.*pid=" .. victim, at)
+      local from, ms = server:wait_log("process%.delayed.*kind=control.*ms=(%d+)", at)
+      delays[i] = tonumber(ms)
+      at = server:wait_log("control%.started", from)
+    end
+    for _, ms in ipairs(delays) do assert.is_true(ms <= 800, ms) end
+    server:stop()
+  end))
+
   it("can be reloaded by the control that replaces another", loop.spec(function()
     local server = start(1)
     kill(children.of(server.pid).control[1])

@@ -13,6 +13,7 @@
 enum {
     FIRST_BACKOFF_MS = 100,
     MAX_BACKOFF_MS = 10000,
+    CONTROL_BACKOFF_MS = 800, /* of a control that was ready: it does not die of its start */
     BOOT_DEATHS = 3,           /* so many children may die before the first `ready` */
     CONTROL_SILENCE_MS = 60000 /* compiling 100,000 routes takes a while */
 };
@@ -64,6 +65,8 @@ static void delay_restart(struct vf_post *post)
     post->backoff_ms = post->backoff_ms == 0 ? FIRST_BACKOFF_MS : post->backoff_ms * 2;
     if (post->backoff_ms > MAX_BACKOFF_MS)
         post->backoff_ms = MAX_BACKOFF_MS;
+    vf_log_info(NULL, "process.delayed", "kind=%s slot=%u ms=%llu", vf_child_name(post->kind),
+                post->slot + 1, (unsigned long long)post->backoff_ms);
     vf_supervisor_timer(post->super, &post->restart, post->backoff_ms);
 }
 
@@ -460,10 +463,14 @@ static void replace(struct vf_supervisor *super, struct vf_post *post, const str
         if (super->phase == VF_SUPER_DONE)
             return;
     }
-    if (vf_clock_ns() - child->started_ns >= YOUNG_NS)
+    if (vf_clock_ns() - child->started_ns >= YOUNG_NS) {
         post->backoff_ms = 0;
-    else
-        delay_restart(post);
+        return;
+    }
+    bool was_ready = child->kind == VF_PROCESS_CONTROL && child->state == VF_CHILD_READY;
+    if (was_ready && post->backoff_ms > CONTROL_BACKOFF_MS / 2)
+        post->backoff_ms = CONTROL_BACKOFF_MS / 2;
+    delay_restart(post);
 }
 
 void vf_crew_ended(struct vf_supervisor *super, struct vf_child *child, int status)
