@@ -58,7 +58,7 @@ static int read_message(const char *data, size_t size, size_t piece, head_reader
         const struct vf_h1_framing_lines lines = {.chunked = true};
         vf_h1_write_response(&arena, &head, &lines);
         if (result == 0)
-            vf_h1_write_last_chunk(&arena, &h1.trailers);
+            vf_h1_write_last_chunk(&arena, &head.trailers);
     }
     vf_arena_deinit(&arena);
     return result;
