@@ -19,6 +19,9 @@ local function endpoints_of(plugin)
   for _, endpoint in ipairs(plugin.control.endpoints) do
     list[#list + 1] = { method = endpoint.method, path = endpoint.path, file = "api" }
   end
+  for _, channel in ipairs(plugin.control.channels) do
+    list[#list + 1] = { method = "GET", path = channel.path, file = "channels" }
+  end
   return list
 end
 
@@ -29,7 +32,9 @@ end
 function M.of(plugins, router)
   local taken, problems = {}, {}
   local function key_of(endpoint) return endpoint.method .. " " .. api.shape(endpoint.path) end
-  for _, endpoint in ipairs(router.endpoints) do taken[key_of(endpoint)] = "VeloFlux itself" end
+  for _, endpoint in ipairs(router.endpoints) do
+    if not endpoint.is_channel then taken[key_of(endpoint)] = "VeloFlux itself" end -- channels are plugins'
+  end
   for _, plugin in ipairs(plugins) do
     for _, endpoint in ipairs(endpoints_of(plugin)) do
       local key = key_of(endpoint)
