@@ -11,7 +11,7 @@ local await = require "veloflux.admin.await"
 local backup = require "veloflux.admin.backup"
 local backups = require "veloflux.admin.backups"
 local bodies = require "veloflux.admin.body"
-local bulk = require "veloflux.admin.bulk"
+local bulk_services = require "veloflux.control.plugins.bulk"
 local catalog = require "veloflux.admin.catalog"
 local certificates = require "veloflux.admin.certificates"
 local channels = require "veloflux.admin.channels"
@@ -110,7 +110,6 @@ api_keys.register(M.router, context)
 api_keys.authenticate(M.auth)
 backup.register(M.router, context)
 backups.register(M.router, context)
-bulk.register(M.router, context)
 channels.register(M.router)
 for _, endpoint in ipairs(M.router:all()) do -- those of plugins, which come later, say themselves what they answer
   if not endpoint.open and not endpoint.is_channel then endpoint.produces = openapi.produces(endpoint) end
@@ -126,6 +125,7 @@ end
 
 state_services.register(context)
 configuration_services.register(context)
+bulk_services.register(context)
 control_plugins.open { router = M.router, channels = require "veloflux.channels",
   entity_endpoints = function(kind) return rest.endpoints_of(resource_of(kind), context) end,
   set_kinds = function(kinds)

@@ -7,6 +7,7 @@ local encoding = require "veloflux.pdk.encoding"
 local inputs = require "veloflux.control.plugins.inputs"
 local json = require "veloflux.pdk.json"
 local json_schema = require "veloflux.plugin.json_schema"
+local lists = require "veloflux.control.plugins.lists"
 local log = require "veloflux.control.plugins.log"
 local problem = require "veloflux.admin.problem"
 local queries = require "veloflux.admin.query"
@@ -73,7 +74,7 @@ local function result_of(status, body, given, of)
     headers[#headers + 1], headers[#headers + 2] = "VeloFlux-Version", ("%d"):format(of.version)
     if of.laggards > 0 then
       headers[#headers + 1], headers[#headers + 2] = "VeloFlux-Laggards", tostring(of.laggards)
-      if status < 300 then status = 202 end
+      if status < 205 then status = 202 end
     end
   end
   if of.tag then headers[#headers + 1], headers[#headers + 2] = "ETag", of.tag end
@@ -112,6 +113,8 @@ local function request_of(definition, request)
     params = params, query = query, body = body, headers = headers, client = request.client,
     request_id = request.request_id, dry_run = is_dry,
     identity = identity and { name = identity.name, method = identity.method, tenant = identity.tenant } or nil,
+    prefers = function(preference) return bodies.prefers({ headers = headers }, preference) end,
+    list = function(items, names, order) return lists.answer(request, items, names, order) end,
     wants = function(kind) return bodies.accepts({ headers = headers }, kind) end }
 end
 
@@ -213,6 +216,7 @@ local function doc_of(definition)
     doc.body = content_of(definition.request_types)
   end
   doc.is_body_optional = definition.request_is_optional
+  for name, value in pairs(definition.openapi or {}) do doc[name] = value end
   return doc
 end
 

@@ -13,12 +13,11 @@ local MAX_BODY_BYTES = 64 * 1024 * 1024
 local TIMEOUT_MS, MAX_TIMEOUT_MS = 60000, 3600000
 
 local KNOWN = { method = "string", path = "string", permission = "string", open = "function", summary = "string",
-  tag = "string", query = "table", request = "table", request_type = { "string", "table" },
-  request_optional = "boolean", response = "table", response_type = { "string", "table" }, status = "number",
-  answers = "table", dry_run = "boolean", etag = "function", any_query = "boolean", of_tenant = "boolean",
-  max_body = { "number", "string" },
-  accept = "string",
-  timeout = { "number", "string" }, handler = "function" }
+  tag = "string", query = "table", any_query = "boolean", request = "table", request_type = { "string", "table" },
+  request_optional = "boolean", max_body = { "number", "string" }, response = "table",
+  response_type = { "string", "table" }, status = "number", answers = "table", openapi = "table",
+  dry_run = "boolean", etag = "function", of_tenant = "boolean", accept = "string", timeout = { "number", "string" },
+  handler = "function" }
 
 --- Says what is wrong with a path, or nil.
 local function judge_path(path)
@@ -81,6 +80,7 @@ function M.read(reader, definition, place)
     status = definition.status, timeout_ms = timeout_ms,
     request_types = definition.request_type and types_of(definition.request_type) or nil,
     request_is_optional = definition.request_optional == true, answers = definition.answers,
+    openapi = definition.openapi,
     response_types = types_of(definition.response_type, "application/json") }
   for _, name in ipairs { "query", "request", "response" } do
     if definition[name] then

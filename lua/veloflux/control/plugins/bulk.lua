@@ -1,0 +1,44 @@
+--- What pdk.bulk asks for: batches of operations.
+local bulk = require "veloflux.admin.bulk"
+local documents = require "veloflux.control.plugins.documents"
+local problem = require "veloflux.admin.problem"
+local rest = require "veloflux.admin.rest"
+local seam = require "veloflux.runtime.control"
+local spools = require "veloflux.admin.spool"
+
+local M = {}
+
+local function may_all() return true end
+
+--- A job asks for nobody.
+local function request_of(of, plugin)
+  return of.request or { identity = { name = "plugin:" .. plugin, can = may_all }, headers = {}, query = "",
+    params = {} }
+end
+
+local function text_of(document)
+  local content = documents.content(document)
+  return type(content) == "string" and content or spools.text(content)
+end
+
+--- Adds the services.
+-- @param context of admin/init.lua
+function M.register(context)
+  local services = seam.services
+  local function ready(fn)
+    return function(...)
+      if rest.is_ready() then return fn(...) end
+      return nil, problem.new("unavailable", "There is no configuration yet.")
+    end
+  end
+  services.bulk_submit = ready(function(of, plugin, body, options)
+    local document, bad, how = bulk.submit(context, request_of(of, plugin), text_of(body), options)
+    if how == "ended" then of.version, of.laggards = document.version, document.laggards or 0 end
+    return document, bad, how
+  end)
+  services.bulk_get = ready(function(id) return bulk.find(context, id) end)
+  services.bulk_list = ready(function() return bulk.list(context) end)
+  services.bulk_cancel = ready(function(id) return bulk.cancel(context, id) end)
+end
+
+return M

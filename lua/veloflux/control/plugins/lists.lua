@@ -1,0 +1,31 @@
+--- Lists that plugins answer, with filters, sorting and pages as the lists of the core have them.
+local queries = require "veloflux.admin.query"
+local seam = require "veloflux.runtime.control"
+
+local M = {}
+
+local PAGING = { limit = true, cursor = true, page = true, sort = true }
+
+local function answer(request, items, names, order)
+  local params, given = queries.parse(request.query)
+  if not params then return given end
+  local known, fields = {}, {}
+  for name in pairs(PAGING) do known[name] = true end
+  for _, name in ipairs(names) do known[name], fields[name] = true, true end
+  return queries.unknown(given, known) or queries.answer(request, params, items, fields, order)
+end
+
+--- Returns what a handler returns: status, body and headers; or a problem.
+-- @param request of the router
+-- @param items list of tables
+-- @param names of the fields by which they are filtered and sorted
+-- @param order the default one, such as "-created_at,id"; it tells any two apart
+function M.answer(request, items, names, order)
+  local result = seam.untimed(answer, request, items, names, order)
+  if result.code then return result end
+  local headers = { "Content-Type", "application/json", "X-Content-Type-Options", "nosniff" }
+  for _, text in ipairs(result.headers or {}) do headers[#headers + 1] = text end
+  return result.status or 200, result.json_text, headers
+end
+
+return M
