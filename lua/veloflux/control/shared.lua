@@ -20,12 +20,18 @@ local function now_ms() return tonumber(ffi.C.vf_clock_wall_ms()) end
 -- @param callback function(message)
 function M.restore(found, callback)
   local world = queue.world()
-  local puts, deletes = follow.difference(found.set, world.set)
-  link.log("warn", "store.restored", ("the store has version %d, this node %d: it gets back what it lost"):format(
-    found.version, world.version))
+  local puts, deletes
+  if not world.is_unknown then
+    puts, deletes = follow.difference(found.set, world.set)
+    link.log("warn", "store.restored", ("the store has version %d, this node %d: it gets back what it lost"):format(
+      found.version, world.version))
+  end
   local from = found.version > 0 and found.version or world.version - 1
   storage.catch_up(from, world.version, now_ms(), function(message)
-    if not message then queue.set_stored(world.version) end
+    if not message then
+      queue.set_stored(world.version)
+      if world.is_unknown then queue.know { set = found.set, version = world.version } end
+    end
     callback(message)
   end, puts, deletes)
 end
@@ -38,8 +44,8 @@ function M.join(found, callback)
   queue.adopt(world)
   if found.set and found.version < world.version then
     return M.restore(found, function(message)
-      queue.adopt(world, message)
-      callback(not message and world.set or nil, message)
+      if message then queue.adopt(world, message) end
+      callback(not message and queue.base().set or nil, message)
     end)
   end
   queue.know(found)

@@ -113,13 +113,13 @@ local function says_the_same(draft, saved)
 end
 
 --- Finds what a predecessor published, or was about to: what it wrote down, else the conf file if that is good.
--- @return a draft, its version and the entities of the store; or nil and problems
+-- @return a draft, its version, the entities of the store, and true when those are not known; or nil and problems
 local function recover(published)
   local draft = conf.read { source = candidates.source() }
   local saved, version, stored = last_model.read(draft.node.data_dir, nil, draft.root and draft.node)
   if saved and version >= published then return says_the_same(draft, saved) and draft or saved, version, stored end
   if #draft.problems > 0 then return nil, draft.problems end
-  return draft, published, {}
+  return draft, published, {}, true
 end
 
 local function no_model(problems, done)
@@ -170,13 +170,14 @@ end
 --- After a predecessor: what runs goes on at once, as it was written down. What was stored or written down but not
 -- published is published when the store has been read.
 local function start_again(done)
-  local draft, version, stored = recover(tonumber(context.published))
+  local draft, version, stored, is_unknown = recover(tonumber(context.published))
   if not draft then return no_model(version, done) end
   local set, problems = entities.load(stored, worlds.tools(draft, worlds.sealing(draft.node) or {}))
   local made
   if set then made, problems = candidates.combine(draft, set, version) end
   if not made then return no_model(problems, done) end
   candidates.watch(draft.files)
+  made.world.is_unknown = is_unknown
   queue.adopt(made.world, "not ready yet")
   if version <= tonumber(context.published) then
     flow.adopt(made.model, tonumber(context.published), context.mode ~= "recompile")

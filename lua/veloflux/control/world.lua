@@ -1,7 +1,8 @@
 --- What the configuration is made of at this moment: the draft of the conf file, the entities of the store,
 -- and the version in which each entity of the file last changed.
 --
--- A world is {draft, set, file, versions, version, tools, seal}; like sets it is replaced, not changed.
+-- A world is {draft, set, file, versions, version, tools, seal}; like sets it is replaced, not changed. is_unknown: what
+-- the store had is not known, `set` is empty for want of it.
 local conf = require "veloflux.conf"
 local entities = require "veloflux.control.entities"
 local keys = require "veloflux.keys"
@@ -67,7 +68,7 @@ end
 function M.with(world, set, version)
   local copy = {}
   for name, value in pairs(world) do copy[name] = value end
-  copy.set, copy.version = set, version
+  copy.set, copy.version, copy.is_unknown = set, version, nil
   return copy
 end
 

@@ -142,6 +142,19 @@ describe("control starts with a shared store", function()
     assert.equal(4, told.outcome.version)
   end)
 
+  it("and takes nothing from it that it has forgotten itself", function()
+    store:commit_elsewhere { ["routes default/a"] = route "a" }
+    start "fresh"
+    house.step()
+    os.remove(house.folder .. "/last-model.json")
+    start("resume", 5) -- published without the store, and the last model is gone
+    assert.equal(5, store.version_now)
+    assert.is_not_nil(store.kinds.routes["default/a"])
+    house.step()
+    assert.same({ "site", "a" }, house.routes())
+    assert.equal(6, store.version_now)
+  end)
+
   it("and reloads upon what others store meanwhile", function()
     start "fresh"
     house.step()
