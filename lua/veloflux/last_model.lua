@@ -28,6 +28,7 @@ local M = {}
 
 local PRIVATE = tonumber("600", 8)
 local HEAD_BYTES = 100 -- that hold the checksum
+local MAX_TRIES = 5 -- of reading what is replaced at the same time
 
 local function checksum(text) return crypto.hex_encode(crypto.hash("sha256", text)) end
 
@@ -133,6 +134,14 @@ local function add_changes(path, sum, version, stored)
   return last
 end
 
+--- Returns the checksum that a file says it has, or nil.
+local function sum_at(path)
+  local file = io.open(path, "rb")
+  local head = file and file:read(HEAD_BYTES)
+  if file then file:close() end
+  return head and head:match '^{"checksum":"(%x+)"'
+end
+
 local function damaged(path)
   return nil, { { file = path, path = "", message = "is damaged: its checksum is wrong" } }
 end
@@ -142,7 +151,7 @@ end
 -- @param node settings of the node, for its keys; nil: those that it had when that was written
 -- @return the draft (conf.read), the version and the entities of the store: {[kind] = {[key] = {json, ...}}}; or
 -- nil and a list of problems
-function M.read(data_dir, env, node)
+function M.read(data_dir, env, node, n_tries)
   local path = M.path(data_dir)
   local line, problem = files.read(path)
   if not line then return nil, { { file = path, path = "", message = problem } } end
@@ -156,7 +165,11 @@ function M.read(data_dir, env, node)
     is_canonical = true }
   if #draft.problems > 0 then return nil, draft.problems end
   stored = json.decode(stored) or {}
-  return draft, add_changes(path, sum, tonumber(version), stored), stored
+  version = add_changes(path, sum, tonumber(version), stored)
+  if sum_at(path) ~= sum and (n_tries or 1) < MAX_TRIES then -- a predecessor that still writes has replaced it
+    return M.read(data_dir, env, node, (n_tries or 1) + 1)
+  end
+  return draft, version, stored
 end
 
 --- Reads the last published model without the entities of the store.

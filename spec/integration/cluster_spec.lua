@@ -443,6 +443,64 @@ end } }
   end))
 end)
 
+describe("a cluster to which everything happens", function()
+  it("loses nothing that was acknowledged", loop.spec(function()
+    local cluster = clusters.start { lease = "1s" }
+    local a, b, c = unpack(cluster.nodes)
+    local stop, acknowledged = {}, {}
+    local function kill_control(node)
+      local pid = children.of(node.server.pid).control[1]
+      if pid then uv.kill(pid, "sigkill") end
+    end
+    local happens = {
+      function() a.relay:freeze() end,
+      function() kill_control(b) end,
+      function() cluster:stop_redis() end,
+      function() kill_control(c) end,
+      function() a.relay:heal() end,
+      function() cluster:start_redis() end,
+      function() c.server:signal "sigusr2" end,
+      function() b.relay:cut() end,
+      function() a.server:signal "sighup" end,
+      function() kill_control(b) end,
+      function() b.relay:heal() end,
+      function() a.server:signal "sigusr2" end,
+      function() kill_control(c) end,
+    }
+    local n_asked = 0
+    local function events()
+      for _, event in ipairs(happens) do
+        event()
+        local n = n_asked
+        children.eventually("some changes to be tried", function() return n_asked > n + 15 end)
+      end
+      stop.now = true
+    end
+    --- As `writer`, of a control that may die: then nobody knows.
+    local function persistent(node, prefix)
+      return function()
+        local i = 0
+        while not stop.now do
+          i = i + 1
+          local name = prefix .. i
+          local ok, response = pcall(node.call, node, "POST", "/api/routes", route(name))
+          n_asked = n_asked + 1
+          if ok and (response.status == 201 or response.status == 202) then
+            acknowledged[#acknowledged + 1] = name
+          else
+            children.pause(5)
+          end
+        end
+      end
+    end
+    clients.together(events, persistent(a, "a"), persistent(b, "b"), persistent(c, "c"), persistent(c, "d"))
+    children.eventually("all nodes to serve the same", function() return cluster:version() end)
+    for _, node in ipairs(cluster.nodes) do assert_has_all(names_of(node), acknowledged) end
+    note("%d changes acknowledged while everything happened: all there", #acknowledged)
+    cluster:stop()
+  end))
+end)
+
 describe("a node without its Redis", function()
   it("serves, refuses changes, and follows when it is back; nothing acknowledged is lost", loop.spec(function()
     local cluster = clusters.start {}

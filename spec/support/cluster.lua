@@ -84,6 +84,21 @@ function Cluster:await_version(version, nodes)
   end
 end
 
+--- Returns the version that all nodes serve and know of each other's commits, or nil while they differ.
+function Cluster:version()
+  local version
+  for _, node in ipairs(self.nodes) do
+    local ok, shown = pcall(node.get, node, "/api/cluster")
+    if not ok or not shown then return nil end
+    for _, each in ipairs(shown.nodes) do
+      if each.is_local and each.config_version ~= shown.store_version then return nil end
+    end
+    if version and version ~= shown.store_version then return nil end
+    version = shown.store_version
+  end
+  return version
+end
+
 --- Awaits that nodes see so many that are healthy.
 function Cluster:await_nodes(count, nodes)
   for _, node in ipairs(nodes or self.nodes) do

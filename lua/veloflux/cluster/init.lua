@@ -61,7 +61,8 @@ local function describe()
   local world, behind, node, now = queue.world(), queue.behind(), totals.node(), flow.current()
   local address = now.model.node.admin.address
   return { hostname = hostnames.get_hostname(), address = type(address) == "table" and address.text or "off",
-    version = now.version, release = ffi.string(ffi.C.vf_version()), digest = world and digest_of(world),
+    version = world and world.version or now.version, -- that all workers run
+    release = ffi.string(ffi.C.vf_version()), digest = world and digest_of(world),
     started_ms = totals.number(node.started_wall_ms), state = state_of(node, behind),
     behind = behind and behind.version or nil, why = behind and behind.why or nil }
 end

@@ -119,7 +119,7 @@ local function recover(published)
   local saved, version, stored = last_model.read(draft.node.data_dir, nil, draft.root and draft.node)
   if saved and version >= published then return says_the_same(draft, saved) and draft or saved, version, stored end
   if #draft.problems > 0 then return nil, draft.problems end
-  return draft, published, {}, true
+  return draft, published, saved and stored or {}, true
 end
 
 local function no_model(problems, done)

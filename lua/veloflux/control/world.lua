@@ -1,8 +1,8 @@
 --- What the configuration is made of at this moment: the draft of the conf file, the entities of the store,
 -- and the version in which each entity of the file last changed.
 --
--- A world is {draft, set, file, versions, version, tools, seal}; like sets it is replaced, not changed. is_unknown: what
--- the store had is not known, `set` is empty for want of it.
+-- A world is {draft, set, file, versions, version, tools, seal}; like sets it is replaced, not changed. is_unknown:
+-- what the store had in this version is not known, and `set` is what was known last.
 local conf = require "veloflux.conf"
 local entities = require "veloflux.control.entities"
 local keys = require "veloflux.keys"
