@@ -369,6 +369,24 @@ describe("records of a plugin", function()
     again:stop()
   end))
 
+  it("seal secrets inside of their fields, too", spec({ x = { entities = [[
+    return { { kind = "parts", schema = {
+      key = { type = "string", secret = true },
+      login = { type = "record", fields = { name = { type = "string" }, word = { type = "string", secret = true } } },
+      tokens = { type = "array", elements = { type = "string", secret = true } },
+      by_name = { type = "map", keys = { type = "string" }, values = { type = "string", secret = true } } } } }]],
+    api = api_of(endpoint("/api/own", "return 200, pdk.model.find('parts', 'a')")) } }, function(api, server)
+      local secret = { login = { name = "ana", word = "secret one" }, tokens = { "secret two", "secret three" },
+        by_name = { first = "secret four" } }
+      api.is(api.post("/api/parts", { name = "a", login = secret.login, tokens = secret.tokens,
+        by_name = secret.by_name }), 201)
+      local own, shown = api.is(api.get "/api/own", 200), api.is(api.get "/api/parts/a", 200)
+      for name, value in pairs(secret) do assert.same(value, own[name]) end
+      assert.same({ { name = "ana", word = "*****" }, { "*****", "*****" }, { first = "*****" } },
+        { shown.login, shown.tokens, shown.by_name })
+      assert.is_nil(tempdir.read(server.dir .. "/data/last-model.json"):find("secret ", 1, true))
+    end))
+
   it("seal secrets, which only their own plugin sees", spec({
     x = { entities = kind(1), api = api_of(endpoint("/api/own",
       "return 200, { key = pdk.model.find('parts', 'a').key }")) },

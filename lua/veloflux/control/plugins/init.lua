@@ -201,7 +201,4 @@ function M.is_same_code(before, after)
   return true
 end
 
---- Returns the plugins that are at work: list of {name, endpoints, jobs, channels, kinds}.
-function M.list() return current.plugins end
-
 return M

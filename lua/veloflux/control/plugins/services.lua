@@ -19,6 +19,22 @@ local M = {}
 
 local function time(ms) return ms and status.time(ms) end
 
+--- Puts secrets where they are shown masked.
+-- @param compiled the type of `value`
+-- @param into what has the value shown, under `key`
+local function reveal(compiled, value, into, key)
+  if value == nil then return end
+  if compiled.attr.secret then
+    into[key] = value
+    return
+  end
+  local shown = into[key]
+  if type(value) ~= "table" or type(shown) ~= "table" then return end
+  for _, pair in ipairs(compiled.fields or {}) do reveal(pair[2], value[pair[1]], shown, pair[1]) end
+  local inner = compiled.element or compiled.value
+  for at, own in pairs(inner and value or {}) do reveal(inner, own, shown, at) end
+end
+
 --- Returns an entity as the API shows it.
 -- @param plugin whose own secrets are shown
 local function show(found, kind, plugin)
@@ -26,9 +42,7 @@ local function show(found, kind, plugin)
   local shown = view.show(entry.compiled, entry.record)
   local stored = queue.world().tools.plugins.kinds[kind]
   if stored and plugin and stored.plugin == plugin then
-    for _, pair in ipairs(entry.compiled.fields) do
-      if pair[2].attr.secret then shown[pair[1]] = entry.record[pair[1]] end
-    end
+    for _, pair in ipairs(entry.compiled.fields) do reveal(pair[2], entry.record[pair[1]], shown, pair[1]) end
   end
   shown.tenant, shown.tenant_id = nil, entry.tenant
   shown.name = shown.name or entry.name
