@@ -80,7 +80,9 @@ local function begin_reload(set, callback, tries)
   local diff = model_kinds.diff(current and current.model, made.model)
   local ok, refused = candidates.publish(made, "reload", diff, function(result)
     if result.code == "conflict" and queue.world() and (tries or 1) < MAX_TRIES then
-      return queue.fetch(function() begin_reload(queue.base().set, callback, (tries or 1) + 1) end)
+      return queue.fetch_in_turn(tries or 1, function()
+        begin_reload(queue.base().set, callback, (tries or 1) + 1)
+      end)
     end
     if not result.ok then return callback(candidates.rejected(result.problems)) end
     local summary = model_kinds.describe_diff(diff)

@@ -26,6 +26,7 @@ local M = {}
 local MAX_BATCH = 500 -- transactions that are published together
 local MAX_TRIES = 20 -- of a transaction that others are faster than
 local TURN_AFTER = 2 -- tries; then it asks for the turn (turns.lua)
+local MAX_ASKS = 200 -- for that, when nobody else is served meanwhile
 
 local link, now_ms, retry, source, store_of, restore
 local wants_fetch = false -- the store may have more
@@ -203,6 +204,22 @@ function M.fetch(callback)
     standing.know(found)
     callback()
   end)
+end
+
+--- The same for what has the queue to itself, such as a reload, and met others' commits so many times: after the second
+-- it waits for its turn.
+function M.fetch_in_turn(n_conflicts, callback)
+  local left = MAX_ASKS
+  local function ask()
+    left = left - 1
+    if not store_of() or left == 0 then return M.fetch(callback) end
+    turns.want()
+    turns.ask(store_of(), function(is_mine)
+      if is_mine then M.fetch(callback) end
+    end, ask)
+  end
+  if n_conflicts < TURN_AFTER then return M.fetch(callback) end
+  ask()
 end
 
 -- One after the other -------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 local starts = require "support.starts" -- first: it loads the library
 local control = require "veloflux.control"
 local queue = require "veloflux.control.queue"
+local timelines = require "support.timeline"
 local transactions = require "veloflux.control.transactions"
 
 local FILE = "routes:\n  - { name: site, path: /site, respond: { body: x } }\n"
@@ -153,6 +154,30 @@ describe("control starts with a shared store", function()
     house.step()
     assert.same({ "site", "a" }, house.routes())
     assert.equal(6, store.version_now)
+  end)
+
+  it("and reloads when it is its turn", function()
+    local time = timelines.open()
+    start "fresh"
+    house.step()
+    local result
+    control.reload(function(answer) result = answer end)
+    store:commit_elsewhere { ["routes default/a"] = route "a" }
+    control.on_event("prepared", 2, "") -- the store has another version 2
+    store:commit_elsewhere { ["routes default/b"] = route "b" }
+    store.turn_of = "another"
+    control.on_event("prepared", 3, "") -- and 3
+    time.pass(100)
+    assert.same({ 1, 2, 3 }, seen.offers)
+    store.turn_of = nil
+    time.pass(100)
+    assert.same({ 1, 2, 3, 4 }, seen.offers)
+    assert.is_true(store.is_turn_held)
+    house.step()
+    assert.is_true(result.ok)
+    assert.is_false(store.is_turn_held)
+    assert.same({ "site", "a", "b" }, house.routes())
+    time.close()
   end)
 
   it("and reloads upon what others store meanwhile", function()
