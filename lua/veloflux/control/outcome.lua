@@ -142,7 +142,7 @@ function M.refusal(problems, edits, code)
     local op, pointer = edit and edit.op, edit and conf.pointer(problem) or ""
     if edit and edit.places then op, pointer = elements.blame(edit.places, pointer) end
     errors[i] = { op = op, pointer = pointer, detail = edit and problem.message or conf.format(problem),
-      file = problem.file, line = problem.line }
+      rule = problem.rule, file = problem.file, line = problem.line }
   end
   local is_reference = not is_own and code == "invalid" and problems[1] and problems[1].path ~= ""
   return { ok = false, code = is_reference and "referenced" or code, errors = errors,

@@ -65,7 +65,7 @@ local function note_repeated(where, seen, key, index)
   if seen[key] == nil then
     seen[key] = where.nodes[index].line
   else
-    where:fail(index, "%s is already given, on line %d", key, seen[key])
+    where:break_rule("unique", index, "%s is already given, on line %d", key, seen[key])
   end
 end
 
@@ -79,7 +79,7 @@ function M.list(attr, compile)
     local nodes = where.nodes
     local node = nodes[index]
     if node.kind ~= LIST then
-      return where:fail(index, "expected %s, got %s", attr.expects or "a list", where:describe(index))
+      return where:break_rule("type", index, "expected %s, got %s", attr.expects or "a list", where:describe(index))
     end
     local list, size, position = {}, 0, 0
     local depth, path = where.depth + 1, where.path
@@ -137,7 +137,7 @@ local function read_pair(where, key_type, value_type, map, at, value_at)
   if key == nil then return end
   where.path[where.depth] = key
   if map[key] ~= nil then
-    where:fail(at, "duplicate key")
+    where:break_rule("unique", at, "duplicate key")
     return
   end
   local value = value_type.read(where, value_at)
@@ -150,7 +150,7 @@ function M.map(attr, compile)
     local nodes = where.nodes
     local node = nodes[index]
     if node.kind ~= MAP then
-      return where:fail(index, "expected a map, got %s", where:describe(index))
+      return where:break_rule("type", index, "expected a map, got %s", where:describe(index))
     end
     local map = {}
     local depth = where.depth + 1
@@ -214,7 +214,7 @@ function M.shape(attr, compile)
   local function read(where, index)
     local form = forms[FORMS[where.nodes[index].kind]]
     if form then return form.read(where, index) end
-    return where:fail(index, "expected %s, got %s", expected, where:describe(index))
+    return where:break_rule("type", index, "expected %s, got %s", expected, where:describe(index))
   end
   local function encode(value, out, raw)
     forms[form_of(value)].encode(value, out, raw)

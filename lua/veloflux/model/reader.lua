@@ -99,7 +99,7 @@ end
 function Reader:text(index, expected)
   local node = self.nodes[index]
   if node.kind ~= SCALAR then
-    return self:fail(index, "expected %s, got %s", expected, self:describe(index))
+    return self:break_rule("type", index, "expected %s, got %s", expected, self:describe(index))
   end
   local text = ffi_string(self.texts + node.text, node.len)
   if band(node.flags, DOLLAR) == 0 then return text end

@@ -59,15 +59,15 @@ end
 local function note_unknown(where, at, name, names)
   local nearest = suggest.nearest(name, names)
   if nearest then
-    where:fail(at, "unknown key, did you mean %s?", nearest)
+    where:break_rule("unknown", at, "unknown key, did you mean %s?", nearest)
   else
-    where:fail(at, "unknown key, expected one of %s", suggest.either(names))
+    where:break_rule("unknown", at, "unknown key, expected one of %s", suggest.either(names))
   end
 end
 
 local function note_duplicate(where, index, at, name)
   local _, first = document.find(where.document, index, name)
-  where:fail(at, "duplicate key, first on line %d", where.nodes[first].line)
+  where:break_rule("unique", at, "duplicate key, first on line %d", where.nodes[first].line)
 end
 
 --- Returns the node of a field of a map, or of an element (from 0) of a list.
@@ -228,7 +228,7 @@ function M.record(attr, compile)
     local nodes, texts = where.nodes, where.texts
     local node = nodes[index]
     if node.kind ~= MAP then
-      return where:fail(index, "expected %s, got %s", attr.expects or "a map", where:describe(index))
+      return where:break_rule("type", index, "expected %s, got %s", attr.expects or "a map", where:describe(index))
     end
     local record = setmetatable({}, metatable)
     if is_located then record._file, record._line, record._node = where.file, node.line, index end
