@@ -79,7 +79,7 @@ link_san := $(sanitizers) $(LDFLAGS) $(wraps)
 
 dep_libs := $(DEPS)/lib/libluajit-5.1.a $(DEPS)/lib/libllhttp.a \
 	$(addprefix $(DEPS)$(if $(filter plain,$(variant)),/plain)/lib/,libmbedtls.a libmbedx509.a libmbedcrypto.a)
-system_libs := -luv -lcrypto -lpcre2-8 -lyaml -lcares -largon2 -lhiredis -lsqlite3 -lwebsockets -lm -ldl -lpthread
+system_libs := -luv -lcrypto -lpcre2-8 -lyaml -lcares -largon2 -lhiredis -lsqlite3 -lwebsockets -lnghttp2 -lm -ldl -lpthread
 # Lua reaches C through ffi.C, and C modules of Lua reach the Lua API: only these are exported.
 exports := -Wl,--export-dynamic-symbol=vf_* -Wl,--export-dynamic-symbol=lua_* \
 	-Wl,--export-dynamic-symbol=luaL_*

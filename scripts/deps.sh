@@ -18,8 +18,10 @@ unset MAKEFLAGS MFLAGS MAKEOVERRIDES CFLAGS LDFLAGS # the caller's are not the l
 
 PACKAGES_build="build-essential pkg-config ca-certificates
     libuv1-dev libpcre2-dev libssl-dev libyaml-dev libc-ares-dev libargon2-dev libhiredis-dev lua-cjson-dev
-    libsqlite3-dev libwebsockets-dev libwebsockets-evlib-uv"
-PACKAGES_test="lua-busted lua-luv lua-cjson lua-check clang clang-format libclang-rt-dev curl openssl gnutls-bin procps redis-server"
+    libsqlite3-dev libwebsockets-dev libwebsockets-evlib-uv
+    libnghttp2-dev"
+PACKAGES_test="lua-busted lua-luv lua-cjson lua-check clang clang-format libclang-rt-dev curl openssl gnutls-bin nghttp2-client
+    procps redis-server"
 PACKAGES_bench="nginx-light libnginx-mod-http-lua haproxy wrk procps"
 SERVICES="nginx haproxy redis-server" # come with the packages above and must not start because of us
 

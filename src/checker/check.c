@@ -189,7 +189,8 @@ static int secure(void *owner, struct vf_stream *stream)
         rc = vf_tls_records_new(&checker->net, &checker->records);
     if (rc == 0)
         rc = vf_tls_records_connect(checker->records, snapshot, vf_snap_upstream_tls(snapshot, tls),
-                                    vf_snap_str(snapshot, backend->host), stream);
+                                    VF_TLS_ASK_NOTHING, vf_snap_str(snapshot, backend->host),
+                                    stream);
     return rc;
 }
 

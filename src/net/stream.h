@@ -76,7 +76,7 @@ void vf_net_deinit(struct vf_net *net);
 /* Offers all queued output to the kernel. Called after every turn of events. */
 void vf_net_flush(struct vf_net *net);
 
-/* Returns `size` bytes (at most 64) that live until the next flush; may flush first. */
+/* Returns `size` bytes (at most 1024) that live until the next flush; may flush first. */
 char *vf_net_scratch(struct vf_net *net, size_t size);
 
 /* Returns how much to read at once. When unsent bytes fill the budget it is little, so that those

@@ -192,6 +192,12 @@ static void answer_failure(struct vf_exchange *ex, enum vf_upstream_failure fail
     case VF_UPSTREAM_CUT:
         vf_exchange_problem(ex, 502, "upstream_cut", "The backend ended within its answer.");
         break;
+    case VF_UPSTREAM_RESET:
+        vf_exchange_problem(ex, 502, "upstream_reset", "The backend gave the request up.");
+        break;
+    case VF_UPSTREAM_REFUSED:
+        vf_exchange_problem(ex, 503, "upstream_refused", "No backend takes the request for now.");
+        break;
     case VF_UPSTREAM_CLOSED:
         vf_exchange_problem(ex, 502, "upstream_closed", "The backend closed without an answer.");
         break;
@@ -275,14 +281,20 @@ void vf_dispatch_to_chosen(struct vf_exchange *ex)
 
 /* Failures of a backend */
 
-/* A kept connection may have been closed by the backend just when it was used (RFC 9112 section
- * 9.3.1): once more, on a fresh one, where that is safe. */
-static bool try_again(struct vf_exchange *ex)
+static bool has_complete_copy(const struct vf_exchange *ex)
 {
-    bool complete_copy =
-        ex->bytes_in == 0 || ex->has_new_body || (ex->replayable && ex->replay.len == ex->bytes_in);
-    if (!ex->on_reused || ex->retried || !complete_copy ||
-        !vf_method_is_idempotent((int)ex->sent_method))
+    return ex->bytes_in == 0 || ex->has_new_body ||
+           (ex->replayable && ex->replay.len == ex->bytes_in);
+}
+
+/* A kept connection may have been closed by the backend just when it was used (RFC 9112 section
+ * 9.3.1): once more, on a fresh one, where that is safe. It always is when the backend has done
+ * nothing about the request (RFC 9113 section 8.7). */
+static bool try_again(struct vf_exchange *ex, enum vf_upstream_failure failure)
+{
+    bool is_safe = failure == VF_UPSTREAM_REFUSED ||
+                   (ex->on_reused && vf_method_is_idempotent((int)ex->sent_method));
+    if (ex->retried || !is_safe || !has_complete_copy(ex))
         return false;
     ex->retried = true;
     if (vf_upstream_open(ex, true) < 0)
@@ -319,9 +331,9 @@ static void count_failure(struct vf_exchange *ex, enum vf_upstream_failure failu
 
 static const char *failure_reason(enum vf_upstream_failure failure)
 {
-    static const char *const reasons[] = {"backend_unreachable", "connect_timeout",
-                                          "upstream_closed",     "upstream_timeout",
-                                          "upstream_cut",        "malformed_response"};
+    static const char *const reasons[] = {
+        "backend_unreachable", "connect_timeout",    "upstream_closed", "upstream_timeout",
+        "upstream_cut",        "malformed_response", "upstream_reset",  "upstream_refused"};
     return reasons[failure];
 }
 
@@ -334,7 +346,9 @@ void vf_exchange_on_upstream_failed(struct vf_exchange *ex, enum vf_upstream_fai
         return;
     }
     bool connect = failure == VF_UPSTREAM_CONNECT || failure == VF_UPSTREAM_CONNECT_TIMEOUT;
-    if (failure == VF_UPSTREAM_CLOSED && !ex->head_sent && try_again(ex))
+    bool refused = failure == VF_UPSTREAM_REFUSED && !ex->head_sent && has_complete_copy(ex);
+    if ((failure == VF_UPSTREAM_CLOSED || failure == VF_UPSTREAM_REFUSED) && !ex->head_sent &&
+        try_again(ex, failure))
         return;
     count_failure(ex, failure, fault);
     vf_account_leave_backend(ex);
@@ -345,11 +359,11 @@ void vf_exchange_on_upstream_failed(struct vf_exchange *ex, enum vf_upstream_fai
         return;
     }
     ex->last_failure = failure;
-    if (!connect) {
+    if (!connect && !refused) {
         answer_failure(ex, failure);
         return;
     }
-    vf_dispatch(ex); /* nothing was sent yet: to another backend, or an answer */
+    vf_dispatch(ex); /* nothing was done yet: to another backend, or an answer */
     if (ex->upstream != NULL)
         vf_client_resume(ex); /* a kept connection takes content at once */
 }

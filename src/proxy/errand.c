@@ -172,9 +172,10 @@ static int put_tls(struct vf_errand *errand, struct vf_socket *socket)
     uint32_t tls = errand->pool->tls;
     if (tls == VF_SNAP_NONE)
         return 0;
-    int rc = vf_secure_connect(
-        errand->proxy, errand->snapshot, vf_snap_upstream_tls(errand->snapshot, tls),
-        vf_snap_str(errand->snapshot, errand->backend->host), vf_socket_stream(socket));
+    int rc = vf_secure_connect(errand->proxy, errand->snapshot,
+                               vf_snap_upstream_tls(errand->snapshot, tls), VF_TLS_ASK_NOTHING,
+                               vf_snap_str(errand->snapshot, errand->backend->host),
+                               vf_socket_stream(socket));
     if (rc == 0 && errand->pool->proxy_protocol != 0)
         rc = vf_tls_send_ahead(vf_socket_stream(socket), text, make_proxy_header(errand, text));
     return rc;

@@ -160,21 +160,47 @@ static void collect(struct vf_exchange *ex, struct vf_str slice)
     ex->request_body.len = need;
 }
 
-/* Keeps a copy of content that goes out on a kept connection, in case that connection is dead. */
+/* Content may have to be sent once more when a kept connection turns out to be dead, or when the
+ * backend says that it has done nothing about the request. */
+static bool may_replay(const struct vf_exchange *ex)
+{
+    bool has_length = ex->request.framing == VF_FRAMING_LENGTH;
+    if (ex->retried || (has_length && ex->request.content_length > REPLAY_BYTES))
+        return false;
+    return ex->upstream->codec->may_refuse ||
+           (ex->on_reused && has_length && vf_method_is_idempotent((int)ex->sent_method));
+}
+
+/* Makes room for `more` bytes of the copy. Returns false when there may be none, or no memory. */
+static bool grow_replay(struct vf_exchange *ex, size_t more)
+{
+    size_t need = ex->replay.len + more, room = ex->replay_room * 2;
+    if (need <= ex->replay_room)
+        return true;
+    if (need > REPLAY_BYTES)
+        return false;
+    if (ex->replay_room == 0 && ex->request.framing == VF_FRAMING_LENGTH)
+        room = (size_t)ex->request.content_length;
+    if (room < need)
+        room = need;
+    char *copy = vf_arena_alloc(&ex->arena, room);
+    if (copy == NULL)
+        return false;
+    if (ex->replay.len > 0)
+        memcpy(copy, ex->replay.data, ex->replay.len);
+    ex->replay.data = copy;
+    ex->replay_room = room;
+    return true;
+}
+
+/* Keeps a copy of content that goes out, where it may be needed. */
 static void keep_for_replay(struct vf_exchange *ex, struct vf_str slice)
 {
     if (ex->bytes_in == slice.len) /* the first piece */
-        ex->replayable =
-            ex->on_reused && !ex->retried && vf_method_is_idempotent((int)ex->sent_method) &&
-            ex->request.framing == VF_FRAMING_LENGTH && ex->request.content_length <= REPLAY_BYTES;
+        ex->replayable = may_replay(ex);
     if (!ex->replayable)
         return;
-    if (ex->replay_room == 0) {
-        ex->replay_room = (size_t)ex->request.content_length;
-        ex->replay.data = vf_arena_alloc(&ex->arena, ex->replay_room);
-        ex->replay.len = 0;
-    }
-    if (ex->replay.data == NULL || ex->replay.len + slice.len > ex->replay_room) {
+    if (!grow_replay(ex, slice.len)) {
         ex->replayable = false;
         ex->replay.len = 0;
         return;

@@ -36,7 +36,9 @@ enum vf_upstream_failure {
     VF_UPSTREAM_CLOSED,  /* before the first byte of an answer */
     VF_UPSTREAM_TIMEOUT, /* no first byte, or the next one, in time */
     VF_UPSTREAM_CUT,     /* within the answer */
-    VF_UPSTREAM_MALFORMED
+    VF_UPSTREAM_MALFORMED,
+    VF_UPSTREAM_RESET,  /* the backend gave this request up, before an answer */
+    VF_UPSTREAM_REFUSED /* likewise, and says that it has done nothing about it */
 };
 
 enum { VF_TRIES = 4 /* backends that one exchange may try */ };

@@ -84,6 +84,7 @@ static void after_events(void *owner)
     if (proxy->phases.after_event != NULL)
         proxy->phases.after_event(proxy->phases.owner);
     vf_count *shown = &proxy->block->process.buffered_bytes;
+    vf_upstreams_flush(proxy->upstreams);
     vf_net_flush(&proxy->net);
     if (vf_count_get(shown) != proxy->net.buffered_bytes)
         atomic_store_explicit(shown, proxy->net.buffered_bytes, memory_order_relaxed);

@@ -214,13 +214,13 @@ int vf_secure_follow(struct vf_proxy *proxy, struct vf_acceptor *acceptor)
 /* Backends */
 
 int vf_secure_connect(struct vf_proxy *proxy, const struct vf_snapshot *snapshot,
-                      const struct vf_snap_upstream_tls *tls, struct vf_str host,
-                      struct vf_stream *stream)
+                      const struct vf_snap_upstream_tls *tls, enum vf_tls_ask ask,
+                      struct vf_str host, struct vf_stream *stream)
 {
     int rc = 0;
     if (proxy->secure == NULL && (rc = vf_secure_new(proxy, &proxy->secure)) < 0)
         return rc;
-    return vf_tls_records_connect(proxy->secure->records, snapshot, tls, host, stream);
+    return vf_tls_records_connect(proxy->secure->records, snapshot, tls, ask, host, stream);
 }
 
 int vf_secure_connect_plugin(struct vf_proxy *proxy, bool verify, struct vf_str name,
@@ -230,5 +230,6 @@ int vf_secure_connect_plugin(struct vf_proxy *proxy, bool verify, struct vf_str 
     uint32_t tls = snapshot == NULL ? VF_SNAP_NONE : vf_snap_settings(snapshot)->plugin_tls[verify];
     if (tls == VF_SNAP_NONE)
         return UV_ENOENT;
-    return vf_secure_connect(proxy, snapshot, vf_snap_upstream_tls(snapshot, tls), name, stream);
+    return vf_secure_connect(proxy, snapshot, vf_snap_upstream_tls(snapshot, tls),
+                             VF_TLS_ASK_NOTHING, name, stream);
 }

@@ -4,6 +4,7 @@
 #define VF_PROXY_SECURE_H
 
 #include "snapshot/layout.h"
+#include "proxy/tls_records.h"
 #include "tls/transport.h"
 
 struct vf_acceptor;
@@ -24,8 +25,8 @@ int vf_secure_follow(struct vf_proxy *proxy, struct vf_acceptor *acceptor);
 /* Puts TLS below `stream`, which connects to a backend, as the record of ex's snapshot says. `host`
  * is the backend's. Returns 0, UV_EINVAL (no name that may be asked for) or UV_ENOMEM. */
 int vf_secure_connect(struct vf_proxy *proxy, const struct vf_snapshot *snapshot,
-                      const struct vf_snap_upstream_tls *tls, struct vf_str host,
-                      struct vf_stream *stream);
+                      const struct vf_snap_upstream_tls *tls, enum vf_tls_ask ask,
+                      struct vf_str host, struct vf_stream *stream);
 
 /* The same for a connection that a plugin makes, to a peer called `name` that is verified or not.
  * UV_ENOENT: nothing is known to verify it with. */

@@ -1,6 +1,7 @@
 #include "proxy/tls_records.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <uv.h>
 
 #include "base/log.h"
@@ -107,6 +108,12 @@ struct vf_tls_identity *vf_tls_records_identity(struct vf_tls_records *records,
     return kept->identity;
 }
 
+/* A record makes one client for each way to ask for a protocol. */
+static uint64_t client_id(const struct vf_snap_upstream_tls *tls, enum vf_tls_ask ask)
+{
+    return tls->id + (uint64_t)ask;
+}
+
 static void mark(struct vf_tls_records *records, uint64_t id)
 {
     struct kept *kept = find_kept(records, id);
@@ -122,7 +129,8 @@ void vf_tls_records_sweep(struct vf_tls_records *records, const struct vf_snapsh
     for (uint32_t i = 0; i < n_identities; i++)
         mark(records, vf_snap_identity(snapshot, i)->id);
     for (uint32_t i = 0; i < n_clients; i++)
-        mark(records, vf_snap_upstream_tls(snapshot, i)->id);
+        for (enum vf_tls_ask ask = VF_TLS_ASK_NOTHING; ask <= VF_TLS_ASK_ANY; ask++)
+            mark(records, client_id(vf_snap_upstream_tls(snapshot, i), ask));
     for (size_t i = 0; i < BUCKETS; i++) {
         struct kept **at = &records->buckets[i];
         while (*at != NULL) {
@@ -140,7 +148,8 @@ void vf_tls_records_sweep(struct vf_tls_records *records, const struct vf_snapsh
 /* Backends */
 
 static int make_client(struct vf_tls_records *records, const struct vf_snapshot *snapshot,
-                       const struct vf_snap_upstream_tls *tls, struct vf_tls_client **out)
+                       const struct vf_snap_upstream_tls *tls, enum vf_tls_ask ask,
+                       struct vf_tls_client **out)
 {
     struct vf_tls_client_options options = {.min_version = tls->min_version,
                                             .verify = tls->verify,
@@ -149,6 +158,10 @@ static int make_client(struct vf_tls_records *records, const struct vf_snapshot 
     struct vf_tls_identity *identity = NULL;
     struct vf_tls_trust *trust = NULL;
     int rc = 0;
+    if (ask != VF_TLS_ASK_NOTHING)
+        strcpy(options.alpn[options.n_alpn++], "h2");
+    if (ask == VF_TLS_ASK_ANY)
+        strcpy(options.alpn[options.n_alpn++], "http/1.1");
     if (tls->identity != VF_SNAP_NONE &&
         (identity = vf_tls_records_identity(records, snapshot,
                                             vf_snap_identity(snapshot, tls->identity))) == NULL)
@@ -165,15 +178,16 @@ static int make_client(struct vf_tls_records *records, const struct vf_snapshot 
 }
 
 int vf_tls_records_connect(struct vf_tls_records *records, const struct vf_snapshot *snapshot,
-                           const struct vf_snap_upstream_tls *tls, struct vf_str host,
-                           struct vf_stream *stream)
+                           const struct vf_snap_upstream_tls *tls, enum vf_tls_ask ask,
+                           struct vf_str host, struct vf_stream *stream)
 {
-    struct kept *kept = find_kept(records, tls->id);
+    uint64_t id = client_id(tls, ask);
+    struct kept *kept = find_kept(records, id);
     int rc = 0;
-    if (kept == NULL && (kept = add_kept(records, tls->id)) == NULL)
+    if (kept == NULL && (kept = add_kept(records, id)) == NULL)
         return UV_ENOMEM;
     if (kept->client == NULL)
-        rc = make_client(records, snapshot, tls, &kept->client);
+        rc = make_client(records, snapshot, tls, ask, &kept->client);
     if (rc < 0)
         return rc;
     struct vf_str name = vf_snap_str(snapshot, tls->name);

@@ -8,6 +8,9 @@
 #include "snapshot/layout.h"
 #include "tls/client.h"
 
+/* What a connection to a backend asks for by ALPN (RFC 7301). */
+enum vf_tls_ask { VF_TLS_ASK_NOTHING = 0, VF_TLS_ASK_H2, VF_TLS_ASK_ANY /* h2, else http/1.1 */ };
+
 struct vf_snapshot;
 struct vf_tls_records;
 
@@ -28,8 +31,8 @@ struct vf_tls_identity *vf_tls_records_identity(struct vf_tls_records *records,
 /* Puts TLS below `stream`, which connects to a backend. `host` is the backend's. Returns 0,
  * UV_EINVAL (no name that may be asked for) or UV_ENOMEM. */
 int vf_tls_records_connect(struct vf_tls_records *records, const struct vf_snapshot *snapshot,
-                           const struct vf_snap_upstream_tls *tls, struct vf_str host,
-                           struct vf_stream *stream);
+                           const struct vf_snap_upstream_tls *tls, enum vf_tls_ask ask,
+                           struct vf_str host, struct vf_stream *stream);
 
 /* Forgets what `snapshot` does not have. */
 void vf_tls_records_sweep(struct vf_tls_records *records, const struct vf_snapshot *snapshot);

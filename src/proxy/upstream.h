@@ -24,6 +24,7 @@ struct vf_upstream_codec {
     bool (*is_blocked)(const struct vf_exchange *ex);
     void (*resume)(struct vf_exchange *ex);
     void (*abandon)(struct vf_exchange *ex);
+    bool may_refuse; /* a backend can say that it has done nothing about a request */
 };
 
 /* Part of what stands for a backend to one exchange. Owned by it. */
@@ -41,6 +42,10 @@ void vf_upstreams_publish(struct vf_upstreams *upstreams, struct vf_snapshot *sn
 void vf_upstreams_drop_idle(struct vf_upstreams *upstreams);
 
 void vf_upstreams_free(struct vf_upstreams *upstreams);
+
+/* At the end of a turn of events: what exchanges have said to backends is queued. Returns true when
+ * there was something. */
+bool vf_upstreams_flush(struct vf_upstreams *upstreams);
 
 /* Frees what was closed in this event. */
 void vf_upstreams_reap(struct vf_upstreams *upstreams);

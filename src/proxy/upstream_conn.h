@@ -1,6 +1,6 @@
 /* proxy/upstream_conn.h - a connection to a backend, and the backend as this process knows it: what
- * upstream_peers.c (who knows backends), upstream_pool.c (who keeps connections), upstream_h1.c
- * (who speaks on them) and lending.c (who lends them to others) share. */
+ * upstream_peers.c (who knows backends), upstream_pool.c (who keeps connections), upstream_h1.c and
+ * upstream_h2*.c (who speak on them) and lending.c (who lends them to others) share. */
 #ifndef VF_PROXY_UPSTREAM_CONN_H
 #define VF_PROXY_UPSTREAM_CONN_H
 
@@ -10,6 +10,8 @@
 #include "proxy/upstream.h"
 #include "snapshot/state.h"
 
+struct vf_h2_call;
+struct vf_h2_link;
 struct vf_name;
 struct vf_socket;
 struct vf_upstreams;
@@ -24,7 +26,10 @@ struct vf_peer {
     uint32_t shown_open, shown_idle;           /* of a target: what of that the counters show */
     struct vf_upstream_conn *idle, *idle_tail; /* kept by exchanges, newest first */
     struct vf_loan *loans, *loans_tail;        /* kept by others (proxy/lending.h), newest first */
-    struct vf_name *name;                      /* NULL: a literal address */
+    struct vf_h2_link *links;                  /* that speak HTTP/2, the oldest first */
+    uint32_t most_calls;         /* that it takes at once on one of them, as far as known; else 0 */
+    bool speaks_h1;              /* so its TLS has said since the last publication */
+    struct vf_name *name;        /* NULL: a literal address */
     struct vf_exchange *waiting; /* for the first answer to a plugin's target's name */
     bool is_resolving;           /* that has not come yet */
     struct vf_peer *next;        /* in its bucket */
@@ -42,6 +47,7 @@ struct vf_loan {
 struct vf_upstream_conn {
     struct vf_stream stream; /* first member */
     struct vf_upstream upstream;
+    struct vf_h2_link *h2; /* NULL: it speaks HTTP/1.1 */
     struct vf_upstreams *owner;
     struct vf_proxy *proxy;
     struct vf_peer *peer;
@@ -68,6 +74,9 @@ struct vf_upstreams {
     struct vf_proxy *proxy; /* first member */
     struct vf_peer *buckets[VF_PEER_BUCKETS];
     struct vf_upstream_conn *dead, *spare;
+    struct vf_h2_link *pending_links; /* have frames to send, or rest */
+    struct vf_h2_call *resuming;      /* whose exchange takes content again */
+    struct vf_h2_call *dead_calls;
     unsigned n_spare;
     unsigned n_targets, n_kept_targets;
     unsigned oldest_bucket; /* where the next kept one that has to go is looked for */
@@ -147,6 +156,9 @@ void vf_upstream_set_timer(struct vf_upstream_conn *up, uint64_t delay_ms);
 
 /* Closes the socket; the memory goes after the event. The exchange is the caller's business. */
 void vf_upstream_close(struct vf_upstream_conn *up);
+
+/* Logs why the TLS of a connection for `ex` failed. */
+void vf_upstream_log_tls(const struct vf_upstream_conn *up, const struct vf_exchange *ex);
 
 /* Keeps the connection, whose exchange was taken off, for the next one, for `idle_ms`, within the
  * bound per backend; or closes it, when its backend is gone. */

@@ -568,16 +568,6 @@ static bool send_elsewhere(struct vf_upstream_conn *up)
     return true;
 }
 
-static void log_tls_failure(struct vf_upstream_conn *up)
-{
-    char reason[64];
-    const struct vf_exchange *ex = up->ex;
-    struct vf_str address =
-        ex->has_target ? ex->target_text : vf_snap_str(ex->snapshot, ex->backend->address_text);
-    vf_log_warn(&up->proxy->log, "backend.tls_failed", "backend=%.*s reason=%s", (int)address.len,
-                address.data, vf_tls_reason(&up->stream, reason, sizeof(reason)));
-}
-
 static void on_failed(struct vf_stream *stream, int error)
 {
     struct vf_upstream_conn *up = (struct vf_upstream_conn *)stream;
@@ -585,7 +575,7 @@ static void on_failed(struct vf_stream *stream, int error)
         vf_upstream_close(up);
     } else if (stream->connecting) {
         if (error == VF_ETLS)
-            log_tls_failure(up);
+            vf_upstream_log_tls(up, up->ex);
         fail(up, VF_UPSTREAM_CONNECT, NULL);
     } else if (up->saw_eof) {
         fail(up, VF_UPSTREAM_CUT, NULL);

@@ -7,7 +7,7 @@
 #include "net/resolver.h"
 #include "proxy/core.h"
 #include "proxy/dispatch.h"
-#include "proxy/upstream_conn.h"
+#include "proxy/upstream_h2.h"
 #include "snapshot/address.h"
 
 enum { TARGETS = 4096 /* beyond that many, those without connections are forgotten */ };
@@ -189,6 +189,7 @@ void vf_peer_close_kept(struct vf_peer *peer)
         vf_loan_close(peer->loans);
     while (peer->idle != NULL)
         vf_upstream_close(peer->idle);
+    vf_h2_links_close(peer, false);
 }
 
 /* Neither the publication nor a connection knows it. */
@@ -214,8 +215,10 @@ void vf_upstreams_publish(struct vf_upstreams *upstreams, struct vf_snapshot *sn
         const struct vf_snap_backend *backend = vf_snap_backend(snapshot, i);
         struct vf_peer *peer =
             vf_upstreams_peer(upstreams, backend, vf_snap_str(snapshot, backend->host));
-        if (peer != NULL)
-            peer->seen = upstreams->publication;
+        if (peer == NULL)
+            continue;
+        peer->seen = upstreams->publication;
+        peer->speaks_h1 = false;
     }
     close_gone(upstreams);
     sweep(upstreams, is_unknown);

@@ -14,7 +14,7 @@
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/secure.h"
-#include "proxy/upstream_conn.h"
+#include "proxy/upstream_h2.h"
 #include "snapshot/address.h"
 
 enum {
@@ -70,6 +70,8 @@ void vf_upstream_bury(struct vf_upstream_conn *up)
     struct vf_upstreams *upstreams = up->owner;
     up->is_dead = true;
     up->ex = NULL;
+    if (up->h2 != NULL)
+        vf_h2_link_closed(up->h2);
     vf_reactor_timer_stop(upstreams->proxy->reactor, &up->timer);
     vf_stream_close(&up->stream, false);
     vf_splice_give(&up->proxy->net, up->splice);
@@ -90,11 +92,24 @@ void vf_upstream_close(struct vf_upstream_conn *up)
     vf_peer_closed(up->peer);
 }
 
+bool vf_upstreams_flush(struct vf_upstreams *upstreams)
+{
+    return vf_h2_links_flush(upstreams);
+}
+
 void vf_upstreams_reap(struct vf_upstreams *upstreams)
 {
+    struct vf_upstream_conn *in_use = NULL;
+    vf_h2_calls_reap(upstreams);
     while (upstreams->dead != NULL) {
         struct vf_upstream_conn *up = upstreams->dead;
         upstreams->dead = up->next;
+        if (up->h2 != NULL && !vf_h2_link_free(up->h2)) {
+            up->next = in_use;
+            in_use = up;
+            continue;
+        }
+        up->h2 = NULL;
         if (upstreams->n_spare >= SPARE_CONNECTIONS) {
             free(up);
             continue;
@@ -103,6 +118,7 @@ void vf_upstreams_reap(struct vf_upstreams *upstreams)
         upstreams->spare = up;
         upstreams->n_spare++;
     }
+    upstreams->dead = in_use;
 }
 
 static struct vf_upstream_conn *take_memory(struct vf_upstreams *upstreams)
@@ -250,8 +266,17 @@ static void send_proxy_header(struct vf_exchange *ex, struct vf_upstream_conn *u
     vf_stream_flush(&up->stream); /* `text` is ours: copied while connecting */
 }
 
+void vf_upstream_log_tls(const struct vf_upstream_conn *up, const struct vf_exchange *ex)
+{
+    char reason[64];
+    struct vf_str address =
+        ex->has_target ? ex->target_text : vf_snap_str(ex->snapshot, ex->backend->address_text);
+    vf_log_warn(&up->proxy->log, "backend.tls_failed", "backend=%.*s reason=%s", (int)address.len,
+                address.data, vf_tls_reason(&up->stream, reason, sizeof(reason)));
+}
+
 /* What a PROXY header says goes in front of the handshake. */
-static int put_tls(struct vf_exchange *ex, struct vf_upstream_conn *up)
+static int put_tls(struct vf_exchange *ex, struct vf_upstream_conn *up, enum vf_tls_ask ask)
 {
     const struct vf_snap_upstream_tls *tls = tls_of(ex);
     struct vf_str host =
@@ -259,11 +284,14 @@ static int put_tls(struct vf_exchange *ex, struct vf_upstream_conn *up)
     if (tls == NULL)
         return 0;
     up->tls_id = tls->id;
-    return vf_secure_connect(up->proxy, ex->snapshot, tls, host, &up->stream);
+    return vf_secure_connect(up->proxy, ex->snapshot, tls, ask, host, &up->stream);
 }
 
-static int open_new(struct vf_exchange *ex, struct vf_upstreams *upstreams, struct vf_peer *peer)
+/* Begins a connection to the exchange's backend. Returns as vf_upstream_open. */
+static int connect_new(struct vf_exchange *ex, struct vf_peer *peer, enum vf_tls_ask ask,
+                       struct vf_upstream_conn **out)
 {
+    struct vf_proxy *proxy = ex->proxy;
     struct vf_upstream_conn *up;
     uint32_t tag = 0;
     int fd, rc;
@@ -275,50 +303,80 @@ static int open_new(struct vf_exchange *ex, struct vf_upstreams *upstreams, stru
         close(fd);
         return UV_ENOMEM;
     }
-    if ((rc = vf_stream_open(&up->stream, &upstreams->proxy->net, &vf_upstream_events, fd)) < 0) {
+    if ((rc = vf_stream_open(&up->stream, &proxy->net, &vf_upstream_events, fd)) < 0) {
         close(fd);
         free(up);
         return rc;
     }
     up->stream.connecting = true;
     up->address_tag = tag;
-    if ((rc = put_tls(ex, up)) < 0) {
+    if ((rc = put_tls(ex, up, ask)) < 0) {
         vf_stream_close(&up->stream, true);
         free(up);
         return rc;
     }
-    up->ex = ex;
-    ex->upstream = &up->upstream;
     ex->on_reused = false;
-    ex->connect_ns = vf_proxy_now_ns(upstreams->proxy);
+    ex->connect_ns = vf_proxy_now_ns(proxy);
     vf_count_add(&vf_upstream_counters(up)->connects, 1);
     vf_peer_opened(peer);
     vf_upstream_set_timer(up, ex->policy->value[VF_POLICY_CONNECT_MS]);
     if (ex->pool->proxy_protocol != 0 && ex->client != NULL)
         send_proxy_header(ex, up);
+    *out = up;
     return 0;
+}
+
+static int open_h1(struct vf_exchange *ex, struct vf_peer *peer, bool fresh)
+{
+    struct vf_upstream_conn *up =
+        fresh || ex->pool->proxy_protocol != 0 ? NULL : take_kept(peer, tls_of(ex));
+    if (up != NULL) {
+        up->sent_mark = up->stream.bytes_out;
+        ex->on_reused = true;
+        ex->connect_ns = ex->connected_ns = vf_proxy_now_ns(ex->proxy);
+    } else {
+        int rc = connect_new(ex, peer, VF_TLS_ASK_NOTHING, &up);
+        if (rc < 0)
+            return rc;
+    }
+    up->ex = ex;
+    ex->upstream = &up->upstream;
+    return 0;
+}
+
+/* `is_sure`: else what the TLS of the connection comes to. */
+static int open_h2(struct vf_exchange *ex, struct vf_peer *peer, bool is_sure)
+{
+    const struct vf_snap_upstream_tls *tls = tls_of(ex);
+    bool is_private = ex->pool->proxy_protocol != 0;
+    struct vf_h2_link *link = is_private ? NULL : vf_h2_link_find(peer, tls == NULL ? 0 : tls->id);
+    if (link == NULL) {
+        struct vf_upstream_conn *up;
+        int rc = connect_new(ex, peer, is_sure ? VF_TLS_ASK_H2 : VF_TLS_ASK_ANY, &up);
+        if (rc < 0)
+            return rc;
+        if ((link = vf_h2_link_new(up, ex, !is_sure, is_private)) == NULL) {
+            vf_upstream_close(up);
+            return UV_ENOMEM;
+        }
+    }
+    return vf_h2_link_call(link, ex);
 }
 
 int vf_upstream_open(struct vf_exchange *ex, bool fresh)
 {
-    struct vf_upstreams *upstreams = ex->proxy->upstreams;
-    struct vf_peer *peer = peer_of(upstreams, ex);
+    struct vf_peer *peer = peer_of(ex->proxy->upstreams, ex);
+    uint32_t protocol = ex->pool->protocol;
     if (peer == NULL)
         return UV_ENOMEM;
     if (peer->is_resolving && ex->has_target) {
         vf_peer_wait_for_name(peer, ex);
         return VF_PENDING;
     }
-    struct vf_upstream_conn *up =
-        fresh || ex->pool->proxy_protocol != 0 ? NULL : take_kept(peer, tls_of(ex));
-    if (up == NULL)
-        return open_new(ex, upstreams, peer);
-    up->ex = ex;
-    up->sent_mark = up->stream.bytes_out;
-    ex->upstream = &up->upstream;
-    ex->on_reused = true;
-    ex->connect_ns = ex->connected_ns = vf_proxy_now_ns(upstreams->proxy);
-    return 0;
+    bool may_be_h2 = tls_of(ex) != NULL && !peer->speaks_h1 && !ex->request.wants_upgrade;
+    if (protocol == VF_PROTOCOL_H2 || (protocol == VF_PROTOCOL_AUTO && may_be_h2))
+        return open_h2(ex, peer, protocol == VF_PROTOCOL_H2);
+    return open_h1(ex, peer, fresh);
 }
 
 /* All of them */
@@ -345,6 +403,9 @@ void vf_upstreams_free(struct vf_upstreams *upstreams)
     if (upstreams == NULL)
         return;
     vf_upstreams_drop_idle(upstreams);
+    for (size_t i = 0; i < VF_PEER_BUCKETS; i++)
+        for (struct vf_peer *peer = upstreams->buckets[i]; peer != NULL; peer = peer->next)
+            vf_h2_links_close(peer, true); /* requests whose rest was on its way */
     vf_upstreams_reap(upstreams);
     vf_splice_trim(&upstreams->proxy->net);
     vf_upstreams_free_peers(upstreams);

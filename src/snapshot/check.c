@@ -53,6 +53,7 @@ static const struct rule rules[] = {
     FIELD(POOLS, pool, backends, LIST, VF_SNAP_BACKENDS),
     FIELD(POOLS, pool, policy, INDEX, VF_SNAP_POLICIES),
     FIELD(POOLS, pool, tls, OPTIONAL, VF_SNAP_UPSTREAM_TLS),
+    FIELD(POOLS, pool, protocol, BELOW, VF_PROTOCOL_AUTO + 1),
 
     FIELD(BACKENDS, backend, address_text, LINE, 0),
     FIELD(BACKENDS, backend, host, LINE, 0),

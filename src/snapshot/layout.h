@@ -206,6 +206,9 @@ enum vf_snap_pool_flags {
     VF_POOL_SHARED = 64          /* of the default tenant, and every tenant's */
 };
 
+/* What is spoken with backends; AUTO: what their TLS comes to, HTTP/1.1 without. */
+enum vf_snap_protocol { VF_PROTOCOL_H1 = 0, VF_PROTOCOL_H2, VF_PROTOCOL_AUTO };
+
 struct vf_snap_pool {
     uint64_t id; /* stable: hash of tenant and name */
     struct vf_snap_text name;
@@ -222,6 +225,8 @@ struct vf_snap_pool {
     struct vf_snap_list backends; /* VF_SNAP_BACKENDS */
     uint32_t policy;              /* of requests of our own, complete; VF_SNAP_POLICIES */
     uint32_t tls;                 /* VF_SNAP_UPSTREAM_TLS, or VF_SNAP_NONE: plain */
+    uint32_t protocol;            /* enum vf_snap_protocol */
+    uint32_t reserved;
 };
 
 /* How we shake hands with backends. */

@@ -16,6 +16,7 @@ local ALGORITHMS = {
 local HASH_ON = { ip = C.VF_HASH_ON_IP, header = C.VF_HASH_ON_HEADER, cookie = C.VF_HASH_ON_COOKIE,
   query = C.VF_HASH_ON_QUERY, path = C.VF_HASH_ON_PATH }
 local PROXY_PROTOCOL = { off = 0, v1 = 1, v2 = 2 }
+local PROTOCOL = { h1 = C.VF_PROTOCOL_H1, h2 = C.VF_PROTOCOL_H2, auto = C.VF_PROTOCOL_AUTO }
 local HEALTH_TYPES = { http = C.VF_HEALTH_HTTP, tcp = C.VF_HEALTH_TCP }
 
 local M = {}
@@ -118,6 +119,7 @@ local function write_pool(to, pool, record, tenants, secure)
   record.flags = flags_of(pool)
   record.proxy_protocol = PROXY_PROTOCOL[pool.proxy_protocol]
   record.max_connections = u64(pool.max_connections)
+  record.protocol = PROTOCOL[pool.protocol]
   record.tls = secure:upstream(pool)
   write_sticky(to, pool, record)
 end

@@ -135,6 +135,8 @@ return s.record {
     { proxy_protocol = s.string { default = "off", one_of = { "off", "v1", "v2" },
       description = "Begin connections to backends with a PROXY header." } },
     { tls = require("veloflux.model.kinds.tls").upstream },
+    { protocol = s.string { default = "h1", one_of = { "h1", "h2", "auto" },
+      description = "What backends speak: HTTP/1.1, HTTP/2, or what they choose when the connection has TLS." } },
     { backends = s.list { default = {}, elements = backend, description = "Who serves.",
       unique_by = function(value) return value.address and value.address.text end } },
     { plugins = plugin.list { description = "Plugins of all routes to the pool." } },
