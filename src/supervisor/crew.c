@@ -13,7 +13,7 @@
 enum {
     FIRST_BACKOFF_MS = 100,
     MAX_BACKOFF_MS = 10000,
-    CONTROL_BACKOFF_MS = 800, /* of a control that was ready: it does not die of its start */
+    CONTROL_BACKOFF_MS = 800,  /* of a control that was ready: it does not die of its start */
     BOOT_DEATHS = 3,           /* so many children may die before the first `ready` */
     CONTROL_SILENCE_MS = 60000 /* compiling 100,000 routes takes a while */
 };
