@@ -302,8 +302,9 @@ describe("the code of a plugin in control", function()
       "y/api.lua: GET /api/pools/{pool} is taken, by VeloFlux itself")
     refused({ y = { api = api_of(endpoint("/api/x/{name}", "return 200, {}")) } },
       "y/api.lua: GET /api/x/{name} is taken, by the plugin x")
-    refused({ y = { api = "return {}", channels = "return { { path = '/api/x/status', permission = 'user', type = 's' },"
-      .. " { path = '/api/ws/status', permission = 'user', type = 's' } }" } },
+    local both = "return { { path = '/api/x/status', permission = 'user', type = 's' },"
+      .. " { path = '/api/ws/status', permission = 'user', type = 's' } }"
+    refused({ y = { api = "return {}", channels = both } },
       "y/channels.lua: GET /api/ws/status is taken, by the plugin status")
     uv.fs_unlink(folder .. "/y/channels.lua")
     refused({ y = { api = api_of(endpoint("/api/ys/{id}", "return 200, {}")),

@@ -195,7 +195,7 @@ end
 function M.faults(set)
   local list = {}
   for kind, entities in pairs(set) do
-    for key, entity in pairs(kind ~= "lists" and entities or {}) do
+    for key, entity in pairs(kind ~= "lists" and not TYPES[kind] and entities or {}) do -- those of plugins alone
       if entity.fault then list[#list + 1] = { kind = kind, key = key, message = entity.fault } end
     end
   end
