@@ -443,6 +443,25 @@ end } }
   end))
 end)
 
+describe("a leader that stood still", function()
+  it("does not lead when it goes on", loop.spec(function()
+    local cluster = clusters.start { lease = "1s" }
+    local old = cluster:leader()
+    local rest = {}
+    for _, node in ipairs(cluster.nodes) do
+      if node ~= old then rest[#rest + 1] = node end
+    end
+    local pid = children.of(old.server.pid).control[1]
+    assert(uv.kill(pid, "sigstop"))
+    cluster:leader(rest, old.id)
+    assert(uv.kill(pid, "sigcont"))
+    assert.is_false(old:get("/api/cluster").is_leader)
+    cluster:await_nodes(3)
+    arrives(cluster, "after")
+    cluster:stop()
+  end))
+end)
+
 describe("a cluster to which everything happens", function()
   it("loses nothing that was acknowledged", loop.spec(function()
     local cluster = clusters.start { lease = "1s" }
