@@ -160,13 +160,15 @@ end
 --- `call` runs a handler with what surrounds it, and is compiled as a whole: a trace begins there. It returns true
 -- when the chain ends, 2 when somebody was identified. An error of the handler ends the coroutine, and C tells
 -- (task.fault): there is no pcall, because what LuaJIT compiles behind a loop does not return through one. It is called
--- through a function with `...`, at whose end each trace ends, whatever way it took.
+-- through a function with `...`, at whose end each trace ends, whatever way it took. A member of the chain is an
+-- instance, or a place that each consumer fills with its own (runtime/shape.lua).
 local CALL = [[
-local C, run, xpcall, traceback, failed, shut, instance = ...
+local C, run, xpcall, traceback, failed, shut, member, values = ...
 local enter, leave = C.vf_guard_enter, C.vf_guard_leave
-local handler, fn = instance.plugin.handler, instance.plugin.handler.PHASE
-local config, guard = instance.config, instance.guard
+local handler, fn = member.plugin.handler, member.plugin.handler.PHASE
+ALWAYS
 local function call()
+  EACHTIME
   if enter(run, guard) ~= 0 then
     HANDLER
     leave(run, guard)
@@ -180,6 +182,9 @@ end
 return function(...) return (call()) end
 ]]
 
+local OF_INSTANCE = "local instance, config, guard = member, member.config, member.guard"
+local OF_PLACE = [[local instance = values[run.context].chain.members[member.index]
+  local config, guard = instance.config, instance.guard]]
 local HANDLER = "fn(handler, config)"
 --- Where the chain goes on behind a handler that has raised.
 local PROTECTED = "local ok, message = xpcall(fn, traceback, handler, config)"
@@ -198,14 +203,15 @@ local function make_call(member, phase)
   local is_closed = is_before and member.plugin.handler.FAIL_CLOSED and not member.continues
   local parts = { PHASE = M.PHASES[phase], HANDLER = goes_on and PROTECTED or HANDLER,
     REACTION = goes_on and REACTION or "", IDENTIFIED = is_before and IDENTIFIED or "",
-    SHUT = is_closed and SHUT or "" }
+    SHUT = is_closed and SHUT or "", ALWAYS = member.index and "" or OF_INSTANCE,
+    EACHTIME = member.index and OF_PLACE or "" }
   local text = CALL:gsub("%u%u%u+", parts)
-  return load_code(text, phase, C, task.run, xpcall, traceback, failed, shut, member)
+  return load_code(text, phase, C, task.run, xpcall, traceback, failed, shut, member, task.values)
 end
 
---- Returns the function that calls an instance in a phase; all chains that have the instance share it.
+--- Returns the function that calls a member in a phase; all chains that have it share that.
 local function call_of(member, phase)
-  local calls = rawget(member, "calls") -- one that was merged has a base, which has its own
+  local calls = member.calls
   if not calls then
     calls = {}
     member.calls = calls
@@ -247,8 +253,8 @@ local function compile_from(members, first, phase, identified)
   return load_code(source_of(#group), phase, identified, calls, group, rest, jit.off)
 end
 
---- Makes the function of one phase for a list of instances, or nil when none of them has the phase.
--- @param identified function(instance): goes on with the chain once a consumer is known
+--- Makes the function of one phase for a list of members, or nil when none of them has the phase.
+-- @param identified function(member): goes on with the chain once a consumer is known
 function M.compile(members, phase, identified)
   local with_phase = {}
   for _, member in ipairs(members) do

@@ -2,10 +2,9 @@
 -- resolved anew together with the consumer's, and the exchange goes on with the result. What has run does
 -- not run again; what the consumer adds in the phase under way runs now, in its order.
 local ffi = require "ffi"
-local bit = require "bit"
 local layout = require "veloflux.compiler.layout"
 local task = require "veloflux.runtime.task"
-local view = require "veloflux.runtime.view"
+local shapes = require "veloflux.runtime.shape"
 local snapshot = require "veloflux.runtime.snapshot"
 
 ffi.cdef [[ void vf_view_switch_chain(struct vf_exchange *ex, uint32_t phases); ]]
@@ -14,7 +13,6 @@ local C = layout.C
 local M = {}
 
 local ALL_PHASES = -1 -- what a merged configuration needs is not known
-local FIRST, LAST = C.VF_PHASE_REWRITE, C.VF_PHASE_LOG
 
 -- Versions ------------------------------------------------------------------------------------------
 
@@ -80,16 +78,16 @@ end
 
 -- Resolving -----------------------------------------------------------------------------------------
 
-local function as_entry(instance)
+local function as_entry(instance, is_own)
   local meta = instance.meta
   return { name = instance.name, as = instance.as, priority = instance.priority, enabled = meta.enabled,
     order = meta.order, merge = meta.merge, own = meta.own, on_error = instance.continues and "continue" or "fail",
-    config = instance.config, scope = instance.scope, source = instance.source, instance = instance }
+    config = instance.config, scope = instance.scope, source = instance.source, instance = instance, is_own = is_own }
 end
 
-local function entries_of(instances)
+local function entries_of(instances, is_own)
   local list = {}
-  for i, instance in ipairs(instances) do list[i] = as_entry(instance) end
+  for i, instance in ipairs(instances) do list[i] = as_entry(instance, is_own) end
   return list
 end
 
@@ -97,8 +95,7 @@ end
 local function instance_of(entry)
   local base = entry.instance
   if base.config == entry.config then return base end
-  return setmetatable({ config = entry.config, continues = entry.on_error == "continue", phases = ALL_PHASES },
-    { __index = base })
+  return setmetatable({ config = entry.config, phases = ALL_PHASES }, { __index = base })
 end
 
 --- Stands in the place of a configuration that nobody has judged: the request does not go on.
@@ -107,88 +104,66 @@ local function refuse(entry)
     .. "of a wider scope (%s), was judged in no version that is known here"):format(entry.source, entry.wide.source))
 end
 
-local function compile(members, resolved)
-  local chain = require "veloflux.runtime.chain"
-  local list, functions, phases = {}, {}, 0
-  for i, entry in ipairs(resolved) do list[i] = instance_of(entry) end
-  for phase = FIRST, LAST do
-    functions[phase] = chain.compile(list, phase, M.switch(members, phase, list))
-    if functions[phase] then phases = bit.bor(phases, bit.lshift(1, phase)) end
-  end
-  functions[C.VF_PHASE_BALANCER] = chain.with_retry(functions[C.VF_PHASE_BALANCER])
-  return { members = list, functions = functions, phases = phases }
-end
-
+--- Resolves a route's members together with a consumer's own.
+-- @return {members, shape}; or {unjudged = entry}
 local function resolve(members, hash)
   local plugin_chain = require "veloflux.plugin.chain"
-  local resolved = plugin_chain.resolve { entries_of(members), entries_of(own_of(hash) or {}) }
-  for _, entry in ipairs(resolved) do
+  members.entries = members.entries or entries_of(members, false)
+  local resolved = plugin_chain.resolve { members.entries, entries_of(own_of(hash) or {}, true) }
+  local list, is_own = {}, {}
+  for i, entry in ipairs(resolved) do
     if entry.wide and not is_judged(members.hash, hash) then return { unjudged = entry } end
+    list[i], is_own[i] = instance_of(entry), entry.is_own
   end
-  return compile(members, resolved)
+  return { members = list, shape = shapes.of(members, list, is_own, M.switch) }
 end
 
---- Returns what a route's chain and a consumer's resolve to. It is kept with the route's members and goes with them.
+-- What was resolved: members of a route -> hash of a consumer's chain -> found. The newer half and the older, as
+-- there may be many consumers; who comes again within so many others is not resolved again.
+local newer, older, n_kept = {}, {}, 0
+
+--- How many are kept: twice as many at most.
+M.KEPT = 4096
+
+local function keep(members, hash, found)
+  if n_kept >= M.KEPT then older, newer, n_kept = newer, {}, 0 end
+  local of_route = newer[members] or {}
+  newer[members], of_route[hash], n_kept = of_route, found, n_kept + 1
+end
+
+--- Returns what a route's chain and a consumer's resolve to.
 local function find(members, hash)
-  local of_route = members.resolved
-  if not of_route then
-    of_route = {}
-    members.resolved = of_route
-  end
-  local found = of_route[hash]
-  if not found then
-    found = resolve(members, hash)
-    if not found.unjudged then of_route[hash] = found end
-  end
+  local of_route = newer[members]
+  local found = of_route and of_route[hash]
+  if found then return found end
+  of_route = older[members]
+  found = of_route and of_route[hash] or resolve(members, hash)
+  if not found.unjudged then keep(members, hash, found) end
   return found
 end
 
-local function key_of(instance) return instance.name .. "\0" .. instance.as end
-
---- Makes the function for what of a resolved chain has not run yet in this phase.
--- @param running the list of instances whose function runs, `last` the one that runs now
--- @param done set of keys: what ran before that list
--- @return function, or false when nothing is left
-local function make_rest(members, found, phase, running, last, done)
-  local chain = require "veloflux.runtime.chain"
-  local now_done, left = {}, {}
-  for key in pairs(done) do now_done[key] = true end
-  for _, member in ipairs(running) do
-    now_done[key_of(member)] = true
-    if member == last then break end
-  end
-  for _, member in ipairs(found.members) do
-    if not now_done[key_of(member)] then left[#left + 1] = member end
-  end
-  return chain.compile(left, phase, M.switch(members, phase, left, now_done)) or false
-end
-
---- Returns what a chain calls when somebody was identified by one of its instances, and again when another one takes
+--- Returns what a chain calls when somebody was identified by one of its members, and again when another one takes
 -- its place: a request may go on as the consumer for anonymous ones until a plugin finds out more.
 -- @param members of the route's chain
--- @param running list of the instances that the function belongs to: `members`, or what was resolved of them
+-- @param running list of the members that the function belongs to: `members`, or those of a shape
 -- @param done set of keys: what ran before those in this phase; nil when nothing did
 function M.switch(members, phase, running, done)
   running, done = running or members, done or {}
-  local rests = {} -- hash of a consumer's chain -> {found, instance -> function or false}
-  return function(instance)
+  local function go_on(member)
     task.run.identified = 0
-    local values = view.values()
-    local hash = values.consumer_chain or ""
-    local found = find(members, hash)
+    local values = task.values[task.run.context] -- client.authenticate has left some
+    local found = find(members, values.consumer_chain or "")
     if found.unjudged then return refuse(found.unjudged) end
     values.chain = found
-    C.vf_view_switch_chain(task.run.ex, found.phases)
-    local of = rests[hash]
-    if not of or of.found ~= found then
-      of = { found = found }
-      rests[hash] = of
-    end
-    if of[instance] == nil then of[instance] = make_rest(members, found, phase, running, instance, done) end
+    C.vf_view_switch_chain(task.run.ex, found.shape.phases)
+    local rest = shapes.rest(found.shape, phase, running, member, done)
     task.run.left_ns = 0
-    if of[instance] then return of[instance]() end
+    if rest then return rest() end
   end
+  jit.off(go_on) -- as the functions of chains, which it calls; what it calls cannot return to compiled code
+  return go_on
 end
+jit.off(find)
 
 --- A consumer has plugin configurations of its own that no version here has (its table is ahead of them): without them
 -- its requests do not go on.
@@ -203,7 +178,7 @@ function M.has_chain(hash) return own_of(hash) ~= nil end
 
 --- Called by C for exchanges that have switched. Not compiled, so that the function of each chain is.
 function M.dispatch(phase)
-  local fn = task.values[task.run.context].chain.functions[phase]
+  local fn = task.values[task.run.context].chain.shape.functions[phase]
   if fn then return fn() end
 end
 jit.off(M.dispatch)

@@ -11,6 +11,7 @@ local identity = require "veloflux.runtime.identity"
 local layout = require "veloflux.compiler.layout"
 local pdk = require "veloflux.pdk"
 local response = require "veloflux.pdk.response"
+local traces = require "support.traces"
 
 local C = layout.C
 
@@ -47,17 +48,19 @@ describe("a consumer's own configuration", function()
   end)
   after_each(function() response.error = real_error end)
 
-  --- Compiles a version with one route and one consumer.
-  local function version(route_tag, consumer_tag)
-    local model = fixture.model(([[
+  --- Compiles a version with one route and a consumer for each of the other tags. `chain` is that of one of them.
+  local function version(route_tag, ...)
+    local lines = { ([[
 plugin_path: [ %s ]
 routes: [ { name: r, respond: {}, plugins: [ { name: who }, { name: mark, config: { tags: [ %s ] } } ] } ]
-consumers: [ { name: ana, plugins: [ { name: mark, config: { tags: [ %s ] } } ] } ]
-]]):format(path, route_tag, consumer_tag))
-    local compiled = assert(compiler.compile(model, {}))
-    local self = { header = ffi.cast("const struct vf_snap_header *", compiled.data), data = compiled }
-    local _, hash = next(compiled.consumer_chains)
-    self.chain = tables.chain_key(hash.hash)
+consumers:]]):format(path, route_tag) }
+    for i, tag in ipairs { ... } do
+      lines[#lines + 1] = ("- { name: c%d, plugins: [ { name: mark, config: { tags: [ %s ] } } ] }"):format(i, tag)
+    end
+    local compiled = assert(compiler.compile(fixture.model(table.concat(lines, "\n") .. "\n"), {}))
+    local self = { header = ffi.cast("const struct vf_snap_header *", compiled.data), data = compiled, chains = {} }
+    for _, known in pairs(compiled.consumer_chains) do self.chains[#self.chains + 1] = tables.chain_key(known.hash) end
+    self.chain = self.chains[1]
     return self
   end
 
@@ -91,7 +94,7 @@ consumers: [ { name: ana, plugins: [ { name: mark, config: { tags: [ %s ] } } ] 
     assert.equal("answered", (request(old, second.chain))) -- the table is ahead, the route is the old one
     assert.equal(503, answered)
     assert.equal("mark", logged[1][1])
-    assert.equal("its configuration for the consumer (conf.yaml:3), merged with that of a wider scope (conf.yaml:2), "
+    assert.equal("its configuration for the consumer (conf.yaml:4), merged with that of a wider scope (conf.yaml:2), "
       .. "was judged in no version that is known here", logged[1][3])
     identity.publish(second.header, 2)
     assert.equal("answered", (request(route_of(second), first.chain)))
@@ -108,6 +111,51 @@ consumers: [ { name: ana, plugins: [ { name: mark, config: { tags: [ %s ] } } ] 
     identity.publish(second.header, 2)
     assert.same({ true, { "r1", "c1" } }, { request(access, first.chain) }) -- nobody has told its table yet
     assert.same({}, logged)
+  end)
+
+  it("needs no code of its own where others have the same plugins", function()
+    local tags = {}
+    for i = 1, 500 do tags[i] = "c" .. i end
+    local all = version("r1", unpack(tags))
+    prepare(all, 1)
+    identity.publish(all.header, 1)
+    local access = route_of(all)
+    local compiled, real = 0, chain.compile
+    function chain.compile(...)
+      compiled = compiled + 1
+      return real(...)
+    end
+    local seen = {}
+    for _, hash in ipairs(all.chains) do
+      local ok, found = request(access, hash)
+      assert.is_true(ok)
+      assert.equal("r1", found[1])
+      seen[found[2]] = true
+    end
+    chain.compile = real
+    for _, tag in ipairs(tags) do assert.is_true(seen[tag]) end
+    assert.is_true(compiled < 20, compiled .. " times")
+  end)
+
+  it("is found where code that is compiled as a whole looks for it", function()
+    local all = version("r1", "c1", "c2")
+    prepare(all, 1)
+    identity.publish(all.header, 1)
+    local access = route_of(all)
+    exchanges.open {}
+    local n = 0
+    local consumers = { { name = "ana", tenant = "default", chain = all.chains[1] },
+      { name = "bob", tenant = "default", chain = all.chains[2] } }
+    local function authenticate()
+      n = n + 1
+      pdk.client.authenticate(consumers[n % 2 + 1], nil)
+    end
+    traces.assert_calls_compile(function()
+      exchanges.renew()
+      pdk.ctx.shared.authenticate = authenticate
+      access()
+    end)
+    assert.is_true(n > 1000)
   end)
 
   it("that no version has lets nobody pass", function()
