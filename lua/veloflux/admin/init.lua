@@ -21,6 +21,7 @@ local cors = require "veloflux.admin.cors"
 local configuration_services = require "veloflux.control.plugins.configuration"
 local endpoints = require "veloflux.admin.endpoints"
 local hub = require("veloflux.channels").hub
+local flow = require "veloflux.control.flow"
 local idempotency = require "veloflux.admin.idempotency"
 local json = require "veloflux.pdk.json"
 local key_endpoints = require "veloflux.admin.keys"
@@ -37,6 +38,7 @@ local plugin_endpoints = require "veloflux.control.plugins.endpoints"
 local problem = require "veloflux.admin.problem"
 local resources = require "veloflux.admin.resources"
 local runtime_entities = require "veloflux.runtime.entities"
+local queue = require "veloflux.control.queue"
 local rate_limits = require "veloflux.admin.rate_limit"
 local rates = require "veloflux.admin.rates"
 local rest = require "veloflux.admin.rest"
@@ -179,6 +181,27 @@ local function identify(request, endpoint)
   return M.auth:identify(request)
 end
 
+local starting = {} -- callbacks of requests that came before control knew what is published
+
+local function release()
+  configure()
+  local list = starting
+  starting = {}
+  for _, callback in ipairs(list) do callback() end
+end
+
+--- Waits until control, which replaces another, knows what is published; or knows that it does not. Yields.
+local function await_start()
+  await.call(function(callback)
+    starting[#starting + 1] = callback
+    if #starting > 1 then return end
+    queue.enqueue(function(done) -- behind the start
+      release()
+      done()
+    end)
+  end)
+end
+
 local PROBES = { ["/health"] = true, ["/ready"] = true } -- are never too many
 
 --- Returns a problem when the client has asked too much, or nil.
@@ -192,6 +215,7 @@ end
 --- Returns the result for a request: what the endpoint says, or a problem on the way to it. May yield.
 local function serve(request)
   if not admin then configure() end
+  if not admin then await_start() end
   local answered = cors.preflight(request) or over_limit(request)
   if answered then return answered end
   local endpoint, params = M.router:find(request.method, request.path)
@@ -350,6 +374,7 @@ function M.start(functions, state_pointer, offered)
   native, state = functions, state_pointer
   services = offered or require "veloflux.control"
   offload.open(resume)
+  flow.on_adopted(release)
   slices.open { turn = function(fn) alarms.after(0, fn) end,
     on_fault = function(message) log.write("error", "admin.lua_error", { "err", message }) end }
   totals.open(state, nil)

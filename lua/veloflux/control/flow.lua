@@ -37,6 +37,7 @@ local current -- {model, version}: what is published
 local warned = {} -- set of the warnings of what is published
 local tables_need_repair = false -- when what is published comes: the tables have come before it
 local has_come = false -- something published has come
+local on_adopted = function() end
 local tables_made_of -- compiler/table_source.lua of what the tables hold; nil: nobody knows
 
 local function state() return state_area and ffi.cast("struct vf_state *", state_area) end
@@ -47,6 +48,9 @@ function M.open(options)
   link, state_area, store_of = options.link, options.state, options.store
   pending, current, tables_need_repair, has_come, tables_made_of, warned = nil, nil, false, false, nil, {}
 end
+
+--- Calls a function when what a predecessor published is known.
+function M.on_adopted(fn) on_adopted = fn end
 
 --- Returns what is published: {model, version}, or nil before the first publication.
 function M.current() return current end
@@ -136,6 +140,7 @@ function M.adopt(model, version, repair)
   current = { model = model, version = version }
   if repair ~= nil then tables_need_repair = repair end
   if tables_need_repair and has_come then repair_tables() end
+  on_adopted()
 end
 
 local function drop_privileges(model)
