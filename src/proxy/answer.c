@@ -1,5 +1,6 @@
 /* proxy/answer.c - answers of our own: problem documents, redirects, fixed answers. */
 #include "base/clock.h"
+#include "http/grpc.h"
 #include "http/method.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
@@ -36,8 +37,8 @@ static void describe(struct vf_exchange *ex, uint32_t status)
     ex->response.framing = has_body && len > 0 ? VF_FRAMING_LENGTH : VF_FRAMING_NONE;
 }
 
-void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str content_type,
-                        struct vf_str body, const struct vf_fields *fields)
+static void answer(struct vf_exchange *ex, uint32_t status, struct vf_str content_type,
+                   struct vf_str body, const struct vf_fields *fields)
 {
     vf_phases_cancel(ex, ex->reason != NULL ? ex->reason : "answered");
     ex->local_body = copy(ex, body);
@@ -61,6 +62,38 @@ void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str c
     vf_phases_add_early_fields(ex);
     if (ex->header_filtered || vf_phases_run(ex, VF_PHASE_HEADER_FILTER) == VF_VERDICT_GO)
         vf_exchange_head_is_ready(ex);
+}
+
+static bool wants_grpc(const struct vf_exchange *ex)
+{
+    const struct vf_field *type = vf_fields_find(&ex->request.fields, VF_STR("Content-Type"));
+    return !ex->proxy->has_handler && type != NULL && vf_grpc_is_content_type(type->value);
+}
+
+/* Clients of gRPC read statuses of their own, and no content that is not theirs. */
+static void answer_grpc(struct vf_exchange *ex, uint32_t status, struct vf_str message,
+                        const struct vf_fields *given)
+{
+    struct vf_fields fields = given != NULL ? *given : (struct vf_fields){0};
+    struct vf_field *type = vf_fields_find(&fields, VF_STR("Content-Type"));
+    struct vf_str text = vf_grpc_message(&ex->arena, message);
+    if (type != NULL)
+        type->value = VF_STR("application/grpc");
+    if (vf_fields_find(&fields, VF_STR("Grpc-Status")) == NULL) { /* else a plugin has set it */
+        vf_fields_add(&fields, &ex->arena, VF_STR("Grpc-Status"), vf_grpc_status(status));
+        if (text.data != NULL)
+            vf_fields_add(&fields, &ex->arena, VF_STR("Grpc-Message"), text);
+    }
+    answer(ex, 200, VF_STR("application/grpc"), vf_str_make("", 0), &fields);
+}
+
+void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str content_type,
+                        struct vf_str body, const struct vf_fields *fields)
+{
+    if (status >= 400 && wants_grpc(ex))
+        answer_grpc(ex, status, vf_status_reason(status), fields);
+    else
+        answer(ex, status, content_type, body, fields);
 }
 
 /* The weight of a media range in thousandths (RFC 9110 section 12.4.2); 1000 without one. */
@@ -158,8 +191,12 @@ void vf_exchange_problem(struct vf_exchange *ex, uint32_t status, const char *re
     char buffer[2048];
     struct text text = {buffer, buffer + sizeof(buffer)};
     struct vf_fields fields = {0};
-    bool html = wants_html(ex);
     ex->reason = reason;
+    if (wants_grpc(ex)) {
+        answer_grpc(ex, status, vf_str_from(detail), NULL);
+        return;
+    }
+    bool html = wants_html(ex);
     if (html)
         put_html(&text, ex, status, reason, detail);
     else
