@@ -84,8 +84,10 @@ static void after_events(void *owner)
     if (proxy->phases.after_event != NULL)
         proxy->phases.after_event(proxy->phases.owner);
     vf_count *shown = &proxy->block->process.buffered_bytes;
-    vf_upstreams_flush(proxy->upstreams);
-    vf_net_flush(&proxy->net);
+    do { /* what does not leave may end exchanges, and these say something to others */
+        vf_upstreams_flush(proxy->upstreams);
+        vf_net_flush(&proxy->net);
+    } while (vf_upstreams_are_pending(proxy->upstreams));
     if (vf_count_get(shown) != proxy->net.buffered_bytes)
         atomic_store_explicit(shown, proxy->net.buffered_bytes, memory_order_relaxed);
     if (proxy->dead_connections != NULL)

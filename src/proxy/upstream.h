@@ -43,9 +43,12 @@ void vf_upstreams_drop_idle(struct vf_upstreams *upstreams);
 
 void vf_upstreams_free(struct vf_upstreams *upstreams);
 
-/* At the end of a turn of events: what exchanges have said to backends is queued. Returns true when
- * there was something. */
-bool vf_upstreams_flush(struct vf_upstreams *upstreams);
+/* At the end of a turn of events: what exchanges have said to backends is queued, what they take
+ * again is handed to them. */
+void vf_upstreams_flush(struct vf_upstreams *upstreams);
+
+/* Returns true when there is something to do for vf_upstreams_flush. */
+bool vf_upstreams_are_pending(const struct vf_upstreams *upstreams);
 
 /* Frees what was closed in this event. */
 void vf_upstreams_reap(struct vf_upstreams *upstreams);

@@ -441,9 +441,8 @@ int vf_h2_link_call(struct vf_h2_link *link, struct vf_exchange *ex)
     return 0;
 }
 
-bool vf_h2_links_flush(struct vf_upstreams *upstreams)
+void vf_h2_links_flush(struct vf_upstreams *upstreams)
 {
-    bool was_busy = upstreams->resuming != NULL || upstreams->pending_links != NULL;
     while (upstreams->resuming != NULL) {
         struct vf_h2_call *call = upstreams->resuming;
         upstreams->resuming = call->next_resuming;
@@ -460,5 +459,4 @@ bool vf_h2_links_flush(struct vf_upstreams *upstreams)
         else if (!link->up->is_dead && link->n_calls == 0 && !link->is_idle)
             vf_h2_link_rest(link);
     }
-    return was_busy;
 }

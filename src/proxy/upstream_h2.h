@@ -35,8 +35,8 @@ bool vf_h2_link_free(struct vf_h2_link *link);
 void vf_h2_links_close(struct vf_peer *peer, bool all);
 
 /* At the end of a turn of events: what exchanges have said becomes frames, what they take again is
- * handed to them. Returns true when there was something. */
-bool vf_h2_links_flush(struct vf_upstreams *upstreams);
+ * handed to them. */
+void vf_h2_links_flush(struct vf_upstreams *upstreams);
 
 /* Frees calls that have ended, after the event. */
 void vf_h2_calls_reap(struct vf_upstreams *upstreams);

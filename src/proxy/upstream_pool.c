@@ -92,9 +92,14 @@ void vf_upstream_close(struct vf_upstream_conn *up)
     vf_peer_closed(up->peer);
 }
 
-bool vf_upstreams_flush(struct vf_upstreams *upstreams)
+void vf_upstreams_flush(struct vf_upstreams *upstreams)
 {
-    return vf_h2_links_flush(upstreams);
+    vf_h2_links_flush(upstreams);
+}
+
+bool vf_upstreams_are_pending(const struct vf_upstreams *upstreams)
+{
+    return upstreams->resuming != NULL || upstreams->pending_links != NULL;
 }
 
 void vf_upstreams_reap(struct vf_upstreams *upstreams)
