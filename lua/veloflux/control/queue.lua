@@ -270,7 +270,16 @@ function offer(jobs, next_world, model, changes)
   refuse_all(jobs, outcome.refusal(problems, jobs[1].result.edits, "invalid"))
 end
 
+--- Returns why a shared store, which finds its way back by itself, is away; nil: it is there, or may be.
+local function away()
+  local status = store_of() and store_of():status()
+  if not status or status.driver == "sqlite" or status.connected then return nil end
+  return status.error or "it does not answer"
+end
+
 local function process(batch)
+  local is_away = #batch > 0 and away()
+  if is_away then return refuse_unavailable(batch, is_away) end -- before any process prepares it
   local behind = standing.behind()
   if behind and not behind.set and #batch > 0 then return refuse_behind(batch, { errors = {} }) end
   local jobs, next_world = proposals.stack(batch, function(job, result)

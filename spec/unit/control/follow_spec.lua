@@ -128,6 +128,15 @@ describe("versions of other nodes", function()
     assert.is_true(has "o1")
   end)
 
+  it("are not met by changes while the store is away: these are refused before anybody prepares them", function()
+    store.failure = { code = "unavailable", message = "connection refused" }
+    local refused = door.apply { create "mine" }
+    assert.equal("unavailable", refused.code)
+    assert.same({}, door.offers)
+    store.failure = nil
+    assert.is_true(door.apply({ create "mine" }).ok)
+  end)
+
   it("let a change that met two of them have its turn", function()
     local time = timelines.open()
     local outcome
