@@ -254,6 +254,25 @@ describe("connections of HTTP/2", function()
     server:stop()
   end))
 
+  it("are kept up to upstream_keepalive", loop.spec(function()
+    local gate, is_open = loop.condition(), false
+    local origin = h2.start(function(call)
+      if call:get ":path" ~= "/first" then gate:wait("the gate", function() return is_open end) end
+      echo(call)
+    end, { settings = { [3] = 1 } })
+    local server = rig.start({ origin }, with({}, { limits = { upstream_keepalive = 1 } }))
+    get(server, "/first")
+    clients.together(function() get(server) end, function() get(server) end, function()
+      origin:wait_calls(3)
+      is_open = true
+      gate:notify()
+    end)
+    origin:wait("one of two to be closed", function() return origin.links[1].ended ~= origin.links[2].ended end)
+    assert.equal(200, get(server).status)
+    assert.equal(2, #origin.links)
+    server:stop()
+  end))
+
   it("are asked for a sign of life, and given up without one", loop.spec(function()
     local origin = h2.start(function(call)
       call:head(200)

@@ -112,6 +112,16 @@ void vf_h2_links_close(struct vf_peer *peer, bool all)
     }
 }
 
+bool vf_h2_links_drop_one(struct vf_peer *peer)
+{
+    for (struct vf_h2_link *link = peer->links; link != NULL; link = link->next)
+        if (link->is_idle) {
+            vf_upstream_close(link->up);
+            return true;
+        }
+    return false;
+}
+
 /* --- Its end --- */
 
 /* Those whose answer is complete keep what they have. */
@@ -159,14 +169,13 @@ static void terminate(struct vf_h2_link *link, uint32_t code, enum vf_upstream_f
 void vf_h2_link_rest(struct vf_h2_link *link)
 {
     struct vf_peer *peer = link->up->peer;
-    uint64_t most =
-        vf_peer_may_keep(peer) ? vf_snap_settings(link->proxy->snapshot)->upstream_keepalive : 0;
-    if (link->session == NULL || link->is_leaving || link->is_private || peer->n_idle >= most) {
+    if (link->session == NULL || link->is_leaving || link->is_private || !vf_peer_may_keep(peer)) {
         terminate(link, NGHTTP2_NO_ERROR, VF_UPSTREAM_CUT, NULL);
         return;
     }
     count_idle(link, true);
     vf_h2_link_set_timer(link, link->idle_ms);
+    vf_peer_bound_kept(peer);
 }
 
 /* --- Events --- */

@@ -34,6 +34,9 @@ bool vf_h2_link_free(struct vf_h2_link *link);
 /* Closes the peer's connections, those without calls only unless `all`. */
 void vf_h2_links_close(struct vf_peer *peer, bool all);
 
+/* Closes the oldest that has no calls. Returns false when there is none. */
+bool vf_h2_links_drop_one(struct vf_peer *peer);
+
 /* At the end of a turn of events: what exchanges have said becomes frames, what they take again is
  * handed to them. */
 void vf_h2_links_flush(struct vf_upstreams *upstreams);

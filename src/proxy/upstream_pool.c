@@ -144,7 +144,7 @@ static bool drop_oldest(struct vf_peer *peer)
     else if (peer->idle_tail != NULL)
         vf_upstream_close(peer->idle_tail);
     else
-        return false;
+        return vf_h2_links_drop_one(peer);
     return true;
 }
 
