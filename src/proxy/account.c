@@ -84,7 +84,8 @@ void vf_account_meter(struct vf_exchange *ex)
     const struct vf_usage *usage = ex->proxy->usage;
     if (usage == NULL)
         return;
-    ex->usage = vf_usage_cell(usage, vf_snap_tenant(ex->snapshot, ex->route->tenant)->id);
+    uint32_t tenant = ex->route != NULL ? ex->route->tenant : ex->pool->tenant;
+    ex->usage = vf_usage_cell(usage, vf_snap_tenant(ex->snapshot, tenant)->id);
     if (ex->usage != NULL && ex->bytes_in > 0)
         vf_count_add(&ex->usage->counts[VF_USAGE_BYTES_IN], ex->bytes_in);
 }
@@ -188,6 +189,22 @@ static bool owns_slot(const struct vf_exchange *ex, enum vf_entity_kind kind, ui
     return ex->snapshot != NULL || vf_state_slot_id(ex->proxy->state, kind, slot) == id;
 }
 
+/* A connection that was passed on: it has no status, and how long it stood is no latency. */
+static void count_connection(struct vf_exchange *ex)
+{
+    struct vf_state_pool *pool = &ex->proxy->block->pools[ex->pool->slot];
+    if (owns_slot(ex, VF_ENTITY_POOL, ex->pool->slot, ex->pool->id)) {
+        vf_count_add(&pool->requests, 1);
+        vf_count_add(&pool->bytes_in, ex->bytes_in);
+        vf_count_add(&pool->bytes_out, ex->bytes_out);
+    }
+    if (!ex->head_sent || !owns_slot(ex, VF_ENTITY_BACKEND, ex->backend->slot, ex->backend->id))
+        return;
+    struct vf_state_backend *backend = &ex->proxy->block->backends[ex->backend->slot];
+    vf_count_add(&backend->requests, 1);
+    vf_count_add(&backend->bytes_out, ex->bytes_in);
+}
+
 void vf_account_exchange(struct vf_exchange *ex)
 {
     struct vf_proxy *proxy = ex->proxy;
@@ -199,7 +216,9 @@ void vf_account_exchange(struct vf_exchange *ex)
     count_totals(ex, status);
     if (ex->route != NULL && owns_slot(ex, VF_ENTITY_ROUTE, ex->route->slot, ex->route->id))
         count_route(ex, status, us);
-    if (ex->pool != NULL && owns_slot(ex, VF_ENTITY_POOL, ex->pool->slot, ex->pool->id))
+    if (ex->is_raw)
+        count_connection(ex);
+    else if (ex->pool != NULL && owns_slot(ex, VF_ENTITY_POOL, ex->pool->slot, ex->pool->id))
         count_pool(ex, status, us);
     if (ex->upstream_status != 0 &&
         owns_slot(ex, VF_ENTITY_BACKEND, ex->backend->slot, ex->backend->id))

@@ -31,6 +31,7 @@ struct vf_acceptor {
     char name[64];                           /* of the listener: its identity across snapshots */
     bool is_gone;   /* not in the configuration any more: connections end after their exchange */
     bool is_paused; /* the connection ceiling was reached */
+    uint32_t mode;  /* enum vf_snap_listener_mode */
     bool has_proxy_header;                    /* its connections begin with one */
     struct vf_tls_server *tls;                /* counted reference; NULL: plain */
     uint64_t tls_hash;                        /* of what it was made of; 0: nothing */

@@ -222,7 +222,9 @@ static void answer_unavailable(struct vf_exchange *ex)
 /* Sends the request, from its head, to the connection of the exchange. */
 static void send_request(struct vf_exchange *ex)
 {
-    ex->response_state = VF_FLOW_IDLE;
+    ex->response_state = ex->is_raw ? VF_FLOW_BODY : VF_FLOW_IDLE;
+    if (ex->is_raw)
+        return; /* what the client sends waits for the connection */
     vf_upstream_send_head(ex);
     if (ex->upstream == NULL)
         return;

@@ -8,6 +8,7 @@
 #include "proxy/client_cert.h"
 #include "proxy/core.h"
 #include "proxy/downstream_conn.h"
+#include "proxy/tcp.h"
 #include "snapshot/address.h"
 
 enum {
@@ -225,6 +226,8 @@ static void on_timer(struct vf_timer *timer)
         vf_downstream_handshake_timeout(client);
     else if (client->closing && ex == NULL)
         check_end(client);
+    else if (ex == NULL && client->mode != VF_LISTENER_HTTP)
+        vf_tcp_give_up(client, "timeout");
     else if (ex == NULL && client->input_len > 0)
         answer_timeout(client);
     else if (ex == NULL && client->proxy->draining)
@@ -245,6 +248,8 @@ static void begin(struct vf_downstream *client)
 {
     if (client->acceptor->tls != NULL && !client->expects_proxy_header &&
         !vf_downstream_start_tls(client, NULL, 0))
+        return;
+    if (client->mode == VF_LISTENER_TCP && !client->expects_proxy_header && !vf_tcp_begin(client))
         return;
     client->stream.readable = true;
     vf_downstream_events.on_readable(&client->stream);
@@ -269,6 +274,7 @@ void vf_downstream_accept(struct vf_acceptor *acceptor, int fd, const struct vf_
     client->acceptor = acceptor;
     acceptor->refs++;
     client->listener_slot = acceptor->listener->slot;
+    client->mode = acceptor->mode;
     client->peer = *peer;
     client->expects_proxy_header = acceptor->has_proxy_header && peer->family != VF_FAMILY_NONE;
     client->timer.on_fire = on_timer;

@@ -28,6 +28,7 @@ struct vf_downstream {
     uint32_t input_len, input_room;
     uint32_t input_seen; /* bytes of it that were searched for the end of a head */
     uint32_t n_requests;
+    uint32_t mode;               /* enum vf_snap_listener_mode, as it was when accepted */
     uint32_t listener_slot;      /* of the state area, as it was when accepted */
     uint64_t stall_mark;         /* bytes_out when the timer last looked at a blocked client */
     struct vf_snap_address peer; /* of the client, or what the PROXY header says */

@@ -6,6 +6,7 @@
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/downstream_conn.h"
+#include "proxy/tcp.h"
 #include "snapshot/address.h"
 
 enum {
@@ -84,6 +85,8 @@ static size_t read_proxy_header(struct vf_downstream *client, const char *data, 
         client->peer_text[0] = '\0';
     }
     client->expects_proxy_header = false;
+    if (client->mode == VF_LISTENER_TCP)
+        return vf_tcp_begin(client) ? (size_t)used : 0;
     if (client->acceptor->tls == NULL)
         return (size_t)used;
     return vf_downstream_start_tls(client, data + used, len - (size_t)used) ? len : 0;
@@ -236,8 +239,12 @@ static size_t step(struct vf_downstream *client, const char *data, size_t len)
         return len;
     if (client->expects_proxy_header)
         return read_proxy_header(client, data, len);
+    if (ex == NULL && client->mode != VF_LISTENER_HTTP)
+        return vf_tcp_read_hello(client, data, len);
     if (ex == NULL)
         return read_head(client, data, len);
+    if (ex->is_raw && !vf_exchange_wants_body(ex))
+        return 0;
     if (ex->is_tunnel) {
         vf_exchange_on_request_data(ex, vf_str_make(data, len));
         return len;
@@ -298,7 +305,9 @@ static void on_end(struct vf_downstream *client)
 {
     struct vf_exchange *ex = client->ex;
     client->saw_eof = true;
-    if (ex == NULL)
+    if (ex == NULL && client->input_len > 0 && client->mode != VF_LISTENER_HTTP)
+        vf_tcp_give_up(client, "closed");
+    else if (ex == NULL)
         vf_downstream_close_now(client, false);
     else if (ex->is_tunnel)
         vf_exchange_on_request_end(ex);

@@ -15,6 +15,7 @@
 #include "proxy/passive.h"
 #include "proxy/phases.h"
 #include "proxy/request.h"
+#include "proxy/tcp.h"
 #include "proxy/upstream.h"
 
 enum {
@@ -345,6 +346,8 @@ void vf_exchange_on_connected(struct vf_exchange *ex)
 {
     if (!ex->has_target)
         vf_passive_ok(ex->proxy->state, ex->snapshot, ex->backend_index);
+    if (ex->is_raw)
+        vf_tcp_on_connected(ex);
     vf_client_resume(ex); /* its content waited for the connection */
 }
 

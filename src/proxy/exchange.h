@@ -84,6 +84,7 @@ struct vf_exchange {
     bool answer_ended;    /* the answer is complete, the rest of the request is awaited */
     bool is_local;        /* the answer is our own */
     bool is_tunnel;       /* 101: both sides are bytes now */
+    bool is_raw;          /* they were from the beginning, see proxy/tcp.h */
     bool tunnel_held;     /* the handler takes no bytes for now */
     bool close_client;    /* Connection: close in the answer, and close behind it */
     bool chunk_answer;    /* the answer goes to an HTTP/1 client in chunks */

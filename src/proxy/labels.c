@@ -15,6 +15,8 @@ void vf_labels(const struct vf_exchange *ex, struct vf_labels *out)
         out->route = vf_snap_str(snapshot, ex->route->name);
         out->tenant = vf_snap_str(snapshot, vf_snap_tenant(snapshot, ex->route->tenant)->name);
     }
+    if (ex->is_raw)
+        out->tenant = vf_snap_str(snapshot, vf_snap_tenant(snapshot, ex->pool->tenant)->name);
     if (ex->pool != NULL)
         out->pool = vf_snap_str(snapshot, ex->pool->name);
     if (ex->backend != NULL)

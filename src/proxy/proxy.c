@@ -195,6 +195,7 @@ static void follow_listener(struct vf_proxy *proxy, struct vf_acceptor *acceptor
     if (acceptor->is_gone)
         return;
     acceptor->has_proxy_header = listener->proxy_protocol != 0;
+    acceptor->mode = listener->mode;
     int rc = vf_secure_follow(proxy, acceptor);
     if (rc < 0)
         vf_log_error(&proxy->log, "tls.unusable", "listener=%s err=%s", acceptor->name,

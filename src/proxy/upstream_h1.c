@@ -91,7 +91,8 @@ static void on_connected(struct vf_stream *stream)
     if (up->ex == NULL)
         return;
     up->ex->connected_ns = vf_proxy_now_ns(up->proxy);
-    vf_upstream_set_timer(up, up->ex->policy->value[VF_POLICY_RESPONSE_MS]);
+    vf_upstream_set_timer(
+        up, up->ex->policy->value[up->ex->is_tunnel ? VF_POLICY_TUNNEL_MS : VF_POLICY_RESPONSE_MS]);
     vf_exchange_on_connected(up->ex);
 }
 

@@ -371,7 +371,7 @@ static int open_h2(struct vf_exchange *ex, struct vf_peer *peer, bool is_sure)
 int vf_upstream_open(struct vf_exchange *ex, bool fresh)
 {
     struct vf_peer *peer = peer_of(ex->proxy->upstreams, ex);
-    uint32_t protocol = ex->pool->protocol;
+    uint32_t protocol = ex->is_raw ? VF_PROTOCOL_H1 : ex->pool->protocol; /* or none at all */
     if (peer == NULL)
         return UV_ENOMEM;
     if (peer->is_resolving && ex->has_target) {
@@ -381,7 +381,7 @@ int vf_upstream_open(struct vf_exchange *ex, bool fresh)
     bool may_be_h2 = tls_of(ex) != NULL && !peer->speaks_h1 && !ex->request.wants_upgrade;
     if (protocol == VF_PROTOCOL_H2 || (protocol == VF_PROTOCOL_AUTO && may_be_h2))
         return open_h2(ex, peer, protocol == VF_PROTOCOL_H2);
-    return open_h1(ex, peer, fresh);
+    return open_h1(ex, peer, fresh || ex->is_raw);
 }
 
 /* All of them */

@@ -39,6 +39,8 @@ static const struct rule rules[] = {
     FIELD(LISTENERS, listener, slot, BELOW, VF_STATE_LISTENERS),
     FIELD(LISTENERS, listener, policy, INDEX, VF_SNAP_POLICIES),
     FIELD(LISTENERS, listener, tls, OPTIONAL, VF_SNAP_TLS),
+    FIELD(LISTENERS, listener, mode, BELOW, VF_LISTENER_TLS_PASSTHROUGH + 1),
+    FIELD(LISTENERS, listener, destinations, LIST, VF_SNAP_DESTINATIONS),
     FIELD(LISTENERS, listener, edits.request, LIST, VF_SNAP_FIELD_OPS),
     FIELD(LISTENERS, listener, edits.response, LIST, VF_SNAP_FIELD_OPS),
 
@@ -128,6 +130,10 @@ static const struct rule rules[] = {
     FIELD(CHAINS, chain, kind, BELOW, VF_CHAIN_CONSUMER + 1),
     FIELD(CHAINS, chain, members, LIST, VF_SNAP_MEMBERS),
 
+    FIELD(DESTINATIONS, destination, name, LINE, 0),
+    FIELD(DESTINATIONS, destination, pool, INDEX, VF_SNAP_POOLS),
+    FIELD(DESTINATIONS, destination, policy, INDEX, VF_SNAP_POLICIES),
+
     FIELD(TLS, tls, alpn, TEXT, 0),
     FIELD(TLS, tls, client_auth, BELOW, VF_CLIENT_AUTH_REQUIRED + 1),
     FIELD(TLS, tls, trust, OPTIONAL, VF_SNAP_TRUSTS),
@@ -174,11 +180,15 @@ static const struct rule settings_rules[] = {
 };
 
 static const char *const section_names[VF_SNAP_SECTIONS] = {
-    "listener",     "pool",   "backend",  "route",       "binding",
-    "condition",    "policy", "field op", "health",      "network",
-    "tenant",       "plugin", "file",     "instance",    "member",
-    "chain",        "TLS",    "identity", "server name", "identity of a name",
-    "upstream TLS", "trust",  "host",     "node",        "candidate",
+    "listener",     "pool",        "backend",
+    "route",        "binding",     "condition",
+    "policy",       "field op",    "health",
+    "network",      "tenant",      "plugin",
+    "file",         "instance",    "member",
+    "chain",        "destination", "TLS",
+    "identity",     "server name", "identity of a name",
+    "upstream TLS", "trust",       "host",
+    "node",         "candidate",
 };
 
 enum { RULES = sizeof(rules) / sizeof(rules[0]) };
@@ -320,7 +330,15 @@ static const char *fault_of_pool(const struct check *check, uint32_t index)
 
 static const char *fault_of_listener(const struct check *check, uint32_t index)
 {
-    uint32_t policy = vf_snap_listener(&check->snapshot, index)->policy;
+    const struct vf_snap_listener *listener = vf_snap_listener(&check->snapshot, index);
+    if (listener->mode != VF_LISTENER_HTTP && listener->tls != VF_SNAP_NONE)
+        return "TLS that is passed on";
+    return is_complete(check, listener->policy) ? NULL : "incomplete policy";
+}
+
+static const char *fault_of_destination(const struct check *check, uint32_t index)
+{
+    uint32_t policy = vf_snap_destination(&check->snapshot, index)->policy;
     return is_complete(check, policy) ? NULL : "incomplete policy";
 }
 
@@ -426,6 +444,7 @@ static const char *fault_of_candidate(const struct check *check, uint32_t index)
 static const char *(*const fault_of[VF_SNAP_SECTIONS])(const struct check *check,
                                                        uint32_t index) = {
     [VF_SNAP_LISTENERS] = fault_of_listener,
+    [VF_SNAP_DESTINATIONS] = fault_of_destination,
     [VF_SNAP_POOLS] = fault_of_pool,
     [VF_SNAP_POLICIES] = fault_of_policy,
     [VF_SNAP_ROUTES] = fault_of_route,

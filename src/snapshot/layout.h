@@ -30,6 +30,7 @@ enum vf_snap_section {
     VF_SNAP_INSTANCES,       /* struct vf_snap_instance */
     VF_SNAP_MEMBERS,         /* uint32_t indexes of instances */
     VF_SNAP_CHAINS,          /* struct vf_snap_chain; equal ones stand here once */
+    VF_SNAP_DESTINATIONS,    /* struct vf_snap_destination; those of one listener in byte order */
     VF_SNAP_TLS,             /* struct vf_snap_tls */
     VF_SNAP_IDENTITIES,      /* struct vf_snap_identity */
     VF_SNAP_SERVER_NAMES,    /* struct vf_snap_server_name; those of one listener in byte order */
@@ -118,6 +119,13 @@ struct vf_snap_network {
 
 enum vf_snap_listener_kind { VF_LISTENER_PROXY = 0, VF_LISTENER_ADMIN };
 
+/* What its connections speak. */
+enum vf_snap_listener_mode {
+    VF_LISTENER_HTTP = 0,
+    VF_LISTENER_TCP,            /* bytes, which are passed on as they are */
+    VF_LISTENER_TLS_PASSTHROUGH /* the same; the name in the ClientHello says where to */
+};
+
 struct vf_snap_listener {
     struct vf_snap_text name;
     struct vf_snap_text address_text; /* as in the conf file, for messages */
@@ -128,7 +136,17 @@ struct vf_snap_listener {
     uint32_t policy;         /* VF_SNAP_POLICIES, complete */
     uint32_t tls;            /* VF_SNAP_TLS, or VF_SNAP_NONE: plain */
     uint32_t https_port;     /* plain requests are sent there; 0: they are served */
+    uint32_t mode;           /* enum vf_snap_listener_mode */
+    uint32_t reserved;
+    struct vf_snap_list destinations; /* VF_SNAP_DESTINATIONS, of other modes than HTTP */
     struct vf_snap_edits edits;
+};
+
+/* Where connections go that are passed on as bytes. */
+struct vf_snap_destination {
+    struct vf_snap_text name; /* in lower case, or "*." before one; empty: all others, and none */
+    uint32_t pool;            /* VF_SNAP_POOLS */
+    uint32_t policy;          /* VF_SNAP_POLICIES, complete */
 };
 
 enum vf_snap_client_auth {

@@ -204,6 +204,14 @@ static inline uint32_t vf_snap_member(const struct vf_snapshot *snapshot,
     return members[chain->members.first + nth];
 }
 
+static inline const struct vf_snap_destination *vf_snap_destination(
+    const struct vf_snapshot *snapshot, uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_DESTINATIONS));
+    return (const struct vf_snap_destination *)vf_snap_section(snapshot, VF_SNAP_DESTINATIONS) +
+           index;
+}
+
 static inline const struct vf_snap_tls *vf_snap_tls(const struct vf_snapshot *snapshot,
                                                     uint32_t index)
 {

@@ -159,6 +159,7 @@ static int try_one(struct vf_ports *ports, const struct wanted *wanted, uint32_t
             return rc;
     }
     port->is_tried = true;
+    port->trial_may_defer = wanted->listener->mode != VF_LISTENER_TCP;
     memcpy(port->trial_name, wanted->name.data, wanted->name.len);
     port->trial_name[wanted->name.len] = '\0';
     return more_sockets(port, sockets_needed(port, n_slots));
@@ -209,6 +210,7 @@ static void commit_one(struct vf_port *port)
     port->state = VF_PORT_LIVE;
     port->n_committed = port->n_open = port->n_sockets;
     port->is_tried = false;
+    port->may_defer = port->trial_may_defer;
     memcpy(port->name, port->trial_name, sizeof(port->name));
 }
 
@@ -252,6 +254,8 @@ void vf_port_steer(struct vf_port *port, uint64_t slots)
 
 void vf_port_defer(struct vf_port *port, uint64_t slots)
 {
+    if (!port->may_defer)
+        slots = 0;
     for (uint32_t slot = 0; slot < port->n_sockets; slot++) {
         uint64_t bit = 1ULL << slot;
         if (((slots ^ port->deferred) & bit) != 0 &&

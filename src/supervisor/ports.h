@@ -38,9 +38,11 @@ struct vf_port {
     struct vf_snap_address wanted; /* as configured: its port may be 0 */
     struct vf_snap_address bound;  /* what the kernel gave */
     char name[VF_PORT_NAME_BYTES]; /* of the listener */
+    bool may_defer;                /* its clients speak first: not so where bytes are passed on */
     bool is_tried;                 /* the snapshot on trial has it, as the listener trial_name */
     bool is_renamed;               /* commit changed the name: children listen anew */
     bool is_new;                   /* commit made it live: not logged yet */
+    bool trial_may_defer;
     char trial_name[VF_PORT_NAME_BYTES];
 };
 
@@ -70,7 +72,7 @@ void vf_port_refuse(struct vf_port *port, bool refuse);
 void vf_port_steer(struct vf_port *port, uint64_t slots);
 
 /* Lets connections to the slots whose bits are set wait for their first bytes, the others not (see
- * vf_listening_defer). */
+ * vf_listening_defer); none where may_defer is not set. */
 void vf_port_defer(struct vf_port *port, uint64_t slots);
 
 /* Closes sockets of `port` from the last down to `n_left`; without any left the port is free. */

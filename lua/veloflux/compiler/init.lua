@@ -2,6 +2,7 @@
 local ffi = require "ffi"
 local layout = require "veloflux.compiler.layout"
 local sink = require "veloflux.compiler.sink"
+local destinations = require "veloflux.compiler.destinations"
 local node = require "veloflux.compiler.node"
 local pools = require "veloflux.compiler.pools"
 local plugins = require "veloflux.compiler.plugins"
@@ -32,11 +33,11 @@ end
 local function write(to, model, sticky_key)
   node.write_settings(to, model.node, sticky_key)
   local secure = tls.writer(to, model)
-  node.write_listeners(to, model.node, secure)
   secure:plugins()
   node.write_networks(to, model.node)
   local tenants = write_tenants(to, model)
   local indexes = pools.write(to, model, tenants, secure)
+  node.write_listeners(to, model.node, secure, destinations.finder(model, indexes))
   local chains = plugins.write(to, model, tenants)
   routes.write(to, model, indexes, tenants, chains)
   chains:finish()

@@ -1,5 +1,6 @@
 --- Listeners, trusted networks and the settings of the node.
 local ffi = require "ffi"
+local destinations = require "veloflux.compiler.destinations"
 local layout = require "veloflux.compiler.layout"
 local sink = require "veloflux.compiler.sink"
 local secure = require "veloflux.compiler.tls"
@@ -17,7 +18,7 @@ local ACCESS_FORMATS = { auto = C.VF_ACCESS_AUTO, text = C.VF_ACCESS_TEXT, json 
 
 local M = {}
 
-local function write_listener(to, node, listener, kind, tls)
+local function write_listener(to, node, listener, kind, tls, find_pool)
   local record = to:add(C.VF_SNAP_LISTENERS)
   record.kind = kind
   record.slot = to:slot("listeners", sink.id("listener", listener.name))
@@ -29,15 +30,18 @@ local function write_listener(to, node, listener, kind, tls)
   record.tls = tls
   if kind == C.VF_LISTENER_ADMIN then return traffic.edits(to, {}, record.edits) end
   record.https_port = listener.redirect_https ~= math.huge and listener.redirect_https or 0
+  record.mode = destinations.MODES[listener.mode]
+  destinations.write(to, node, listener, find_pool, record.destinations)
   traffic.edits(to, { node, listener, secure.headers_of(listener) }, record.edits)
 end
 
 --- Writes the listeners, and the admin address as one more, called admin.
 -- @param tls compiler/tls.lua
-function M.write_listeners(to, node, tls)
+-- @param find_pool of compiler/destinations.lua
+function M.write_listeners(to, node, tls, find_pool)
   to:expect("listeners", #node.listeners + 1)
   for _, listener in ipairs(node.listeners) do
-    write_listener(to, node, listener, C.VF_LISTENER_PROXY, tls:listener(listener))
+    write_listener(to, node, listener, C.VF_LISTENER_PROXY, tls:listener(listener), find_pool)
   end
   if type(node.admin.address) == "table" then
     write_listener(to, node, { name = "admin", address = node.admin.address }, C.VF_LISTENER_ADMIN, layout.NONE)

@@ -36,10 +36,10 @@ local function fill(policy, owners, defaults)
   policy.set = set
 end
 
---- Writes the policy of a listener or a pool, complete: what it says, else what the node says.
-function M.complete(to, node, owner)
+--- Writes a complete policy: what the last owner (a listener or a pool) says, else those before it, else the node.
+function M.complete(to, node, ...)
   local policy, index = to:add(C.VF_SNAP_POLICIES)
-  fill(policy, { node, owner }, node)
+  fill(policy, { node, ... }, node)
   return index
 end
 

@@ -7,6 +7,7 @@ local plugin = require "veloflux.model.kinds.plugin"
 local secrets = require "veloflux.model.secrets"
 local slices = require "veloflux.slices"
 local suggest = require "veloflux.model.suggest"
+local listener_pools = require "veloflux.model.listener_pools"
 local annotate = require("veloflux.model").annotate
 local certificate = require "veloflux.model.kinds.certificate"
 local x509 = require "veloflux.x509"
@@ -302,6 +303,7 @@ function M.run(model, places, problems, plugins)
   checker:names "routes"
   checker:pools()
   checker:routes(pools)
+  listener_pools.run(model, pools.default or {}, problems)
   checker:hosts()
   checker:names "consumers"
   checker:names "templates"

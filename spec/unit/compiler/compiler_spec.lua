@@ -113,6 +113,43 @@ listeners:
       .. "  - { name: b, address: 127.0.0.1:2 }\n").records("LISTENERS", "listener")))
   end)
 
+  it("writes where listeners pass connections on to", function()
+    local snap = snapshot [[
+timeouts: { tunnel: 5s, connect: 1s }
+pools:
+  - { name: web, timeouts: { tunnel: 9s } }
+  - { name: other }
+listeners:
+  - { name: a, address: 127.0.0.1:8000 }
+  - { name: b, address: 127.0.0.1:8001, mode: tcp, pool: other, timeouts: { connect: 2s } }
+  - name: c
+    address: 127.0.0.1:8002
+    mode: tls_passthrough
+    pool: other
+    names: [ { hosts: [ b.test, "*.A.test" ], pool: web }, { hosts: [ a.test ], pool: other } ]
+]]
+    local listeners = snap.records("LISTENERS", "listener")
+    local destinations, count = snap.records("DESTINATIONS", "destination")
+    local policies = snap.records("POLICIES", "policy")
+    local function shown(listener)
+      local list = {}
+      for i = 0, listener.destinations.count - 1 do
+        local record = destinations[listener.destinations.first + i]
+        local policy = policies[record.policy]
+        list[i + 1] = ("%s %d %d %d"):format(snap.text(record.name), record.pool,
+          tonumber(policy.value[C.VF_POLICY_CONNECT_MS]), tonumber(policy.value[C.VF_POLICY_TUNNEL_MS]))
+      end
+      return list
+    end
+    assert.equal(5, count)
+    assert.same({ C.VF_LISTENER_HTTP, C.VF_LISTENER_TCP, C.VF_LISTENER_TLS_PASSTHROUGH },
+      { listeners[0].mode, listeners[1].mode, listeners[2].mode })
+    assert.same({}, shown(listeners[0]))
+    assert.same({ " 1 2000 5000" }, shown(listeners[1]))
+    assert.same({ " 1 1000 5000", "*.a.test 0 1000 9000", "a.test 1 1000 5000", "b.test 0 1000 9000" },
+      shown(listeners[2]))
+  end)
+
   it("writes pools, backends and health checks", function()
     local snap = snapshot [[
 pools:

@@ -193,6 +193,54 @@ pools:
       "conf.yaml:7: pools[5].max_connections: expected an integer between 1 and 1000000 or off, got 0",
       'conf.yaml:8: pools[6].name: expected a name of letters, digits, dots, dashes and underscores, got ""',
       "conf.yaml:9: pools[7].name: required: a name of letters, digits, dots, dashes and underscores" } },
+  { "listeners that pass connections on", [[
+pools: [ { name: web }, { name: safe, tls: true } ]
+listeners:
+  - { name: a, address: ":1", pool: web }
+  - { name: b, address: ":2", names: [ { hosts: [ a.test ], pool: web } ] }
+  - { name: c, address: ":3", mode: tcp }
+  - { name: d, address: ":4", mode: tcp, pool: wob }
+  - { name: e, address: ":5", mode: tcp, pool: web, names: [ { hosts: [ a.test ], pool: web } ] }
+  - { name: f, address: ":6", mode: tls_passthrough }
+  - { name: g, address: ":7", mode: tls_passthrough, pool: safe }
+  - { name: h, address: ":8", mode: tls_passthrough, pool: web, tls: {} }
+  - { name: i, address: ":9", mode: tcp, pool: web, redirect_https: 443 }
+  - { name: j, address: ":10", mode: tcp, pool: web, headers: { request: { remove: [ A ] } } }
+  - name: k
+    address: ":11"
+    mode: tls_passthrough
+    names:
+      - { hosts: [ a.test, "*.b.test" ], pool: web }
+      - { hosts: [ A.test ], pool: web }
+  - name: l
+    address: ":12"
+    mode: tls_passthrough
+    names:
+      - { hosts: [ a.test ], pool: sage }
+      - { hosts: [ "*", 192.0.2.1, "a..b", "[::1]" ], pool: web }
+      - { hosts: [ b.test ] }
+      - { hosts: [], pool: web }
+  - { name: m, address: ":13", mode: udp }
+  - { name: n, address: ":14", mode: tcp, pool: safe }
+]], { "conf.yaml:3: listeners[0].pool: goes with mode tcp or tls_passthrough; with http, routes say which pool",
+      "conf.yaml:4: listeners[1].names: goes with mode tls_passthrough",
+      "conf.yaml:5: listeners[2].pool: required with mode tcp",
+      'conf.yaml:6: listeners[3].pool: unknown pool "wob", did you mean web?',
+      "conf.yaml:7: listeners[4].names: goes with mode tls_passthrough",
+      "conf.yaml:8: listeners[5].names: required with mode tls_passthrough: pool, names or both",
+      "conf.yaml:9: listeners[6].pool: the pool safe has tls: what clients encrypt would be encrypted once more",
+      "conf.yaml:10: listeners[7].tls: goes with mode http: with tls_passthrough connections are passed on as they are",
+      "conf.yaml:11: listeners[8].redirect_https: goes with mode http: with tcp connections are passed on as they are",
+      "conf.yaml:12: listeners[9].headers: goes with mode http: with tcp connections are passed on as they are",
+      "conf.yaml:17: listeners[10].names: A.test stands in names[0] already",
+      'conf.yaml:23: listeners[11].names[0].pool: unknown pool "sage", did you mean safe?',
+      "conf.yaml:24: listeners[11].names[1].hosts[0]: what no name takes goes to `pool` of the listener",
+      "conf.yaml:24: listeners[11].names[1].hosts[1]: clients do not ask for addresses by name",
+      "conf.yaml:24: listeners[11].names[1].hosts[2]: expected a host like a.example.com or *.example.com",
+      "conf.yaml:24: listeners[11].names[1].hosts[3]: clients do not ask for addresses by name",
+      "conf.yaml:25: listeners[11].names[2].pool: required: the name of one of the pools",
+      "conf.yaml:26: listeners[11].names[3].hosts: expected 1 to 1024 elements, got 0",
+      'conf.yaml:27: listeners[12].mode: expected one of http, tcp or tls_passthrough, got "udp"' } },
   { "the environment", "workers: ${NOPE}\nuser: ${1}\nlog: { level: '${L:-loud}' }\n",
     { "conf.yaml:1: workers: the environment variable NOPE is not set",
       "conf.yaml:2: user: expected ${NAME} or ${NAME:-default}, got ${1}",

@@ -170,6 +170,25 @@ describe("snapshot builder", function()
         fixture.add(builder, lib.VF_SNAP_POLICIES, "policy").set = 2 ^ lib.VF_POLICY_FIELDS - 1
         fixture.add(builder, lib.VF_SNAP_LISTENERS, "listener").tls = 0
       end,
+      ["listener 0: mode"] = function(builder)
+        fixture.add(builder, lib.VF_SNAP_POLICIES, "policy").set = 2 ^ lib.VF_POLICY_FIELDS - 1
+        fixture.add(builder, lib.VF_SNAP_LISTENERS, "listener").mode = 3
+      end,
+      ["listener 0: destinations"] = function(builder)
+        fixture.add(builder, lib.VF_SNAP_POLICIES, "policy").set = 2 ^ lib.VF_POLICY_FIELDS - 1
+        fixture.add(builder, lib.VF_SNAP_LISTENERS, "listener").destinations.count = 1
+      end,
+      ["listener 0: TLS that is passed on"] = function(builder)
+        fixture.add(builder, lib.VF_SNAP_POLICIES, "policy").set = 2 ^ lib.VF_POLICY_FIELDS - 1
+        local tls = fixture.add(builder, lib.VF_SNAP_TLS, "tls")
+        tls.min_version, tls.trust = 12, lib.VF_SNAP_NONE
+        local listener = fixture.add(builder, lib.VF_SNAP_LISTENERS, "listener")
+        listener.tls, listener.mode = 0, lib.VF_LISTENER_TCP
+      end,
+      ["destination 0: pool"] = function(builder)
+        fixture.add(builder, lib.VF_SNAP_POLICIES, "policy")
+        fixture.add(builder, lib.VF_SNAP_DESTINATIONS, "destination").pool = 0
+      end,
       ["pool 0: tls"] = function(builder)
         fixture.add(builder, lib.VF_SNAP_POLICIES, "policy").set = 2 ^ lib.VF_POLICY_FIELDS - 1
         fixture.add(builder, lib.VF_SNAP_POOLS, "pool").tls = 3

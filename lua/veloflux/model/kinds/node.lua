@@ -2,6 +2,7 @@
 local s = require "veloflux.model.schema"
 local common = require "veloflux.model.kinds.common"
 local guard = require "veloflux.model.kinds.guard"
+local passing = require "veloflux.model.kinds.passing"
 local redis_url = require "veloflux.redis.url"
 local store_address = require "veloflux.store.redis.address"
 local traffic = require "veloflux.model.kinds.traffic"
@@ -10,7 +11,8 @@ local MAX_WORKERS = 64 -- as the state area has blocks for
 
 local listener = s.record {
   located = true,
-  description = "An address on which requests arrive.",
+  description = "An address on which requests or connections arrive.",
+  custom_validator = passing.check,
   fields = common.join({
     { name = s.string { required = true, match = "^[%w][%w._-]*$", len_max = 64,
       expects = "a name of letters, digits, dots, dashes and underscores",
@@ -25,7 +27,7 @@ local listener = s.record {
     { redirect_https = s.integer { default = "off", off = true, between = { 1, 65535 }, unit = "port",
       description = "Send plain requests to https on this port, by 301 or, where content would be lost, 308. What a "
         .. "trusted proxy has received by https is served." } },
-  }, traffic.fields "listener"),
+  }, passing.FIELDS, traffic.fields "listener"),
 }
 
 local auth = s.record {
