@@ -22,7 +22,7 @@ PACKAGES_build="build-essential pkg-config ca-certificates
     libnghttp2-dev"
 PACKAGES_test="lua-busted lua-luv lua-cjson lua-check clang clang-format libclang-rt-dev curl openssl gnutls-bin nghttp2-client
     procps redis-server"
-PACKAGES_bench="nginx-light libnginx-mod-http-lua haproxy wrk procps"
+PACKAGES_bench="nginx-light libnginx-mod-http-lua haproxy wrk nghttp2-client openssl procps"
 SERVICES="nginx haproxy redis-server" # come with the packages above and must not start because of us
 
 LIBRARIES="luajit mbedtls llhttp"

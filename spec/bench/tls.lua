@@ -14,13 +14,18 @@ local IDLE, IDLE_GOAL_KIB, IDLE_AIM_KIB = 2000, 25, 14
 local WORK = machine.WORK .. "/tls"
 
 local SCENARIOS = {
-  { name = "tls-ecdsa", title = "full TLS 1.3, ECDSA P-256", key = "ecdsa", loop = "1.3 full", limit = 0.77, aim = 0.57 },
+  { name = "tls-ecdsa", title = "full TLS 1.3, ECDSA P-256", key = "ecdsa", loop = "1.3 full", limit = 0.77,
+    aim = 0.57 },
   { name = "tls-resumed", title = "resumed TLS 1.3", key = "ecdsa", loop = "1.3 resumed", limit = 0.83, aim = 0.62 },
   { name = "tls-1.2", title = "full TLS 1.2, ECDSA P-256", key = "ecdsa", loop = "1.2 full", limit = 1, aim = 0.75 },
   { name = "tls-1k", title = "TLS keep-alive 1 KiB", key = "ecdsa", wrk = "-c64", path = "/1024", limit = 0.87,
     aim = 0.77 },
   { name = "tls-1m", title = "TLS 1 MiB answers", key = "ecdsa", wrk = "-c16", path = "/1048576", limit = 0.83,
     aim = 0.65 },
+  { name = "h2-1", title = "h2, 1 KiB, 1 stream", key = "ecdsa", h2load = "-c64 -m1", path = "/1024", limit = 0.9,
+    aim = 0.75 },
+  { name = "h2-100", title = "h2, 1 KiB, 100 streams", key = "ecdsa", h2load = "-c4 -m100", path = "/1024", limit = 0.9,
+    aim = 0.75 },
   { name = "tls-rsa", title = "full TLS 1.3, RSA-2048", key = "rsa", loop = "1.3 full", limit = 0.83, aim = 0.66 },
 }
 
@@ -63,7 +68,7 @@ http {
   upstream origin { server 127.0.0.1:ORIGIN; keepalive 256; keepalive_requests 1000000000; }
   proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host;
   proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header Via "1.1 nginx";
-  server { listen 127.0.0.1:PORT ssl backlog=4096; location / { proxy_pass http://origin; } }
+  server { listen 127.0.0.1:PORT ssl http2 backlog=4096; location / { proxy_pass http://origin; } }
 }
 ]]
   machine.write(WORK .. "/nginx.conf", (text:gsub("@", WORK):gsub("KEY", key):gsub("ORIGIN", PORTS.origin)
@@ -88,7 +93,7 @@ defaults
   option forwardfor
   http-reuse always
 frontend https
-  bind 127.0.0.1:%d backlog 4096 ssl crt %s/%s.pem
+  bind 127.0.0.1:%d backlog 4096 ssl crt %s/%s.pem alpn h2,http/1.1
   http-request set-header Via "1.1 haproxy"
   default_backend web
 backend web
@@ -131,6 +136,12 @@ local function drive(peer, scenario)
     local wants = scenario.loop:find "resumed" and count - 1 or 0
     assert(tonumber(resumed) == wants, ("%s resumed %s of %s"):format(peer, resumed, count))
     return tonumber(count)
+  end
+  if scenario.h2load then
+    local text = machine.shell(("taskset -c 1 h2load %s -D %d https://127.0.0.1:%d%s"):format(scenario.h2load, SECONDS,
+      PORTS[peer], scenario.path))
+    assert(text:find "Application protocol: h2" and text:find " 0 failed", peer .. ": " .. text)
+    return tonumber(text:match "(%d+) succeeded")
   end
   local text = machine.shell(("taskset -c 1 wrk -t1 %s -d%d https://127.0.0.1:%d%s"):format(scenario.wrk, SECONDS,
     PORTS[peer], scenario.path))
@@ -187,7 +198,7 @@ end
 
 local wanted = {}
 for _, scenario in ipairs(SCENARIOS) do
-  if machine.wanted(scenario.name) or machine.wanted "tls" then
+  if machine.wanted(scenario.name) or machine.wanted(scenario.h2load and "h2" or "tls") then
     wanted[scenario.key] = wanted[scenario.key] or {}
     table.insert(wanted[scenario.key], scenario)
   end

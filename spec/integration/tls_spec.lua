@@ -51,8 +51,9 @@ describe("a TLS listener", function()
     assert.equal(40, shake { args = { "-tls1_2", "-cipher", "AES128-SHA256" } }.alert)
   end))
 
-  it("agrees on http/1.1", loop.spec(function()
-    assert.equal("http/1.1", shake { args = { "-alpn", "h2,http/1.1" } }.alpn)
+  it("agrees on a protocol", loop.spec(function()
+    assert.equal("h2", shake { args = { "-alpn", "http/1.1,h2" } }.alpn)
+    assert.equal("http/1.1", shake { args = { "-alpn", "http/1.1,spdy/3" } }.alpn)
     assert.equal(120, shake { args = { "-alpn", "spdy/3" } }.alert)
     assert.is_nil(shake().alpn)
   end))
@@ -116,7 +117,8 @@ describe("a TLS listener", function()
     assert.equal(320000, #got.body)
     local file = tempdir.new() .. "/body"
     tempdir.write(file, ("x"):rep(3 * 1024 * 1024))
-    assert.equal(200, tls.get(server.ports.https, { path = "/hi", args = { "--data-binary", "@" .. file } }).status)
+    assert.equal(200, tls.get(server.ports.https, { path = "/hi", args = { "--http1.1", "--data-binary",
+      "@" .. file } }).status)
   end))
 
   it("says in the access log how it was reached", loop.spec(function()

@@ -60,7 +60,8 @@ enum vf_framing {
 struct vf_head {
     struct vf_fields fields;
     struct vf_fields trailers; /* behind the content; complete when that is */
-    uint32_t version_minor;    /* of HTTP/1.x */
+    uint32_t version_minor;    /* of HTTP/1.x; 1 for HTTP/2, which can do as much */
+    bool is_h2;
     enum vf_framing framing;
     uint64_t content_length; /* for VF_FRAMING_LENGTH; of a HEAD answer: as declared */
     bool has_content_length;
@@ -80,6 +81,12 @@ struct vf_head {
     uint32_t status;
     struct vf_str reason; /* may be empty */
 };
+
+/* Returns the version of a message: 10, 11 or 20. */
+static inline uint32_t vf_head_version(const struct vf_head *head)
+{
+    return head->is_h2 ? 20 : 10 + head->version_minor;
+}
 
 /* Why a message was refused. */
 struct vf_fault {

@@ -69,7 +69,7 @@ void vf_view_request(struct vf_exchange *ex, struct vf_request_view *out)
     const struct vf_client *client = ex->client;
     *out = (struct vf_request_view){
         .size = sizeof(*out),
-        .version_minor = ex->request.version_minor,
+        .http_version = vf_head_version(&ex->request),
         .method = ex->request.method_name,
         .target = ex->request.target,
         .path = ex->path.text,

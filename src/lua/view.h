@@ -31,8 +31,8 @@ enum vf_view_side {
 };
 
 struct vf_request_view {
-    uint32_t size; /* sizeof(struct vf_request_view), checked by Lua when it loads */
-    uint32_t version_minor;
+    uint32_t size;                /* sizeof(struct vf_request_view), checked by Lua when it loads */
+    uint32_t http_version;        /* 10, 11 or 20 */
     struct vf_str method, target; /* as received */
     struct vf_str path;           /* normalised */
     struct vf_str raw_path;       /* as received, without query */

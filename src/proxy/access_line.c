@@ -417,7 +417,9 @@ static char *put_request_line(char *out, const struct vf_access_style *style,
     out = put_value(out, record->method, VF_ACCESS_VALUE_BYTES, QUOTED, escape_apache);
     *out++ = ' ';
     out = put_target(out, style, record->path, QUOTED, escape_apache);
-    return put_number(PUT_LITERAL(out, " HTTP/1."), record->version_minor);
+    out = put_number(PUT_LITERAL(out, " HTTP/"), record->http_version / 10);
+    *out++ = '.';
+    return put_number(out, record->http_version % 10);
 }
 
 static char *put_combined(char *out, const struct vf_access_style *style,

@@ -23,7 +23,7 @@ struct vf_access_record {
     uint64_t wall_ms; /* when it ended */
     struct vf_str request_id, tenant, listener, client;
     struct vf_str method, host, path; /* path: the target as received */
-    uint32_t version_minor;           /* of HTTP/1.x, in combined */
+    uint32_t http_version;            /* 10, 11 or 20; in combined */
     uint32_t status;                  /* 0: the client went away before an answer */
     struct vf_str reason;             /* code of an answer made by VeloFlux itself */
     struct vf_str route, pool, backend;

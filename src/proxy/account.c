@@ -166,7 +166,7 @@ static void write_access_log(struct vf_exchange *ex, uint32_t status, uint64_t u
         .method = ex->request.method_name,
         .host = ex->host,
         .path = ex->request.target,
-        .version_minor = ex->request.version_minor,
+        .http_version = vf_head_version(&ex->request),
         .status = status,
         .reason = ex->reason != NULL ? vf_str_from(ex->reason) : vf_str_make("", 0),
         .upstream_status = ex->upstream_status,

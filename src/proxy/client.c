@@ -1,5 +1,6 @@
 #include "proxy/client.h"
 
+#include "http/method.h"
 #include "proxy/account.h"
 #include "proxy/exchange.h"
 #include "proxy/phases.h"
@@ -80,4 +81,20 @@ void vf_client_tunnel_end(struct vf_exchange *ex)
 bool vf_client_is_blocked(const struct vf_exchange *ex)
 {
     return vf_phases_hold_answer(ex) || (ex->client != NULL && ex->client->codec->is_blocked(ex));
+}
+
+/* Nobody knows yet what a body filter leaves of the content; nor what it would have left after
+ * HEAD. */
+static bool changes_length(const struct vf_exchange *ex)
+{
+    return ex->filters_body ||
+           (ex->request.method == VF_METHOD_HEAD && (ex->phases >> VF_PHASE_BODY_FILTER & 1) != 0);
+}
+
+bool vf_client_has_length(const struct vf_exchange *ex)
+{
+    const struct vf_head *head = &ex->response;
+    bool has_length = head->framing == VF_FRAMING_LENGTH ||
+                      (head->framing == VF_FRAMING_NONE && head->has_content_length);
+    return has_length && !changes_length(ex);
 }

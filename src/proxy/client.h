@@ -58,6 +58,8 @@ void vf_client_resume(struct vf_exchange *ex);
 bool vf_client_flush(struct vf_exchange *ex);
 /* Says that a tunnel has no more bytes for the client. */
 void vf_client_tunnel_end(struct vf_exchange *ex);
+/* For codecs: true when the length of the answer's content is known and may be told. */
+bool vf_client_has_length(const struct vf_exchange *ex);
 /* Returns true while sent bytes wait for the client: do not read more for it. */
 bool vf_client_is_blocked(const struct vf_exchange *ex);
 

@@ -16,6 +16,7 @@ struct vf_access_log;
 struct vf_balancers;
 struct vf_downstream;
 struct vf_exchange;
+struct vf_h2;
 struct vf_resolver;
 struct vf_router;
 struct vf_secure;
@@ -69,6 +70,10 @@ struct vf_proxy {
     unsigned n_spare_connections, n_spare_exchanges;
     uint64_t n_connections, max_connections;
     uint64_t full_logged_ms; /* when listener.full was logged last; 0: never */
+
+    struct vf_h2 *pending_h2; /* connections of HTTP/2 that have frames to send */
+    char *h2_scratch;         /* short pieces of theirs until the next flush; NULL: none yet */
+    size_t h2_scratch_used;
 
     bool draining;
     struct vf_timer drain_timer; /* next step of the drain */

@@ -8,6 +8,7 @@
 #include "proxy/client_cert.h"
 #include "proxy/core.h"
 #include "proxy/downstream_conn.h"
+#include "proxy/h2.h"
 #include "proxy/tcp.h"
 #include "snapshot/address.h"
 
@@ -85,6 +86,8 @@ void vf_downstream_close(struct vf_downstream *client, const char *reason)
     client->ex = NULL;
     if (ex != NULL)
         vf_exchange_on_client_gone(ex, reason);
+    if (client->h2 != NULL)
+        vf_h2_abandon(client->h2, reason);
     vf_downstream_close_now(client, false);
 }
 
@@ -93,6 +96,8 @@ void vf_downstream_reap(struct vf_proxy *proxy)
     while (proxy->dead_connections != NULL) {
         struct vf_downstream *client = proxy->dead_connections;
         proxy->dead_connections = client->next;
+        vf_h2_free(client->h2);
+        client->h2 = NULL;
         if (proxy->n_spare_connections >= SPARE_CONNECTIONS) {
             free(client);
             continue;
@@ -228,6 +233,8 @@ static void on_timer(struct vf_timer *timer)
         check_end(client);
     else if (ex == NULL && client->mode != VF_LISTENER_HTTP)
         vf_tcp_give_up(client, "timeout");
+    else if (client->h2 != NULL)
+        vf_h2_on_timer(client->h2);
     else if (ex == NULL && client->input_len > 0)
         answer_timeout(client);
     else if (ex == NULL && client->proxy->draining)
@@ -296,6 +303,10 @@ void vf_downstream_accept(struct vf_acceptor *acceptor, int fd, const struct vf_
 void vf_downstream_drain(struct vf_downstream *client, bool now)
 {
     struct vf_exchange *ex = client->ex;
+    if (client->h2 != NULL) {
+        vf_h2_drain(client->h2, now);
+        return;
+    }
     if (ex != NULL) { /* where the answer promised to go on, the next one says close */
         ex->close_client = !ex->head_sent || ex->close_client;
         return;

@@ -1,10 +1,11 @@
-/* proxy/downstream.h - a client connection that speaks HTTP/1: bytes to exchanges and back.
+/* proxy/downstream.h - a client connection: bytes to exchanges and back. It speaks HTTP/1, unless
+ * TLS has agreed on HTTP/2 or the client begins with its preface; then proxy/h2.h has its streams.
  *
  *   PROXY header -> TLS -> [ idle -> head -> body -> wait for the answer ]* -> linger -> closed
  *                                                                     \-> tunnel -> closed
  *
- * One exchange at a time: pipelined requests wait as bytes and are answered in order. Owned by its
- * proxy; closes itself. */
+ * HTTP/1 has one exchange at a time: pipelined requests wait as bytes and are answered in order.
+ * Owned by its proxy; closes itself. */
 #ifndef VF_PROXY_DOWNSTREAM_H
 #define VF_PROXY_DOWNSTREAM_H
 
@@ -14,6 +15,7 @@
 #include "snapshot/layout.h"
 
 struct vf_acceptor;
+struct vf_h2;
 struct vf_client_cert;
 
 struct vf_downstream {
@@ -22,7 +24,8 @@ struct vf_downstream {
     struct vf_proxy *proxy;
     struct vf_acceptor *acceptor;      /* counted reference */
     struct vf_downstream *next, *prev; /* among the proxy's connections */
-    struct vf_exchange *ex;            /* under way, or NULL */
+    struct vf_exchange *ex;            /* under way, or NULL; of HTTP/1 */
+    struct vf_h2 *h2;                  /* owned; NULL: it speaks HTTP/1 */
     struct vf_timer timer;
     char *input; /* bytes kept: an incomplete head, or what follows a request; NULL: none */
     uint32_t input_len, input_room;

@@ -6,6 +6,7 @@
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/downstream_conn.h"
+#include "proxy/h2.h"
 #include "proxy/tcp.h"
 #include "snapshot/address.h"
 
@@ -230,6 +231,25 @@ static size_t read_body(struct vf_downstream *client, const char *data, size_t l
     return used;
 }
 
+/* The first bytes say which HTTP it is (RFC 9113 section 3.3). */
+static size_t read_first(struct vf_downstream *client, const char *data, size_t len)
+{
+    switch (vf_h2_is_preface(data, len)) {
+    case 1:
+        if (!vf_h2_start(client))
+            return 0;
+        vf_h2_feed(client->h2, data, len);
+        return len;
+    case 0:
+        if (client->input_len == 0)
+            vf_downstream_set_timer(
+                client, vf_downstream_policy(client)->value[VF_POLICY_CLIENT_HEADER_MS]);
+        return 0;
+    default:
+        return read_head(client, data, len);
+    }
+}
+
 /* One step of the connection's machine on `len` > 0 bytes. Returns how many were used; 0 when it
  * needs more bytes, has to wait, or the connection ended. */
 static size_t step(struct vf_downstream *client, const char *data, size_t len)
@@ -237,10 +257,16 @@ static size_t step(struct vf_downstream *client, const char *data, size_t len)
     struct vf_exchange *ex = client->ex;
     if (client->lingering)
         return len;
+    if (client->h2 != NULL) {
+        vf_h2_feed(client->h2, data, len);
+        return len;
+    }
     if (client->expects_proxy_header)
         return read_proxy_header(client, data, len);
     if (ex == NULL && client->mode != VF_LISTENER_HTTP)
         return vf_tcp_read_hello(client, data, len);
+    if (ex == NULL && client->n_requests == 0 && !client->proxy->has_handler)
+        return read_first(client, data, len);
     if (ex == NULL)
         return read_head(client, data, len);
     if (ex->is_raw && !vf_exchange_wants_body(ex))
@@ -283,7 +309,7 @@ void vf_downstream_feed(struct vf_downstream *client, const char *data, size_t l
 bool vf_downstream_may_read(const struct vf_downstream *client)
 {
     const struct vf_exchange *ex = client->ex;
-    if (ex == NULL)
+    if (ex == NULL) /* and for all streams of HTTP/2 */
         return !client->closing || client->lingering;
     if (ex->is_tunnel || ex->request_state == VF_FLOW_BODY)
         return vf_exchange_wants_body(ex);
@@ -308,7 +334,7 @@ static void on_end(struct vf_downstream *client)
     if (ex == NULL && client->input_len > 0 && client->mode != VF_LISTENER_HTTP)
         vf_tcp_give_up(client, "closed");
     else if (ex == NULL)
-        vf_downstream_close_now(client, false);
+        vf_downstream_close(client, "client_closed");
     else if (ex->is_tunnel)
         vf_exchange_on_request_end(ex);
     else if (ex->request_state == VF_FLOW_BODY)
@@ -374,7 +400,9 @@ static void on_drained(struct vf_stream *stream)
 {
     struct vf_downstream *client = (struct vf_downstream *)stream;
     client->stall_mark = 0;
-    if (client->ex != NULL)
+    if (client->h2 != NULL && !client->closing)
+        vf_h2_on_drained(client->h2);
+    else if (client->ex != NULL)
         vf_exchange_on_client_drained(client->ex);
     else if (client->lingering)
         vf_downstream_await_end(client);

@@ -35,22 +35,12 @@ static bool persists(const struct vf_exchange *ex)
            (ex->request_state == VF_FLOW_DONE || takes_the_rest(ex));
 }
 
-/* Nobody knows yet what a body filter leaves of the content; nor what it would have left after
- * HEAD. */
-static bool changes_length(const struct vf_exchange *ex)
-{
-    return ex->filters_body ||
-           (ex->request.method == VF_METHOD_HEAD && (ex->phases >> VF_PHASE_BODY_FILTER & 1) != 0);
-}
-
 /* How the end of the answer is shown to the client (RFC 9112 section 6). */
 static void choose_framing(struct vf_exchange *ex, struct vf_h1_framing_lines *lines)
 {
     const struct vf_head *head = &ex->response;
     bool has_content = head->framing != VF_FRAMING_NONE;
-    bool has_length =
-        head->framing == VF_FRAMING_LENGTH || (!has_content && head->has_content_length);
-    if (has_length && !changes_length(ex)) {
+    if (vf_client_has_length(ex)) {
         lines->length = head->status >= 200 && head->status != 204;
     } else if (has_content && ex->request.version_minor >= 1) {
         lines->chunked = ex->chunk_answer = true;

@@ -8,6 +8,7 @@
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/downstream_conn.h"
+#include "proxy/h2.h"
 #include "snapshot/cells.h"
 #include "tls/transport.h"
 
@@ -111,7 +112,7 @@ bool vf_downstream_follow_handshake(struct vf_downstream *client, ssize_t n)
         if (client->input_len == 0)
             vf_downstream_set_timer(
                 client, vf_downstream_policy(client)->value[VF_POLICY_CLIENT_HEADER_MS]);
-        return true;
+        return strcmp(info.alpn, "h2") != 0 || vf_h2_start(client);
     }
     if (n >= 0 || n == UV_EAGAIN)
         return n != 0;

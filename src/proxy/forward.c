@@ -156,10 +156,12 @@ static void append(struct vf_exchange *ex, struct vf_fields *fields, enum vf_fie
     add(ex, fields, name, value);
 }
 
-static void add_via(struct vf_exchange *ex, struct vf_fields *fields, uint32_t version_minor)
+static void add_via(struct vf_exchange *ex, struct vf_fields *fields, const struct vf_head *head)
 {
-    append(ex, fields, VF_FIELD_VIA, VF_STR("Via"),
-           version_minor == 0 ? VF_STR("1.0 veloflux") : VF_STR("1.1 veloflux"), true);
+    struct vf_str value = head->is_h2                ? VF_STR("2 veloflux")
+                          : head->version_minor == 0 ? VF_STR("1.0 veloflux")
+                                                     : VF_STR("1.1 veloflux");
+    append(ex, fields, VF_FIELD_VIA, VF_STR("Via"), value, true);
 }
 
 /* What the client speaks with us. */
@@ -357,7 +359,7 @@ int vf_forward_request(struct vf_exchange *ex, const struct vf_route_match *matc
     edit_request(ex, fields);
     lower_max_forwards(ex, fields);
     if (ex->pool->flags & VF_POOL_VIA_REQUEST)
-        add_via(ex, fields, ex->request.version_minor);
+        add_via(ex, fields, &ex->request);
     if (ex->pool->flags & VF_POOL_X_FORWARDED)
         add_x_forwarded(ex, fields);
     if (ex->pool->flags & VF_POOL_FORWARDED)
@@ -398,7 +400,7 @@ void vf_forward_response(struct vf_exchange *ex)
     if (ex->response.status < 200)
         return;
     if (ex->pool->flags & VF_POOL_VIA_RESPONSE)
-        add_via(ex, fields, ex->response.version_minor);
+        add_via(ex, fields, &ex->response);
     if (ex->set_cookie)
         add_sticky_cookie(ex, fields);
     if (ex->listener->edits.response.count + ex->route->edits.response.count == 0)

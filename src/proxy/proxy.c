@@ -16,6 +16,7 @@
 #include "proxy/balance.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
+#include "proxy/h2.h"
 #include "proxy/secure.h"
 #include "proxy/upstream.h"
 #include "snapshot/address.h"
@@ -84,10 +85,11 @@ static void after_events(void *owner)
     if (proxy->phases.after_event != NULL)
         proxy->phases.after_event(proxy->phases.owner);
     vf_count *shown = &proxy->block->process.buffered_bytes;
-    do { /* what does not leave may end exchanges, and these say something to others */
+    do { /* what leaves, or does not, may let in or end something on the other side */
         vf_upstreams_flush(proxy->upstreams);
+        vf_h2_flush(proxy);
         vf_net_flush(&proxy->net);
-    } while (vf_upstreams_are_pending(proxy->upstreams));
+    } while (vf_upstreams_are_pending(proxy->upstreams) || proxy->pending_h2 != NULL);
     if (vf_count_get(shown) != proxy->net.buffered_bytes)
         atomic_store_explicit(shown, proxy->net.buffered_bytes, memory_order_relaxed);
     if (proxy->dead_connections != NULL)
@@ -466,6 +468,7 @@ void vf_proxy_meter(struct vf_proxy *proxy, const struct vf_usage *usage)
 
 static void free_spares(struct vf_proxy *proxy)
 {
+    free(proxy->h2_scratch);
     while (proxy->spare_connections != NULL) {
         struct vf_downstream *next = proxy->spare_connections->next;
         free(proxy->spare_connections);

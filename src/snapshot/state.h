@@ -85,6 +85,7 @@ struct vf_state_listener {
     vf_count accepted, requests, refused /* answered before routing: 400, 408, 431, ... */;
     vf_count bytes_in, bytes_out;
     vf_count handshakes, handshakes_resumed /* of them */, handshakes_failed, handshakes_limited;
+    vf_count h2_connections, h2_streams, h2_floods /* connections that were ended for one */;
     vf_count connections; /* gauge: open client connections */
 };
 

@@ -75,6 +75,10 @@ local LISTENER = {
   { "handshakes_resumed", "tls_resumed_total", "counter", "Those of them that resumed a session." },
   { "handshakes_failed", "tls_failed_total", "counter", "TLS handshakes that failed." },
   { "handshakes_limited", "tls_limited_total", "counter", "TLS handshakes refused: too many from one address." },
+  { "h2_connections", "http2_connections_total", "counter", "Connections that spoke HTTP/2." },
+  { "h2_streams", "http2_streams_total", "counter", "Streams that clients began on them." },
+  { "h2_floods", "http2_floods_total", "counter",
+    "Connections that were ended because the client sent a flood of frames that bring nothing." },
   { "connections", "connections", "gauge", "Open client connections of a listener." },
 }
 

@@ -118,7 +118,7 @@ end
 ---@return number
 function M.get_http_version()
   check "get_http_version"
-  return view.request().version_minor == 0 and 1.0 or 1.1
+  return view.request().http_version / 10
 end
 
 --- Returns the method, in upper case as it was sent.

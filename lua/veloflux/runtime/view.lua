@@ -8,7 +8,7 @@ require "veloflux.str"
 ffi.cdef [[
 struct vf_request_view {
   uint32_t size;
-  uint32_t version_minor;
+  uint32_t http_version;
   struct vf_str method, target;
   struct vf_str path;
   struct vf_str raw_path;

@@ -9,7 +9,7 @@ struct vf_access_record {
   uint64_t wall_ms;
   struct vf_str request_id, tenant, listener, client;
   struct vf_str method, host, path;
-  uint32_t version_minor, status;
+  uint32_t http_version, status;
   struct vf_str reason, route, pool, backend;
   uint32_t upstream_status, tries;
   uint64_t bytes_in, bytes_out, duration_us, connect_us, first_byte_us;
@@ -47,7 +47,7 @@ local block = ffi.new "struct vf_state_block" -- threads that were left behind c
 local FULL = {
   wall_ms = 1795459200123, -- 2026-11-23T18:40:00.123Z
   request_id = "7f3a", tenant = "acme", listener = "http", client = "192.0.2.7", method = "GET",
-  host = "a.example.com", path = "/x?user=ana&page=2", version_minor = 1, status = 200, reason = "",
+  host = "a.example.com", path = "/x?user=ana&page=2", http_version = 11, status = 200, reason = "",
   route = "site", pool = "web", backend = "127.0.0.1:9001", upstream_status = 200, tries = 1, bytes_in = 312,
   bytes_out = 18446744073709551615ULL, duration_us = 12345, connect_us = 1002, first_byte_us = 999,
   consumer = "ana", referer = "http://b.example/?s=1", user_agent = "curl/8.0",
@@ -221,7 +221,8 @@ describe("an access log line in Apache's combined format", function()
     assert.equal('192.0.2.7 - ana [23/Nov/2026:18:40:00 +0000] "GET /x?user=***&page=*** HTTP/1.1" 200 '
       .. '18446744073709551615 "http://b.example/?s=***" "curl/8.0"', line_of(COMBINED))
     assert.equal('- - - [23/Nov/2026:18:40:00 +0000] "-" - - "-" "-"', line_of(COMBINED, without(unpack(OPTIONAL))))
-    assert.is_truthy(line_of(COMBINED, { version_minor = 0 }):find(' HTTP/1.0" ', 1, true))
+    assert.is_truthy(line_of(COMBINED, { http_version = 10 }):find(' HTTP/1.0" ', 1, true))
+    assert.is_truthy(line_of(COMBINED, { http_version = 20 }):find(' HTTP/2.0" ', 1, true))
   end)
 
   it("escapes as Apache does", function()

@@ -66,8 +66,9 @@ M.listener = s.record {
       description = "intermediate: TLS 1.2 and 1.3; modern: TLS 1.3 only. Both allow only suites with forward secrecy "
         .. "and authenticated encryption." } },
     { min_version = s.string { default = "1.2", one_of = { "1.2", "1.3" }, description = "The oldest version." } },
-    { alpn = s.list { default = { "http/1.1" }, len_max = 4, unique = true,
-      elements = s.string { match = PROTOCOL, len_max = 15, one_of = { "http/1.1" }, expects = "http/1.1" },
+    { alpn = s.list { default = { "h2", "http/1.1" }, len_max = 4, unique = true,
+      elements = s.string { match = PROTOCOL, len_max = 15, one_of = { "h2", "http/1.1" },
+        expects = "h2 or http/1.1" },
       description = "Protocols that are offered (ALPN), the best first." } },
     { client_auth = client_auth },
     { tickets = s.boolean { default = true,
