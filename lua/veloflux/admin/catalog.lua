@@ -67,7 +67,7 @@ end
 
 local AVAILABLE_PATHS = { name = true, usable = true, version = true, priority = true, phases = true,
   has_credentials = true, shipped = true }
-local LISTENER_PATHS = { name = true, address = true, proxy_protocol = true }
+local LISTENER_PATHS = { name = true, address = true, mode = true, proxy_protocol = true }
 local PAGING = { limit = true, cursor = true, page = true, sort = true }
 
 --- Answers a list without a resource.

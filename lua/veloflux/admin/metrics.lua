@@ -55,7 +55,7 @@ local COUNTS = {
 local PROCESS = {
   { "connections", "connections", "Open client connections of a process." },
   { "exchanges", "exchanges", "Exchanges under way in a process." },
-  { "tunnels", "tunnels", "Tunnels (upgraded connections) of a process." },
+  { "tunnels", "tunnels", "Tunnels (upgraded connections, and those that are passed on) of a process." },
   { "upstream_connections", "upstream_connections", "Connections to backends of a process." },
   { "buffered_bytes", "buffered_bytes", "Bytes that wait to be sent." },
   { "loop_lag_us", "loop_lag_seconds", "How late the loop of a process was last.", 1e-6 },

@@ -1,6 +1,6 @@
 --- What is allowed but hardly meant, beyond what single checks note: warnings with a code.
 --
---   pool_without_backends            a route leads to a pool that has none, or none with a weight
+--   pool_without_backends            a route or a listener leads to a pool that has none, or none with a weight
 --   plain_secret                     a secret stands in a conf file in clear
 --   admin_open                       everybody who reaches the admin address may use it
 --   shared_store_without_master_key  nodes that share a store could not read each other's secrets
@@ -8,6 +8,7 @@
 -- Others are noted where they are found: certificate_... (tls), shadowed_route (explain.lua), deprecated.
 local address = require "veloflux.model.address"
 local containers = require "veloflux.model.containers"
+local listener_pools = require "veloflux.model.listener_pools"
 local record = require "veloflux.model.record"
 
 local M = {}
@@ -113,19 +114,29 @@ local function has_weight(pool)
   return false
 end
 
-local function empty_pools(model, places, out)
-  local first_of = {}
+--- Returns what comes of a pool without backends: function(pool) -> text, or nil when nothing leads there.
+local function leading(model)
+  local route_of, listener_of = {}, listener_pools.leading(model)
   for _, route in ipairs(model.routes) do
     local pool = route._pool
-    if pool and not first_of[pool] then first_of[pool] = route end
+    if pool and not route_of[pool] then route_of[pool] = route end
   end
+  return function(pool)
+    local route, listener = route_of[pool], pool.tenant == "default" and listener_of[pool.name]
+    if route then return ("the route %s leads here: requests get 503"):format(route.name) end
+    if listener then return ("the listener %s leads here: connections are reset"):format(listener) end
+  end
+end
+
+local function empty_pools(model, places, out)
+  local outcome_of = leading(model)
   for i, pool in ipairs(model.pools) do
-    local route = first_of[pool]
-    if route and not has_weight(pool) then
+    local outcome = not has_weight(pool) and outcome_of(pool)
+    if outcome then
       local file, line, path = places("pools", i, "backends")
       out[#out + 1] = { code = "pool_without_backends", file = file, line = line, path = path,
-        message = ("has %s, and the route %s leads here: requests get 503"):format(
-          #pool.backends == 0 and "no backends" or "no backend with a weight above 0", route.name) }
+        message = ("has %s, and %s"):format(
+          #pool.backends == 0 and "no backends" or "no backend with a weight above 0", outcome) }
     end
   end
 end

@@ -27,6 +27,15 @@ local function judge(listener, name, pools)
   end
 end
 
+--- Returns which listener leads to each pool: pool name -> name of the first one.
+function M.leading(model)
+  local first_of = {}
+  for i, listener in ipairs(model.node.listeners) do
+    each(listener, i, function(name) first_of[name] = first_of[name] or listener.name end)
+  end
+  return first_of
+end
+
 --- Checks the listeners of a model. Appends to `problems`.
 -- @param pools name -> pool, of the default tenant
 function M.run(model, pools, problems)

@@ -39,6 +39,18 @@ routes:
       model.lint[2].message)
   end)
 
+  it("finds pools that listeners lead to in vain", function()
+    local list, model = findings [[
+listeners:
+- { name: a, address: ":1", mode: tls_passthrough, names: [ { hosts: [ a.test ], pool: none } ] }
+- { name: b, address: ":2", mode: tcp, pool: none }
+pools:
+- { name: none }
+]]
+    assert.same({ "pool_without_backends conf.yaml:6 pools[0].backends" }, list)
+    assert.equal("has no backends, and the listener a leads here: connections are reset", model.lint[1].message)
+  end)
+
   it("finds secrets that stand in clear, and no references or hashes", function()
     local text = [[
 admin: { auth: { password: hunter2-hunter2 } }
