@@ -1,4 +1,4 @@
-/* Heads of HTTP/2 as texts, for spec/unit/http/h2_client_spec.lua: fields are lines "name: value". */
+/* Heads of HTTP/2 as texts, for spec/unit/http/h2_client_spec.lua; fields are "name: value". */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
