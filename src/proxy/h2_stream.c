@@ -307,11 +307,14 @@ static void resume(struct vf_exchange *ex)
         stream->unreturned = 0;
     }
     if (stream->input_begin < stream->input_end && may_take(stream)) {
-        const char *data = stream->input + stream->input_begin;
-        size_t len = stream->input_end - stream->input_begin;
-        stream->input_begin = stream->input_end = 0; /* what comes now comes behind */
+        char *input = stream->input;
+        size_t begin = stream->input_begin, len = stream->input_end - begin;
+        stream->input = NULL; /* what comes now comes behind */
+        stream->input_begin = stream->input_end = stream->input_room = 0;
         net->buffered_bytes -= len;
-        deliver(stream, data, len);
+        deliver(stream, input + begin, len);
+        vf_net_flush(net); /* what was sent points into it */
+        free(input);
     }
     if (stream->ex == ex && stream->input_ended && stream->input_begin == stream->input_end &&
         (ex->is_tunnel || !stream->is_extended))
