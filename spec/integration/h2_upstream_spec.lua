@@ -152,6 +152,13 @@ describe("an answer of HTTP/2", function()
     server:stop()
   end))
 
+  it("says in Via how it came", loop.spec(function()
+    local server = rig.start({ h2.start(echo) }, with { via = true })
+    local response = get(server)
+    assert.same({ "2 veloflux", "1.1 veloflux" }, { response:get "via", seen_of(response).get "via" })
+    server:stop()
+  end))
+
   it("waits for a slow client, and stops no other", loop.spec(function()
     local sent = 0
     local origin = h2.start(function(call)

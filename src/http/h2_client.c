@@ -128,7 +128,8 @@ size_t vf_h2_client_trailers(const struct vf_fields *trailers, nghttp2_nv **out)
 void vf_h2_answer_begin(struct vf_h2_answer *answer, struct vf_arena *arena, struct vf_head *head)
 {
     *answer = (struct vf_h2_answer){.arena = arena, .head = head};
-    *head = (struct vf_head){.framing = VF_FRAMING_NONE, .version_minor = 1, .keep_alive = true};
+    *head = (struct vf_head){
+        .framing = VF_FRAMING_NONE, .version_minor = 1, .is_h2 = true, .keep_alive = true};
 }
 
 /* nghttp2 lets nothing but three digits pass. */
