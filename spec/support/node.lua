@@ -1,4 +1,5 @@
 --- Node.js as a peer: its http2 module, and packages of npm where they are installed.
+local uv = require "luv"
 local process = require "support.process"
 
 local M = {}
@@ -23,6 +24,13 @@ function M.start(script, args)
   local line = child:wait_line(child.stdout, "^ready ?(.*)")
   if not line[2] then error("node ended: " .. table.concat(child.stderr, "\n"), 2) end
   return child, line[2]
+end
+
+--- The folder of a package of npm that scripts/npm.sh has installed; nil when it is not there.
+function M.package(name)
+  local folder = "build/npm/node_modules/" .. name
+  if not (M.is_there and find(folder .. "/package.json")) then return nil end
+  return uv.cwd() .. "/" .. folder
 end
 
 --- Runs a script to its end. Returns what it printed; an exit that is not 0 is an error.
