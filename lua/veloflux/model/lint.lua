@@ -1,6 +1,7 @@
 --- What is allowed but hardly meant, beyond what single checks note: warnings with a code.
 --
 --   pool_without_backends            a route or a listener leads to a pool that has none, or none with a weight
+--   http1_check_of_http2             checks by HTTP/1.1 of backends that are asked by HTTP/2
 --   plain_secret                     a secret stands in a conf file in clear
 --   admin_open                       everybody who reaches the admin address may use it
 --   shared_store_without_master_key  nodes that share a store could not read each other's secrets
@@ -141,6 +142,20 @@ local function empty_pools(model, places, out)
   end
 end
 
+local function is_http(check) return type(check) == "table" and check.type == "http" end
+
+-- A backend with prior knowledge of HTTP/2 alone would be down by such a check.
+local function http1_checks(model, places, out)
+  for i, pool in ipairs(model.pools) do
+    if pool.protocol == "h2" and is_http(pool.health_check) then
+      local file, line, path = places("pools", i, "health_check")
+      out[#out + 1] = { code = "http1_check_of_http2", file = file, line = line, path = path,
+        message = "asks by HTTP/1.1, and the backends are said to speak HTTP/2: those that speak nothing else need "
+          .. "type: tcp" }
+    end
+  end
+end
+
 local function node_settings(node, line_of, out)
   local admin = node.admin
   if type(admin.address) == "table" and not admin.auth.enabled and not address.is_loopback(admin.address) then
@@ -165,6 +180,7 @@ function M.run(model, root, compiled, places, line_of)
   for _, warning in ipairs(plain_secrets(root, compiled, line_of)) do out[#out + 1] = warning end
   node_settings(model.node, line_of, out)
   empty_pools(model, places, out)
+  http1_checks(model, places, out)
 end
 
 return M

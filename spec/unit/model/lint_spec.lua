@@ -51,6 +51,17 @@ pools:
     assert.equal("has no backends, and the listener a leads here: connections are reset", model.lint[1].message)
   end)
 
+  it("finds checks by HTTP/1.1 of backends that speak HTTP/2", function()
+    local list = findings [[
+pools:
+- { name: a, protocol: h2, backends: [ { address: "127.0.0.1:1" } ], health_check: { type: http } }
+- { name: b, protocol: h2, backends: [ { address: "127.0.0.1:1" } ], health_check: { type: tcp } }
+- { name: c, protocol: h2, backends: [ { address: "127.0.0.1:1" } ] }
+- { name: d, protocol: auto, backends: [ { address: "127.0.0.1:1" } ], health_check: { type: http } }
+]]
+    assert.same({ "http1_check_of_http2 conf.yaml:3 pools[0].health_check" }, list)
+  end)
+
   it("finds secrets that stand in clear, and no references or hashes", function()
     local text = [[
 admin: { auth: { password: hunter2-hunter2 } }
