@@ -1,12 +1,14 @@
 --- Bodies of requests to the admin API: JSON of the right media type, an object, not too deep; names that occur
 -- twice and bytes that are no UTF-8 are refused by the decoder. And what the client takes in return.
 local json = require "veloflux.pdk.json"
+local slices = require "veloflux.slices"
 local spools = require "veloflux.admin.spool"
 local problem = require "veloflux.admin.problem"
 
 local M = {}
 
 M.JSON, M.MERGE_PATCH = "application/json", "application/merge-patch+json"
+local LONG = 64 * 1024 -- bytes that are not decoded in one go
 M.MAX_DEPTH = 32 -- the deepest object of the model has fewer than ten levels
 
 --- Returns the media type of a field value, in small letters, without its parameters.
@@ -29,7 +31,8 @@ function M.read(request, wanted, is_optional)
     return nil, problem.new("unsupported_media_type", "The body has to be without a Content-Encoding.",
       { headers = { "Accept-Encoding", "identity" } })
   end
-  local value, err = json.decode(M.bytes(request), { max_depth = M.MAX_DEPTH })
+  local text = M.bytes(request)
+  local value, err = json.decode(text, { max_depth = M.MAX_DEPTH, pause = #text > LONG and slices.look or nil })
   if value == nil then
     return nil, problem.new("invalid", "The body is " .. err .. ".", { errors = { { pointer = "", detail = err } } })
   end

@@ -61,8 +61,9 @@ end
 
 -- --- Decoding ---------------------------------------------------------------------------------------------------
 
-local reader
-local tables, counts = {}, {} -- those around the innermost one, while decoding
+local shared_reader
+local own_tables, own_counts = {}, {} -- for `build`
+local SOME = 256                      -- nodes between two pauses
 
 local function leaf(node, kind)
   if kind == STRING then return ffi.string(node.value.text, node.len) end
@@ -76,9 +77,12 @@ end
 
 -- Turns nodes into tables. Returns the value, or nil and the offset of a name that occurs twice. `count` is
 -- the number of elements of the innermost table, -1 when that is an object.
-local function build(nodes, n)
+-- @param tables, counts those around the innermost one: nobody else's meanwhile
+-- @param pause nil, or a function that is called now and then and may yield
+local function build(nodes, n, tables, counts, pause)
   local top, count, depth, name = {}, 0, 0, ""
   for i = 0, n - 1 do
+    if pause and i % SOME == 0 then pause() end
     local node = nodes[i]
     local kind = node.kind
     if kind == END then
@@ -117,10 +121,12 @@ end
 --- or uint64_t; max_depth: of nesting, 128 when left out, at most 1000
 ---@return any value nil when it is no JSON; null is json.null
 ---@return string? err with the byte, counted from 1
-function M.decode(text, options)
+function M.decode(text, options) -- the core has another option, pause: a function that is called meanwhile
   if type(text) ~= "string" then error("expected a string, got " .. type(text), 2) end
   if #text > MOST_BYTES then return nil, "not JSON: longer than 1 GiB" end
-  reader = reader or ffi.gc(C.vf_json_new(), C.vf_json_free)
+  local pause = options and options.pause
+  shared_reader = shared_reader or ffi.gc(C.vf_json_new(), C.vf_json_free)
+  local reader = pause and ffi.gc(C.vf_json_new(), C.vf_json_free) or shared_reader
   local max_depth = options and options.max_depth or MAX_DEPTH
   if max_depth > MOST_DEPTH then error("max_depth: at most 1000", 2) end
   local n = C.vf_json_read(reader, text, #text, max_depth, options and options.exact and 1 or 0)
@@ -128,7 +134,7 @@ function M.decode(text, options)
     return nil, "not JSON: " .. ffi.string(reader.error) .. " at byte " .. reader.error_at + 1
   end
   if n < 0 then return nil, "out of memory" end
-  local value, twice = build(reader.nodes, n)
+  local value, twice = build(reader.nodes, n, pause and {} or own_tables, pause and {} or own_counts, pause)
   if twice then return nil, "not JSON: a name that occurs twice at byte " .. twice + 1 end
   return value
 end

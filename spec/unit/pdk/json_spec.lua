@@ -12,6 +12,21 @@ local function decode(text, options)
 end
 
 describe("JSON decoding", function()
+  it("may pause while it decodes, and another text is decoded meanwhile", function()
+    local list = {}
+    for i = 1, 2000 do list[i] = ('{"n":[%d,{"a":null}]}'):format(i) end
+    local text, pauses = "[" .. table.concat(list, ",") .. "]", 0
+    local value = json.decode(text, { pause = function()
+      pauses = pauses + 1
+      assert.same({ { 1, { "x" } } }, json.decode '[[1,["x"]]]')
+    end })
+    assert.is_true(pauses > 10)
+    assert.equal(2000, #value)
+    for i = 1, 2000 do assert.same({ n = { i, { a = json.null } } }, value[i]) end
+    local _, err = json.decode('{"a":1,"a":2}', { pause = function() end })
+    assert.matches("occurs twice", err)
+  end)
+
   it("makes tables of objects and arrays", function()
     assert.same({ a = { 1, 2, { b = "c" } }, d = true, e = false, f = json.null },
       decode ' { "a" : [ 1 , 2 , {"b":"c"} ] ,\r\n\t"d":true,"e":false, "f":null } ')
