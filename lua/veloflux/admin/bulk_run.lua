@@ -8,7 +8,9 @@ local crypto = require "veloflux.pdk.crypto"
 local json = require "veloflux.pdk.json"
 local log = require "veloflux.admin.log"
 local outcomes = require "veloflux.admin.outcomes"
+local query = require "veloflux.admin.query"
 local recent = require "veloflux.admin.bulk_recent"
+local slices = require "veloflux.slices"
 local status = require "veloflux.admin.status"
 
 local M = {}
@@ -45,10 +47,22 @@ end
 
 -- Remembering -----------------------------------------------------------------------------------------------
 
+--- Returns a document as JSON. It may pause: 10,000 results are long.
+local function text_of(document)
+  local rest = {}
+  for name, value in pairs(document) do
+    if name ~= "results" then rest[name] = value end
+  end
+  local results = document.results
+  return ('%s,"results":%s}'):format(json.lenient(rest):sub(1, -2), query.encode(results, 1, #results))
+end
+
 local function put(context, id, record)
   local store = context.store()
   if not store then return { code = "unavailable" } end
-  return (await.call(function(callback) store:put(BUCKET, id, json.encode(record), DAY_MS, callback) end))
+  local text = ('{"base_version":%d,"document":%s,"actions":%s}'):format(record.base_version, text_of(record.document),
+    query.encode(record.actions, 1, #record.actions))
+  return (await.call(function(callback) store:put(BUCKET, id, text, DAY_MS, callback) end))
 end
 
 --- Writes down how far a batch is. Returns an error of the store, or nil. Yields.
@@ -206,7 +220,7 @@ end
 --- Runs a batch while others go on. The caller has saved it.
 function M.start(context, batch)
   under_way[batch.id] = batch
-  await.resume(coroutine.create(go_on), context, batch)
+  await.resume(slices.allow(coroutine.create(go_on)), context, batch)
 end
 
 --- Cancels a batch. Returns false when it is not under way.
@@ -273,7 +287,7 @@ function M.find(context, id)
   local err, text = await.call(function(callback) store:get(BUCKET, id, callback) end)
   if err or not text then return nil, err end
   if under_way[id] then return under_way[id].document end
-  local record = json.decode(text)
+  local record = json.decode(text, { pause = slices.look })
   if not M.has_ended(record.document) then
     local versions, failure = versions_of(context, id, record.base_version)
     if not versions then return nil, failure end
