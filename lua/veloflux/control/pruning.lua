@@ -9,9 +9,10 @@ local STEP = 500            -- versions that are forgotten at once
 local PAUSE_MS = 600 * 1000 -- between two looks, when there was nothing to do
 
 local is_busy, next_ms, oldest
+local has_failed -- the last look
 
 --- Begins anew.
-function M.open() is_busy, next_ms, oldest = false, 0, nil end
+function M.open() is_busy, next_ms, oldest, has_failed = false, 0, nil, false end
 M.open()
 
 --- Finds the first version for which something holds that then holds for all behind it.
@@ -54,8 +55,15 @@ function M.first_kept(settings, newest, pinned)
   return first, math.min(newest, pinned or newest)
 end
 
-local function finish(now_ms, pause_ms)
-  is_busy, next_ms = false, now_ms + pause_ms
+local function finish(now_ms, pause_ms, failed)
+  is_busy, next_ms, has_failed = false, now_ms + pause_ms, failed == true
+end
+
+--- Says whether so many versions came since the last look that it is not waited for the next: a tenth more than are
+-- kept.
+local function is_overdue(settings, newest)
+  if has_failed or not oldest or settings.versions == math.huge then return false end
+  return newest - oldest + 1 > settings.versions + math.floor(settings.versions / 10)
 end
 
 local function prune(store, first, now_ms)
@@ -63,7 +71,7 @@ local function prune(store, first, now_ms)
   store:prune(stop, function(err, count)
     if err then
       link.log("warn", "history.prune_failed", err.message or err.code)
-      return finish(now_ms, PAUSE_MS)
+      return finish(now_ms, PAUSE_MS, true)
     end
     oldest = stop
     if stop == first then link.log("info", "history.pruned", ("versions before %d"):format(stop)) end
@@ -77,12 +85,12 @@ end
 -- @param settings the record store.history
 -- @param newest the version that is published
 function M.tick(store, settings, newest, now_ms)
-  if is_busy or now_ms < next_ms or not store then return end
+  if is_busy or not store or (now_ms < next_ms and not is_overdue(settings, newest)) then return end
   if settings.versions == math.huge and settings.age == math.huge then return end
   is_busy = true
   local function failed(err)
     link.log("warn", "history.prune_failed", err.message or err.code)
-    finish(now_ms, PAUSE_MS)
+    finish(now_ms, PAUSE_MS, true)
   end
   find_oldest(store, newest, function(err, low)
     if err then return failed(err) end

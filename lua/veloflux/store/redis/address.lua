@@ -76,8 +76,9 @@ function M.parse(text)
     if scheme then return nil, err end
     return nil, "it is not of the form redis://HOST:PORT/DB, unix:///PATH, redis+sentinel://... or redis+cluster://..."
   end
-  return complete { tls = target.tls and { verify = true }, kind = "server", targets = { with_label { host = target.host, port = target.port,
-    path = target.path } }, username = target.username, password = target.password, db = target.db }
+  local place = with_label { host = target.host, port = target.port, path = target.path }
+  return complete { tls = target.tls and { verify = true }, kind = "server", targets = { place },
+    username = target.username, password = target.password, db = target.db }
 end
 
 local function given(text) return text ~= "" and text or nil end
