@@ -88,6 +88,28 @@ end
 --- Returns the entity of a set, or nil.
 function M.get(set, kind, key) return set[kind] and set[kind][key] end
 
+local function copy_list(list)
+  local copy = {}
+  for i = 1, #list do copy[i] = list[i] end
+  return copy
+end
+
+--- Keeps the list of a kind in order when an entity takes the place of another; else it is made anew when needed.
+local function replace_in_list(set, edit)
+  local list = set.lists[edit.kind]
+  if not list then return end
+  if not edit.entity or not set[edit.kind][edit.key] then
+    set.lists[edit.kind] = nil
+    return
+  end
+  local low, high = 1, #list
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if list[middle].key < edit.key then low = middle + 1 else high = middle end
+  end
+  list[low] = edit.entity
+end
+
 --- Returns another set in which some entities are different.
 -- @param edits list of {kind, key, entity}: entity nil is gone
 -- @param own nil, or a table that the caller keeps from one call to the next, each on what the last one gave: nobody
@@ -107,8 +129,10 @@ function M.with(set, edits, own)
     if not is_own[kind] then
       local copy = {}
       for key, entity in pairs(set[kind] or {}) do copy[key] = entity end
-      result[kind], is_own[kind], result.lists[kind] = copy, true, nil
+      result[kind], is_own[kind] = copy, true
+      if result.lists[kind] then result.lists[kind] = copy_list(result.lists[kind]) end
     end
+    replace_in_list(result, edit)
     result[kind][edit.key] = edit.entity
   end
   return result

@@ -1,0 +1,42 @@
+require "support.library"
+local entities = require "veloflux.control.entities"
+
+local function entity(name, version) return { kind = "routes", key = "default/" .. name, version = version } end
+
+local function put(name, version)
+  return { kind = "routes", key = "default/" .. name, entity = entity(name, version) }
+end
+
+local function order(set)
+  local words = {}
+  for i, one in ipairs(entities.sorted(set, "routes")) do words[i] = one.key:match "/(.*)$" .. one.version end
+  return table.concat(words, " ")
+end
+
+describe("a set of entities", function()
+  local set
+  before_each(function()
+    set = entities.with(entities.new(), { put("c", 1), put("a", 1), put("b", 1), put("B", 1), put("a-b", 1) })
+  end)
+
+  it("is in the order of the keys, whatever is changed, added and gone", function()
+    assert.equal("B1 a1 a-b1 b1 c1", order(set))
+    local changed = entities.with(set, { put("a", 2), put("c", 2) })
+    assert.equal("B1 a2 a-b1 b1 c2", order(changed))
+    local more = entities.with(changed, { put("a", 3), put("aa", 3), { kind = "routes", key = "default/b" } })
+    assert.equal("B1 a3 a-b1 aa3 c2", order(more))
+    assert.equal("B1 a2 a-b1 b1 c2", order(changed))
+    assert.equal("B1 a1 a-b1 b1 c1", order(set))
+  end)
+
+  it("is one as long as the caller keeps it to itself", function()
+    assert.equal("B1 a1 a-b1 b1 c1", order(set))
+    local own = {}
+    local first = entities.with(set, { put("b", 2) }, own)
+    local second = entities.with(first, { put("b", 3), put("d", 3) }, own)
+    local third = entities.with(second, { put("d", 4), { kind = "routes", key = "default/none" } }, own)
+    assert.equal(first, third)
+    assert.equal("B1 a1 a-b1 b3 c1 d4", order(third))
+    assert.equal("B1 a1 a-b1 b1 c1", order(set))
+  end)
+end)
