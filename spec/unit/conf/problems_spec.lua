@@ -71,7 +71,7 @@ store:
   { "certificates that are not there", [[
 listeners: [ { name: a, address: ':1', tls: { certificates: [ site ], alpn: [ h3 ], min_version: 1.1 } } ]
 certificates: [ { cert: /no/such/file, key: /no/such/key } ]
-]], { 'conf.yaml:1: listeners[0].tls.alpn[0]: expected http/1.1, got "h3"',
+]], { 'conf.yaml:1: listeners[0].tls.alpn[0]: expected h2 or http/1.1, got "h3", did you mean h2?',
       'conf.yaml:1: listeners[0].tls.min_version: expected one of 1.2 or 1.3, got "1.1", did you mean 1.2?',
       'conf.yaml:1: listeners[0].tls.certificates[0]: unknown certificate "site"',
       "conf.yaml:2: certificates[0].cert: /no/such/file: No such file or directory",
