@@ -4,7 +4,9 @@ local clients = require "support.client"
 local h2 = require "support.h2_origin"
 local loop = require "support.loop"
 local node = require "support.node"
+local pki = require "support.pki"
 local rig = require "support.rig"
+local tempdir = require "support.tempdir"
 
 describe("an error of our own to a gRPC request", function()
   it("is 200 with status and message of gRPC, whoever speaks", loop.spec(function()
@@ -37,7 +39,15 @@ const method = (name, requestStream, responseStream) => ({ path: "/test.Echo/" +
   requestSerialize: bytes, requestDeserialize: bytes, responseSerialize: bytes, responseDeserialize: bytes });
 const service = { unary: method("Unary", false, false), collect: method("Collect", true, false),
   spread: method("Spread", false, true), chat: method("Chat", true, true), fail: method("Fail", false, false),
-  none: method("None", false, false) };
+  none: method("None", false, false), meta: method("Meta", false, false), hold: method("Hold", true, true),
+  cancelled: method("Cancelled", false, false), flood: method("Flood", false, true) };
+const values = (metadata) => [metadata.get("x-word")[0] || "", (metadata.get("x-raw-bin")[0] || "").toString("hex")];
+const metadataOf = (word, raw) => {
+  const metadata = new grpc.Metadata();
+  metadata.set("x-word", word);
+  metadata.set("x-raw-bin", Buffer.from(raw));
+  return metadata;
+};
 ]]
 
 local SERVER = SERVICE .. [[
@@ -61,7 +71,23 @@ const implementation = {
   },
   fail: (call, done) => done({ code: grpc.status.OUT_OF_RANGE, details: "too far: 100 % \u00e4",
     metadata: tail("fail") }),
+  meta: (call, done) => {
+    call.sendMetadata(metadataOf("first", [0, 1, 255]));
+    done(null, Buffer.from(values(call.metadata).join()), metadataOf("last", [254, 10, 13]));
+  },
+  hold: (call) => {
+    call.on("cancelled", () => cancels++);
+    call.on("data", (part) => call.write(part));
+    call.on("error", () => {});
+  },
+  cancelled: (call, done) => done(null, Buffer.from(String(cancels))),
+  flood: async (call) => {
+    for (let i = 0; i < 100; i++)
+      if (!call.write(Buffer.alloc(100000, i))) await new Promise((resolve) => call.once("drain", resolve));
+    call.end();
+  },
 };
+let cancels = 0;
 const { none, ...offered } = service;
 server.addService(offered, implementation);
 server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => console.log("ready " + port));
@@ -124,6 +150,52 @@ const talk = async () => {
 })();
 ]]
 
+local BY_TLS = SERVICE .. [[
+const [port, ca] = process.argv.slice(2), authority = require("fs").readFileSync(ca);
+const Client = grpc.makeGenericClientConstructor(service, "Echo");
+const client = new Client("localhost:" + port, grpc.credentials.createSsl(authority));
+const out = {};
+const ask = (name, content) => new Promise((resolve, reject) => client[name](Buffer.from(content),
+  (error, answer) => error ? reject(error) : resolve(answer.toString())));
+const exchange = () => new Promise((resolve) => {
+  const call = client.meta(Buffer.from(""), metadataOf("asked", [0, 128, 44]), (error, answer) => {
+    out.asked = answer ? answer.toString() : String(error);
+  });
+  call.on("metadata", (metadata) => out.first = values(metadata));
+  call.on("status", (status) => { out.last = values(status.metadata); setImmediate(resolve); });
+});
+const cancel = () => new Promise((resolve) => {
+  const call = client.hold();
+  call.on("data", () => call.cancel());
+  call.on("error", (error) => resolve(error.code));
+  call.write(Buffer.from("begun"));
+});
+const readSlowly = async () => {
+  const call = client.flood(Buffer.from("")), sizes = [];
+  const begun = new Promise((resolve) => call.once("data", (part) => {
+    sizes.push(part.length);
+    call.pause();
+    resolve();
+  }));
+  await begun;
+  out.meanwhile = 0;
+  for (let i = 0; i < 20; i++) if (await ask("unary", "m" + i) === "you said m" + i) out.meanwhile++;
+  call.on("data", (part) => { if (part.every((byte) => byte === sizes.length)) sizes.push(part.length); });
+  const ended = new Promise((resolve) => call.on("status", (status) => resolve(status.code)));
+  call.resume();
+  out.flood = [await ended, sizes.length, sizes.every((size) => size === 100000)];
+};
+(async () => {
+  out.unary = await ask("unary", "hello");
+  await exchange();
+  out.cancel = await cancel();
+  while (await ask("cancelled", "") !== "1");
+  await readSlowly();
+  client.close();
+  console.log(JSON.stringify(out));
+})();
+]]
+
 local library = node.package "@grpc/grpc-js"
 local say = library and describe or pending
 
@@ -141,6 +213,17 @@ say("gRPC from end to end", function()
     assert.same({ 50, 0, "chat", "re: line 49" }, { #out.chat.parts, out.chat.code, out.chat.tail, out.chat.parts[50] })
     assert.equal(100, out.many)
     assert.equal(4, out.late.code) -- DEADLINE_EXCEEDED
+    server:stop()
+  end))
+
+  it("goes over TLS, with metadata both ways, cancellation, and streams that are not read", loop.spec(function()
+    local _, port = node.start(SERVER, { library })
+    local site = pki.self_signed(tempdir.new(), "site", { names = { "localhost" } })
+    local server = rig.start({ "127.0.0.1:" .. port }, { pool = { protocol = "h2" }, conf = { listeners = {
+      { name = "https", address = "127.0.0.1:0", tls = { certificates = { site } } } } } })
+    local out = cjson.decode(node.run(BY_TLS, { library, tostring(server.ports.https), site.cert }))
+    assert.same({ unary = "you said hello", asked = "asked,00802c", first = { "first", "0001ff" },
+      last = { "last", "fe0a0d" }, cancel = 1, meanwhile = 20, flood = { 0, 100, true } }, out)
     server:stop()
   end))
 
