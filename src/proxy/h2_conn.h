@@ -1,5 +1,6 @@
 /* proxy/h2_conn.h - what the parts of an HTTP/2 connection share: h2.c (the connection),
- * h2_stream.c (a stream in both directions), h2_output.c (frames to bytes). Private to them. */
+ * h2_stream.c (a stream, and what it gets), h2_answer.c (what it sends), h2_output.c (frames to
+ * bytes). Private to them. */
 #ifndef VF_PROXY_H2_CONN_H
 #define VF_PROXY_H2_CONN_H
 
@@ -101,6 +102,22 @@ void vf_h2_stream_on_drained(struct vf_h2_stream *stream);
 
 /* Hands over what exchanges take again, at the end of a turn. */
 void vf_h2_resume_streams(struct vf_h2 *h2);
+
+/* As an exchange sees a stream, by h2_answer.c. */
+extern const struct vf_client_codec vf_h2_codec;
+
+/* The client is given up: the exchange is told, the stream ends with `code`. */
+void vf_h2_stream_give_up(struct vf_h2_stream *stream, uint32_t code, const char *reason);
+/* Takes it from the list of open ones; freed when nothing queued points to it. */
+void vf_h2_stream_bury(struct vf_h2_stream *stream);
+/* Gives `len` bytes of the client's window back. */
+void vf_h2_stream_give_back(struct vf_h2_stream *stream, size_t len);
+/* The exchange takes content again. */
+void vf_h2_stream_resume(struct vf_exchange *ex);
+/* Content is due; and the time for its next piece begins. */
+bool vf_h2_stream_awaits_content(const struct vf_h2_stream *stream);
+void vf_h2_stream_await_content(struct vf_h2_stream *stream);
+void vf_h2_stream_set_timer(struct vf_h2_stream *stream, uint64_t delay_ms);
 
 void vf_h2_stream_free(struct vf_h2_stream *stream);
 

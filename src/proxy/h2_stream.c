@@ -1,4 +1,4 @@
-/* proxy/h2_stream.c - a stream of HTTP/2: the client of one exchange. */
+/* proxy/h2_stream.c - a stream of HTTP/2: its life, and what its client sends. */
 #include <stdlib.h>
 #include <sys/random.h>
 #include <uv.h>
@@ -6,27 +6,22 @@
 #include "proxy/account.h"
 #include "proxy/h2_conn.h"
 
-enum {
-    FIRST_ROOM = 4096,
-    DISCARD_BYTES = 64 * 1024 /* of content nobody wants, before the client is told to stop */
-};
+enum { FIRST_ROOM = 4096 };
 
 static struct vf_h2_stream *stream_of(const struct vf_exchange *ex)
 {
     return (struct vf_h2_stream *)ex->client;
 }
 
-static const struct vf_client_codec codec;
-
 /* --- Life --- */
 
-static void set_timer(struct vf_h2_stream *stream, uint64_t delay_ms)
+void vf_h2_stream_set_timer(struct vf_h2_stream *stream, uint64_t delay_ms)
 {
     vf_reactor_timer(stream->h2->proxy->reactor, &stream->timer, delay_ms);
 }
 
 /* Takes it from the list of open ones; freed when nothing queued points to it. */
-static void bury(struct vf_h2_stream *stream)
+void vf_h2_stream_bury(struct vf_h2_stream *stream)
 {
     struct vf_h2 *h2 = stream->h2;
     vf_reactor_timer_stop(h2->proxy->reactor, &stream->timer);
@@ -48,13 +43,13 @@ static void bury(struct vf_h2_stream *stream)
 }
 
 /* The client is given up: the exchange is told, the stream ends with `code`. */
-static void give_up(struct vf_h2_stream *stream, uint32_t code, const char *reason)
+void vf_h2_stream_give_up(struct vf_h2_stream *stream, uint32_t code, const char *reason)
 {
     struct vf_h2 *h2 = stream->h2;
     struct vf_exchange *ex = stream->ex;
     stream->ex = NULL;
     if (stream->is_closed)
-        bury(stream);
+        vf_h2_stream_bury(stream);
     else
         nghttp2_submit_rst_stream(h2->session, NGHTTP2_FLAG_NONE, stream->id, code);
     vf_h2_pend(h2);
@@ -65,18 +60,18 @@ static void give_up(struct vf_h2_stream *stream, uint32_t code, const char *reas
     vf_h2_leave(h2);
 }
 
-static bool awaits_content(const struct vf_h2_stream *stream)
+bool vf_h2_stream_awaits_content(const struct vf_h2_stream *stream)
 {
     const struct vf_exchange *ex = stream->ex;
     return ex->request_state == VF_FLOW_BODY && !ex->is_tunnel && !stream->input_ended &&
            vf_exchange_wants_body(ex);
 }
 
-static void await_content(struct vf_h2_stream *stream)
+void vf_h2_stream_await_content(struct vf_h2_stream *stream)
 {
     const struct vf_exchange *ex = stream->ex;
     if (ex->request_state == VF_FLOW_BODY && !ex->is_tunnel)
-        set_timer(stream, ex->policy->value[VF_POLICY_CLIENT_BODY_MS]);
+        vf_h2_stream_set_timer(stream, ex->policy->value[VF_POLICY_CLIENT_BODY_MS]);
 }
 
 /* Content that nobody takes: is there still none of it that leaves? */
@@ -87,12 +82,12 @@ static void check_stall(struct vf_h2_stream *stream)
         ex->is_tunnel ? VF_POLICY_TUNNEL_MS : VF_POLICY_RESPONSE_BODY_MS;
     bool is_full = stream->kept_end > stream->kept_begin;
     if (is_full && stream->stall_mark == stream->sent_bytes + 1) {
-        give_up(stream, NGHTTP2_CANCEL, "client_stalled");
+        vf_h2_stream_give_up(stream, NGHTTP2_CANCEL, "client_stalled");
         return;
     }
     stream->stall_mark = is_full ? stream->sent_bytes + 1 : 0;
     if (is_full)
-        set_timer(stream, ex->policy->value[field]);
+        vf_h2_stream_set_timer(stream, ex->policy->value[field]);
 }
 
 static void on_timer(struct vf_timer *timer)
@@ -102,7 +97,7 @@ static void on_timer(struct vf_timer *timer)
     struct vf_h2 *h2 = stream->h2;
     if (stream->ex == NULL)
         return;
-    if (!awaits_content(stream)) {
+    if (!vf_h2_stream_awaits_content(stream)) {
         check_stall(stream);
         return;
     }
@@ -118,7 +113,7 @@ struct vf_h2_stream *vf_h2_stream_new(struct vf_h2 *h2, int32_t id)
     struct vf_h2_stream *stream = calloc(1, sizeof(*stream));
     if (stream == NULL)
         return NULL;
-    stream->client = (struct vf_client){&codec, h2->conn};
+    stream->client = (struct vf_client){&vf_h2_codec, h2->conn};
     stream->h2 = h2;
     stream->id = id;
     stream->timer.on_fire = on_timer;
@@ -148,7 +143,7 @@ void vf_h2_stream_on_close(struct vf_h2_stream *stream)
     if (ex != NULL && stream->has_ended && stream->input_ended)
         return; /* all is said, and the exchange is about to notice: let_go */
     stream->ex = NULL;
-    bury(stream);
+    vf_h2_stream_bury(stream);
     if (ex != NULL) {
         vf_h2_enter(h2);
         vf_exchange_on_client_gone(ex, "client_reset");
@@ -187,7 +182,7 @@ void vf_h2_stream_on_head(struct vf_h2_stream *stream, bool has_content)
         nonce[0] = 1; /* it is no secret: a client of RFC 6455 may not repeat it, that is all */
     int rc = vf_h2_request_end(&stream->request, &limits, has_content, nonce, &fault);
     if (rc == UV_ENOMEM) {
-        give_up(stream, NGHTTP2_INTERNAL_ERROR, "out_of_memory");
+        vf_h2_stream_give_up(stream, NGHTTP2_INTERNAL_ERROR, "out_of_memory");
         return;
     }
     stream->is_extended = ex->request.wants_upgrade;
@@ -200,12 +195,12 @@ void vf_h2_stream_on_head(struct vf_h2_stream *stream, bool has_content)
         vf_exchange_on_request(ex);
     vf_h2_leave(h2);
     if (stream->ex == ex && !stream->input_ended)
-        await_content(stream);
+        vf_h2_stream_await_content(stream);
     vf_h2_pend(h2);
 }
 
 /* Gives `len` bytes of the window back. */
-static void give_back(struct vf_h2_stream *stream, size_t len)
+void vf_h2_stream_give_back(struct vf_h2_stream *stream, size_t len)
 {
     nghttp2_session_consume(stream->h2->session, stream->id, len);
     vf_h2_pend(stream->h2);
@@ -228,10 +223,10 @@ static void deliver(struct vf_h2_stream *stream, const char *data, size_t len)
     vf_h2_leave(h2);
     if (stream->ex == ex && !vf_exchange_wants_body(ex))
         return;
-    give_back(stream, stream->unreturned);
+    vf_h2_stream_give_back(stream, stream->unreturned);
     stream->unreturned = 0;
     if (stream->ex == ex)
-        await_content(stream);
+        vf_h2_stream_await_content(stream);
 }
 
 /* Keeps content until the exchange takes it. Its window bounds how much that is. */
@@ -261,13 +256,13 @@ void vf_h2_stream_on_data(struct vf_h2_stream *stream, const char *data, size_t 
 {
     const struct vf_exchange *ex = stream->ex;
     if (ex == NULL || (ex->request_state == VF_FLOW_DONE && !ex->request.wants_upgrade)) {
-        give_back(stream, len); /* nobody wants it any more */
+        vf_h2_stream_give_back(stream, len); /* nobody wants it any more */
         return;
     }
     if (stream->input_begin == stream->input_end && may_take(stream))
         deliver(stream, data, len);
     else if (!keep_input(stream, data, len))
-        give_up(stream, NGHTTP2_INTERNAL_ERROR, "out_of_memory");
+        vf_h2_stream_give_up(stream, NGHTTP2_INTERNAL_ERROR, "out_of_memory");
 }
 
 /* Everything was handed over: tells the exchange about the end, once. */
@@ -293,7 +288,7 @@ void vf_h2_stream_on_end(struct vf_h2_stream *stream)
         end_input(stream);
 }
 
-static void resume(struct vf_exchange *ex)
+void vf_h2_stream_resume(struct vf_exchange *ex)
 {
     struct vf_h2_stream *stream = stream_of(ex);
     struct vf_net *net = &stream->h2->proxy->net;
@@ -303,7 +298,7 @@ static void resume(struct vf_exchange *ex)
         return;
     }
     if (stream->unreturned > 0 && may_take(stream)) {
-        give_back(stream, stream->unreturned);
+        vf_h2_stream_give_back(stream, stream->unreturned);
         stream->unreturned = 0;
     }
     if (stream->input_begin < stream->input_end && may_take(stream)) {
@@ -333,7 +328,7 @@ void vf_h2_resume_streams(struct vf_h2 *h2)
         }
         stream->wants_resume = false;
         if (stream->ex != NULL)
-            resume(stream->ex);
+            vf_h2_stream_resume(stream->ex);
     }
 }
 
@@ -347,214 +342,3 @@ void vf_h2_stream_on_drained(struct vf_h2_stream *stream)
     vf_exchange_on_client_drained(stream->ex);
     vf_h2_leave(h2);
 }
-
-/* --- What the client gets --- */
-
-static void send_interim(struct vf_exchange *ex)
-{
-    struct vf_h2_stream *stream = stream_of(ex);
-    nghttp2_nv *fields;
-    size_t n = vf_h2_write_response(&ex->arena, &ex->response, ex->response.status, false, &fields);
-    if (n > 0)
-        nghttp2_submit_headers(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id, NULL, fields, n,
-                               NULL);
-    vf_h2_pend(stream->h2);
-}
-
-static void send_head(struct vf_exchange *ex)
-{
-    struct vf_h2_stream *stream = stream_of(ex);
-    nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = vf_h2_read_content};
-    nghttp2_nv *fields;
-    bool is_tunnel = ex->is_tunnel; /* RFC 8441 section 5: 200 where HTTP/1.1 has 101 */
-    stream->has_content = is_tunnel || ex->response.framing != VF_FRAMING_NONE;
-    stream->due = is_tunnel || !vf_client_has_length(ex) ? UINT64_MAX : ex->response.content_length;
-    uint32_t status = is_tunnel ? 200 : ex->response.status;
-    if (stream->is_extended && !is_tunnel && status / 100 == 2)
-        status = 502; /* a success would say that there is a tunnel */
-    size_t n =
-        vf_h2_write_response(&ex->arena, &ex->response, status,
-                             !is_tunnel && status != 204 && vf_client_has_length(ex), &fields);
-    if (n == 0 || nghttp2_submit_response(stream->h2->session, stream->id, fields, n,
-                                          stream->has_content ? &provider : NULL) != 0)
-        nghttp2_submit_rst_stream(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id,
-                                  NGHTTP2_INTERNAL_ERROR);
-    vf_h2_pend(stream->h2);
-}
-
-/* Keeps what did not become frames. Returns false without memory. */
-static bool keep(struct vf_h2_stream *stream, struct vf_str slice)
-{
-    size_t used = stream->kept_end - stream->kept_begin;
-    if (stream->kept_end + slice.len > stream->kept_room) {
-        size_t room = used + slice.len < FIRST_ROOM ? FIRST_ROOM : (used + slice.len) * 2;
-        if (stream->h2->has_lent)
-            vf_stream_flush(&stream->client.conn->stream); /* slices may point into it */
-        if (stream->client.conn->is_dead)
-            return true;
-        char *kept = malloc(room);
-        if (kept == NULL)
-            return false;
-        if (used > 0)
-            memcpy(kept, stream->kept + stream->kept_begin, used);
-        free(stream->kept);
-        stream->kept = kept;
-        stream->kept_room = room;
-        stream->kept_begin = 0;
-        stream->kept_end = used;
-    }
-    memcpy(stream->kept + stream->kept_end, slice.data, slice.len);
-    stream->kept_end += slice.len;
-    stream->h2->proxy->net.buffered_bytes += slice.len;
-    return true;
-}
-
-static void await_room(struct vf_h2_stream *stream, const struct vf_exchange *ex)
-{
-    if (stream->was_full)
-        return;
-    stream->was_full = true;
-    stream->h2->n_full++;
-    if (!awaits_content(stream))
-        set_timer(
-            stream,
-            ex->policy->value[ex->is_tunnel ? VF_POLICY_TUNNEL_MS : VF_POLICY_RESPONSE_BODY_MS]);
-}
-
-static void send_data(struct vf_exchange *ex, struct vf_str slice)
-{
-    struct vf_h2_stream *stream = stream_of(ex);
-    struct vf_h2 *h2 = stream->h2;
-    if (!stream->has_content)
-        return;
-    if (stream->due != UINT64_MAX && (stream->due -= slice.len) == 0)
-        stream->has_ended = true; /* its last frame says so: no empty one follows */
-    nghttp2_session_resume_data(h2->session, stream->id);
-    if (h2->depth == 0 && !h2->is_sending && stream->kept_begin == stream->kept_end) {
-        struct vf_h2_stream *before = h2->in_hand;
-        h2->in_hand = stream;
-        stream->slice = slice;
-        vf_h2_pump(h2);
-        bool is_there = h2->in_hand == stream && !h2->conn->is_dead && stream->ex == ex;
-        h2->in_hand = before;
-        if (!is_there)
-            return;
-        slice = stream->slice;
-        stream->slice = vf_str_make(NULL, 0);
-        if (slice.len == 0)
-            return;
-    }
-    if (!keep(stream, slice)) {
-        give_up(stream, NGHTTP2_INTERNAL_ERROR, "out_of_memory");
-        return;
-    }
-    await_room(stream, ex);
-    vf_h2_pend(h2);
-}
-
-/* What it has sent and nobody read is dropped; the rest is not wanted. */
-static void drop_input(struct vf_h2_stream *stream)
-{
-    size_t kept = stream->input_end - stream->input_begin;
-    if (stream->unreturned + kept > 0)
-        give_back(stream, stream->unreturned + kept);
-    stream->h2->proxy->net.buffered_bytes -= kept;
-    stream->unreturned = stream->input_begin = stream->input_end = 0;
-    stream->stops_input = !stream->input_ended;
-    if (stream->stops_input &&
-        nghttp2_session_get_stream_local_close(stream->h2->session, stream->id) == 1)
-        nghttp2_submit_rst_stream(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id,
-                                  NGHTTP2_NO_ERROR);
-}
-
-/* The stream goes on without its exchange, to its end. */
-static void let_go(struct vf_exchange *ex)
-{
-    struct vf_h2_stream *stream = stream_of(ex);
-    stream->ex = NULL;
-    vf_reactor_timer_stop(stream->h2->proxy->reactor, &stream->timer);
-    if (stream->is_closed)
-        bury(stream);
-    else
-        drop_input(stream);
-    vf_h2_pend(stream->h2);
-    vf_exchange_free(ex);
-}
-
-static void end_content(struct vf_h2_stream *stream, const struct vf_fields *trailers)
-{
-    if (stream->has_ended)
-        return; /* the content was as long as was said */
-    stream->has_ended = true;
-    if (!stream->has_content)
-        return;
-    stream->n_trailers = vf_h2_copy_trailers(trailers, &stream->trailers);
-    nghttp2_session_resume_data(stream->h2->session, stream->id);
-    vf_h2_pend(stream->h2);
-}
-
-static void send_end(struct vf_exchange *ex, const struct vf_fields *trailers)
-{
-    end_content(stream_of(ex), trailers);
-    if (ex->request_state == VF_FLOW_BODY && !ex->is_tunnel && ex->upstream != NULL &&
-        !ex->close_client) {
-        ex->answer_ended = true; /* the backend goes on reading: vf_client_finish */
-        await_content(stream_of(ex));
-        return;
-    }
-    let_go(ex);
-}
-
-static bool discard(struct vf_exchange *ex, size_t len)
-{
-    (void)len;
-    if (ex->discarded_bytes <= DISCARD_BYTES)
-        return true;
-    let_go(ex);
-    return false;
-}
-
-static void abort_answer(struct vf_exchange *ex)
-{
-    struct vf_h2_stream *stream = stream_of(ex);
-    if (!stream->is_closed)
-        nghttp2_submit_rst_stream(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id,
-                                  NGHTTP2_INTERNAL_ERROR);
-    let_go(ex);
-}
-
-static void close_client(struct vf_exchange *ex, const char *reason)
-{
-    give_up(stream_of(ex), NGHTTP2_INTERNAL_ERROR, reason);
-}
-
-static void flush(struct vf_exchange *ex)
-{
-    vf_stream_flush(&ex->client->conn->stream);
-}
-
-static void tunnel_end(struct vf_exchange *ex)
-{
-    end_content(stream_of(ex), NULL);
-}
-
-static bool is_blocked(const struct vf_exchange *ex)
-{
-    const struct vf_h2_stream *stream = stream_of(ex);
-    return stream->kept_end > stream->kept_begin || stream->client.conn->stream.blocked;
-}
-
-static const struct vf_client_codec codec = {
-    .send_interim = send_interim,
-    .send_head = send_head,
-    .send_data = send_data,
-    .send_end = send_end,
-    .finish = let_go,
-    .discard = discard,
-    .abort = abort_answer,
-    .close = close_client,
-    .resume = resume,
-    .flush = flush,
-    .tunnel_end = tunnel_end,
-    .is_blocked = is_blocked,
-};
