@@ -59,9 +59,16 @@ say("Chromium (pending without the packages chromium and nodejs)", function()
       return { name = name, address = "127.0.0.1:0", tls = { certificates = { certificate }, alpn = alpn } }
     end
     server = servers.start { conf = rig.conf({ site.address }, { conf = { listeners = { listener "h2",
-      listener("h1", { "http/1.1" }) } } }) }
+      listener("h1", { "http/1.1" }) }, log = { level = "info", format = "text", access = { path = "stdout",
+      format = "combined" } } } }) }
   end))
   teardown(rig.closer(shared, function() return server end))
+
+  --- Awaits the access log line of a WebSocket.
+  local function expect_chat(version)
+    local line = server.process:wait_line(server.process.stdout, '/chat HTTP/' .. version)
+    assert.is_truthy(line[1])
+  end
 
   --- Loads the page. Returns what it reported.
   local function visit(listener)
@@ -78,10 +85,12 @@ say("Chromium (pending without the packages chromium and nodejs)", function()
 
   it("speaks HTTP/2: a page, 50 requests at once, 1 MiB up, a WebSocket", loop.spec(function()
     assert.same({ page = "h2", resources = "h2", good = 50, upload = true, chat = { true, 1000, true } }, visit "h2")
+    expect_chat "2.0" -- in a stream (RFC 8441)
   end))
 
   it("does the same by HTTP/1.1", loop.spec(function()
     assert.same({ page = "http/1.1", resources = "http/1.1", good = 50, upload = true,
       chat = { true, 1000, true } }, visit "h1")
+    expect_chat "1.1"
   end))
 end)
