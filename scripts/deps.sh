@@ -1,8 +1,8 @@
 #!/bin/bash
 # Installs and builds what VeloFlux stands on, for Debian 12 and 13.
 #
-#   scripts/deps.sh [build] [test] [bench]    install the packages of these groups, build the libraries
-#   scripts/deps.sh --check [GROUP...]        change nothing; exit 1 and say what is missing
+#   scripts/deps.sh [build] [test] [bench] [clients]   install the packages of these groups, build the libraries
+#   scripts/deps.sh --check [GROUP...]                 change nothing; exit 1 and say what is missing
 #
 # Debian packages are installed with apt-get, as root or through sudo. What Debian lacks, or
 # builds differently from what VeloFlux needs, is compiled from Debian sources into build/deps:
@@ -22,6 +22,7 @@ PACKAGES_build="build-essential pkg-config ca-certificates
     libnghttp2-dev"
 PACKAGES_test="lua-busted lua-luv lua-cjson lua-check clang clang-format libclang-rt-dev curl openssl gnutls-bin nghttp2-client
     procps redis-server"
+PACKAGES_clients="chromium nodejs" # large, and nobody must have them: specs that miss them are pending
 PACKAGES_bench="nginx-light libnginx-mod-http-lua haproxy wrk nghttp2-client openssl procps"
 SERVICES="nginx haproxy redis-server" # come with the packages above and must not start because of us
 
@@ -277,7 +278,7 @@ fi
 wanted=""
 for group in "$@"; do
     list=PACKAGES_$group
-    [ -n "${!list:-}" ] || die "no package group '$group': choose from build, test, bench"
+    [ -n "${!list:-}" ] || die "no package group '$group': choose from build, test, bench, clients"
     wanted+=" ${!list}"
 done
 

@@ -50,7 +50,7 @@ const chat = (scheme, host) => new Promise((resolve) => {
 
 local say = chromium.is_there and node.is_there and describe or pending
 
-say("Chromium (pending without the packages chromium and nodejs)", function()
+say("Chromium (pending without the packages that scripts/deps.sh clients installs)", function()
   local shared, server, site, certificate = loop.scope()
   setup(shared:spec(function()
     certificate = pki.self_signed(tempdir.new(), "site", { names = { "localhost" } })
