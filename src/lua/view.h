@@ -111,6 +111,15 @@ int vf_view_set_pool(struct vf_exchange *ex, const char *name, size_t len);
 int vf_view_set_timeouts(struct vf_exchange *ex, uint64_t connect_ms, uint64_t send_ms,
                          uint64_t response_ms);
 
+/* TLS to the backend, of this exchange alone (proxy/upstream_tls.h). What is set for a backend that
+ * is spoken to without TLS does nothing. Certificates and keys are DER, which was judged. */
+int vf_view_set_scheme(struct vf_exchange *ex, int is_tls);
+int vf_view_set_tls_verify(struct vf_exchange *ex, int is_on);
+int vf_view_set_tls_depth(struct vf_exchange *ex, uint32_t depth);
+int vf_view_set_tls_store(struct vf_exchange *ex, const char *authorities, size_t len);
+int vf_view_set_tls_identity(struct vf_exchange *ex, const char *chain, size_t chain_len,
+                             const char *key, size_t key_len);
+
 /* Asks for the request content. Returns 1 when it is there (or nothing comes), 0: wait for it. */
 int vf_view_collect_body(struct vf_exchange *ex);
 /* Returns 1 with the content, 0 when it was larger than `body` of plugin_limits. */

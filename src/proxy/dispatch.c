@@ -167,6 +167,8 @@ static bool has_other_address(struct vf_exchange *ex)
 static void note_connect_failure(struct vf_exchange *ex)
 {
     vf_count_add(&ex->proxy->block->backends[ex->backend->slot].connect_failures, 1);
+    if (ex->own_tls_failed)
+        return;
     if (has_other_address(ex)) {
         ex->target_is_new = ex->has_target;
         return;

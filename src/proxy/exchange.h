@@ -25,6 +25,7 @@ struct vf_plugin_run;
 struct vf_proxy;
 struct vf_route_match;
 struct vf_snapshot;
+struct vf_tls_wish;
 struct vf_upstream;
 
 enum vf_flow_state { VF_FLOW_IDLE = 0, VF_FLOW_HEAD, VF_FLOW_BODY, VF_FLOW_DONE, VF_FLOW_FAILED };
@@ -110,6 +111,7 @@ struct vf_exchange {
     bool wants_timings;   /* a trusted client asks what its plugins took */
     bool is_logged;       /* the log phase has run */
     bool has_new_body;    /* a plugin has set request_body */
+    bool own_tls_failed;  /* the last try: by TLS that a plugin wanted, no sign of the backend */
     struct vf_str replay; /* request content so far, to be sent once more; arena */
     size_t replay_room;
     uint32_t tried[VF_TRIES]; /* backend indexes */
@@ -145,6 +147,7 @@ struct vf_exchange {
     struct vf_str new_query;  /* likewise */
     struct vf_str new_method; /* likewise */
     uint32_t sent_method;     /* http/method.h; what the backend is asked for */
+    struct vf_tls_wish *tls_wish; /* TLS to the backend as plugins want it, or NULL; arena */
 
     bool is_secure;                                     /* the client's connection has TLS */
     struct vf_str tls_version, tls_cipher, server_name; /* of it; the latter in the arena */

@@ -88,14 +88,13 @@ static bool note(struct vf_peer *peer, struct vf_socket *socket, uint64_t tls_id
 static struct vf_socket *take_from_exchanges(struct vf_peer *peer, struct vf_sockets *sockets,
                                              uint64_t tls_id)
 {
-    while (peer->idle != NULL && peer->idle->tls_id != tls_id)
-        vf_upstream_close(peer->idle);
-    struct vf_socket *socket = peer->idle != NULL ? vf_socket_new(sockets) : NULL;
+    struct vf_upstream_conn *up = vf_peer_find_idle(peer, tls_id, false);
+    struct vf_socket *socket = up != NULL ? vf_socket_new(sockets) : NULL;
     if (socket == NULL || !note(peer, socket, tls_id)) {
         vf_socket_free(socket);
         return NULL;
     }
-    struct vf_upstream_conn *up = vf_peer_take_idle(peer);
+    vf_peer_take_idle(up);
     int rc = vf_socket_take_over(socket, &up->stream);
     vf_upstream_bury(up);
     if (rc == 0)

@@ -6,13 +6,13 @@
 
 #include "base/hash.h"
 #include "proxy/core.h"
-#include "proxy/tls_records.h"
 #include "snapshot/tickets.h"
 #include "tls/identity.h"
 
 struct vf_secure {
     struct vf_proxy *proxy;
     struct vf_tls_records *records;
+    struct vf_tls_variants *variants;
 };
 
 int vf_secure_new(struct vf_proxy *proxy, struct vf_secure **out)
@@ -22,8 +22,10 @@ int vf_secure_new(struct vf_proxy *proxy, struct vf_secure **out)
         return UV_ENOMEM;
     secure->proxy = proxy;
     int rc = vf_tls_records_new(&proxy->net, &secure->records);
+    if (rc == 0)
+        rc = vf_tls_variants_new(secure->records, &secure->variants);
     if (rc < 0) {
-        free(secure);
+        vf_secure_free(secure);
         return rc;
     }
     *out = secure;
@@ -34,6 +36,7 @@ void vf_secure_free(struct vf_secure *secure)
 {
     if (secure == NULL)
         return;
+    vf_tls_variants_free(secure->variants);
     vf_tls_records_free(secure->records);
     free(secure);
 }
@@ -232,4 +235,23 @@ int vf_secure_connect_plugin(struct vf_proxy *proxy, bool verify, struct vf_str 
         return UV_ENOENT;
     return vf_secure_connect(proxy, snapshot, vf_snap_upstream_tls(snapshot, tls),
                              VF_TLS_ASK_NOTHING, name, stream);
+}
+
+int vf_secure_find_variant(struct vf_proxy *proxy, const struct vf_snapshot *snapshot,
+                           const struct vf_snap_upstream_tls *tls, const struct vf_tls_parts *parts,
+                           struct vf_tls_variant **out)
+{
+    int rc = 0;
+    if (proxy->secure == NULL && (rc = vf_secure_new(proxy, &proxy->secure)) < 0)
+        return rc;
+    return vf_tls_variants_find(proxy->secure->variants, snapshot, tls, parts, out);
+}
+
+int vf_secure_connect_variant(struct vf_proxy *proxy, struct vf_tls_variant *variant,
+                              const struct vf_snapshot *snapshot,
+                              const struct vf_snap_upstream_tls *tls, enum vf_tls_ask ask,
+                              struct vf_str host, struct vf_stream *stream)
+{
+    return vf_tls_variant_connect(proxy->secure->variants, variant, snapshot, tls, ask, host,
+                                  stream);
 }

@@ -4,7 +4,7 @@
 #define VF_PROXY_SECURE_H
 
 #include "snapshot/layout.h"
-#include "proxy/tls_records.h"
+#include "proxy/tls_variants.h"
 #include "tls/transport.h"
 
 struct vf_acceptor;
@@ -32,6 +32,16 @@ int vf_secure_connect(struct vf_proxy *proxy, const struct vf_snapshot *snapshot
  * UV_ENOENT: nothing is known to verify it with. */
 int vf_secure_connect_plugin(struct vf_proxy *proxy, bool verify, struct vf_str name,
                              struct vf_stream *stream);
+
+/* Finds the variant of a record for one request, which is lent until the next call; and connects
+ * with it. As vf_tls_variants_find and vf_tls_variant_connect. */
+int vf_secure_find_variant(struct vf_proxy *proxy, const struct vf_snapshot *snapshot,
+                           const struct vf_snap_upstream_tls *tls, const struct vf_tls_parts *parts,
+                           struct vf_tls_variant **out);
+int vf_secure_connect_variant(struct vf_proxy *proxy, struct vf_tls_variant *variant,
+                              const struct vf_snapshot *snapshot,
+                              const struct vf_snap_upstream_tls *tls, enum vf_tls_ask ask,
+                              struct vf_str host, struct vf_stream *stream);
 
 /* Forgets identities that the proxy's snapshot does not have. */
 void vf_secure_sweep(struct vf_secure *secure);

@@ -147,26 +147,27 @@ void vf_tls_records_sweep(struct vf_tls_records *records, const struct vf_snapsh
 
 /* Backends */
 
-static int make_client(struct vf_tls_records *records, const struct vf_snapshot *snapshot,
-                       const struct vf_snap_upstream_tls *tls, enum vf_tls_ask ask,
-                       struct vf_tls_client **out)
+int vf_tls_records_make_client(struct vf_tls_records *records, const struct vf_snapshot *snapshot,
+                               const struct vf_snap_upstream_tls *tls, enum vf_tls_ask ask,
+                               struct vf_tls_trust *own_trust, struct vf_tls_identity *identity,
+                               struct vf_tls_client **out)
 {
     struct vf_tls_client_options options = {.min_version = tls->min_version,
                                             .verify = tls->verify,
                                             .depth = tls->depth,
                                             .pins = vf_snap_str(snapshot, tls->pins)};
-    struct vf_tls_identity *identity = NULL;
-    struct vf_tls_trust *trust = NULL;
+    struct vf_tls_trust *trust = own_trust == NULL ? NULL : vf_tls_trust_retain(own_trust);
     int rc = 0;
     if (ask != VF_TLS_ASK_NOTHING)
         strcpy(options.alpn[options.n_alpn++], "h2");
     if (ask == VF_TLS_ASK_ANY)
         strcpy(options.alpn[options.n_alpn++], "http/1.1");
-    if (tls->identity != VF_SNAP_NONE &&
-        (identity = vf_tls_records_identity(records, snapshot,
-                                            vf_snap_identity(snapshot, tls->identity))) == NULL)
-        return UV_ENOMEM;
-    if (tls->trust != VF_SNAP_NONE) {
+    if (identity == NULL && tls->identity != VF_SNAP_NONE) {
+        const struct vf_snap_identity *record = vf_snap_identity(snapshot, tls->identity);
+        if ((identity = vf_tls_records_identity(records, snapshot, record)) == NULL)
+            rc = UV_ENOMEM;
+    }
+    if (rc == 0 && trust == NULL && tls->trust != VF_SNAP_NONE) {
         const struct vf_snap_trust *record = vf_snap_trust(snapshot, tls->trust);
         rc = vf_tls_trust_new(vf_snap_str(snapshot, record->authorities),
                               vf_snap_str(snapshot, record->revocations), &trust);
@@ -175,6 +176,13 @@ static int make_client(struct vf_tls_records *records, const struct vf_snapshot 
         rc = vf_tls_client_new(records->tls, &options, trust, identity, out);
     vf_tls_trust_release(&trust);
     return rc;
+}
+
+int vf_tls_records_begin(const struct vf_snapshot *snapshot, const struct vf_snap_upstream_tls *tls,
+                         struct vf_tls_client *client, struct vf_str host, struct vf_stream *stream)
+{
+    struct vf_str name = vf_snap_str(snapshot, tls->name);
+    return vf_tls_connect(client, stream, name.len > 0 ? name : host);
 }
 
 int vf_tls_records_connect(struct vf_tls_records *records, const struct vf_snapshot *snapshot,
@@ -187,9 +195,6 @@ int vf_tls_records_connect(struct vf_tls_records *records, const struct vf_snaps
     if (kept == NULL && (kept = add_kept(records, id)) == NULL)
         return UV_ENOMEM;
     if (kept->client == NULL)
-        rc = make_client(records, snapshot, tls, ask, &kept->client);
-    if (rc < 0)
-        return rc;
-    struct vf_str name = vf_snap_str(snapshot, tls->name);
-    return vf_tls_connect(kept->client, stream, name.len > 0 ? name : host);
+        rc = vf_tls_records_make_client(records, snapshot, tls, ask, NULL, NULL, &kept->client);
+    return rc < 0 ? rc : vf_tls_records_begin(snapshot, tls, kept->client, host, stream);
 }

@@ -34,6 +34,18 @@ int vf_tls_records_connect(struct vf_tls_records *records, const struct vf_snaps
                            const struct vf_snap_upstream_tls *tls, enum vf_tls_ask ask,
                            struct vf_str host, struct vf_stream *stream);
 
+/* Makes the client of a record, not kept; `trust` and `identity`, unless NULL, are what it has in
+ * place of the record's. Returns 0, UV_ENOMEM or UV_EINVAL. */
+int vf_tls_records_make_client(struct vf_tls_records *records, const struct vf_snapshot *snapshot,
+                               const struct vf_snap_upstream_tls *tls, enum vf_tls_ask ask,
+                               struct vf_tls_trust *trust, struct vf_tls_identity *identity,
+                               struct vf_tls_client **out);
+
+/* Puts TLS of such a client below `stream`, as vf_tls_records_connect does. */
+int vf_tls_records_begin(const struct vf_snapshot *snapshot, const struct vf_snap_upstream_tls *tls,
+                         struct vf_tls_client *client, struct vf_str host,
+                         struct vf_stream *stream);
+
 /* Forgets what `snapshot` does not have. */
 void vf_tls_records_sweep(struct vf_tls_records *records, const struct vf_snapshot *snapshot);
 

@@ -58,6 +58,7 @@ struct vf_upstream_conn {
     size_t input_len, input_room;
     struct vf_splice *splice; /* a large answer passes through it; or NULL */
     uint64_t tls_id;          /* of what its TLS was made of; 0: plain */
+    bool has_own_tls;         /* another than the pool's: see struct vf_tls_choice */
     uint32_t address_tag;     /* of a backend with a name: which of its addresses */
     uint32_t n_interim;       /* 1xx answers to this request */
     uint64_t sent_mark;       /* stream.bytes_out when the exchange began */
@@ -136,8 +137,12 @@ bool vf_peer_may_keep(const struct vf_peer *peer);
 /* Another one was kept: closes the oldest, where there are more than are allowed. */
 void vf_peer_bound_kept(struct vf_peer *peer);
 
-/* Takes the connection that an exchange kept last off the peer, which has one. */
-struct vf_upstream_conn *vf_peer_take_idle(struct vf_peer *peer);
+/* Finds the connection with this TLS that an exchange kept last; NULL: there is none. When the
+ * pool's is looked for, those with what was the pool's go. */
+struct vf_upstream_conn *vf_peer_find_idle(struct vf_peer *peer, uint64_t tls_id, bool is_own);
+
+/* Takes it off the peer. */
+void vf_peer_take_idle(struct vf_upstream_conn *up);
 
 /* Takes one with this TLS that others have kept, for an exchange. NULL: there is none. */
 struct vf_upstream_conn *vf_loan_take(struct vf_peer *peer, uint64_t tls_id);

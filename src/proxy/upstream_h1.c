@@ -575,8 +575,10 @@ static void on_failed(struct vf_stream *stream, int error)
     if (up->ex == NULL) {
         vf_upstream_close(up);
     } else if (stream->connecting) {
-        if (error == VF_ETLS)
+        if (error == VF_ETLS) {
             vf_upstream_log_tls(up, up->ex);
+            up->ex->own_tls_failed = up->has_own_tls;
+        }
         fail(up, VF_UPSTREAM_CONNECT, NULL);
     } else if (up->saw_eof) {
         fail(up, VF_UPSTREAM_CUT, NULL);

@@ -47,22 +47,28 @@ static uint32_t most_calls(const struct vf_h2_link *link)
     return peer->most_calls < MOST_CALLS ? peer->most_calls : MOST_CALLS;
 }
 
-static bool has_room(struct vf_h2_link *link, uint64_t tls_id)
+static bool has_tls(const struct vf_h2_link *link, uint64_t tls_id, bool is_own)
 {
-    if (link->up->tls_id != tls_id) /* its TLS is not what the pool wants by now */
+    return link->up->tls_id == tls_id && link->up->has_own_tls == is_own;
+}
+
+static bool has_room(struct vf_h2_link *link, uint64_t tls_id, bool is_own)
+{
+    bool fits = has_tls(link, tls_id, is_own);
+    if (!fits && !is_own && !link->up->has_own_tls) /* not what the pool wants by now */
         link->is_leaving = true;
     if (link->session != NULL && !nghttp2_session_check_request_allowed(link->session))
         link->is_leaving = true; /* it ends, or ids are used up */
-    return !link->is_leaving && !link->is_broken && !link->is_private &&
+    return fits && !link->is_leaving && !link->is_broken && !link->is_private &&
            !link->up->stream.hung_up && link->n_calls < most_calls(link);
 }
 
-struct vf_h2_link *vf_h2_link_find(struct vf_peer *peer, uint64_t tls_id)
+struct vf_h2_link *vf_h2_link_find(struct vf_peer *peer, uint64_t tls_id, bool is_own)
 {
     struct vf_h2_link *link = peer->links, *next;
     for (; link != NULL; link = next) {
         next = link->next;
-        if (has_room(link, tls_id))
+        if (has_room(link, tls_id, is_own))
             return link;
         if (link->is_idle && link->is_leaving)
             vf_upstream_close(link->up);
@@ -388,14 +394,22 @@ static void on_drained(struct vf_stream *stream)
     vf_h2_link_pend(link_of(stream));
 }
 
+static void note_tls_failure(struct vf_h2_link *link)
+{
+    if (link->calls != NULL)
+        vf_upstream_log_tls(link->up, link->calls->ex);
+    for (struct vf_h2_call *call = link->calls; call != NULL; call = call->next)
+        call->ex->own_tls_failed = link->up->has_own_tls;
+}
+
 static void on_failed(struct vf_stream *stream, int error)
 {
     struct vf_h2_link *link = link_of(stream);
     if (link->up->is_dead)
         return;
     if (stream->connecting) {
-        if (error == VF_ETLS && link->calls != NULL)
-            vf_upstream_log_tls(link->up, link->calls->ex);
+        if (error == VF_ETLS)
+            note_tls_failure(link);
         vf_h2_link_fail(link, VF_UPSTREAM_CONNECT, NULL);
         return;
     }

@@ -14,9 +14,9 @@
 
 struct vf_h2_call;
 
-/* Finds a connection of the peer's that takes one more call, whose TLS is made of `tls_id`; NULL:
+/* Finds a connection of the peer's that takes one more call, whose TLS is `tls_id`, `is_own`; NULL:
  * there is none. */
-struct vf_h2_link *vf_h2_link_find(struct vf_peer *peer, uint64_t tls_id);
+struct vf_h2_link *vf_h2_link_find(struct vf_peer *peer, uint64_t tls_id, bool is_own);
 
 /* The new connection, which connects, speaks HTTP/2; with `may_fall_back` HTTP/1.1 when that is
  * what its TLS comes to. `is_private`: for one call only. NULL when out of memory. */

@@ -13,8 +13,8 @@
 #include "net/op.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
-#include "proxy/secure.h"
 #include "proxy/upstream_h2.h"
+#include "proxy/upstream_tls.h"
 #include "snapshot/address.h"
 
 enum {
@@ -188,28 +188,33 @@ void vf_upstream_keep(struct vf_upstream_conn *up, uint64_t idle_ms)
     vf_peer_show(peer);
 }
 
-struct vf_upstream_conn *vf_peer_take_idle(struct vf_peer *peer)
+struct vf_upstream_conn *vf_peer_find_idle(struct vf_peer *peer, uint64_t tls_id, bool is_own)
 {
-    struct vf_upstream_conn *up = peer->idle;
-    unlink_idle(up);
-    return up;
+    struct vf_upstream_conn *up = peer->idle, *next;
+    for (; up != NULL; up = next) {
+        next = up->next;
+        if (up->tls_id == tls_id && up->has_own_tls == is_own)
+            return up;
+        if (!is_own && !up->has_own_tls)
+            vf_upstream_close(up);
+    }
+    return NULL;
 }
 
-static const struct vf_snap_upstream_tls *tls_of(const struct vf_exchange *ex)
+void vf_peer_take_idle(struct vf_upstream_conn *up)
 {
-    return ex->pool->tls == VF_SNAP_NONE ? NULL : vf_snap_upstream_tls(ex->snapshot, ex->pool->tls);
+    unlink_idle(up);
 }
 
 /* Takes a connection that is kept, the one that was used last; NULL: there is none. One whose TLS
- * is not what the pool wants by now goes. */
-static struct vf_upstream_conn *take_kept(struct vf_peer *peer,
-                                          const struct vf_snap_upstream_tls *tls)
+ * is not what the pool wants by now goes. What others have kept has the pool's. */
+static struct vf_upstream_conn *take_kept(struct vf_peer *peer, const struct vf_tls_choice *tls)
 {
-    uint64_t wanted = tls == NULL ? 0 : tls->id;
-    while (peer->idle != NULL && peer->idle->tls_id != wanted)
-        vf_upstream_close(peer->idle);
-    struct vf_upstream_conn *up =
-        peer->idle != NULL ? vf_peer_take_idle(peer) : vf_loan_take(peer, wanted);
+    struct vf_upstream_conn *up = vf_peer_find_idle(peer, tls->id, tls->is_own);
+    if (up != NULL)
+        vf_peer_take_idle(up);
+    else if (!tls->is_own)
+        up = vf_loan_take(peer, tls->id);
     if (up == NULL)
         return NULL;
     vf_count_add(&vf_upstream_counters(up)->reused, 1);
@@ -280,20 +285,9 @@ void vf_upstream_log_tls(const struct vf_upstream_conn *up, const struct vf_exch
                 address.data, vf_tls_reason(&up->stream, reason, sizeof(reason)));
 }
 
-/* What a PROXY header says goes in front of the handshake. */
-static int put_tls(struct vf_exchange *ex, struct vf_upstream_conn *up, enum vf_tls_ask ask)
-{
-    const struct vf_snap_upstream_tls *tls = tls_of(ex);
-    struct vf_str host =
-        ex->has_target ? ex->target_host : vf_snap_str(ex->snapshot, ex->backend->host);
-    if (tls == NULL)
-        return 0;
-    up->tls_id = tls->id;
-    return vf_secure_connect(up->proxy, ex->snapshot, tls, ask, host, &up->stream);
-}
-
 /* Begins a connection to the exchange's backend. Returns as vf_upstream_open. */
-static int connect_new(struct vf_exchange *ex, struct vf_peer *peer, enum vf_tls_ask ask,
+static int connect_new(struct vf_exchange *ex, struct vf_peer *peer,
+                       const struct vf_tls_choice *tls, enum vf_tls_ask ask,
                        struct vf_upstream_conn **out)
 {
     struct vf_proxy *proxy = ex->proxy;
@@ -315,7 +309,9 @@ static int connect_new(struct vf_exchange *ex, struct vf_peer *peer, enum vf_tls
     }
     up->stream.connecting = true;
     up->address_tag = tag;
-    if ((rc = put_tls(ex, up, ask)) < 0) {
+    up->tls_id = tls->id;
+    up->has_own_tls = tls->is_own;
+    if ((rc = vf_upstream_tls_put(ex, tls, ask, &up->stream)) < 0) {
         vf_stream_close(&up->stream, true);
         free(up);
         return rc;
@@ -326,21 +322,22 @@ static int connect_new(struct vf_exchange *ex, struct vf_peer *peer, enum vf_tls
     vf_peer_opened(peer);
     vf_upstream_set_timer(up, ex->policy->value[VF_POLICY_CONNECT_MS]);
     if (ex->pool->proxy_protocol != 0 && ex->client != NULL)
-        send_proxy_header(ex, up);
+        send_proxy_header(ex, up); /* in front of the handshake */
     *out = up;
     return 0;
 }
 
-static int open_h1(struct vf_exchange *ex, struct vf_peer *peer, bool fresh)
+static int open_h1(struct vf_exchange *ex, struct vf_peer *peer, const struct vf_tls_choice *tls,
+                   bool fresh)
 {
     struct vf_upstream_conn *up =
-        fresh || ex->pool->proxy_protocol != 0 ? NULL : take_kept(peer, tls_of(ex));
+        fresh || ex->pool->proxy_protocol != 0 ? NULL : take_kept(peer, tls);
     if (up != NULL) {
         up->sent_mark = up->stream.bytes_out;
         ex->on_reused = true;
         ex->connect_ns = ex->connected_ns = vf_proxy_now_ns(ex->proxy);
     } else {
-        int rc = connect_new(ex, peer, VF_TLS_ASK_NOTHING, &up);
+        int rc = connect_new(ex, peer, tls, VF_TLS_ASK_NOTHING, &up);
         if (rc < 0)
             return rc;
     }
@@ -350,14 +347,14 @@ static int open_h1(struct vf_exchange *ex, struct vf_peer *peer, bool fresh)
 }
 
 /* `is_sure`: else what the TLS of the connection comes to. */
-static int open_h2(struct vf_exchange *ex, struct vf_peer *peer, bool is_sure)
+static int open_h2(struct vf_exchange *ex, struct vf_peer *peer, const struct vf_tls_choice *tls,
+                   bool is_sure)
 {
-    const struct vf_snap_upstream_tls *tls = tls_of(ex);
     bool is_private = ex->pool->proxy_protocol != 0;
-    struct vf_h2_link *link = is_private ? NULL : vf_h2_link_find(peer, tls == NULL ? 0 : tls->id);
+    struct vf_h2_link *link = is_private ? NULL : vf_h2_link_find(peer, tls->id, tls->is_own);
     if (link == NULL) {
         struct vf_upstream_conn *up;
-        int rc = connect_new(ex, peer, is_sure ? VF_TLS_ASK_H2 : VF_TLS_ASK_ANY, &up);
+        int rc = connect_new(ex, peer, tls, is_sure ? VF_TLS_ASK_H2 : VF_TLS_ASK_ANY, &up);
         if (rc < 0)
             return rc;
         if ((link = vf_h2_link_new(up, ex, !is_sure, is_private)) == NULL) {
@@ -378,10 +375,15 @@ int vf_upstream_open(struct vf_exchange *ex, bool fresh)
         vf_peer_wait_for_name(peer, ex);
         return VF_PENDING;
     }
-    bool may_be_h2 = tls_of(ex) != NULL && !peer->speaks_h1 && !ex->request.wants_upgrade;
+    struct vf_tls_choice tls;
+    int rc = vf_upstream_tls_choose(ex, &tls);
+    ex->own_tls_failed = rc < 0;
+    if (rc < 0)
+        return rc;
+    bool may_be_h2 = tls.tls != NULL && !peer->speaks_h1 && !ex->request.wants_upgrade;
     if (protocol == VF_PROTOCOL_H2 || (protocol == VF_PROTOCOL_AUTO && may_be_h2))
-        return open_h2(ex, peer, protocol == VF_PROTOCOL_H2);
-    return open_h1(ex, peer, fresh || ex->is_raw);
+        return open_h2(ex, peer, &tls, protocol == VF_PROTOCOL_H2);
+    return open_h1(ex, peer, &tls, fresh || ex->is_raw);
 }
 
 /* All of them */

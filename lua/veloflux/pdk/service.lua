@@ -73,40 +73,68 @@ function M.set_timeouts(connect, send, read)
   C.vf_view_set_timeouts(task.run.ex, connect, send, read)
 end
 
-local NO_TLS = "how connections to backends shake hands is said by `tls` of their pool"
+local MAX_DEPTH = 64
 
---- Sets the client certificate for the backend. Here that is said by `tls` of the pool: nothing
--- is set, and a message says so.
----@param chain any
----@param key any
----@return true|nil ok, string|nil err
-function M.set_tls_cert_key(chain, key) -- luacheck: ignore 212
+local function done(rc, name)
+  if rc ~= 0 then error(("service.%s: the TLS of the backend %s"):format(name, view.problem(rc)), 3) end
+  return true
+end
+
+local function check_pem(value, name, what)
+  if type(value) ~= "string" then
+    error(("service.%s: %s: expected PEM text, got %s"):format(name, what, type(value)), 3)
+  end
+end
+
+--- Sets the certificate that this request's backend is shown when it asks for one, in place of `cert` and `key` of
+-- the pool's `tls`. As the other set_tls functions: holds for this request alone, on connections that requests with
+-- another TLS never get; does nothing for a backend that is spoken to without TLS.
+---@param chain string PEM: the certificate, then those of its issuers
+---@param key string PEM: its private key
+---@return true|nil ok
+---@return string|nil err what is wrong with the certificate or the key, or that they do not belong together
+function M.set_tls_cert_key(chain, key)
   check "set_tls_cert_key"
-  return nil, NO_TLS
+  check_pem(chain, "set_tls_cert_key", "chain")
+  check_pem(key, "set_tls_cert_key", "key")
+  local facts, message, field = require("veloflux.x509").identity(chain, key)
+  if not facts then return nil, ("the %s %s"):format(field == "key" and "key" or "certificate", message) end
+  return done(C.vf_view_set_tls_identity(task.run.ex, facts.der, #facts.der, facts.key, #facts.key), "set_tls_cert_key")
 end
 
---- Sets whether the backend's certificate is verified; as set_tls_cert_key.
+--- Sets whether the certificate of this request's backend is verified, in place of `verify` of the pool's `tls`; as
+-- set_tls_cert_key. Without authorities of the pool or of set_tls_verify_store, those of the system are believed.
 ---@param on boolean
----@return true|nil ok, string|nil err
-function M.set_tls_verify(on) -- luacheck: ignore 212
+---@return true
+function M.set_tls_verify(on)
   check "set_tls_verify"
-  return nil, NO_TLS
+  if type(on) ~= "boolean" then error("service.set_tls_verify: expected a boolean, got " .. type(on), 2) end
+  return done(C.vf_view_set_tls_verify(task.run.ex, on and 1 or 0), "set_tls_verify")
 end
 
---- Sets how long the backend's certificate chain may be; as set_tls_cert_key.
----@param depth integer
----@return true|nil ok, string|nil err
-function M.set_tls_verify_depth(depth) -- luacheck: ignore 212
+--- Sets how many certificates may stand between the one of this request's backend and its authority's, in place of
+-- `depth` of the pool's `tls`; as set_tls_cert_key. More than 8 are never followed.
+---@param depth integer 0 to 64
+---@return true
+function M.set_tls_verify_depth(depth)
   check "set_tls_verify_depth"
-  return nil, NO_TLS
+  if type(depth) ~= "number" or depth < 0 or depth > MAX_DEPTH or depth % 1 ~= 0 then
+    error(("service.set_tls_verify_depth: expected a number between 0 and %d"):format(MAX_DEPTH), 2)
+  end
+  return done(C.vf_view_set_tls_depth(task.run.ex, depth), "set_tls_verify_depth")
 end
 
---- Sets what the backend's certificate is verified against; as set_tls_cert_key.
----@param store any
----@return true|nil ok, string|nil err
-function M.set_tls_verify_store(store) -- luacheck: ignore 212
+--- Sets the authorities that the certificate of this request's backend is verified against, in place of `ca` and
+-- `crl` of the pool's `tls`; as set_tls_cert_key. Whether it is verified stays as it is: see set_tls_verify.
+---@param store string PEM: certificates of authorities
+---@return true|nil ok
+---@return string|nil err what is wrong with the certificates
+function M.set_tls_verify_store(store)
   check "set_tls_verify_store"
-  return nil, NO_TLS
+  check_pem(store, "set_tls_verify_store", "store")
+  local facts, message = require("veloflux.x509").authorities(store)
+  if not facts then return nil, "the store " .. message end
+  return done(C.vf_view_set_tls_store(task.run.ex, facts.der, #facts.der), "set_tls_verify_store")
 end
 
 return setmetatable(M, { __index = function(group, name)

@@ -31,20 +31,26 @@ local function to_text(value, name)
   error(("service.request.%s: expected a string, number or boolean, got %s"):format(name, kind), 3)
 end
 
---- Sets the scheme. Backends are spoken to in plain HTTP in this version.
+local function set_scheme(is_tls, name)
+  local rc = C.vf_view_set_scheme(task.run.ex, is_tls)
+  if rc ~= 0 then error(("service.request.%s: the scheme %s"):format(name, view.problem(rc)), 3) end
+end
+
+--- Sets the scheme that this request's backend is spoken to with: "https" with the pool's `tls`, or as if it said
+-- `tls: true` (verified, by the system's authorities) when it has none; "http" without TLS.
+-- `service.set_tls_verify` and its like change what the TLS is.
 ---@param scheme "http"|"https"
 function M.set_scheme(scheme)
   check "set_scheme"
   if scheme ~= "http" and scheme ~= "https" then error("service.request.set_scheme: expected http or https", 2) end
-  if scheme == "https" then
-    error("service.request.set_scheme: whether connections to backends have TLS is said by `tls` of their pool", 2)
-  end
+  set_scheme(scheme == "https" and 1 or 0, "set_scheme")
 end
 
---- Has no effect: whether connections to backends have TLS is said by `tls` of their pool.
+--- Speaks to this request's backend without TLS, whatever its pool says: set_scheme("http").
 ---@return true
 function M.disable_tls()
   check "disable_tls"
+  set_scheme(0, "disable_tls")
   return true
 end
 

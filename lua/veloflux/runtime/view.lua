@@ -44,6 +44,12 @@ int vf_view_set_method(struct vf_exchange *ex, const char *data, size_t len);
 int vf_view_set_request_body(struct vf_exchange *ex, const char *data, size_t len);
 int vf_view_set_pool(struct vf_exchange *ex, const char *name, size_t len);
 int vf_view_set_timeouts(struct vf_exchange *ex, uint64_t connect_ms, uint64_t send_ms, uint64_t response_ms);
+int vf_view_set_scheme(struct vf_exchange *ex, int is_tls);
+int vf_view_set_tls_verify(struct vf_exchange *ex, int is_on);
+int vf_view_set_tls_depth(struct vf_exchange *ex, uint32_t depth);
+int vf_view_set_tls_store(struct vf_exchange *ex, const char *authorities, size_t len);
+int vf_view_set_tls_identity(struct vf_exchange *ex, const char *chain, size_t chain_len, const char *key,
+                             size_t key_len);
 int vf_view_collect_body(struct vf_exchange *ex);
 int vf_view_request_body(struct vf_exchange *ex, struct vf_str *out);
 void vf_view_want_answer(struct vf_exchange *ex);
