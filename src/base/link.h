@@ -27,7 +27,8 @@ enum vf_link_type {
     VF_LINK_DRAIN = 2,    /* finish what is under way, then exit 0 */
     VF_LINK_LISTEN = 3,   /* args: socket id, enum vf_link_socket; fds: it; text: listener name */
     VF_LINK_UNLISTEN = 4, /* args: socket id, 1: take what waits in its queue first */
-    VF_LINK_PREPARE = 5,  /* args: version; fds: snapshot. Answer: PREPARED or REFUSED */
+    VF_LINK_PREPARE = 5,  /* args: version; fds: snapshot (the checker's: without secrets). Answer:
+                             PREPARED or REFUSED */
     VF_LINK_PUBLISH = 6,  /* args: version. Answer: RUNNING */
     VF_LINK_ABANDON = 7,  /* args: version, which was prepared */
     VF_LINK_REOPEN = 8,   /* open log files anew */

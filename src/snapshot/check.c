@@ -510,6 +510,12 @@ static int check_table(struct check *check, uint32_t section)
     return refuse(check, section_names[section], count, "full table");
 }
 
+int vf_snapshot_check_frame(const void *memory, size_t size, char *fault, size_t fault_size)
+{
+    struct check check = {memory, size, {.header = memory, .size = size}, fault, fault_size};
+    return check_header(&check);
+}
+
 int vf_snapshot_check(const void *memory, size_t size, char *fault, size_t fault_size)
 {
     struct check check = {memory, size, {.header = memory, .size = size}, fault, fault_size};
@@ -527,4 +533,36 @@ int vf_snapshot_check(const void *memory, size_t size, char *fault, size_t fault
     if (rc == 0)
         rc = check_table(&check, VF_SNAP_NODES);
     return rc;
+}
+
+/* --- Texts ------------------------------------------------------------------------------------ */
+
+static bool is_text(const struct rule *rule)
+{
+    return rule->kind == RULE_TEXT || rule->kind == RULE_LINE || rule->kind == RULE_TOKEN;
+}
+
+void vf_snapshot_each_text(const struct vf_snapshot *snapshot,
+                           void (*visit)(void *owner, const struct vf_snap_place *place,
+                                         struct vf_snap_text *text),
+                           void *owner)
+{
+    for (size_t r = 0; r < SETTINGS_RULES; r++) {
+        const struct rule *rule = &settings_rules[r];
+        struct vf_snap_place place = {VF_SNAP_SECTIONS, 0, rule->offset};
+        char *settings = (char *)&snapshot->header->settings;
+        if (is_text(rule))
+            visit(owner, &place, (struct vf_snap_text *)(void *)(settings + rule->offset));
+    }
+    for (size_t r = 0; r < RULES; r++) {
+        const struct rule *rule = &rules[r];
+        uint32_t bytes = vf_snap_record_bytes(rule->section);
+        uint32_t count = is_text(rule) ? vf_snap_count(snapshot, rule->section) : 0;
+        char *records = (char *)vf_snap_section(snapshot, rule->section);
+        struct vf_snap_place place = {rule->section, 0, rule->offset};
+        for (; place.index < count; place.index++) {
+            char *field = records + (size_t)place.index * bytes + rule->offset;
+            visit(owner, &place, (struct vf_snap_text *)(void *)field);
+        }
+    }
 }

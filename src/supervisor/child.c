@@ -224,13 +224,14 @@ void vf_child_share_usage(const struct vf_supervisor *super, struct vf_child *ch
     vf_child_send(child, &message);
 }
 
-void vf_child_prepare(struct vf_child *child, uint64_t version, int fd)
+void vf_child_prepare(struct vf_child *child, uint64_t version, const struct vf_copies *copies)
 {
+    bool is_checker = child->kind == VF_PROCESS_CHECKER;
     struct vf_link_message message;
     child->sent_version = version;
     vf_link_message_init(&message, VF_LINK_PREPARE);
     message.args[0] = version;
-    vf_link_message_fd(&message, fd);
+    vf_link_message_fd(&message, is_checker ? copies->checker : copies->whole);
     vf_child_send(child, &message);
 }
 

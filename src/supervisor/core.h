@@ -4,6 +4,7 @@
  *   child.c       one child process: start it, talk to it, reap it
  *   crew.c        who should run: posts, replacements, and who serves which listening socket
  *   publish.c     a configuration on its way: offered, bound, prepared, committed, published
+ *   copies.c      a snapshot for those who may see all of it, and for the others
  *   shelf.c       tables that are kept for the children
  *   upgrade.c     the next binary: probe, handover table, execution in place
  *
@@ -81,11 +82,17 @@ enum vf_publish_state {
     VF_PUBLISH_PUBLISHING /* committed; acknowledgements come in */
 };
 
+/* A snapshot for children. We map neither: both have keys. Owned; -1: there is none. */
+struct vf_copies {
+    int whole;   /* for control and workers */
+    int checker; /* without what the checker has no business with; see snapshot/extract.h */
+};
+
 struct vf_publish {
     enum vf_publish_state state;
     struct vf_supervisor *super;
-    int fd;                       /* the offered snapshot; owned */
-    struct vf_snapshot *snapshot; /* the same, mapped; owned */
+    struct vf_copies copies;      /* the offered snapshot */
+    struct vf_snapshot *snapshot; /* the same without secrets, mapped; owned */
     struct vf_timer deadline;
 };
 
@@ -139,8 +146,8 @@ struct vf_supervisor {
 
     int state_fd;
     struct vf_state *state;
-    int snapshot_fd;              /* published last; -1: none yet */
-    struct vf_snapshot *snapshot; /* the same, mapped */
+    struct vf_copies copies;      /* of the snapshot published last */
+    struct vf_snapshot *snapshot; /* the same without secrets, mapped */
     uint64_t version;
     uint32_t generation;
     uint64_t last_incarnation;
@@ -181,8 +188,8 @@ void vf_child_share_log(struct vf_child *child);
 /* Gives it the file of usage counters, if there is one yet. */
 void vf_child_share_usage(const struct vf_supervisor *super, struct vf_child *child);
 
-/* Sends the snapshot behind `fd` for preparation. */
-void vf_child_prepare(struct vf_child *child, uint64_t version, int fd);
+/* Sends the copy of the snapshot that is for its kind, for preparation. */
+void vf_child_prepare(struct vf_child *child, uint64_t version, const struct vf_copies *copies);
 
 /* Remembers that it holds a socket. Returns false when out of memory. */
 bool vf_child_hold(struct vf_child *child, uint64_t socket_id, bool is_released);
@@ -259,6 +266,16 @@ void vf_publish_commit(struct vf_supervisor *super, uint64_t version);
 
 /* Applies what the supervisor itself takes from the published snapshot: log, pid file, workers. */
 void vf_publish_apply_settings(struct vf_supervisor *super);
+
+/* --- copies.c --- */
+
+/* Makes what the checker and we may see of the snapshot copies->whole: fills in copies->checker and
+ * maps our own. Returns 0, or a negative code with the reason in `fault`. */
+int vf_copies_map(struct vf_copies *copies, struct vf_snapshot **out, char *fault,
+                  size_t fault_size);
+
+/* Closes what there is of them. */
+void vf_copies_close(struct vf_copies *copies);
 
 /* --- shelf.c --- */
 

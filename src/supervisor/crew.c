@@ -73,7 +73,7 @@ static void delay_restart(struct vf_post *post)
 /* A child that comes to a running house gets what the others run. */
 static void bring_up_to_date(struct vf_supervisor *super, struct vf_child *child)
 {
-    vf_child_prepare(child, super->version, super->snapshot_fd);
+    vf_child_prepare(child, super->version, &super->copies);
     vf_child_tell(child, VF_LINK_PUBLISH, super->version, 0);
 }
 

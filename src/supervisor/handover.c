@@ -27,7 +27,7 @@ static void write_house(FILE *out, const struct vf_supervisor *super)
             super->generation, super->last_incarnation, super->ports.last_id, super->version,
             super->options.watch, super->n_workers);
     fprintf(out, "state %d\nsnapshot %d\nlock %d\nusage %d\nconf_fd %d\n", super->state_fd,
-            super->snapshot_fd, super->datadir.lock_fd, super->usage.fd, super->options.conf_fd);
+            super->copies.whole, super->datadir.lock_fd, super->usage.fd, super->options.conf_fd);
     write_text(out, "conf", super->options.conf);
     write_text(out, "private_dir", super->options.private_dir);
     write_text(out, "binary", super->binary_path);
@@ -250,7 +250,7 @@ static bool read_belongings(struct vf_supervisor *super, const char *key, const 
     if (strcmp(key, "state") == 0)
         return read_number(fields, &super->state_fd);
     if (strcmp(key, "snapshot") == 0)
-        return read_number(fields, &super->snapshot_fd);
+        return read_number(fields, &super->copies.whole);
     if (strcmp(key, "lock") == 0)
         return read_number(fields, &super->datadir.lock_fd);
     if (strcmp(key, "usage") == 0)
@@ -318,7 +318,7 @@ static void inherit_one(int fd, int inherit)
 void vf_handover_inherit(const struct vf_supervisor *super, int inherit)
 {
     inherit_one(super->state_fd, inherit);
-    inherit_one(super->snapshot_fd, inherit);
+    inherit_one(super->copies.whole, inherit);
     inherit_one(super->datadir.lock_fd, inherit);
     inherit_one(super->usage.fd, inherit);
     inherit_one(super->options.conf_fd, inherit);

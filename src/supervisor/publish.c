@@ -49,9 +49,7 @@ static void forget_offer(struct vf_publish *publish)
     for (struct vf_child *child = publish->super->children; child != NULL; child = child->next)
         child->is_awaited = false;
     vf_snapshot_release(&publish->snapshot);
-    if (publish->fd >= 0)
-        close(publish->fd);
-    publish->fd = -1;
+    vf_copies_close(&publish->copies);
     publish->state = VF_PUBLISH_IDLE;
 }
 
@@ -153,11 +151,9 @@ static void set_up_log(const struct vf_snapshot *snapshot)
 static int accept_offer(struct vf_supervisor *super, uint64_t version, char *fault)
 {
     struct vf_publish *publish = &super->publish;
-    int rc = vf_snapshot_open(publish->fd, &publish->snapshot);
-    if (rc < 0) {
-        snprintf(fault, FAULT_BYTES, "snapshot: %s: %s", strerror(-rc), vf_snapshot_fault());
+    int rc = vf_copies_map(&publish->copies, &publish->snapshot, fault, FAULT_BYTES);
+    if (rc < 0)
         return rc;
-    }
     uint32_t n_workers = vf_snap_settings(publish->snapshot)->workers;
     if (publish->snapshot->version != version || version <= super->version || n_workers == 0 ||
         n_workers > VF_SLOTS_MAX) {
@@ -201,7 +197,7 @@ static void send_prepare(struct vf_supervisor *super)
     for (struct vf_child *child = super->children; child != NULL; child = child->next)
         if (takes_part(super, child)) {
             child->is_awaited = child->kind != VF_PROCESS_CONTROL; /* its offer is its consent */
-            vf_child_prepare(child, publish->snapshot->version, publish->fd);
+            vf_child_prepare(child, publish->snapshot->version, &publish->copies);
         }
     vf_supervisor_timer(super, &publish->deadline, PREPARE_WAIT_MS);
     continue_if_prepared(super);
@@ -237,7 +233,7 @@ void vf_publish_offer(struct vf_supervisor *super, struct vf_link_message *messa
         tell_refused(super, message->args[0], "stopping");
         return;
     }
-    publish->fd = vf_link_take_fd(message, 0);
+    publish->copies.whole = vf_link_take_fd(message, 0);
     if (accept_offer(super, message->args[0], fault) < 0) {
         forget_offer(publish);
         tell_refused(super, message->args[0], fault);
@@ -308,14 +304,13 @@ static void adopt(struct vf_supervisor *super)
 {
     struct vf_publish *publish = &super->publish;
     vf_snapshot_release(&super->snapshot);
-    if (super->snapshot_fd >= 0)
-        close(super->snapshot_fd);
+    vf_copies_close(&super->copies);
     super->snapshot = publish->snapshot;
-    super->snapshot_fd = publish->fd;
+    super->copies = publish->copies;
     super->version = super->snapshot->version;
     super->state->published_version = super->version;
     publish->snapshot = NULL;
-    publish->fd = -1;
+    publish->copies = (struct vf_copies){-1, -1};
 }
 
 static void announce(struct vf_supervisor *super)
@@ -323,7 +318,7 @@ static void announce(struct vf_supervisor *super)
     for (struct vf_child *child = super->children; child != NULL; child = child->next)
         if (takes_part(super, child)) {
             if (child->sent_version != super->version) /* it became READY meanwhile */
-                vf_child_prepare(child, super->version, super->snapshot_fd);
+                vf_child_prepare(child, super->version, &super->copies);
             vf_child_tell(child, VF_LINK_PUBLISH, super->version, 0);
             child->is_awaited = child->kind == VF_PROCESS_WORKER;
         }
@@ -335,7 +330,7 @@ static void bring_control(struct vf_supervisor *super)
     struct vf_child *control = super->control.child;
     if (control == NULL || control->state != VF_CHILD_STARTING)
         return;
-    vf_child_prepare(control, super->version, super->snapshot_fd);
+    vf_child_prepare(control, super->version, &super->copies);
     vf_child_tell(control, VF_LINK_PUBLISH, super->version, 0);
 }
 
@@ -434,6 +429,6 @@ static void on_deadline(struct vf_timer *timer)
 
 void vf_publish_init(struct vf_supervisor *super)
 {
-    super->publish = (struct vf_publish){.super = super, .fd = -1};
+    super->publish = (struct vf_publish){.super = super, .copies = {-1, -1}};
     super->publish.deadline.on_fire = on_deadline;
 }

@@ -308,7 +308,8 @@ static int init(struct vf_supervisor *super)
     super->tick.on_fire = on_tick;
     super->stop_grace.on_fire = on_stop_grace;
     super->woken_ns = vf_clock_ns();
-    super->snapshot_fd = super->datadir.lock_fd = super->options.conf_fd = super->usage.fd = -1;
+    super->copies = (struct vf_copies){-1, -1};
+    super->datadir.lock_fd = super->options.conf_fd = super->usage.fd = -1;
     super->control_mode = VF_LINK_FRESH;
     vf_crew_init(super);
     vf_publish_init(super);

@@ -222,8 +222,9 @@ static int map_state(struct vf_supervisor *super)
  * compiles the model again. */
 static void map_snapshot(struct vf_supervisor *super, bool has_tables)
 {
-    int rc = super->snapshot_fd >= 0 && has_tables
-                 ? vf_snapshot_open(super->snapshot_fd, &super->snapshot)
+    char fault[128];
+    int rc = super->copies.whole >= 0 && has_tables
+                 ? vf_copies_map(&super->copies, &super->snapshot, fault, sizeof(fault))
                  : -1;
     super->control_mode = VF_LINK_RESUME;
     if (rc == 0) {
@@ -231,8 +232,7 @@ static void map_snapshot(struct vf_supervisor *super, bool has_tables)
         return;
     }
     super->control_mode = VF_LINK_RECOMPILE;
-    close(super->snapshot_fd);
-    super->snapshot_fd = -1;
+    vf_copies_close(&super->copies);
 }
 
 /* Room for our workers is made when control offers its first snapshot. Without the file nothing is
