@@ -65,6 +65,11 @@ void vf_view_tls(struct vf_exchange *ex, struct vf_tls_view *out);
  * `room` of which were written; 0: it has sent none. */
 size_t vf_view_client_chain(struct vf_exchange *ex, char *out, size_t room);
 
+/* In the certificate phase: the client is asked for a certificate; its session is not resumed.
+ * Return enum vf_view_result. */
+int vf_view_ask_certificate(struct vf_exchange *ex);
+int vf_view_forbid_tickets(struct vf_exchange *ex);
+
 /* One text of an exchange: what most handlers ask for does not need the whole view. */
 enum vf_view_text {
     VF_VIEW_METHOD = 0,

@@ -4,6 +4,12 @@
 #include "proxy/exchange.h"
 #include "tls/transport.h"
 
+/* The log phase may outlive the connection; the certificate phase comes before TLS. */
+static bool has_connection(const struct vf_exchange *ex)
+{
+    return ex->client != NULL && !ex->is_handshake;
+}
+
 void vf_view_tls(struct vf_exchange *ex, struct vf_tls_view *out)
 {
     *out = (struct vf_tls_view){.size = sizeof(*out), .is_tls = ex->is_secure};
@@ -12,7 +18,7 @@ void vf_view_tls(struct vf_exchange *ex, struct vf_tls_view *out)
     out->version = ex->tls_version;
     out->cipher = ex->tls_cipher;
     out->server_name = ex->server_name;
-    if (ex->client == NULL) /* the log phase may outlive the connection */
+    if (!has_connection(ex))
         return;
     struct vf_tls_info info;
     vf_tls_info(&ex->client->conn->stream, &info);
@@ -24,7 +30,23 @@ void vf_view_tls(struct vf_exchange *ex, struct vf_tls_view *out)
 
 size_t vf_view_client_chain(struct vf_exchange *ex, char *out, size_t room)
 {
-    if (!ex->is_secure || ex->client == NULL)
+    if (!ex->is_secure || !has_connection(ex))
         return 0;
     return vf_tls_peer_chain(&ex->client->conn->stream, out, room);
+}
+
+int vf_view_ask_certificate(struct vf_exchange *ex)
+{
+    if (!ex->is_handshake)
+        return VF_VIEW_TOO_LATE;
+    ex->asks_certificate = true;
+    return VF_VIEW_OK;
+}
+
+int vf_view_forbid_tickets(struct vf_exchange *ex)
+{
+    if (!ex->is_handshake)
+        return VF_VIEW_TOO_LATE;
+    ex->forbids_tickets = true;
+    return VF_VIEW_OK;
 }

@@ -210,8 +210,8 @@ void vf_account_exchange(struct vf_exchange *ex)
     struct vf_proxy *proxy = ex->proxy;
     uint32_t status = ex->head_sent ? ex->response.status : 0;
     uint64_t us = us_between(ex->start_ns, vf_proxy_now_ns(proxy));
-    if (proxy->has_handler)
-        return;            /* the admin address is not traffic */
+    if (proxy->has_handler || ex->is_handshake)
+        return;            /* the admin address is not traffic, a handshake no request */
     vf_account_answer(ex); /* of those that got none */
     count_totals(ex, status);
     if (ex->route != NULL && owns_slot(ex, VF_ENTITY_ROUTE, ex->route->slot, ex->route->id))

@@ -191,7 +191,7 @@ void vf_exchange_problem(struct vf_exchange *ex, uint32_t status, const char *re
     char buffer[2048];
     struct text text = {buffer, buffer + sizeof(buffer)};
     struct vf_fields fields = {0};
-    if (ex->is_raw) { /* there is nobody who would understand it */
+    if (ex->is_raw || ex->is_handshake) { /* there is nobody who would understand it */
         vf_exchange_fail(ex, reason);
         return;
     }

@@ -39,6 +39,7 @@ struct vf_downstream {
     char peer_text[46];          /* peer's IP; empty: not made yet */
     bool expects_proxy_header;
     bool is_handshaking; /* TLS, which is not open yet */
+    bool at_hello;       /* likewise, and plugins come first: proxy/hello.h has the bytes */
     bool in_feed;        /* input is being worked on below us on the stack */
     bool lingering;      /* answered and shut: read what comes until the client closes */
     bool saw_eof;        /* the client sent end of file */

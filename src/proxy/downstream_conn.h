@@ -6,6 +6,7 @@
 #include "proxy/downstream.h"
 
 struct vf_state_listener;
+struct vf_tls_server;
 
 /* Events of a connection, by downstream_input.c. */
 extern const struct vf_stream_events vf_downstream_events;
@@ -18,9 +19,18 @@ struct vf_state_listener *vf_downstream_counters(struct vf_downstream *client);
 void vf_downstream_set_timer(struct vf_downstream *client, uint64_t delay_ms);
 void vf_downstream_await_content(struct vf_downstream *client);
 
-/* Puts TLS below the connection, which has read `len` bytes of the handshake already. Returns false
- * when it was closed. */
+/* Begins the handshake of a connection which has read `len` bytes of it already: puts TLS below it,
+ * which takes them, or leaves it at_hello and the bytes to vf_hello_read. Returns false when it was
+ * closed. */
 bool vf_downstream_start_tls(struct vf_downstream *client, const char *data, size_t len);
+
+/* Puts TLS below the connection; NULL for the server: out of memory. Returns false when it was
+ * closed. */
+bool vf_downstream_open_tls(struct vf_downstream *client, struct vf_tls_server *server,
+                            const char *data, size_t len);
+
+/* Counts a handshake that has failed, and says why in the log. */
+void vf_downstream_log_handshake(struct vf_downstream *client, const char *reason);
 
 /* After a read of a connection that is_handshaking, which returned `n`. Returns false when the
  * connection failed. */

@@ -7,6 +7,7 @@
 #include "proxy/downstream.h"
 #include "proxy/downstream_conn.h"
 #include "proxy/h2.h"
+#include "proxy/hello.h"
 #include "proxy/tcp.h"
 #include "snapshot/address.h"
 
@@ -90,7 +91,9 @@ static size_t read_proxy_header(struct vf_downstream *client, const char *data, 
         return vf_tcp_begin(client) ? (size_t)used : 0;
     if (client->acceptor->tls == NULL)
         return (size_t)used;
-    return vf_downstream_start_tls(client, data + used, len - (size_t)used) ? len : 0;
+    if (!vf_downstream_start_tls(client, data + used, len - (size_t)used))
+        return 0;
+    return client->at_hello ? (size_t)used : len;
 }
 
 static bool begin_exchange(struct vf_downstream *client)
@@ -263,6 +266,8 @@ static size_t step(struct vf_downstream *client, const char *data, size_t len)
     }
     if (client->expects_proxy_header)
         return read_proxy_header(client, data, len);
+    if (client->at_hello)
+        return vf_hello_read(client, data, len);
     if (ex == NULL && client->mode != VF_LISTENER_HTTP)
         return vf_tcp_read_hello(client, data, len);
     if (ex == NULL && client->n_requests == 0 && !client->proxy->has_handler)
@@ -309,6 +314,8 @@ void vf_downstream_feed(struct vf_downstream *client, const char *data, size_t l
 bool vf_downstream_may_read(const struct vf_downstream *client)
 {
     const struct vf_exchange *ex = client->ex;
+    if (client->at_hello)
+        return vf_hello_may_read(client);
     if (ex == NULL) /* and for all streams of HTTP/2 */
         return !client->closing || client->lingering;
     if (ex->is_tunnel || ex->request_state == VF_FLOW_BODY)
@@ -331,7 +338,9 @@ static void on_end(struct vf_downstream *client)
 {
     struct vf_exchange *ex = client->ex;
     client->saw_eof = true;
-    if (ex == NULL && client->input_len > 0 && client->mode != VF_LISTENER_HTTP)
+    if (client->at_hello)
+        vf_hello_gone(client, "cut");
+    else if (ex == NULL && client->input_len > 0 && client->mode != VF_LISTENER_HTTP)
         vf_tcp_give_up(client, "closed");
     else if (ex == NULL)
         vf_downstream_close(client, "client_closed");
@@ -348,7 +357,8 @@ static bool read_once(struct vf_downstream *client)
 {
     char *data;
     ssize_t n = vf_stream_read(&client->stream, &data);
-    if (client->is_handshaking && !client->is_dead && !vf_downstream_follow_handshake(client, n))
+    if (client->is_handshaking && !client->at_hello && !client->is_dead &&
+        !vf_downstream_follow_handshake(client, n))
         return false;
     if (client->is_dead || n == UV_EAGAIN || n == UV_ECANCELED)
         return false;
@@ -357,10 +367,14 @@ static bool read_once(struct vf_downstream *client)
         return false;
     }
     if (n < 0) {
-        vf_downstream_close(client, "client_reset");
+        if (client->at_hello)
+            vf_hello_gone(client, "reset");
+        else
+            vf_downstream_close(client, "client_reset");
         return false;
     }
-    vf_count_add(&vf_downstream_counters(client)->bytes_in, (uint64_t)n);
+    if (!client->at_hello)
+        vf_count_add(&vf_downstream_counters(client)->bytes_in, (uint64_t)n);
     if (client->input_len == 0) {
         vf_downstream_feed(client, data, (size_t)n);
     } else if (append_input(client, data, (size_t)n) < 0) {

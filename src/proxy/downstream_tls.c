@@ -9,6 +9,7 @@
 #include "proxy/downstream.h"
 #include "proxy/downstream_conn.h"
 #include "proxy/h2.h"
+#include "proxy/hello.h"
 #include "snapshot/cells.h"
 #include "tls/transport.h"
 
@@ -33,6 +34,19 @@ static bool is_admitted(struct vf_downstream *client)
                          vf_clock_ns(), &answer) == VF_CELLS_ADMITTED;
 }
 
+bool vf_downstream_open_tls(struct vf_downstream *client, struct vf_tls_server *server,
+                            const char *data, size_t len)
+{
+    int rc = server == NULL ? UV_ENOMEM : vf_tls_accept(server, &client->stream);
+    if (rc == 0 && len > 0)
+        rc = vf_tls_preload(&client->stream, data, len);
+    if (rc == 0)
+        return true;
+    vf_count_add(&client->proxy->block->totals.out_of_memory, 1);
+    vf_downstream_close_now(client, true);
+    return false;
+}
+
 bool vf_downstream_start_tls(struct vf_downstream *client, const char *data, size_t len)
 {
     struct vf_acceptor *acceptor = client->acceptor;
@@ -41,33 +55,38 @@ bool vf_downstream_start_tls(struct vf_downstream *client, const char *data, siz
         vf_downstream_close_now(client, true);
         return false;
     }
-    int rc = vf_tls_accept(acceptor->tls, &client->stream);
-    if (rc == 0 && len > 0)
-        rc = vf_tls_preload(&client->stream, data, len);
-    if (rc < 0) {
-        vf_count_add(&client->proxy->block->totals.out_of_memory, 1);
-        vf_downstream_close_now(client, true);
+    client->at_hello = vf_hello_is_wanted(client);
+    if (!client->at_hello && !vf_downstream_open_tls(client, acceptor->tls, data, len))
         return false;
-    }
     client->is_handshaking = true;
     vf_downstream_set_timer(client, acceptor->handshake_ms);
     return true;
 }
 
-static void log_failure(struct vf_downstream *client, const char *reason)
+/* The name that the client asked for, as far as known. */
+static const char *name_of(struct vf_downstream *client, struct vf_tls_info *info)
+{
+    if (vf_stream_is_plain(&client->stream))
+        return client->ex == NULL || client->ex->server_name.len == 0
+                   ? ""
+                   : client->ex->server_name.data;
+    vf_tls_info(&client->stream, info);
+    return info->name;
+}
+
+void vf_downstream_log_handshake(struct vf_downstream *client, const char *reason)
 {
     struct vf_tls_info info;
-    vf_tls_info(&client->stream, &info);
     vf_count_add(&vf_downstream_counters(client)->handshakes_failed, 1);
     vf_log_info(&client->proxy->log, "tls.handshake_failed",
                 "listener=%s client=%s name=%s reason=%s", client->acceptor->name,
-                vf_downstream_peer_text(client).data, info.name, reason);
+                vf_downstream_peer_text(client).data, name_of(client, &info), reason);
 }
 
 void vf_downstream_handshake_timeout(struct vf_downstream *client)
 {
-    log_failure(client, "timeout");
-    vf_downstream_close_now(client, false);
+    vf_downstream_log_handshake(client, "timeout");
+    vf_downstream_close(client, "timeout");
 }
 
 /* The alert is on its way: what the client still sends is read and dropped for a while, so that it
@@ -76,7 +95,7 @@ static void fail(struct vf_downstream *client, int error)
 {
     char reason[64];
     bool is_gone = error != VF_ETLS;
-    log_failure(client, vf_tls_reason(&client->stream, reason, sizeof(reason)));
+    vf_downstream_log_handshake(client, vf_tls_reason(&client->stream, reason, sizeof(reason)));
     client->is_handshaking = false;
     if (is_gone) {
         vf_downstream_close_now(client, false);

@@ -321,7 +321,8 @@ void vf_exchange_on_client_gone(struct vf_exchange *ex, const char *reason)
     if (ex->reason == NULL)
         ex->reason = reason;
     vf_phases_cancel(ex, "client gone");
-    vf_count_add(&ex->proxy->block->totals.client_aborts, 1);
+    if (!ex->is_handshake)
+        vf_count_add(&ex->proxy->block->totals.client_aborts, 1);
     vf_upstream_abandon(ex);
     if (ex->handled)
         ex->proxy->handler.on_gone(ex->proxy->handler.owner, ex);

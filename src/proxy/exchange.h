@@ -151,6 +151,9 @@ struct vf_exchange {
 
     bool is_secure;                                     /* the client's connection has TLS */
     struct vf_str tls_version, tls_cipher, server_name; /* of it; the latter in the arena */
+    bool is_handshake;     /* TLS has yet to begin, there is no request: see proxy/hello.h */
+    bool asks_certificate; /* then: a plugin wants the client's certificate */
+    bool forbids_tickets;  /* then: a plugin wants no session to be resumed */
 
     uint64_t start_ns, connect_ns, connected_ns, sent_ns, first_byte_ns;
     uint64_t discarded_bytes;     /* content that came after a complete answer */

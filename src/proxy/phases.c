@@ -6,6 +6,7 @@
 #include "proxy/dispatch.h"
 #include "proxy/downstream.h"
 #include "proxy/exchange.h"
+#include "proxy/hello.h"
 #include "proxy/request.h"
 #include "proxy/upstream.h"
 
@@ -317,6 +318,9 @@ void vf_phases_resume(struct vf_exchange *ex)
     enum vf_phase phase = ex->waits;
     vf_phases_forget_wait(ex);
     switch (phase) {
+    case VF_PHASE_CERTIFICATE:
+        vf_hello_go_on(ex);
+        break;
     case VF_PHASE_REWRITE:
     case VF_PHASE_ACCESS:
         vf_request_go_on(ex, phase);

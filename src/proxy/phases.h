@@ -1,6 +1,7 @@
 /* proxy/phases.h - where plugins join an exchange. src/lua fills in struct vf_phases; a proxy
  * that has none, and an exchange whose chain has no plugin for a phase, pay one test.
  *
+ *   ClientHello read -> CERTIFICATE -> TLS begins, see proxy/hello.h
  *   route found -> REWRITE -> ACCESS -> BALANCER -> request leaves
  *   answer, from a backend or our own -> HEADER_FILTER -> head leaves -> BODY_FILTER for each piece
  *   exchange over -> LOG

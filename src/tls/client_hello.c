@@ -10,7 +10,6 @@ enum {
     RECORD_HEADER = 5,
     RECORD_BYTES = 16 * 1024, /* of a record that is not encrypted (RFC 8446 section 5.1) */
     MESSAGE_HEADER = 4,
-    TYPE_HANDSHAKE = 22,
     CLIENT_HELLO = 1,
     RANDOM_BYTES = 32,
     SESSION_ID_BYTES = 32,
@@ -54,7 +53,7 @@ static int judge_message(struct message *message, struct vf_client_hello *out)
 /* Looks at as many bytes of a record's header as there are. */
 static int judge_record(const uint8_t *at, size_t len, struct vf_client_hello *out)
 {
-    if (len > 0 && at[0] != TYPE_HANDSHAKE)
+    if (len > 0 && at[0] != VF_CLIENT_HELLO_RECORD)
         return refuse(out, VF_ALERT_UNEXPECTED_MESSAGE, "not_a_handshake");
     if (len > 1 && at[1] != 3)
         return refuse(out, VF_ALERT_DECODE_ERROR, "record_version");

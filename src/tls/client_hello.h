@@ -14,7 +14,8 @@ enum {
     VF_CLIENT_HELLO_RECORDS = 64,     /* that it may be cut into */
     VF_CLIENT_HELLO_MAX = VF_CLIENT_HELLO_BODY + 5 * VF_CLIENT_HELLO_RECORDS,
     VF_CLIENT_HELLO_NAME = 254, /* bytes of a name, with a NUL */
-    VF_CLIENT_HELLO_ALERT = 7   /* bytes of an alert */
+    VF_CLIENT_HELLO_ALERT = 7,  /* bytes of an alert */
+    VF_CLIENT_HELLO_RECORD = 22 /* its first byte: the type of its record */
 };
 
 /* Alerts (RFC 8446 section 6.2). */
@@ -22,6 +23,7 @@ enum vf_alert {
     VF_ALERT_UNEXPECTED_MESSAGE = 10,
     VF_ALERT_ILLEGAL_PARAMETER = 47,
     VF_ALERT_DECODE_ERROR = 50,
+    VF_ALERT_INTERNAL_ERROR = 80,
     VF_ALERT_UNRECOGNIZED_NAME = 112
 };
 

@@ -44,6 +44,7 @@ struct vf_tls_server {
     mbedtls_ssl_config config;
     struct vf_tls_trust *trust;
     const char *alpn[VF_TLS_ALPN + 1];
+    struct vf_tls_server *variants[2]; /* without tickets; likewise, and asks; NULL: not made yet */
 };
 
 struct vf_tls_client {

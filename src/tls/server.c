@@ -58,15 +58,16 @@ static void use_trust(struct vf_tls_server *server)
 {
     const struct vf_tls_server_options *options = &server->options;
     struct vf_tls_trust *trust = server->trust;
-    if (options->client_auth == VF_TLS_AUTH_NONE || trust == NULL) {
+    if (options->client_auth == VF_TLS_AUTH_NONE) {
         mbedtls_ssl_conf_authmode(&server->config, MBEDTLS_SSL_VERIFY_NONE);
         return;
     }
     mbedtls_ssl_conf_authmode(&server->config, options->client_auth == VF_TLS_AUTH_REQUIRED
                                                    ? MBEDTLS_SSL_VERIFY_REQUIRED
                                                    : MBEDTLS_SSL_VERIFY_OPTIONAL);
-    mbedtls_ssl_conf_ca_chain(&server->config, &trust->authorities,
-                              trust->has_revocations ? &trust->revocations : NULL);
+    if (trust != NULL)
+        mbedtls_ssl_conf_ca_chain(&server->config, &trust->authorities,
+                                  trust->has_revocations ? &trust->revocations : NULL);
     mbedtls_ssl_conf_verify(&server->config, limit_depth, (void *)(uintptr_t)options->depth);
 }
 
@@ -106,6 +107,19 @@ int vf_tls_server_new(struct vf_tls *tls, const struct vf_tls_server_options *op
     return 0;
 }
 
+struct vf_tls_server *vf_tls_server_variant(struct vf_tls_server *server, bool asks)
+{
+    struct vf_tls_server_options options = server->options;
+    struct vf_tls_server **variant = &server->variants[asks];
+    if (options.client_auth != VF_TLS_AUTH_NONE || (!asks && options.tickets == 0))
+        return server;
+    options.tickets = 0;
+    options.client_auth = asks ? VF_TLS_AUTH_OPTIONAL : VF_TLS_AUTH_NONE;
+    if (*variant == NULL && vf_tls_server_new(server->tls, &options, server->trust, variant) < 0)
+        return NULL;
+    return *variant;
+}
+
 struct vf_tls_server *vf_tls_server_retain(struct vf_tls_server *server)
 {
     server->refs++;
@@ -118,6 +132,8 @@ void vf_tls_server_release(struct vf_tls_server **at)
     *at = NULL;
     if (server == NULL || --server->refs > 0)
         return;
+    vf_tls_server_release(&server->variants[0]);
+    vf_tls_server_release(&server->variants[1]);
     mbedtls_ssl_config_free(&server->config);
     vf_tls_trust_release(&server->trust);
     free(server);

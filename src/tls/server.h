@@ -4,6 +4,8 @@
 #ifndef VF_TLS_SERVER_H
 #define VF_TLS_SERVER_H
 
+#include <stdbool.h>
+
 #include "tls/identity.h"
 #include "tls/tls.h"
 #include "tls/trust.h"
@@ -37,6 +39,11 @@ int vf_tls_server_new(struct vf_tls *tls, const struct vf_tls_server_options *op
                       struct vf_tls_trust *trust, struct vf_tls_server **out);
 
 struct vf_tls_server *vf_tls_server_retain(struct vf_tls_server *server);
+
+/* The server for a connection that differs: it gets no tickets and its own are not taken; with
+ * `asks`, it is asked for a certificate, which it need not have and which may be anyone's. Where
+ * client_auth asks already that is the server itself. Owned by `server`; NULL: out of memory. */
+struct vf_tls_server *vf_tls_server_variant(struct vf_tls_server *server, bool asks);
 
 /* Clears the caller's pointer; NULL is left alone. */
 void vf_tls_server_release(struct vf_tls_server **server);

@@ -189,23 +189,30 @@ local function checked(name)
   return tls.is_tls ~= 0 and tls or nil
 end
 
---- Asks for a client certificate during the handshake.
+local function in_handshake(result)
+  if result ~= 0 then return nil, "the handshake is over" end
+  return true
+end
+
+--- In the certificate phase: the client is asked for a certificate, which it need not have. Whose it is, the plugin has
+-- to judge, unless the listener says `client_auth`. Its session is never resumed.
 ---@return true|nil ok, string|nil err
 function M.tls.request_client_certificate()
   if not checked "request_client_certificate" then return nil, NOT_TLS end
-  return nil, "the handshake is over"
+  return in_handshake(view.ask_certificate())
 end
 
---- Forbids that the session is resumed.
+--- In the certificate phase: the connection resumes no session, and gets no ticket to resume its own.
 ---@return true|nil ok, string|nil err
 function M.tls.disable_session_reuse()
   if not checked "disable_session_reuse" then return nil, NOT_TLS end
-  return nil, "the handshake is over"
+  return in_handshake(view.forbid_tickets())
 end
 
 --- Returns what was agreed on: version ("TLSv1.3"), cipher ("TLS_AES_128_GCM_SHA256"), server_name (the host that the
--- client named, or nil) and is_resumed.
----@return {version: string, cipher: string, server_name: string|nil, is_resumed: boolean}|nil info, string|nil err
+-- client named, or nil) and is_resumed. In the certificate phase only the server_name is known.
+---@return {version: string|nil, cipher: string|nil, server_name: string|nil, is_resumed: boolean}|nil info
+---@return string|nil err
 function M.tls.get_info()
   local tls = checked "get_info"
   if not tls then return nil, NOT_TLS end

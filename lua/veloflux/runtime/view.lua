@@ -32,6 +32,8 @@ struct vf_tls_view {
 };
 void vf_view_tls(struct vf_exchange *ex, struct vf_tls_view *out);
 size_t vf_view_client_chain(struct vf_exchange *ex, char *out, size_t room);
+int vf_view_ask_certificate(struct vf_exchange *ex);
+int vf_view_forbid_tickets(struct vf_exchange *ex);
 void vf_view_text(struct vf_exchange *ex, int what, struct vf_str *out);
 int vf_view_field(struct vf_exchange *ex, int side, const char *name, size_t len, uint32_t nth, struct vf_str *value);
 uint32_t vf_view_field_at(struct vf_exchange *ex, int side, uint32_t index, struct vf_str *name, struct vf_str *value);
@@ -132,6 +134,10 @@ function M.client_chain()
   local out = ffi.new("char[?]", room)
   return ffi_string(out, tonumber(C.vf_view_client_chain(task.run.ex, out, room)))
 end
+
+--- Before the handshake: asks for a client certificate; forbids that sessions are resumed. Return 0 when that is so.
+function M.ask_certificate() return C.vf_view_ask_certificate(task.run.ex) end
+function M.forbid_tickets() return C.vf_view_forbid_tickets(task.run.ex) end
 
 --- Likewise for the answer and what is known of the exchange as a whole.
 function M.response()
