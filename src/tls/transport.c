@@ -231,15 +231,33 @@ static void use_content_keys(mbedtls_ssl_context *ssl)
     memset(ssl->MBEDTLS_PRIVATE(cur_out_ctr), 0, sizeof(ssl->MBEDTLS_PRIVATE(cur_out_ctr)));
 }
 
+/* A step of a server. To a client of TLS 1.3 without a certificate mbedTLS says no_certificate, an
+ * alert of SSL 3. It has not left yet, so another takes its place, in the order of records, too. */
+static int take_server_step(struct vf_tls_conn *conn)
+{
+    mbedtls_ssl_context *ssl = &conn->ssl;
+    size_t output_len = conn->tls->output_len;
+    unsigned char order[sizeof(ssl->MBEDTLS_PRIVATE(cur_out_ctr))];
+    use_content_keys(ssl);
+    memcpy(order, ssl->MBEDTLS_PRIVATE(cur_out_ctr), sizeof(order));
+    int rc = mbedtls_ssl_handshake_step(ssl);
+    if (rc != MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE || conn->tls->output_len <= output_len ||
+        mbedtls_ssl_get_version_number(ssl) != MBEDTLS_SSL_VERSION_TLS1_3)
+        return rc;
+    conn->tls->output_len = output_len;
+    memcpy(ssl->MBEDTLS_PRIVATE(cur_out_ctr), order, sizeof(order));
+    mbedtls_ssl_send_alert_message(ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+                                   MBEDTLS_SSL_ALERT_MSG_CERT_REQUIRED);
+    conn->was_alerted = true;
+    return rc;
+}
+
 static int take_steps(struct vf_tls_conn *conn)
 {
     mbedtls_ssl_context *ssl = &conn->ssl;
     int rc = 0;
-    while (rc == 0 && ssl->MBEDTLS_PRIVATE(state) != MBEDTLS_SSL_HANDSHAKE_OVER) {
-        if (conn->server != NULL)
-            use_content_keys(ssl);
-        rc = mbedtls_ssl_handshake_step(ssl);
-    }
+    while (rc == 0 && ssl->MBEDTLS_PRIVATE(state) != MBEDTLS_SSL_HANDSHAKE_OVER)
+        rc = conn->server != NULL ? take_server_step(conn) : mbedtls_ssl_handshake_step(ssl);
     return rc;
 }
 
