@@ -52,6 +52,8 @@ describe("a listener that asks clients for certificates", function()
         listener("flat", { mode = "require", depth = 0 }) },
       pools = { { name = "web", backends = { { address = origin.address } } } },
       routes = { { name = "tell", path = "/tell", plugins = { { name = "tell" } }, respond = { status = 200 } },
+        { name = "private", path_prefix = "/private", respond = { status = 200, body = "welcome" },
+          client_certificate = "require" },
         { name = "site", path_prefix = "/", pool = "web" } },
     } }
   end))
@@ -103,6 +105,25 @@ describe("a listener that asks clients for certificates", function()
       assert.equal((case[3]:gsub("no_client_certificate", "NONE"):gsub("bad_certificate", "FAILED")), verify)
     end))
   end
+
+  it("may be asked for by one route alone", loop.spec(function()
+    local function status(listener, certificate, ...)
+      local args = { ... }
+      if certificate then
+        for _, arg in ipairs { "--cert", certificate.cert, "--key", certificate.key } do args[#args + 1] = arg end
+      end
+      return tls.get(server.ports[listener], { path = "/private", args = args }).status
+    end
+    for _, version in ipairs { "--http1.1", "--http2" } do
+      assert.equal(200, status("optional", good, version))
+      assert.equal(403, status("optional", nil, version))
+      assert.equal(403, status("optional", expired, version))
+      assert.equal(403, status("optional", stranger, version))
+      assert.equal(200, status("required", good, version))
+    end
+    local plain = clients.get(server.ports.http, "/private")
+    assert.same({ 403, "client_certificate_required" }, { plain.status, cjson.decode(plain.body).code })
+  end))
 
   it("bounds the chain", loop.spec(function()
     local certificate = { cert = deep_chain, key = deep.key }

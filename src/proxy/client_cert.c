@@ -91,21 +91,27 @@ static void drop(struct vf_fields *fields, struct vf_str name)
             fields->list[i].dropped = true;
 }
 
-static bool is_verified(const struct vf_exchange *ex)
+bool vf_client_cert_is_good(const struct vf_exchange *ex)
 {
     struct vf_tls_info info;
-    const struct vf_snap_listener *listener = ex->listener;
-    if (!ex->is_secure || listener->tls == VF_SNAP_NONE ||
-        (vf_snap_tls(ex->snapshot, listener->tls)->flags & VF_TLS_SENDS_CERTIFICATE) == 0)
+    if (!ex->is_secure || ex->client == NULL)
         return false;
     vf_tls_info(&ex->client->conn->stream, &info);
     return info.has_peer_certificate && info.verify_flags == 0;
 }
 
+/* The listener wants backends to see it. */
+static bool is_shown(const struct vf_exchange *ex)
+{
+    const struct vf_snap_listener *listener = ex->listener;
+    return ex->is_secure && listener->tls != VF_SNAP_NONE &&
+           (vf_snap_tls(ex->snapshot, listener->tls)->flags & VF_TLS_SENDS_CERTIFICATE) != 0;
+}
+
 void vf_client_cert_forward(struct vf_exchange *ex)
 {
     struct vf_fields *fields = &ex->request.fields;
-    bool is_own = is_verified(ex);
+    bool is_own = is_shown(ex) && vf_client_cert_is_good(ex);
     if (is_own || !ex->trusted) {
         drop(fields, VF_STR("Client-Cert"));
         drop(fields, VF_STR("Client-Cert-Chain"));

@@ -4,6 +4,8 @@
 #ifndef VF_PROXY_CLIENT_CERT_H
 #define VF_PROXY_CLIENT_CERT_H
 
+#include <stdbool.h>
+
 #include "base/str.h"
 
 struct vf_downstream;
@@ -13,6 +15,9 @@ struct vf_exchange;
 struct vf_client_cert {
     struct vf_str leaf, chain; /* the latter may be empty */
 };
+
+/* True when the client has shown a certificate, and its listener's authorities vouch for it. */
+bool vf_client_cert_is_good(const struct vf_exchange *ex);
 
 /* Edits the fields of the request that goes to a backend. */
 void vf_client_cert_forward(struct vf_exchange *ex);

@@ -5,6 +5,7 @@
 
 #include "http/method.h"
 #include "proxy/account.h"
+#include "proxy/client_cert.h"
 #include "proxy/core.h"
 #include "proxy/dispatch.h"
 #include "proxy/downstream.h"
@@ -232,6 +233,11 @@ static void use_route(struct vf_exchange *ex, const struct vf_route_match *match
     }
     if (ex->route->inactive) {
         vf_exchange_problem(ex, 503, "tenant_inactive", "This tenant is switched off.");
+        return;
+    }
+    if (ex->route->needs_client_cert && !vf_client_cert_is_good(ex)) {
+        vf_exchange_problem(ex, 403, "client_certificate_required",
+                            "This route is for clients with a certificate that is good here.");
         return;
     }
     if (!within_limits(ex))

@@ -317,7 +317,7 @@ struct vf_snap_route {
     uint32_t inactive;           /* 1: its tenant is switched off, answer 503 */
     struct vf_snap_edits edits;  /* pool's, then route's */
     uint32_t chain;              /* VF_SNAP_CHAINS, of the kind ROUTE; VF_SNAP_NONE: no plugins */
-    uint32_t reserved;
+    uint32_t needs_client_cert;  /* 1: only for clients whose certificate is good, others get 403 */
     struct vf_snap_list bindings; /* VF_SNAP_BINDINGS; made by the builder */
 };
 

@@ -97,6 +97,7 @@ local function write_action(to, route, record, pools)
     to:text(respond.type, record.content_type)
   end
   if route.strip_prefix then record.strip_prefix = 1 end
+  if route.client_certificate == "require" then record.needs_client_cert = 1 end
   if route.rewrite then
     record.has_rewrite = 1
     to:text(route.rewrite, record.rewrite)
