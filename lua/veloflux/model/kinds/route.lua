@@ -122,8 +122,8 @@ return s.record {
       description = "The higher goes first, before all other rules within a host." } },
     { strip_prefix = s.boolean { default = false, description = "Forward the path without path_prefix." } },
     { client_certificate = s.string { default = "optional", one_of = { "optional", "require" },
-      description = "require: only for clients with a certificate that is good for the listener (`client_auth`); others "
-        .. "get 403." } },
+      description = "require: only for clients with a certificate that is good for the listener (`client_auth`); "
+        .. "others get 403." } },
     { rewrite = s.string { custom_validator = is_rewrite, len_max = 4096,
       description = "Forward this path: replaces the prefix or the path; with path_regex a template with $1..$9." } },
     { pool = s.foreign { reference = "pools", description = "Who answers." } },

@@ -45,7 +45,7 @@ describe("a store in Redis, when", function()
 
   it("the server is killed for good: each version that was acknowledged is there, none half", spec(function(world)
     local server = servers.start { args = DURABLE }
-    local store = world:open(server, { timeout_ms = 200 })
+    local store = world:open(server, { timeout_ms = 3000 })
     world:ask_until(store, "load")
     local outcomes = commit_all(store, 1, 1000)
     world:drive(function() return outcomes.n >= 150 end, "the first")
