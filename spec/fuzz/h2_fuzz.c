@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/h2_fields.h"
 #include "http/h2_guard.h"
 #include "http/h2_head.h"
 #include "http/target.h"

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "http/h2_client.h"
+#include "http/h2_fields.h"
 #include "http/method.h"
 
 static struct vf_str cut(const char **at, char separator)
@@ -59,7 +60,7 @@ void h2c_trailers(const char *lines, char *out)
     nghttp2_nv *list;
     vf_arena_init(&arena);
     add_lines(&fields, &arena, lines);
-    size_t n = vf_h2_client_trailers(&fields, &list);
+    size_t n = vf_h2_copy_trailers(&fields, &list);
     print(list, n, out);
     free(list);
     vf_arena_deinit(&arena);

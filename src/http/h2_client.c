@@ -3,39 +3,13 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "http/h2_fields.h"
 #include "http/method.h"
 
 enum {
     LINE_BYTES = 4, /* ": " and CRLF of a line of HTTP/1, which limits count */
     PSEUDO_FIELDS = 4
 };
-
-/* What HTTP/2 has other means for, or is written here. */
-static bool may_be_sent(const struct vf_field *field)
-{
-    static const uint32_t own = 1U << VF_FIELD_CONNECTION | 1U << VF_FIELD_CONTENT_LENGTH |
-                                1U << VF_FIELD_HOST | 1U << VF_FIELD_HTTP2_SETTINGS |
-                                1U << VF_FIELD_KEEP_ALIVE | 1U << VF_FIELD_PROXY_CONNECTION |
-                                1U << VF_FIELD_TE | 1U << VF_FIELD_TRANSFER_ENCODING |
-                                1U << VF_FIELD_UPGRADE;
-    return !field->dropped && field->name.len > 0 && field->name.data[0] != ':' &&
-           (field->id == VF_FIELD_OTHER || (own >> field->id & 1) == 0);
-}
-
-static nghttp2_nv pair(struct vf_str name, struct vf_str value)
-{
-    return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name.data,
-                        .value = (uint8_t *)(uintptr_t)value.data,
-                        .namelen = name.len,
-                        .valuelen = value.len,
-                        .flags = NGHTTP2_NV_FLAG_NONE};
-}
-
-static void put_lower(char *at, struct vf_str name)
-{
-    for (size_t i = 0; i < name.len; i++)
-        at[i] = vf_lower(name.data[i]);
-}
 
 /* --- Requests --- */
 
@@ -45,10 +19,10 @@ static size_t put_fields(nghttp2_nv *list, char *names, const struct vf_fields *
     size_t n = 0;
     for (uint32_t i = 0; i < fields->count; i++) {
         const struct vf_field *field = &fields->list[i];
-        if (!may_be_sent(field))
+        if (!vf_h2_may_be_sent(field))
             continue;
-        put_lower(names, field->name);
-        list[n++] = pair(vf_str_make(names, field->name.len), field->value);
+        vf_h2_put_lower(names, field->name);
+        list[n++] = vf_h2_pair(vf_str_make(names, field->name.len), field->value);
         names += field->name.len;
     }
     return n;
@@ -79,48 +53,19 @@ size_t vf_h2_client_request(struct vf_arena *arena, const struct vf_head *head,
     size_t n = 0;
     if (list == NULL || names == NULL)
         return 0;
-    list[n++] = pair(VF_STR(":method"), head->method_name);
-    list[n++] = pair(VF_STR(":scheme"), scheme);
+    list[n++] = vf_h2_pair(VF_STR(":method"), head->method_name);
+    list[n++] = vf_h2_pair(VF_STR(":scheme"), scheme);
     if (host.len > 0)
-        list[n++] = pair(VF_STR(":authority"), host);
-    list[n++] = pair(VF_STR(":path"), target);
+        list[n++] = vf_h2_pair(VF_STR(":authority"), host);
+    list[n++] = vf_h2_pair(VF_STR(":path"), target);
     if (head->te_trailers)
-        list[n++] = pair(VF_STR("te"), VF_STR("trailers"));
+        list[n++] = vf_h2_pair(VF_STR("te"), VF_STR("trailers"));
     if (has_length(head)) {
         size_t len = vf_u64_format(head->content_length, length);
-        list[n++] = pair(VF_STR("content-length"), vf_str_make(length, len));
+        list[n++] = vf_h2_pair(VF_STR("content-length"), vf_str_make(length, len));
     }
     *out = list;
     return n + put_fields(list + n, names + 20, fields);
-}
-
-size_t vf_h2_client_trailers(const struct vf_fields *trailers, nghttp2_nv **out)
-{
-    size_t bytes = 0, n = 0;
-    *out = NULL;
-    for (uint32_t i = 0; trailers != NULL && i < trailers->count; i++)
-        if (may_be_sent(&trailers->list[i])) {
-            bytes += trailers->list[i].name.len + trailers->list[i].value.len;
-            n++;
-        }
-    nghttp2_nv *list = n > 0 ? malloc(n * sizeof(*list) + bytes) : NULL;
-    if (list == NULL)
-        return 0;
-    char *at = (char *)(list + n);
-    n = 0;
-    for (uint32_t i = 0; i < trailers->count; i++) {
-        const struct vf_field *field = &trailers->list[i];
-        if (!may_be_sent(field))
-            continue;
-        char *value = at + field->name.len;
-        put_lower(at, field->name);
-        if (field->value.len > 0)
-            memcpy(value, field->value.data, field->value.len);
-        list[n++] = pair(vf_str_make(at, field->name.len), vf_str_make(value, field->value.len));
-        at = value + field->value.len;
-    }
-    *out = list;
-    return n;
 }
 
 /* --- Answers --- */

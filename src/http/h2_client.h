@@ -16,10 +16,6 @@ size_t vf_h2_client_request(struct vf_arena *arena, const struct vf_head *head,
                             struct vf_str scheme, struct vf_str target, struct vf_str host,
                             nghttp2_nv **out);
 
-/* Copies trailers to memory of their own, names in lower case, without what HTTP/2 does not have.
- * Returns their number, and *out to be freed; 0 and NULL when there are none, or no memory. */
-size_t vf_h2_client_trailers(const struct vf_fields *trailers, nghttp2_nv **out);
-
 /* The head of an answer while it is read. */
 struct vf_h2_answer {
     struct vf_arena *arena;

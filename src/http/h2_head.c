@@ -1,8 +1,8 @@
 #include "http/h2_head.h"
 
-#include <stdlib.h>
 #include <uv.h>
 
+#include "http/h2_fields.h"
 #include "http/method.h"
 #include "http/target.h"
 
@@ -248,33 +248,6 @@ int vf_h2_request_end(struct vf_h2_request *request, const struct vf_h1_limits *
 
 /* --- Answers --- */
 
-/* What HTTP/2 has frames for, or writes itself. */
-static const uint32_t unsendable = 1U << VF_FIELD_CONNECTION | 1U << VF_FIELD_CONTENT_LENGTH |
-                                   1U << VF_FIELD_HTTP2_SETTINGS | 1U << VF_FIELD_KEEP_ALIVE |
-                                   1U << VF_FIELD_PROXY_CONNECTION | 1U << VF_FIELD_TE |
-                                   1U << VF_FIELD_TRANSFER_ENCODING | 1U << VF_FIELD_UPGRADE;
-
-static bool may_be_sent(const struct vf_field *field)
-{
-    return !field->dropped && field->name.len > 0 && field->name.data[0] != ':' &&
-           (field->id == VF_FIELD_OTHER || (unsendable >> field->id & 1) == 0);
-}
-
-static nghttp2_nv pair(struct vf_str name, struct vf_str value)
-{
-    return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name.data,
-                        .value = (uint8_t *)(uintptr_t)value.data,
-                        .namelen = name.len,
-                        .valuelen = value.len,
-                        .flags = NGHTTP2_NV_FLAG_NONE};
-}
-
-static void put_lower(char *at, struct vf_str name)
-{
-    for (size_t i = 0; i < name.len; i++)
-        at[i] = vf_lower(name.data[i]);
-}
-
 static bool has_upper(struct vf_str name)
 {
     for (size_t i = 0; i < name.len; i++)
@@ -291,7 +264,7 @@ static struct vf_str lowered(struct vf_arena *arena, struct vf_str name)
     char *copy = vf_arena_alloc(arena, name.len);
     if (copy == NULL)
         return vf_str_make(NULL, 0);
-    put_lower(copy, name);
+    vf_h2_put_lower(copy, name);
     return vf_str_make(copy, name.len);
 }
 
@@ -310,50 +283,20 @@ size_t vf_h2_write_response(struct vf_arena *arena, const struct vf_head *head, 
     size_t n = 0;
     if (list == NULL || text.data == NULL)
         return 0;
-    list[n++] = pair(VF_STR(":status"), text);
+    list[n++] = vf_h2_pair(VF_STR(":status"), text);
     for (uint32_t i = 0; i < fields->count; i++) {
-        if (!may_be_sent(&fields->list[i]))
+        if (!vf_h2_may_be_sent(&fields->list[i]))
             continue;
         struct vf_str name = lowered(arena, fields->list[i].name);
         if (name.data == NULL)
             return 0;
-        list[n++] = pair(name, fields->list[i].value);
+        list[n++] = vf_h2_pair(name, fields->list[i].value);
     }
     if (has_length) {
         struct vf_str length = number(arena, head->content_length);
         if (length.data == NULL)
             return 0;
-        list[n++] = pair(VF_STR("content-length"), length);
-    }
-    *out = list;
-    return n;
-}
-
-size_t vf_h2_copy_trailers(const struct vf_fields *trailers, nghttp2_nv **out)
-{
-    size_t bytes = 0, n = 0;
-    *out = NULL;
-    for (uint32_t i = 0; trailers != NULL && i < trailers->count; i++)
-        if (may_be_sent(&trailers->list[i])) {
-            bytes += trailers->list[i].name.len + trailers->list[i].value.len;
-            n++;
-        }
-    if (n == 0)
-        return 0;
-    nghttp2_nv *list = malloc(n * sizeof(*list) + bytes);
-    if (list == NULL)
-        return 0;
-    char *at = (char *)(list + n);
-    n = 0;
-    for (uint32_t i = 0; i < trailers->count; i++) {
-        const struct vf_field *field = &trailers->list[i];
-        if (!may_be_sent(field))
-            continue;
-        char *value = at + field->name.len;
-        put_lower(at, field->name);
-        memcpy(value, field->value.data, field->value.len);
-        list[n++] = pair(vf_str_make(at, field->name.len), vf_str_make(value, field->value.len));
-        at = value + field->value.len;
+        list[n++] = vf_h2_pair(VF_STR("content-length"), length);
     }
     *out = list;
     return n;

@@ -39,8 +39,4 @@ int vf_h2_request_end(struct vf_h2_request *request, const struct vf_h1_limits *
 size_t vf_h2_write_response(struct vf_arena *arena, const struct vf_head *head, uint32_t status,
                             bool has_length, nghttp2_nv **out);
 
-/* Copies trailer fields into one block of memory, which the caller frees. Returns their number; 0
- * with *out NULL when there are none, or no memory for them. */
-size_t vf_h2_copy_trailers(const struct vf_fields *trailers, nghttp2_nv **out);
-
 #endif

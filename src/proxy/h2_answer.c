@@ -1,6 +1,7 @@
 /* proxy/h2_answer.c - a stream of HTTP/2 as an exchange sees it: what its client gets. */
 #include <stdlib.h>
 
+#include "http/h2_fields.h"
 #include "proxy/h2_conn.h"
 
 enum {

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "http/h2_fields.h"
 #include "proxy/account.h"
 #include "proxy/downstream.h"
 #include "proxy/phases.h"
@@ -280,7 +281,7 @@ static void send_end(struct vf_exchange *ex, const struct vf_fields *trailers)
         return;
     call->has_ended = true;
     if (call->has_content)
-        call->n_trailers = vf_h2_client_trailers(trailers, &call->trailers);
+        call->n_trailers = vf_h2_copy_trailers(trailers, &call->trailers);
     if (call->id == 0)
         return;
     if (call->has_content)
