@@ -1,5 +1,5 @@
 --- Backups that are kept, the schedule, what a reload would do, and a history that is cut: on the real binary.
-local cjson = require "cjson"
+local apis = require "support.api"
 local children = require "support.children"
 local clients = require "support.client"
 local loop = require "support.loop"
@@ -8,22 +8,8 @@ local uv = require "luv"
 
 local server
 
-local function request(method, path, body, fields)
-  local all = {}
-  if body then all["Content-Type"] = "application/json" end
-  for name, value in pairs(fields or {}) do all[name] = value end
-  if type(body) == "table" then body = next(body) == nil and "{}" or cjson.encode(body) end
-  local response = clients.request(server.ports.admin, method, path, all, body)
-  if (response:get "content-type" or ""):find "json" and #response.body > 0 then
-    response.json = cjson.decode(response.body)
-  end
-  return response
-end
-
-local function is(response, status)
-  assert.equal(status, response.status, response.body)
-  return response.json
-end
+local request = apis.requester(function() return server.ports.admin end)
+local is = apis.is
 
 describe("/api/backups", function()
   it("keeps, lists, gives back and deletes", loop.spec(function()

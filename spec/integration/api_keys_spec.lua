@@ -1,4 +1,5 @@
 --- The keys of secrets at rest on the real binary: where they come from, and their rotation.
+local apis = require "support.api"
 local cjson = require "cjson"
 local children = require "support.children"
 local clients = require "support.client"
@@ -9,22 +10,8 @@ local uv = require "luv"
 
 local server
 
-local function request(method, path, body, fields)
-  local all = {}
-  if body then all["Content-Type"] = "application/json" end
-  for name, value in pairs(fields or {}) do all[name] = value end
-  if type(body) == "table" then body = next(body) == nil and "{}" or cjson.encode(body) end
-  local response = clients.request(server.ports.admin, method, path, all, body)
-  if (response:get "content-type" or ""):find "json" and #response.body > 0 then
-    response.json = cjson.decode(response.body)
-  end
-  return response
-end
-
-local function is(response, status)
-  assert.equal(status, response.status, response.body)
-  return response.json
-end
+local request = apis.requester(function() return server.ports.admin end)
+local is = apis.is
 
 local ROUTES = { { name = "site", path = "/", respond = { status = 200 }, plugins = { { name = "key-auth" } } } }
 

@@ -1,5 +1,5 @@
 --- Changes on probation, through the admin API of the real binary: bad ones are taken back by themselves.
-local cjson = require "cjson"
+local apis = require "support.api"
 local clients = require "support.client"
 local loop = require "support.loop"
 local origins = require "support.origin"
@@ -9,22 +9,8 @@ local uv = require "luv"
 
 local server, admin
 
-local function request(method, path, body, fields)
-  local all = {}
-  if body then all["Content-Type"] = "application/json" end
-  for name, value in pairs(fields or {}) do all[name] = value end
-  if type(body) == "table" then body = next(body) == nil and "{}" or cjson.encode(body) end
-  local response = clients.request(admin, method, path, all, body)
-  if (response:get "content-type" or ""):find "json" and #response.body > 0 then
-    response.json = cjson.decode(response.body)
-  end
-  return response
-end
-
-local function is(response, status)
-  assert.equal(status, response.status, response.body)
-  return response.json
-end
+local request = apis.requester(function() return admin end)
+local is = apis.is
 
 local function origin(status)
   return origins.start(function(conn, asked) conn:write(origins.response(status, nil, "", asked.method)) end)

@@ -1,27 +1,13 @@
 --- Templates through the admin API of the real binary.
+local apis = require "support.api"
 local cjson = require "cjson"
-local clients = require "support.client"
 local loop = require "support.loop"
 local servers = require "support.server"
 
 local server, port
 
-local function request(method, path, body, fields)
-  local all = {}
-  if body then all["Content-Type"] = "application/json" end
-  for name, value in pairs(fields or {}) do all[name] = value end
-  if type(body) == "table" then body = next(body) == nil and "{}" or cjson.encode(body) end
-  local response = clients.request(port, method, path, all, body)
-  if (response:get "content-type" or ""):find "json" and #response.body > 0 then
-    response.json = cjson.decode(response.body)
-  end
-  return response
-end
-
-local function is(response, status)
-  assert.equal(status, response.status, response.body)
-  return response.json
-end
+local request = apis.requester(function() return port end)
+local is = apis.is
 
 local function spec(conf, body)
   return loop.spec(function()

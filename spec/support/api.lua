@@ -26,6 +26,23 @@ local function request_of(port)
   end
 end
 
+--- Returns request(method, path, body, fields) for a server that is started later: bodies are JSON, a table or text as
+-- it is; nothing is asked for by Accept.
+-- @param port_of function: the admin port at that time
+function M.requester(port_of)
+  return function(method, path, body, fields)
+    local all = {}
+    if body then all["Content-Type"] = JSON end
+    for name, value in pairs(fields or {}) do all[name] = value end
+    if type(body) == "table" then body = next(body) == nil and "{}" or cjson.encode(body) end
+    local response = clients.request(port_of(), method, path, all, body)
+    if (response:get "content-type" or ""):find "json" and #response.body > 0 then
+      response.json = cjson.decode(response.body)
+    end
+    return response
+  end
+end
+
 --- Asserts the status of an answer. Returns its JSON.
 function M.is(response, status)
   assert.equal(status, response.status, response.body:sub(1, 2000))
