@@ -116,6 +116,29 @@ describe("an endpoint of a plugin", function()
     assert.equal(2, api.is(api.get "/api/counters/a/state", 200).n)
   end))
 
+  it("serves kinds at further paths, and objects that it judges itself", spec({ x = { entities =
+    "return { { kind = 'widgets', schema = { size = { type = 'integer', default = 1 } } } }", api = api_of(
+    "{ kind = 'widgets', path = '/api/shop/widgets' }, { kind = 'consumers', path = '/api/people' },\n",
+    endpoint("/api/any", "return 200, { list = pdk.json.is_array(request.body.list), "
+      .. "none = request.body.none == pdk.json.null }", "method = 'POST', request = 'object',"))
+  } }, function(api)
+    local made = api.post("/api/shop/widgets", { name = "a", size = 2 })
+    assert.equal(2, api.is(made, 201).size)
+    assert.equal("/api/shop/widgets/a", made:get "location")
+    api.problem(api.post("/api/shop/widgets", { name = "a" }), 409, "exists")
+    assert.equal(2, api.is(api.get "/api/widgets/a", 200).size)
+    assert.equal(3, api.is(api.put("/api/shop/widgets/a", { size = 3 }), 200).size)
+    assert.equal(1, #api.is(api.get "/api/shop/widgets?size=3", 200))
+    assert.equal(204, api.delete("/api/shop/widgets/a").status)
+    api.is(api.post("/api/people", { name = "ana" }), 201)
+    assert.equal("ana", api.is(api.get "/api/consumers/ana", 200).name)
+    assert.same({ list = true, none = true }, api.is(api.post("/api/any", '{"list":[],"none":null}'), 200))
+    api.problem(api.post("/api/any", "[]"), 400, "invalid")
+    api.problem(api.post("/api/any", "x", { ["Content-Type"] = "text/plain" }), 415, "unsupported_media_type")
+    local document = api.is(api.get "/api/openapi.json", 200)
+    assert.equal("widgets:read", document.paths["/api/shop/widgets/{id}"].get["x-permission"])
+  end))
+
   it("asks for its permission", spec({ x = { api = api_of(endpoint("/api/x", "return 200, {}"),
     endpoint("/open", "return 200, {}", "permission = 'none',")) } }, function(api)
     api.problem(api.get "/api/x", 401, "unauthorized")

@@ -47,7 +47,7 @@ local slices = require "veloflux.slices"
 local spools = require "veloflux.admin.spool"
 local state_services = require "veloflux.control.plugins.state"
 local storage = require "veloflux.control.storage"
-local templates = require "veloflux.admin.templates"
+local template_services = require "veloflux.control.plugins.templates"
 local totals = require "veloflux.totals"
 local transactions = require "veloflux.control.transactions"
 local watches = require "veloflux.control.probation"
@@ -105,7 +105,6 @@ catalog.register(M.router, context)
 overrides.register(M.router, context) -- before what has a pool where these have an id
 rest.register(M.router, context)
 configuration.register(M.router, context)
-templates.register(M.router, context)
 probation.register(M.router, context)
 key_endpoints.register(M.router, context)
 api_keys.register(M.router, context)
@@ -128,8 +127,11 @@ end
 state_services.register(context)
 configuration_services.register(context)
 bulk_services.register(context)
+template_services.register(context)
 control_plugins.open { router = M.router, channels = require "veloflux.channels",
-  entity_endpoints = function(kind) return rest.endpoints_of(resource_of(kind), context) end,
+  entity_endpoints = function(kind, path)
+    return rest.endpoints_at(path, type(kind) == "string" and resources[kind] or resource_of(kind), context)
+  end,
   set_kinds = function(kinds)
     local list = {}
     for i, kind in ipairs(kinds) do list[i] = resource_of(kind) end

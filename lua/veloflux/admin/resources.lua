@@ -11,7 +11,8 @@
 --                 Those with `takes` may be written, the others are accepted and ignored.
 --   quick         map from fields to function(entry): what an entry says without being shown, `tenant_id` besides
 --   elements      map from fields that are lists to the resource whose objects are in them
---   forms         list of {collection = path or nil, single = path or nil}; {names} of `params`
+--   forms         where the core serves it: list of {collection = path or nil, single = path or nil}; {names} of
+--                 `params`
 --   list(t, params)         entries
 --   find(t, params)         an entry; or nil, and perhaps a problem
 --   show(entry, shown)      adds to what is shown
@@ -567,8 +568,7 @@ M.tenants = entity {
 M.templates = entity {
   name = "templates", noun = "template", kind = "templates", permission = "templates", is_per_tenant = true,
   methods = ALL, order = "tenant_id,name",
-  forms = { { collection = "/api/config/templates", single = "/api/config/templates/{id}" },
-    { collection = "/api/templates", single = "/api/templates/{id}" } },
+  forms = {}, -- the plugin `config` says where
   fields = with_common {},
 }
 
@@ -580,7 +580,7 @@ function M.of_kind(kind)
   local name = kind.kind
   local resource = entity { name = name, noun = kind.noun, kind = name, permission = name, compiled = kind.compiled,
     is_per_tenant = kind.is_per_tenant, methods = ALL, order = kind.is_per_tenant and "tenant_id,name" or "name",
-    forms = { { collection = "/api/" .. name, single = "/api/" .. name .. "/{id}" } }, fields = with_common {} }
+    forms = {}, fields = with_common {} }
   if kind.is_per_tenant then return resource end
   resource.prepare = function(value)
     if value.tenant ~= nil and value.tenant ~= "default" then

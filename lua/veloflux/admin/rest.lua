@@ -478,8 +478,8 @@ local function add(router, resource, context, method, path, handler, what)
     doc = { resource = resource, what = what } }
 end
 
-local function add_all(router, resource, context)
-  for _, form in ipairs(resource.forms) do
+local function add_all(router, resource, forms, context)
+  for _, form in ipairs(forms) do
     if form.collection then
       add(router, resource, context, "GET", form.collection, list, "list")
       add(router, resource, context, "POST", form.collection, create, "create")
@@ -495,17 +495,18 @@ local function add_all(router, resource, context)
   end
 end
 
---- Returns the endpoints of a resource as a list.
-function M.endpoints_of(resource, context)
+--- Returns the endpoints of a resource at a path as a list.
+function M.endpoints_at(path, resource, context)
   local endpoints = {}
-  add_all({ register = function(_, endpoint) endpoints[#endpoints + 1] = endpoint end }, resource, context)
+  add_all({ register = function(_, endpoint) endpoints[#endpoints + 1] = endpoint end }, resource,
+    { { collection = path, single = path .. "/{id}" } }, context)
   return endpoints
 end
 
 --- Registers the endpoints of all resources.
 -- @param context table: transactions() -> control/transactions.lua
 function M.register(router, context)
-  for _, resource in ipairs(resources.ALL) do add_all(router, resource, context) end
+  for _, resource in ipairs(resources.ALL) do add_all(router, resource, resource.forms, context) end
 end
 
 return M

@@ -1,8 +1,7 @@
 --- What pdk.bulk asks for: batches of operations.
 local bulk = require "veloflux.admin.bulk"
+local changes = require "veloflux.control.plugins.changes"
 local documents = require "veloflux.control.plugins.documents"
-local problem = require "veloflux.admin.problem"
-local rest = require "veloflux.admin.rest"
 local seam = require "veloflux.runtime.control"
 local spools = require "veloflux.admin.spool"
 
@@ -25,20 +24,14 @@ end
 -- @param context of admin/init.lua
 function M.register(context)
   local services = seam.services
-  local function ready(fn)
-    return function(...)
-      if rest.is_ready() then return fn(...) end
-      return nil, problem.new("unavailable", "There is no configuration yet.")
-    end
-  end
-  services.bulk_submit = ready(function(of, plugin, body, options)
+  services.bulk_submit = changes.ready(function(of, plugin, body, options)
     local document, bad, how = bulk.submit(context, request_of(of, plugin), text_of(body), options)
     if how == "ended" then of.version, of.laggards = document.version, document.laggards or 0 end
     return document, bad, how
   end)
-  services.bulk_get = ready(function(id) return bulk.find(context, id) end)
-  services.bulk_list = ready(function() return bulk.list(context) end)
-  services.bulk_cancel = ready(function(id) return bulk.cancel(context, id) end)
+  services.bulk_get = changes.ready(function(id) return bulk.find(context, id) end)
+  services.bulk_list = changes.ready(function() return bulk.list(context) end)
+  services.bulk_cancel = changes.ready(function(id) return bulk.cancel(context, id) end)
 end
 
 return M

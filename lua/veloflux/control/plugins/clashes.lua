@@ -1,24 +1,12 @@
 --- Endpoints of plugins that others have already: the core's, or another plugin's. Names in paths do not tell paths
 -- apart.
 local api = require "veloflux.plugin.control.api"
+local control = require "veloflux.plugin.control"
 
 local M = {}
 
-local FORMS = { GET = { "", "/{id}" }, POST = { "" }, PUT = { "/{id}" }, PATCH = { "/{id}" }, DELETE = { "/{id}" } }
-
---- Returns the endpoints of a plugin, those of its kinds first: list of {method, path, file}.
 local function endpoints_of(plugin)
-  local list = {}
-  for _, kind in ipairs(plugin.control.kinds) do
-    for method, ends in pairs(FORMS) do
-      for _, rest in ipairs(ends) do
-        list[#list + 1] = { method = method, path = "/api/" .. kind.kind .. rest, file = "entities" }
-      end
-    end
-  end
-  for _, endpoint in ipairs(plugin.control.endpoints) do
-    list[#list + 1] = { method = endpoint.method, path = endpoint.path, file = "api" }
-  end
+  local list = control.endpoints_of(plugin.control)
   for _, channel in ipairs(plugin.control.channels) do
     list[#list + 1] = { method = "GET", path = channel.path, file = "channels" }
   end

@@ -1,5 +1,5 @@
 --- What pdk.configuration and pdk.versions ask for: the configuration as a document, and its history.
-local await = require "veloflux.admin.await"
+local changes = require "veloflux.control.plugins.changes"
 local conf = require "veloflux.conf"
 local documents = require "veloflux.control.plugins.documents"
 local json = require "veloflux.pdk.json"
@@ -7,50 +7,12 @@ local offload = require "veloflux.control.offload"
 local outcomes = require "veloflux.admin.outcomes"
 local probation = require "veloflux.admin.probation"
 local problem = require "veloflux.admin.problem"
-local rest = require "veloflux.admin.rest"
 local seam = require "veloflux.runtime.control"
 local services = require "veloflux.control.plugins.services"
 local status = require "veloflux.admin.status"
 local transactions = require "veloflux.control.transactions"
 
 local M = {}
-
-local function not_ready() return nil, problem.new("unavailable", "There is no configuration yet.") end
-
---- Asks something of transactions that is answered by a callback. Yields.
--- @return the outcome; or nil and a problem
-local function ask(name, ...)
-  local arguments, n = { ... }, select("#", ...)
-  local outcome = await.call(function(callback)
-    arguments[n + 1] = callback
-    transactions[name](unpack(arguments, 1, n + 1))
-  end)
-  if outcome.ok then return outcome end
-  return nil, outcomes.refused(outcome)
-end
-
-local function listed(list)
-  local result = json.array()
-  for i, value in ipairs(list or {}) do
-    result[i] = type(value) == "table" and value.message and conf.format(value) or value
-  end
-  return result
-end
-
---- What a change of many entities has done.
-local function changed(of, outcome, is_dry)
-  local counts = outcome.counts
-  local result = { dry_run = is_dry, version = not is_dry and outcome.version or nil,
-    changes = { added = counts.added, updated = counts.changed, removed = counts.removed }, summary = outcome.summary,
-    skipped = json.array(outcome.skipped or {}), warnings = listed(outcome.warnings),
-    findings = outcomes.findings(outcome), diff = outcomes.diff(outcome.diff) }
-  if is_dry then
-    result.affected_routes, result.affected_count = json.array(outcome.affected_routes or {}), outcome.affected_count
-  else
-    of.version, of.laggards = outcome.version, math.max(of.laggards or 0, outcomes.laggards(outcome))
-  end
-  return result
-end
 
 local function version_of(record)
   return { version = record.version, time = status.time(record.time_ms), author = record.author, source = record.source,
@@ -62,55 +24,48 @@ end
 function M.register(context)
   local of_plugin = seam.services
 
-  function of_plugin.versions(_, _, options)
-    if not rest.is_ready() then return not_ready() end
-    local outcome, bad = ask("versions", options)
+  of_plugin.versions = changes.ready(function(_, _, options)
+    local outcome, bad = changes.ask("versions", options)
     if not outcome then return nil, bad end
     local list = json.array {}
     for i, record in ipairs(outcome.versions) do list[i] = version_of(record) end
     return list
-  end
+  end)
 
-  function of_plugin.version(_, _, number)
-    if not rest.is_ready() then return not_ready() end
-    local outcome, bad = ask("version", number)
+  of_plugin.version = changes.ready(function(_, _, number)
+    local outcome, bad = changes.ask("version", number)
     if not outcome then return nil, bad end
     local shown = version_of(outcome.version)
     shown.diff = outcomes.diff(outcome.diff)
     shown.probation = probation.shown(context, number)
     return shown
-  end
+  end)
 
-  function of_plugin.diff(_, _, from, to)
-    if not rest.is_ready() then return not_ready() end
-    local outcome, bad = ask("diff", from, to)
+  of_plugin.diff = changes.ready(function(_, _, from, to)
+    local outcome, bad = changes.ask("diff", from, to)
     if not outcome then return nil, bad end
     return { from = from, to = to, summary = outcome.summary, diff = outcomes.diff(outcome.diff) }
-  end
+  end)
 
-  function of_plugin.rollback(of, plugin, number, options)
-    if not rest.is_ready() then return not_ready() end
+  of_plugin.rollback = changes.ready(function(of, plugin, number, options)
     local own = services.context_of(of, plugin, options)
-    local outcome, bad = ask("rollback", number, own)
+    local outcome, bad = changes.ask("rollback", number, own)
     if not outcome then return nil, bad end
-    return changed(of, outcome, own.dry_run)
-  end
+    return changes.changed(of, outcome, own.dry_run)
+  end)
 
-  function of_plugin.export(_, _, format, is_masked)
-    if not rest.is_ready() then return not_ready() end
+  of_plugin.export = changes.ready(function(_, _, format, is_masked)
     return transactions.export(format, is_masked)
-  end
+  end)
 
-  function of_plugin.import(of, plugin, document, mode, options)
-    if not rest.is_ready() then return not_ready() end
+  of_plugin.import = changes.ready(function(of, plugin, document, mode, options)
     local own = services.context_of(of, plugin, options)
-    local outcome, bad = ask("import", documents.content(document), mode, own)
+    local outcome, bad = changes.ask("import", documents.content(document), mode, own)
     if not outcome then return nil, bad end
-    return changed(of, outcome, own.dry_run)
-  end
+    return changes.changed(of, outcome, own.dry_run)
+  end)
 
-  function of_plugin.validate(_, _, document)
-    if not rest.is_ready() then return not_ready() end
+  of_plugin.validate = changes.ready(function(_, _, document)
     local doc, fault = offload.parse(documents.content(document), "document")
     if not doc then
       return nil, problem.new("invalid", conf.format(fault),
@@ -122,9 +77,9 @@ function M.register(context)
       errors[i] = { path = found.pointer, pointer = found.pointer, message = found.detail, detail = found.detail,
         line = found.line }
     end
-    return { valid = outcome.ok, errors = errors, warnings = listed(outcome.warnings),
+    return { valid = outcome.ok, errors = errors, warnings = changes.listed(outcome.warnings),
       findings = outcomes.findings(outcome) }
-  end
+  end)
 end
 
 return M

@@ -35,8 +35,9 @@ local slots = {} -- by name, of the snapshot that is published
 local has_snapshot, has_plugins = false, false
 
 --- Begins.
--- @param options {router = admin/router.lua; entity_endpoints = function(kind) -> list of endpoints of its REST
--- resource; set_kinds = function(list of kinds); channels = {register, unregister}, or nil}
+-- @param options {router = admin/router.lua; entity_endpoints = function(kind, path) -> list of endpoints of its REST
+-- resource at `path`, where a kind is that of a plugin or the name of one of the model; set_kinds = function(list of
+-- kinds); channels = {register, unregister}, or nil}
 function M.open(options) host = options end
 
 -- Code ----------------------------------------------------------------------------------------------
@@ -81,7 +82,7 @@ local function load(found)
   local read = definitions.read(reader_of(found, box, problems), found.sources)
   if #problems > 0 or not read then return nil, problems end
   local plugin = { name = found.name, found = found, slot = SPARE_SLOT, jobs = read.jobs, channels = read.channels,
-    kinds = found.control.kinds }
+    kinds = found.control.kinds, collections = read.collections }
   plugin.instance = chain.own_instance(plugin)
   plugin.endpoints = endpoints.of(plugin, read.endpoints)
   return plugin
@@ -89,6 +90,20 @@ end
 
 local function add_all(list, more)
   for _, value in ipairs(more) do list[#list + 1] = value end
+end
+
+--- Adds the endpoints of a plugin to a candidate, and those of kinds.
+local function add_endpoints(candidate, plugin)
+  add_all(candidate.endpoints, plugin.endpoints)
+  local own = {}
+  for _, kind in ipairs(plugin.kinds) do
+    own[kind.kind] = kind
+    table.insert(candidate.kinds, kind)
+    add_all(candidate.endpoints, host and host.entity_endpoints(kind, "/api/" .. kind.kind) or {})
+  end
+  for _, collection in ipairs(host and plugin.collections or {}) do
+    add_all(candidate.endpoints, host.entity_endpoints(own[collection.kind] or collection.kind, collection.path))
+  end
 end
 
 --- Makes a candidate of what a loader has found. Nothing changes.
@@ -104,11 +119,7 @@ function M.prepare(loader)
     if plugin then
       candidate.by_name[plugin.name] = plugin
       table.insert(candidate.plugins, plugin)
-      add_all(candidate.endpoints, plugin.endpoints)
-      for _, kind in ipairs(plugin.kinds) do
-        table.insert(candidate.kinds, kind)
-        add_all(candidate.endpoints, host and host.entity_endpoints(kind) or {})
-      end
+      add_endpoints(candidate, plugin)
     end
   end
   if host then add_all(problems, clashes.of(loader.control or {}, host.router)) end

@@ -181,6 +181,7 @@ end
 -- @return a plain table, a text, or nil when the endpoint takes none; and perhaps a problem
 function M.body(definition, request)
   if request.method == "GET" or request.method == "HEAD" then return nil end
+  if definition.takes_object then return bodies.read(request, bodies.JSON, definition.request_is_optional) end
   if definition.request_types and not definition.request then return raw_body(definition, request) end
   if not definition.request then return empty_body(request) end
   local value, bad = bodies.read(request, bodies.JSON, definition.request_is_optional)

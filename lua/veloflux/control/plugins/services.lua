@@ -111,13 +111,13 @@ local function candidates_of(kind, wanted)
 end
 
 --- Returns the tenant to whom all is limited, when a tenant's own user asks; else nil.
-local function limit_of(of) return of.identity and of.identity.tenant end
+function M.limit_of(of) return of.identity and of.identity.tenant end
 
 local function tenant_of(kind, record) return kind == "tenants" and record.name or record.tenant or "default" end
 
 function seam.services.list(of, plugin, kind, options)
   if not is_kind(kind) then no_kind(kind) end
-  local list, limit = json.array {}, limit_of(of)
+  local list, limit = json.array {}, M.limit_of(of)
   for _, found in ipairs(candidates_of(kind, options.where)) do
     slices.pause()
     local record = found.value
@@ -130,7 +130,7 @@ end
 
 function seam.services.find(of, plugin, kind, name, tenant)
   if not is_kind(kind) then no_kind(kind) end
-  local limit = limit_of(of)
+  local limit = M.limit_of(of)
   tenant = tenant or limit or kind ~= "plugins" and "default" or nil
   local found = transactions.find(kind, kind ~= "tenants" and tenant or nil, name)
   if not found or limit and tenant_of(kind, found.value) ~= limit then return nil end
@@ -168,7 +168,7 @@ local function told(of, outcome, ops, plugin)
 end
 
 --- What a tenant's own user may change is the tenant's. Returns a problem, or nil.
-local function keep_within(limit, ops)
+function M.keep_within(limit, ops)
   for i, op in ipairs(limit and ops or {}) do
     if op.kind == "tenants" or op.tenant and op.tenant ~= limit then
       return problem.new("not_found", "There is nothing of this kind and tenant.",
@@ -179,7 +179,7 @@ local function keep_within(limit, ops)
 end
 
 function seam.services.apply(of, plugin, ops, options)
-  local foreign = keep_within(limit_of(of), ops)
+  local foreign = M.keep_within(M.limit_of(of), ops)
   if foreign then return nil, foreign end
   if of.is_fenced and not of.fence() then
     return nil, problem.new("unavailable", "This node is not the leader any more: another runs the job now.")

@@ -2,7 +2,10 @@
 --   { method = "POST", path = "/api/widgets/{name}/spin", permission = "admin", summary = "Spins a widget.",
 --     request = { turns = { type = "integer", required = true, min = 1 } },
 --     handler = function(request) return 200, { turned = request.body.turns } end }
+-- or, for what all entities of a kind can be asked, at another path than its own:
+--   { kind = "widgets", path = "/api/workshop/widgets" }
 -- See docs/plugins/control.md for all fields.
+local model = require "veloflux.model"
 local size = require "veloflux.model.size"
 local fields = require "veloflux.plugin.control.fields"
 
@@ -13,11 +16,13 @@ local MAX_BODY_BYTES = 64 * 1024 * 1024
 local TIMEOUT_MS, MAX_TIMEOUT_MS = 60000, 3600000
 
 local KNOWN = { method = "string", path = "string", permission = "string", open = "function", summary = "string",
-  tag = "string", query = "table", any_query = "boolean", request = "table", request_type = { "string", "table" },
-  request_optional = "boolean", max_body = { "number", "string" }, response = "table",
-  response_type = { "string", "table" }, status = "number", answers = "table", openapi = "table",
+  tag = "string", query = "table", any_query = "boolean", request = { "table", "string" },
+  request_type = { "string", "table" }, request_optional = "boolean", max_body = { "number", "string" },
+  response = "table", response_type = { "string", "table" }, status = "number", answers = "table", openapi = "table",
   dry_run = "boolean", etag = "function", of_tenant = "boolean", accept = "string", timeout = { "number", "string" },
   handler = "function" }
+
+local KNOWN_OF_KIND = { kind = "string", path = "string" }
 
 --- Says what is wrong with a path, or nil.
 local function judge_path(path)
@@ -43,8 +48,43 @@ local function types_of(value, default)
   return { value or default }
 end
 
---- Reads one definition. Returns an endpoint, or nil after noting what is wrong.
-function M.read(reader, definition, place)
+local function is_kind(name, own)
+  for _, list in ipairs { own, model.KINDS } do
+    for _, kind in ipairs(list) do
+      if (kind.kind or kind) == name then return true end
+    end
+  end
+end
+
+--- Reads a path at which a kind is served. Returns {kind, path}, or nil after noting what is wrong.
+local function read_collection(reader, definition, place, own)
+  local function note(name, message) return reader.note("api", ("%s.%s: %s"):format(place, name, message), name) end
+  if not fields.check(reader, "api", definition, place, KNOWN_OF_KIND) then return nil end
+  if not is_kind(definition.kind, own) then
+    return note("kind", "expected a kind of this plugin, or one of " .. table.concat(model.KINDS, ", "))
+  end
+  if not definition.path then return note("path", "required") end
+  if judge_path(definition.path) or definition.path:find "{" then
+    return note("path", "expected a path without names, such as /api/workshop/widgets")
+  end
+  return { kind = definition.kind, path = definition.path }
+end
+
+--- The endpoints of a kind that is served at a path: list of {method, path}.
+function M.forms(path)
+  local single, list = path .. "/{id}", {}
+  for _, form in ipairs { { "GET", path }, { "POST", path }, { "GET", single }, { "PUT", single }, { "PATCH", single },
+    { "DELETE", single } } do
+    list[#list + 1] = { method = form[1], path = form[2] }
+  end
+  return list
+end
+
+--- Reads one definition.
+-- @param own list of the plugin's own kinds (kinds.lua)
+-- @return an endpoint; {kind, path} of a kind that is served at a path; or nil after noting what is wrong
+function M.read(reader, definition, place, own)
+  if definition.kind ~= nil then return read_collection(reader, definition, place, own) end
   local function note(name, message) return reader.note("api", ("%s.%s: %s"):format(place, name, message), name) end
   if not fields.check(reader, "api", definition, place, KNOWN) then return nil end
   for _, name in ipairs { "method", "path", "permission", "summary", "handler" } do
@@ -72,18 +112,21 @@ function M.read(reader, definition, place)
     if not definition.request_type then return note("max_body", "goes with request_type") end
   end
   if definition.method == "GET" and definition.request then return note("request", "GET has no body") end
+  local takes_object = definition.request == "object"
+  if type(definition.request) == "string" and not takes_object then
+    return note("request", "expected a schema, or object: a JSON object that the handler judges")
+  end
   local made = { method = definition.method, path = definition.path, permission = definition.permission,
     open = definition.open, summary = definition.summary, tag = definition.tag or reader.name,
     handler = definition.handler, etag = definition.etag, takes_dry_run = definition.dry_run == true,
-    any_query = definition.any_query == true,
+    any_query = definition.any_query == true, openapi = definition.openapi, answers = definition.answers,
     max_bytes = max_bytes, is_of_tenant = definition.of_tenant == true, any_accept = definition.accept == "any",
     status = definition.status, timeout_ms = timeout_ms,
     request_types = definition.request_type and types_of(definition.request_type) or nil,
-    request_is_optional = definition.request_optional == true, answers = definition.answers,
-    openapi = definition.openapi,
+    takes_object = takes_object, request_is_optional = definition.request_optional == true,
     response_types = types_of(definition.response_type, "application/json") }
   for _, name in ipairs { "query", "request", "response" } do
-    if definition[name] then
+    if type(definition[name]) == "table" then
       made[name] = reader.schema("api", definition[name], place .. "." .. name)
       if not made[name] then return nil end
     end

@@ -44,12 +44,37 @@ local function list_of(reader, file, sources)
   return found
 end
 
-local function read_each(reader, file, sources, read)
+local function read_each(reader, file, sources, read, ...)
   local made = {}
   for i, definition in ipairs(list_of(reader, file, sources)) do
-    made[#made + 1] = read(reader, definition, ("[%d]"):format(i))
+    made[#made + 1] = read(reader, definition, ("[%d]"):format(i), ...)
   end
   return made
+end
+
+--- Takes the kinds that are served at other paths out of what api.lua defines. Returns both lists.
+local function apart(definitions)
+  local endpoints, collections = {}, {}
+  for _, definition in ipairs(definitions) do
+    local list = definition.kind and collections or endpoints
+    list[#list + 1] = definition
+  end
+  return endpoints, collections
+end
+
+--- Returns all endpoints of a plugin, those of its kinds first: list of {method, path, file}.
+-- @param found of M.read
+function M.endpoints_of(found)
+  local list = {}
+  local function add(endpoints, file)
+    for _, endpoint in ipairs(endpoints) do
+      list[#list + 1] = { method = endpoint.method, path = endpoint.path, file = file }
+    end
+  end
+  for _, kind in ipairs(found.kinds) do add(api.forms("/api/" .. kind.kind), "entities") end
+  for _, collection in ipairs(found.collections) do add(api.forms(collection.path), "api") end
+  add(found.endpoints, "api")
+  return list
 end
 
 local function channel(reader, definition)
@@ -70,13 +95,15 @@ end
 
 --- Reads what a plugin has for control.
 -- @param sources {file -> {text, chunk}}
--- @return {kinds, endpoints, jobs, channels}: lists; or nil when there is nothing
+-- @return {kinds, endpoints, collections, jobs, channels}: lists; collections: {kind, path} of kinds that are served
+-- there. nil when there is nothing
 function M.read(reader, sources)
   local found = { kinds = read_each(reader, "entities", sources, kinds.read),
-    endpoints = read_each(reader, "api", sources, api.read), jobs = read_each(reader, "jobs", sources, jobs.read),
-    channels = read_each(reader, "channels", sources, channel) }
+    jobs = read_each(reader, "jobs", sources, jobs.read), channels = read_each(reader, "channels", sources, channel) }
+  found.endpoints, found.collections = apart(read_each(reader, "api", sources, api.read, found.kinds))
   refuse_twice(reader, "entities", found.kinds, function(kind) return kind.kind end)
   refuse_twice(reader, "api", found.endpoints, function(endpoint) return endpoint.method .. " " .. endpoint.path end)
+  refuse_twice(reader, "api", found.collections, function(collection) return collection.path end)
   refuse_twice(reader, "jobs", found.jobs, function(job) return job.name end)
   refuse_twice(reader, "channels", found.channels, function(definition) return definition.path end)
   for _, list in pairs(found) do

@@ -70,11 +70,32 @@ describe("the files of a plugin for control", function()
       with("path", "'/api/a b'"))
     assert.matches("%[1%].permission: expected none, user, admin or one of its own", with("permission", "'Admin'"))
     assert.equal("api.lua:2: [1].request: GET has no body", with("request", "{}"))
+    assert.equal("api.lua:2: [1].request: GET has no body", with("request", "'object'"))
+    assert.equal("api.lua:2: [1].request: expected a schema, or object: a JSON object that the handler judges",
+      with("method, d.request", "'POST', 'any'"))
     assert.equal('api.lua:2: [1].timeout: expected a duration such as "30s", or seconds', with("timeout", "'soon'"))
     assert.matches("^api.lua:2: %[1%].query.n.type: ", with("query", "{ n = { type = 'intger' } }"))
     assert.equal("api.lua:-: GET /api/x: is defined twice",
       one { api = "local d = { method = 'GET', path = '/api/x', permission = 'user', summary = 'X.',"
         .. " handler = function() end }\nreturn { d, d }" })
+  end)
+
+  it("serve kinds at further paths", function()
+    local function at(fields) return { entities = entities().entities, api = "return { { " .. fields .. " } }" } end
+    local lines, loader = problems_of(at "kind = 'widgets', path = '/api/shop/widgets'")
+    assert.same({}, lines)
+    assert.same({ { kind = "widgets", path = "/api/shop/widgets" } },
+      loader.control[#loader.control].control.collections)
+    assert.same({}, problems_of(at "kind = 'consumers', path = '/api/people'"))
+    assert.equal("api.lua:1: [1].kind: expected a kind of this plugin, or one of tenants, certificates, pools, routes, "
+      .. "consumers, plugins, templates", one(at "kind = 'gadgets', path = '/api/x'"))
+    assert.equal("api.lua:1: [1].path: expected a path without names, such as /api/workshop/widgets",
+      one(at "kind = 'widgets', path = '/api/{x}/widgets'"))
+    assert.equal("api.lua:-: [1].path: required", one(at "kind = 'widgets'"))
+    assert.equal("api.lua:1: [1].handler: unknown key, expected one of kind, path",
+      one(at "kind = 'widgets', path = '/api/x', handler = 1"))
+    assert.equal("api.lua:1: /api/x: is defined twice",
+      one(at "kind = 'widgets', path = '/api/x' }, { kind = 'pools', path = '/api/x'"))
   end)
 
   it("say what is wrong with a kind", function()

@@ -1,0 +1,67 @@
+--- Changes of many entities that plugins ask for: how transactions are asked, and what the plugin is told.
+local await = require "veloflux.admin.await"
+local conf = require "veloflux.conf"
+local json = require "veloflux.pdk.json"
+local outcomes = require "veloflux.admin.outcomes"
+local problem = require "veloflux.admin.problem"
+local rest = require "veloflux.admin.rest"
+local transactions = require "veloflux.control.transactions"
+
+local M = {}
+
+--- Returns a service that waits for the first configuration, and refuses when there is none.
+function M.ready(fn)
+  return function(...)
+    if rest.is_ready() then return fn(...) end
+    return nil, problem.new("unavailable", "There is no configuration yet.")
+  end
+end
+
+--- Asks something of transactions that is answered by a callback, which comes last. Yields.
+-- @return the outcome
+function M.outcome_of(name, ...)
+  local arguments, n = { ... }, select("#", ...)
+  return await.call(function(callback)
+    arguments[n + 1] = callback
+    transactions[name](unpack(arguments, 1, n + 1))
+  end)
+end
+
+--- The same. Returns the outcome; or nil and a problem.
+function M.ask(name, ...)
+  local outcome = M.outcome_of(name, ...)
+  if outcome.ok then return outcome end
+  return nil, outcomes.refused(outcome)
+end
+
+--- Returns what a configuration warns of, as texts.
+function M.listed(list)
+  local result = json.array()
+  for i, value in ipairs(list or {}) do
+    result[i] = type(value) == "table" and value.message and conf.format(value) or value
+  end
+  return result
+end
+
+--- Notes the version that a change has made, for the answer of the endpoint.
+-- @param of what runs (runtime/control.lua)
+function M.note(of, outcome)
+  of.version, of.laggards = outcome.version, math.max(of.laggards or 0, outcomes.laggards(outcome))
+end
+
+--- Returns what a change of many entities has done.
+function M.changed(of, outcome, is_dry)
+  local counts = outcome.counts
+  local result = { dry_run = is_dry, version = not is_dry and outcome.version or nil,
+    changes = { added = counts.added, updated = counts.changed, removed = counts.removed }, summary = outcome.summary,
+    skipped = json.array(outcome.skipped or {}), warnings = M.listed(outcome.warnings),
+    findings = outcomes.findings(outcome), diff = outcomes.diff(outcome.diff) }
+  if is_dry then
+    result.affected_routes, result.affected_count = json.array(outcome.affected_routes or {}), outcome.affected_count
+  else
+    M.note(of, outcome)
+  end
+  return result
+end
+
+return M

@@ -1,0 +1,74 @@
+--- The versions of the configuration, what is different between them, and the way back.
+local pdk = require "veloflux.pdk"
+local endpoint = require "veloflux.plugins.config.endpoint"
+
+local versions = pdk.versions
+
+local MAX_VERSION, PAGE, MAX_PAGE = 2 ^ 53, 100, 500
+
+local function list(request)
+  local limit, before = request.query.limit, request.query.cursor
+  local found, problem = versions.list { limit = limit, before = before }
+  if not found then return problem end
+  local last = found[#found]
+  local more = #found == limit and versions.list { limit = 1, before = last.version }
+  if not more or #more == 0 then return 200, found end
+  return 200, found, { Link = ('<%s?limit=%d&cursor=%d>; rel="next"'):format(request.path, limit, last.version) }
+end
+
+local function number_of(text)
+  local number = text:match "^%d+$" and tonumber(text)
+  return number and number >= 1 and number <= MAX_VERSION and number or nil
+end
+
+local function no_version(text) return pdk.problem.new("not_found", ("There is no version %s."):format(text)) end
+
+local function get(request)
+  local number = number_of(request.params.version)
+  if not number then return no_version(request.params.version) end
+  local found, problem = versions.get(number)
+  if not found then return problem end
+  return 200, found
+end
+
+local function rollback(request)
+  local number = number_of(request.params.version)
+  if not number then return no_version(request.params.version) end
+  return endpoint.changed("rolled_back", versions.rollback(number, { reason = request.body.reason }))
+end
+
+local function state_of(request, name)
+  local text = request.query[name]
+  if text == "running" or text == "file" then return text end
+  local number = number_of(text)
+  if number then return number end
+  local detail = "expected the number of a version, running or file"
+  return nil, pdk.problem.new("invalid", ("%s: %s"):format(name, detail),
+    { errors = { { pointer = "?" .. name, parameter = name, detail = detail } } })
+end
+
+local function diff(request)
+  local from, bad = state_of(request, "from")
+  if not from then return bad end
+  local to
+  to, bad = state_of(request, "to")
+  if not to then return bad end
+  local found, problem = versions.diff(from, to)
+  if not found then return problem end
+  return 200, found
+end
+
+return {
+  endpoint.new("GET", "versions", "history", "The versions, the newest first.", list, { query = {
+    limit = { type = "integer", between = { 1, MAX_PAGE }, default = PAGE, description = "Versions of a page." },
+    cursor = { type = "integer", min = 1, max = MAX_VERSION, description = "Those before this version." } },
+    answers = { [200] = "A page; the Link header leads to the next." } }),
+  endpoint.new("GET", "versions/{version}", "history", "One version: author, source, time, reason, and what it "
+    .. "changed.", get),
+  endpoint.new("POST", "versions/{version}/rollback", "write", "Brings back what the store had in a version, as a new "
+    .. "version. What the conf file has stays.", rollback, { dry_run = true, request_optional = true, timeout = "10m",
+      request = { reason = { type = "string", len_min = 0, len_max = 1000 } } }),
+  endpoint.new("GET", "diff", "history", "What is different between two states.", diff, { query = {
+    from = { type = "string", default = "running", description = "The number of a version, running or file." },
+    to = { type = "string", default = "file", description = "The same." } } }),
+}
