@@ -172,7 +172,7 @@ run: deps $(out)/veloflux $(BUILD)/demo-backend
 	@VF_BINARY=$(out)/veloflux exec scripts/run.sh
 
 test: deps $(out)/veloflux $(out)/libveloflux.so $(BUILD)/demo-backend
-	@CC="$(CC)" SAN="$(SAN)" VF_BINARY=$(out)/veloflux VF_LIBRARY=$(out)/libveloflux.so scripts/run-specs.sh $(SPECS)
+	@CC="$(CC)" SAN="$(SAN)" JIT="$(JIT)" VF_BINARY=$(out)/veloflux VF_LIBRARY=$(out)/libveloflux.so scripts/run-specs.sh $(SPECS)
 
 bench: deps $(out)/veloflux $(out)/libveloflux.so
 	@VF_BINARY=$(out)/veloflux VF_LIBRARY=$(out)/libveloflux.so spec/bench/run.sh

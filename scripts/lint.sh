@@ -19,6 +19,7 @@ awk 'length($0) > 100 { print FILENAME ":" FNR ": " length($0) " columns, at mos
      END { exit bad }' "${c_files[@]}" || status=1
 
 scripts/check-layers.sh || status=1
+scripts/check-callbacks.sh || status=1
 
 mapfile -t shell_files < <(ls scripts/*.sh docker/*.sh .ci/run 2>/dev/null)
 for file in "${shell_files[@]}"; do bash -n "$file" || status=1; done

@@ -8,13 +8,16 @@
 #   scripts/run-specs.sh FOLDER_OR_FILE...
 #
 # Environment: VF_BINARY and VF_LIBRARY name what is tested; SAN=1 says that they are sanitized;
-# SPEC_TIMEOUT is seconds a file may take (600); BUSTED_ARGS goes to busted.
+# SPEC_TIMEOUT is seconds a file may take (600); BUSTED_ARGS goes to busted. JIT says when LuaJIT compiles
+# what the specs run, as its option -O does, to find what goes wrong in compiled code only: with
+# "hotloop=2,hotexit=2" nearly all is compiled; 7 and 20 begin traces at other lines.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 LOGS=build/test${SAN:+-san}
 export SPEC_TIMEOUT=${SPEC_TIMEOUT:-600} LOGS
 
+export VF_JIT=${JIT:-}
 export VF_BINARY=${VF_BINARY:-build/veloflux} VF_LIBRARY=${VF_LIBRARY:-build/libveloflux.so}
 VF_BINARY=$(realpath -m "$VF_BINARY")
 VF_LIBRARY=$(realpath -m "$VF_LIBRARY")

@@ -20,8 +20,8 @@ local ffi = require "ffi"
 local uv = require "luv"
 
 -- Writing to a connection that the other side has reset is an error of that write, not the end of the runner.
-ffi.cdef "void (*signal(int number, void (*handler)(int)))(int);"
-local SIGPIPE, SIG_IGN = 13, ffi.cast("void (*)(int)", 1)
+ffi.cdef "intptr_t signal(int number, intptr_t handler);"
+local SIGPIPE, SIG_IGN = 13, 1
 ffi.C.signal(SIGPIPE, SIG_IGN)
 
 local M = {}

@@ -1,5 +1,6 @@
 local ffi = require "ffi"
-local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
+local callbacks = require "support.callbacks"
+local lib = callbacks.outside(require "support.library")
 
 ffi.cdef [[
 enum { VF_TIMER_TICK_MS = 8, VF_TIMER_LEVELS = 4, VF_TIMER_SLOTS = 64 };
@@ -25,7 +26,7 @@ local TICK = ffi.C.VF_TIMER_TICK_MS
 --- A wheel with `count` timers that starts at `now`; `fired` gets the indexes of timers as they fire.
 local function wheel(count, now, on_fire)
   local self = { timers = ffi.new "struct vf_timers", timer = ffi.new("struct vf_timer[?]", count), fired = {} }
-  self.callback = ffi.cast("void (*)(struct vf_timer *)", function(timer)
+  self.callback = callbacks.new("void (*)(struct vf_timer *)", function(timer)
     local index = tonumber(timer - self.timer)
     self.fired[#self.fired + 1] = index
     if on_fire then on_fire(self, index) end

@@ -1,6 +1,7 @@
 --- A libuv loop for C code under test, run together with luv's: it waits for both, as a process of its own would.
 local ffi = require "ffi"
 local uv = require "luv"
+local callbacks = require "support.callbacks"
 
 ffi.cdef [[
 typedef struct uv_loop_s uv_loop_t;
@@ -16,14 +17,14 @@ int uv_timer_start(uv_handle_t *, void (*)(uv_handle_t *), uint64_t timeout, uin
 void uv_unref(uv_handle_t *);
 void uv_close(uv_handle_t *, void (*)(uv_handle_t *));
 ]]
-local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
+local lib = callbacks.outside(require "support.library")
 
 local RUN_ONCE, READABLE, HANDLE_BYTES = 1, 1, 512
 local LONGEST_WAIT_MS = 100
 local WATCHDOG_MS = os.getenv "VF_SAN" and 60000 or 20000
 
-local on_poll = ffi.cast("void (*)(uv_handle_t *, int, int)", function() end)
-local on_timer = ffi.cast("void (*)(uv_handle_t *)", function() end)
+local on_poll = callbacks.nothing "void (*)(uv_handle_t *, int, int)"
+local on_timer = callbacks.nothing "void (*)(uv_handle_t *)"
 
 local Loop = {}
 Loop.__index = Loop
@@ -49,7 +50,6 @@ function M.new()
   return self
 end
 
--- C code calls back into Lua from here, so this must not run inside a compiled trace.
 local function run_once(self)
   uv.update_time()
   local wait_ms = uv.backend_timeout()
@@ -58,7 +58,6 @@ local function run_once(self)
   lib.uv_run(self.raw, RUN_ONCE)
   uv.run "nowait"
 end
-jit.off(run_once)
 
 --- Runs both loops until `done()`; fails when that takes too long.
 function Loop:drive(done, what)
@@ -85,6 +84,5 @@ function Loop:close()
     lib.uv_run(self.raw, 2)
   end
 end
-jit.off(Loop.close)
 
 return M

@@ -1,5 +1,6 @@
 --- Names to addresses: shared, by TTL, never losing the last good answer.
 local ffi = require "ffi"
+local callbacks = require "support.callbacks"
 local cloop = require "unit.net.cloop"
 local dns = require "unit.net.dns_server"
 
@@ -22,7 +23,7 @@ uint32_t vf_name_tag(const struct vf_sockaddr *);
 void vf_name_failed(struct vf_name *, uint32_t tag);
 bool vf_name_has_other(const struct vf_name *);
 ]]
-local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
+local lib = callbacks.outside(require "support.library")
 
 local EINVAL, ENOADDRESS = -22, -20001
 
@@ -33,7 +34,7 @@ local function format(address)
 end
 
 describe("resolver", function()
-  local loop, server, resolver, failures, callbacks
+  local loop, server, resolver, failures, made
 
   local function start(options)
     local raw, out = ffi.new "struct vf_resolver_options", ffi.new "struct vf_resolver *[1]"
@@ -46,11 +47,11 @@ describe("resolver", function()
   -- Watches a name; `changes` counts callbacks, `on_change` is called for each.
   local function watch(host, on_change)
     local out, watched = ffi.new "struct vf_name *[1]", { changes = 0 }
-    local callback = ffi.cast("void (*)(void *, struct vf_name *)", function()
+    local callback = callbacks.new("void (*)(void *, struct vf_name *)", function()
       watched.changes = watched.changes + 1
       if on_change then on_change(watched) end
     end)
-    callbacks[#callbacks + 1] = callback
+    made[#made + 1] = callback
     local rc = lib.vf_resolver_watch(resolver, ffi.new("struct vf_str", host, #host), 8080, callback, nil, out)
     assert.equal(0, rc)
     watched.raw = out[0]
@@ -83,14 +84,14 @@ describe("resolver", function()
 
   before_each(function()
     loop, server = cloop.new(), dns.start {}
-    failures, callbacks = ffi.new "uint64_t[1]", {}
+    failures, made = ffi.new "uint64_t[1]", {}
   end)
 
   after_each(function()
     if resolver then lib.vf_resolver_free(resolver) end
     resolver = nil
     loop:close() -- proves that every handle was closed
-    for _, callback in ipairs(callbacks) do callback:free() end
+    for _, callback in ipairs(made) do callback:free() end
     server:close()
   end)
 

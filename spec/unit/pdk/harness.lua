@@ -1,11 +1,13 @@
 --- The network modules of the plugin API without a worker: C sockets on a loop of their own, tasks as coroutines of
 -- the spec. What they wait for is real; only who resumes them is not src/lua/task.c.
 local ffi = require "ffi"
+local callbacks = require "support.callbacks"
 local library = require "support.library"
 local native = require "support.native"
 local cloop = require "unit.net.cloop"
 
-jit.off() -- an operation may end inside an FFI call (close), and calls back: not possible from a compiled trace
+-- An operation may end inside any call of C by the modules under test (close), and calls back: nothing is compiled.
+jit.off()
 
 ffi.cdef [[
 struct vf_reactor;
@@ -65,7 +67,7 @@ local M = { chain = chain, log = log }
 local current -- the harness in use
 local waiting = {} -- number -> { co, rc }
 local n_waits = 0
-local on_done = ffi.cast("void (*)(void *, int)", function(owner, rc)
+local on_done = callbacks.new("void (*)(void *, int)", function(owner, rc)
   local key = tonumber(ffi.cast("uintptr_t", owner))
   local entry = waiting[key]
   waiting[key] = nil
@@ -119,7 +121,7 @@ function M.new(options)
   local out = ffi.new "struct vf_reactor *[1]"
   self.memory = ffi.new("uint64_t[?]", 128)
   self.net = ffi.cast("struct vf_net *", self.memory)
-  local flush = ffi.cast("void (*)(void *)", library.vf_net_flush)
+  local flush = callbacks.of_c("void (*)(void *)", library.vf_net_flush)
   assert(library.vf_reactor_new(self.loop.raw, flush, self.net, out) == 0)
   self.reactor = out[0]
   assert(library.vf_net_init(self.net, self.reactor, options.max_buffered or 2 ^ 26) == 0)

@@ -1,5 +1,6 @@
 --- The ways through the plugins that come with VeloFlux that most requests take: LuaJIT compiles each as a whole.
 local ffi = require "ffi"
+local callbacks = require "support.callbacks"
 local exchanges = require "support.exchanges"
 local traces = require "support.traces"
 local document = require "veloflux.model.document"
@@ -42,7 +43,7 @@ local function config_of(name, said)
   return author.plain(compiled, value)
 end
 
-local offer = ffi.cast("vf_table_offer", function() end)
+local offer = callbacks.nothing "vf_table_offer"
 
 local function publish_consumers()
   local model = { node = { master_key = ("k"):rep(32) }, consumers = { { name = "ana", tenant = "default",

@@ -1,6 +1,6 @@
 --- What compiler/tables.lua makes of consumers, and what runtime/consumers.lua finds of it.
 local ffi = require "ffi"
-require "support.library"
+local callbacks = require "support.callbacks"
 local tables = require "veloflux.compiler.tables"
 local consumers = require "veloflux.runtime.consumers"
 local tempdir = require "support.tempdir"
@@ -12,7 +12,7 @@ int vf_stage_publish(struct vf_stage *stage, vf_table_offer offer);
 int vf_table_change(uint32_t kind, struct vf_table_text key, const struct vf_table_text *value, vf_table_offer offer);
 void vf_table_set_close(void);
 ]]
-local C = ffi.C
+local C = callbacks.outside(ffi.C)
 
 local NOTHING, DELTA, GENERATION = 0, 1, 2
 local TYPES = {
@@ -23,7 +23,7 @@ local TYPES = {
 local function kind_of(credential) return TYPES[credential.type] end
 
 local offered = {}
-local offer = ffi.cast("vf_table_offer", function(kind, sequence)
+local offer = callbacks.new("vf_table_offer", function(kind, sequence)
   offered[#offered + 1] = { kind, tonumber(sequence) }
 end)
 

@@ -6,7 +6,7 @@ ffi.cdef [[
 struct vf_route_query {
   struct vf_str host, path, query;
   uint32_t method;
-  struct vf_str (*header)(void *owner, struct vf_str name);
+  const void *header;
   void *owner;
 };
 struct vf_route_fields { const struct vf_str *pairs; size_t n_pairs; };

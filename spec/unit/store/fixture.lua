@@ -1,5 +1,6 @@
 --- Stores on a libuv loop, whose calls are made as if they returned: a spec drives the loop until the answer has come.
 local ffi = require "ffi"
+local callbacks = require "support.callbacks"
 local library = require "support.library"
 local cloop = require "unit.net.cloop"
 local databases = require "veloflux.store.database"
@@ -10,13 +11,12 @@ local M = {}
 
 local fault -- what a callback has raised
 local function noting(ready)
-  return ffi.cast("void (*)(void *)", function()
+  return callbacks.new("void (*)(void *)", function()
     local ok, problem = pcall(ready)
     if not ok then fault = problem end
   end)
 end
 local on_ready, on_redis_ready = noting(databases.ready), noting(wires.ready)
-jit.off(true, true)
 
 local Bench = {}
 Bench.__index = Bench

@@ -158,7 +158,7 @@ describe("the store in an SQLite file, when", function()
     local limit, lower = ffi.new "struct rlimit_of_spec", ffi.new "struct rlimit_of_spec"
     ffi.C.getrlimit(RLIMIT_FSIZE, limit)
     lower.current, lower.maximum = 700 * KIB, limit.maximum
-    ffi.C.signal(SIGXFSZ, ffi.cast("void (*)(int)", 1)) -- ignored: writes fail with EFBIG
+    ffi.C.signal(SIGXFSZ, 1) -- ignored: writes fail with EFBIG
     ffi.C.setrlimit(RLIMIT_FSIZE, lower)
     local ok, problem = pcall(check_full, function() ffi.C.setrlimit(RLIMIT_FSIZE, limit) end)
     ffi.C.setrlimit(RLIMIT_FSIZE, limit)

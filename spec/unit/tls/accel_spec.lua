@@ -1,7 +1,8 @@
 --- What libcrypto does in mbedTLS's place: mbedTLS's own tests of it, published vectors, and that each side takes
 -- what the other has made.
 local ffi = require "ffi"
-local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
+local callbacks = require "support.callbacks"
+local lib = callbacks.outside(require "support.library")
 
 if os.getenv "TLS_ACCEL" == "0" then
   describe("the primitives of mbedTLS", function() it("are its own in this build", function()
@@ -96,7 +97,7 @@ local function noise(n)
 end
 
 --- The kernel's random numbers for mbedTLS; its memory stays.
-local random = ffi.cast("accel_random *", function(_, out, len)
+local random = callbacks.new("accel_random *", function(_, out, len)
   ffi.copy(out, noise(tonumber(len)), len)
   return 0
 end)
