@@ -20,6 +20,7 @@ local lib = ffi.load "libsqlite3.so.0"
 
 local READ_ONLY, CREATE, ROW, DONE = 1, 6, 100, 101
 local STATUS_VM_STEPS = 4
+local TRANSIENT = ffi.cast("void *", -1) -- made once: in compiled code LuaJIT cuts a negative pointer to 32 bits
 
 local Other = {}
 Other.__index = Other
@@ -39,7 +40,7 @@ local function bind(prepared, values, n)
     if type(values[i]) == "number" then
       lib.sqlite3_bind_int64(prepared, i, values[i])
     elseif values[i] then
-      lib.sqlite3_bind_text(prepared, i, values[i], #values[i], ffi.cast("void *", -1)) -- copied
+      lib.sqlite3_bind_text(prepared, i, values[i], #values[i], TRANSIENT) -- copied
     end
   end
 end
