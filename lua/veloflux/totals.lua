@@ -41,6 +41,7 @@ struct vf_totals_listener {
   struct vf_totals_str name, address;
   uint64_t accepted, requests, refused, bytes_in, bytes_out;
   uint64_t handshakes, handshakes_resumed, handshakes_failed, handshakes_limited;
+  uint64_t record_floods[3];
   uint64_t h2_connections, h2_streams, h2_floods;
   uint64_t connections;
   uint32_t is_admin, is_tls;

@@ -36,6 +36,9 @@ void vf_downstream_log_handshake(struct vf_downstream *client, const char *reaso
  * connection failed. */
 bool vf_downstream_follow_handshake(struct vf_downstream *client, ssize_t n);
 
+/* TLS has failed behind the handshake and told the client: closes. */
+void vf_downstream_fail_tls(struct vf_downstream *client);
+
 /* The handshake took too long: closes. */
 void vf_downstream_handshake_timeout(struct vf_downstream *client);
 

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "base/error.h"
 #include "net/proxy_protocol.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
@@ -369,6 +370,8 @@ static bool read_once(struct vf_downstream *client)
     if (n < 0) {
         if (client->at_hello)
             vf_hello_gone(client, "reset");
+        else if (n == VF_ETLS)
+            vf_downstream_fail_tls(client);
         else
             vf_downstream_close(client, "client_reset");
         return false;

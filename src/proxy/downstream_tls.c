@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/gcra.h"
 #include "base/hash.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
@@ -89,6 +90,39 @@ void vf_downstream_handshake_timeout(struct vf_downstream *client)
     vf_downstream_close(client, "timeout");
 }
 
+/* Counts a connection that has ended for a flood of records. Returns false when it has not. */
+static bool count_flood(struct vf_downstream *client)
+{
+    uint32_t kind = vf_tls_flood_of(&client->stream);
+    if (kind == VF_TLS_FLOOD_NONE)
+        return false;
+    vf_count_add(&vf_downstream_counters(client)->record_floods[kind - 1], 1);
+    return true;
+}
+
+/* Who floods may do so on many connections: the log has ten of them, then one each second. */
+static void log_flood(struct vf_downstream *client)
+{
+    static const struct vf_gcra lines = {UINT64_C(1000000000), UINT64_C(9000000000)};
+    struct vf_proxy *proxy = client->proxy;
+    if (!vf_gcra_admit(&lines, vf_clock_ns(), &proxy->flood_due_ns)) {
+        proxy->floods_unlogged++;
+        return;
+    }
+    vf_log_warn(&proxy->log, "tls.record_flood", "listener=%s client=%s kind=%s unlogged=%lu",
+                client->acceptor->name, vf_downstream_peer_text(client).data,
+                vf_tls_flood_word(vf_tls_flood_of(&client->stream)), proxy->floods_unlogged);
+    proxy->floods_unlogged = 0;
+}
+
+void vf_downstream_fail_tls(struct vf_downstream *client)
+{
+    bool is_flood = count_flood(client);
+    if (is_flood)
+        log_flood(client);
+    vf_downstream_close(client, is_flood ? "record_flood" : "client_reset");
+}
+
 /* The alert is on its way: what the client still sends is read and dropped for a while, so that it
  * gets the alert and no reset. */
 static void fail(struct vf_downstream *client, int error)
@@ -96,6 +130,7 @@ static void fail(struct vf_downstream *client, int error)
     char reason[64];
     bool is_gone = error != VF_ETLS;
     vf_downstream_log_handshake(client, vf_tls_reason(&client->stream, reason, sizeof(reason)));
+    count_flood(client);
     client->is_handshaking = false;
     if (is_gone) {
         vf_downstream_close_now(client, false);

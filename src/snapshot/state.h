@@ -85,7 +85,8 @@ struct vf_state_listener {
     vf_count accepted, requests, refused /* answered before routing: 400, 408, 431, ... */;
     vf_count bytes_in, bytes_out;
     vf_count handshakes, handshakes_resumed /* of them */, handshakes_failed, handshakes_limited;
-    vf_count h2_connections, h2_streams, h2_floods /* connections that were ended for one */;
+    vf_count record_floods[3]; /* connections that were ended for one: enum vf_tls_flood_kind - 1 */
+    vf_count h2_connections, h2_streams, h2_floods /* likewise */;
     vf_count connections; /* gauge: open client connections */
 };
 

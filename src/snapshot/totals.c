@@ -197,7 +197,7 @@ void vf_totals_listener(const struct vf_state *state, const struct vf_snapshot *
     out->is_tls = listener->tls != VF_SNAP_NONE;
     for (uint32_t i = 0; i < n; i++) {
         const struct vf_state_listener *counts = &state->blocks[i].listeners[listener->slot];
-        add_words(&out->accepted, &counts->accepted, 12);
+        add_words(&out->accepted, &counts->accepted, 15);
         if (is_leased(&state->blocks[i]))
             out->connections += vf_count_get(&counts->connections);
     }

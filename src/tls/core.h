@@ -8,11 +8,14 @@
 
 #include "net/transport.h"
 #include "tls/client.h"
+#include "tls/flood.h"
 #include "tls/identity.h"
 #include "tls/server.h"
 #include "tls/tls.h"
 #include "tls/transport.h"
 #include "tls/trust.h"
+
+enum { VF_TLS_CODE_FLOOD = -0x7ffe /* among the codes of mbedTLS, which has none like it */ };
 
 enum {
     VF_TLS_READ_BYTES = 128 * 1024, /* of ciphertext, at once */
@@ -77,8 +80,10 @@ struct vf_tls_conn {
     size_t input_begin, input_end;
     bool owns_input; /* `input` is a copy of ours, not tls->input */
     bool is_starved; /* the socket had nothing (more) when mbedTLS last asked */
-    size_t wanted;   /* content that the reader still takes */
-    char *unsent;    /* begin..end: records that the kernel did not take */
+    bool is_at_end;  /* of file */
+    struct vf_tls_flood flood;
+    size_t wanted; /* content that the reader still takes */
+    char *unsent;  /* begin..end: records that the kernel did not take */
     size_t unsent_begin, unsent_end, unsent_room;
     struct vf_tls_identity *identities[VF_TLS_IDENTITIES]; /* during the handshake */
     int n_identities;

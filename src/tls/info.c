@@ -54,6 +54,11 @@ void vf_tls_info(const struct vf_stream *stream, struct vf_tls_info *out)
     out->verify_flags = out->has_peer_certificate ? mbedtls_ssl_get_verify_result(&conn->ssl) : 0;
 }
 
+uint32_t vf_tls_flood_of(const struct vf_stream *stream)
+{
+    return of_stream(stream)->flood.kind;
+}
+
 bool vf_tls_was_cut(const struct vf_stream *stream)
 {
     return of_stream(stream)->was_cut;
@@ -118,6 +123,7 @@ static const struct {
     {MBEDTLS_ERR_SSL_BAD_CERTIFICATE, MBEDTLS_SSL_ALERT_MSG_BAD_CERT},
     {MBEDTLS_ERR_SSL_PRIVATE_KEY_REQUIRED, MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE},
     {MBEDTLS_ERR_SSL_ALLOC_FAILED, MBEDTLS_SSL_ALERT_MSG_INTERNAL_ERROR},
+    {VF_TLS_CODE_FLOOD, MBEDTLS_SSL_ALERT_MSG_UNEXPECTED_MESSAGE},
 };
 
 static const struct row flags[] = {
@@ -213,6 +219,8 @@ const char *vf_tls_reason(const struct vf_stream *stream, char *text, size_t siz
         snprintf(text, size, "bad_certificate:other_key");
     } else if (fault != NULL && conn->server != NULL) {
         snprintf(text, size, "%s", fault);
+    } else if (conn->code == VF_TLS_CODE_FLOOD) {
+        snprintf(text, size, "record_flood:%s", vf_tls_flood_word(conn->flood.kind));
     } else if (conn->code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE) {
         word = find(alerts, sizeof(alerts) / sizeof(alerts[0]), conn->alert);
         snprintf(text, size, "alert:%s", word == NULL ? "unknown" : word);

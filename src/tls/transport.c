@@ -4,11 +4,14 @@
 #include <string.h>
 #include <uv.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "net/op.h"
 #include "tls/buffers.h"
 #include "tls/core.h"
 #include "tls/identity_parts.h"
+
+enum { RECORDS_PER_READ = 256 /* then others get their turn */ };
 
 /* The connection of a stream, which may have moved since the last call (vf_stream_move). */
 static struct vf_tls_conn *of_stream(struct vf_stream *stream)
@@ -121,6 +124,7 @@ static int read_more(struct vf_tls_conn *conn)
         return MBEDTLS_ERR_SSL_WANT_READ;
     if (n <= 0) {
         conn->failure = (int)n;
+        conn->is_at_end = true;
         return MBEDTLS_ERR_SSL_CONN_EOF;
     }
     free(conn->owns_input ? conn->input : NULL);
@@ -131,11 +135,27 @@ static int read_more(struct vf_tls_conn *conn)
     return 0;
 }
 
+/* The first bytes of a record are at hand. Returns 0, or why it is not read. */
+static int judge_record(struct vf_tls_conn *conn, unsigned char type)
+{
+    if (!vf_tls_flood_record(&conn->flood, conn->base.is_open))
+        return VF_TLS_CODE_FLOOD;
+    if (conn->base.is_open && type == MBEDTLS_SSL_MSG_CHANGE_CIPHER_SPEC) /* RFC 8446 section 5 */
+        return MBEDTLS_ERR_SSL_UNEXPECTED_MESSAGE;
+    conn->ssl.MBEDTLS_PRIVATE(nb_zero) = 0; /* empty records in a row, of which it bears three */
+    return 0;
+}
+
 static int on_recv(void *owner, unsigned char *out, size_t len)
 {
     struct vf_tls_conn *conn = owner;
     if (conn->input_begin == conn->input_end) {
         int rc = read_more(conn);
+        if (rc < 0)
+            return rc;
+    }
+    if (conn->ssl.MBEDTLS_PRIVATE(in_left) == 0) {
+        int rc = judge_record(conn, (unsigned char)conn->input[conn->input_begin]);
         if (rc < 0)
             return rc;
     }
@@ -191,7 +211,8 @@ static int note_failure(struct vf_tls_conn *conn, int code)
     conn->code = code;
     if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE && conn->ssl.MBEDTLS_PRIVATE(in_msg) != NULL)
         conn->alert = conn->ssl.MBEDTLS_PRIVATE(in_msg)[1];
-    else if (code != MBEDTLS_ERR_SSL_CONN_EOF && !conn->was_alerted &&
+    else if (code != MBEDTLS_ERR_SSL_CONN_EOF &&
+             (!conn->was_alerted || code == VF_TLS_CODE_FLOOD) && /* what it was warned of */
              vf_tls_borrow_output(conn) == 0)
         mbedtls_ssl_send_alert_message(&conn->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
                                        vf_tls_alert_for(code));
@@ -212,6 +233,7 @@ static void release_identities(struct vf_tls_conn *conn)
 static void on_open(struct vf_tls_conn *conn)
 {
     conn->base.is_open = true;
+    vf_tls_flood_open(&conn->flood, vf_clock_ns());
     release_identities(conn);
 }
 
@@ -303,8 +325,11 @@ static bool read_content(struct vf_tls_conn *conn, char *buffer, size_t len, siz
     int rc = mbedtls_ssl_read(&conn->ssl, (unsigned char *)buffer + *got, len - *got);
     if (rc > 0) {
         *got += (size_t)rc;
+        conn->flood.barren = 0;
         return *got < len;
     }
+    if (rc == 0 && !conn->is_at_end) /* two empty records */
+        return true;
     if (rc == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
         vf_tls_keep_session(conn);
         return true;
@@ -321,6 +346,13 @@ static bool read_content(struct vf_tls_conn *conn, char *buffer, size_t len, siz
     return false;
 }
 
+/* Counts what was read. Returns false when that was one record of a flood too many. */
+static bool is_content_fair(struct vf_tls_conn *conn, size_t got)
+{
+    return !vf_tls_flood_content(&conn->flood, got, conn->is_starved) ||
+           vf_tls_flood_window(&conn->flood, vf_clock_ns());
+}
+
 static ssize_t receive(struct vf_stream *stream, char *buffer, size_t len)
 {
     struct vf_tls_conn *conn = of_stream(stream);
@@ -332,8 +364,13 @@ static ssize_t receive(struct vf_stream *stream, char *buffer, size_t len)
     }
     if (vf_tls_borrow_input(conn) < 0 || vf_tls_borrow_output(conn) < 0)
         return UV_ENOMEM;
-    while (!conn->saw_end && read_content(conn, buffer, len, &got))
+    uint32_t last = conn->flood.records + RECORDS_PER_READ;
+    while (!conn->saw_end && read_content(conn, buffer, len, &got) && conn->flood.records < last)
         ;
+    if (!is_content_fair(conn, got) && !conn->saw_end) {
+        conn->saw_end = conn->was_cut = true;
+        note_failure(conn, VF_TLS_CODE_FLOOD);
+    }
     if (got > 0 || !conn->saw_end)
         return settle(conn, got > 0 ? (ssize_t)got : UV_EAGAIN);
     ssize_t rc = settle(conn, conn->failure < 0 ? conn->failure : 0);

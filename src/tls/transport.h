@@ -5,6 +5,7 @@
 
 #include "net/transport.h"
 #include "tls/client.h"
+#include "tls/flood.h"
 #include "tls/server.h"
 
 /* Puts TLS below an accepted stream, which takes bytes from here on. Returns 0 or UV_ENOMEM. */
@@ -41,6 +42,9 @@ void vf_tls_info(const struct vf_stream *stream, struct vf_tls_info *out);
  * "not_tls", "bad_certificate:expired", "alert:bad_certificate"), NUL-terminated. Returns
  * `text`. */
 const char *vf_tls_reason(const struct vf_stream *stream, char *text, size_t size);
+
+/* Returns the flood of records (enum vf_tls_flood_kind) that the connection ended for. */
+uint32_t vf_tls_flood_of(const struct vf_stream *stream);
 
 /* Returns a word for the verify flags of a certificate that is not good: "expired". */
 const char *vf_tls_verify_word(uint32_t verify_flags);

@@ -82,6 +82,8 @@ local LISTENER = {
   { "connections", "connections", "gauge", "Open client connections of a listener." },
 }
 
+local RECORD_FLOODS = { "handshake", "no_content", "tiny" } -- src/tls/flood.h
+
 local ROUTE = {
   { "requests", "requests_total", "counter", "Requests of a route." },
   { "class_4xx", "client_errors_total", "counter", "Answers of a route with a status of 400 to 499." },
@@ -228,9 +230,15 @@ end
 
 local function add_listeners(exposition)
   local families = families_of(exposition, "veloflux_listener_", LISTENER)
+  local floods = exposition:family("veloflux_listener_tls_record_floods_total", "counter",
+    "TLS connections that were ended because the client sent a flood of records.")
   for index in each("listeners") do
     local listener = totals.listener(index)
-    add_all(families, LISTENER, labels_of { "listener", text(listener.name) }, listener)
+    local labels = labels_of { "listener", text(listener.name) }
+    add_all(families, LISTENER, labels, listener)
+    for i, reason in ipairs(RECORD_FLOODS) do
+      floods:add(with(labels, "reason", reason), number(listener.record_floods[i - 1]))
+    end
   end
 end
 
