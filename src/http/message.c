@@ -78,7 +78,7 @@ int vf_fields_add(struct vf_fields *fields, struct vf_arena *arena, struct vf_st
     if (fields->count == fields->room && grow(fields, arena) < 0)
         return UV_ENOMEM;
     enum vf_field_id id = vf_field_id(name);
-    fields->list[fields->count++] = (struct vf_field){name, value, id, false};
+    fields->list[fields->count++] = (struct vf_field){name, value, id, false, false, false};
     if (id != VF_FIELD_OTHER)
         fields->present |= 1U << id;
     return 0;

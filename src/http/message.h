@@ -40,7 +40,9 @@ struct vf_field {
     struct vf_str name;  /* as received */
     struct vf_str value; /* without surrounding white space */
     enum vf_field_id id;
-    bool dropped; /* not forwarded: hop-by-hop, or replaced by a line of our own */
+    bool dropped; /* not forwarded: hop-by-hop, replaced by a line of our own, or removed */
+    bool removed; /* by a plugin: it sees it no more, as it sees what is only not forwarded */
+    bool is_ours; /* of a request: for the backend only, the client did not send it */
 };
 
 struct vf_fields {

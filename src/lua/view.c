@@ -80,6 +80,7 @@ void vf_view_request(struct vf_exchange *ex, struct vf_request_view *out)
         .client_ip = ex->client_ip,
         .peer_ip = peer_ip(ex),
         .peer_port = client != NULL ? client->conn->peer.port : 0,
+        .client_port = ex->client_address.port,
         .listener_port = ex->listener->address.port,
         .is_trusted = ex->trusted,
         .is_tls = ex->is_secure,

@@ -41,11 +41,11 @@ struct vf_request_view {
     struct vf_str request_id;
     struct vf_str client_ip; /* the real client's, behind trusted proxies */
     struct vf_str peer_ip;   /* of the connection, or what its PROXY header says */
-    uint32_t peer_port, listener_port;
-    uint32_t is_trusted;     /* the peer is a trusted proxy */
-    uint32_t is_tls;         /* of the client's connection */
-    uint64_t start_wall_ms;  /* when the request began */
-    uint64_t content_length; /* UINT64_MAX: not known */
+    uint32_t peer_port, client_port, listener_port; /* client_port 0: a proxy has not told it */
+    uint32_t is_trusted;                            /* the peer is a trusted proxy */
+    uint32_t is_tls;                                /* of the client's connection */
+    uint64_t start_wall_ms;                         /* when the request began */
+    uint64_t content_length;                        /* UINT64_MAX: not known */
 };
 
 void vf_view_request(struct vf_exchange *ex, struct vf_request_view *out);

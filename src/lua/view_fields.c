@@ -14,14 +14,35 @@ static struct vf_fields *fields_of(struct vf_exchange *ex, int side)
     return &ex->response.fields;
 }
 
-/* Of the backend's answer the fields count that came, whatever became of them; of what leaves
- * those that are not dropped. */
+/* Of the backend's answer the fields count that came, whatever became of them; of the request those
+ * that the client has sent or plugins have set, forwarded or not; of what leaves those that are not
+ * dropped. */
 static bool is_shown(const struct vf_exchange *ex, int side, uint32_t index,
                      const struct vf_field *field)
 {
     if (side == VF_VIEW_UPSTREAM)
         return index < ex->n_upstream_fields;
+    if (side == VF_VIEW_REQUEST)
+        return !field->removed && !field->is_ours;
     return !field->dropped;
+}
+
+/* Content-Length of what leaves is written with the framing, not kept as a field. */
+static bool has_length(const struct vf_exchange *ex, int side)
+{
+    const struct vf_head *head = &ex->response;
+    return side == VF_VIEW_RESPONSE && head->status >= 200 && !ex->filters_body &&
+           (head->framing == VF_FRAMING_LENGTH ||
+            (head->framing == VF_FRAMING_NONE && head->has_content_length)) &&
+           head->status != 204;
+}
+
+static struct vf_str length_of(struct vf_exchange *ex)
+{
+    char *text = vf_arena_alloc(&ex->arena, 20);
+    if (text == NULL)
+        return vf_str_make("", 0);
+    return vf_str_make(text, vf_u64_format(ex->response.content_length, text));
 }
 
 static char fold(char c)
@@ -50,7 +71,10 @@ int vf_view_field(struct vf_exchange *ex, int side, const char *name, size_t len
         *value = field->value;
         return 1;
     }
-    return 0;
+    if (nth > 0 || !has_length(ex, side) || !is_called(VF_STR("content-length"), name, len))
+        return 0;
+    *value = length_of(ex);
+    return 1;
 }
 
 uint32_t vf_view_field_at(struct vf_exchange *ex, int side, uint32_t index, struct vf_str *name,
@@ -65,7 +89,11 @@ uint32_t vf_view_field_at(struct vf_exchange *ex, int side, uint32_t index, stru
         *value = field->value;
         return index + 1;
     }
-    return 0;
+    if (index > fields->count || !has_length(ex, side))
+        return 0;
+    *name = VF_STR("Content-Length");
+    *value = length_of(ex);
+    return fields->count + 1;
 }
 
 static bool is_ours(enum vf_field_id id)
@@ -97,7 +125,7 @@ int vf_view_edit(struct vf_exchange *ex, struct vf_fields *fields, int how, stru
     if (how != VF_VIEW_ADD)
         for (uint32_t i = 0; i < fields->count; i++)
             if (is_called(fields->list[i].name, name.data, name.len))
-                fields->list[i].dropped = true;
+                fields->list[i].dropped = fields->list[i].removed = true;
     if (how == VF_VIEW_CLEAR)
         return VF_VIEW_OK;
     name = vf_view_keep(ex, name.data, name.len);
@@ -117,6 +145,11 @@ int vf_view_edit_field(struct vf_exchange *ex, int side, int how, const char *na
         return vf_view_edit(ex, fields_of(ex, side), how, field, text);
     if (how == VF_VIEW_CLEAR || !vf_host_is_valid(text))
         return VF_VIEW_BAD_VALUE;
-    ex->forward_host = vf_view_keep(ex, value, value_len);
-    return ex->forward_host.data != NULL ? VF_VIEW_OK : VF_VIEW_NO_MEMORY;
+    int rc = vf_view_edit(ex, &ex->request.fields, VF_VIEW_SET, field, text);
+    if (rc != VF_VIEW_OK)
+        return rc;
+    struct vf_field *host = &ex->request.fields.list[ex->request.fields.count - 1];
+    host->dropped = true; /* its line is ours to write */
+    ex->forward_host = host->value;
+    return VF_VIEW_OK;
 }

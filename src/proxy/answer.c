@@ -79,11 +79,10 @@ static void answer_grpc(struct vf_exchange *ex, uint32_t status, struct vf_str m
     struct vf_str text = vf_grpc_message(&ex->arena, message);
     if (type != NULL)
         type->value = VF_STR("application/grpc");
-    if (vf_fields_find(&fields, VF_STR("Grpc-Status")) == NULL) { /* else a plugin has set it */
+    if (vf_fields_find(&fields, VF_STR("Grpc-Status")) == NULL) /* else a plugin has set it */
         vf_fields_add(&fields, &ex->arena, VF_STR("Grpc-Status"), vf_grpc_status(status));
-        if (text.data != NULL)
-            vf_fields_add(&fields, &ex->arena, VF_STR("Grpc-Message"), text);
-    }
+    if (text.data != NULL && vf_fields_find(&fields, VF_STR("Grpc-Message")) == NULL)
+        vf_fields_add(&fields, &ex->arena, VF_STR("Grpc-Message"), text);
     answer(ex, 200, VF_STR("application/grpc"), vf_str_make("", 0), &fields);
 }
 

@@ -88,7 +88,7 @@ static void drop(struct vf_fields *fields, struct vf_str name)
 {
     for (uint32_t i = 0; i < fields->count; i++)
         if (vf_str_ieq(fields->list[i].name, name))
-            fields->list[i].dropped = true;
+            fields->list[i].dropped = fields->list[i].removed = true; /* what clients say of it */
 }
 
 bool vf_client_cert_is_good(const struct vf_exchange *ex)

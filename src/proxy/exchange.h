@@ -70,7 +70,7 @@ struct vf_exchange {
     struct vf_str request_id;
     struct vf_str allow;                   /* of a 405; else empty */
     struct vf_str client_ip;               /* text; behind trusted proxies: the real client's */
-    struct vf_snap_address client_address; /* the same; its port means nothing */
+    struct vf_snap_address client_address; /* the same; port 0: not known */
     struct vf_str request_body;            /* whole, when a handler answers; NULL data otherwise */
     size_t request_body_room;
     uint64_t handler_body_bytes; /* the handler's limit for the content */

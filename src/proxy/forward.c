@@ -41,15 +41,38 @@ static struct vf_str make_request_id(struct vf_exchange *ex)
     return vf_str_make(id, REQUEST_ID_BYTES);
 }
 
-static bool parse_ip(struct vf_str text, struct vf_snap_address *out)
+/* Takes ":port" off an address; "2001:db8::1" has none. */
+static bool take_port(struct vf_str *text, uint16_t *port)
 {
-    if (text.len > 2 && text.data[0] == '[') { /* "[v6]" or "[v6]:port", as Forwarded has it */
-        const char *end = memchr(text.data, ']', text.len);
-        if (end == NULL)
-            return false;
-        text = vf_str_make(text.data + 1, (size_t)(end - text.data - 1));
-    }
-    return vf_address_parse_ip(text, out);
+    const char *bracket = memchr(text->data, ']', text->len);
+    const char *from = bracket != NULL ? bracket : text->data;
+    const char *colon = memchr(from, ':', (size_t)(text->data + text->len - from));
+    const char *end = text->data + text->len;
+    uint64_t number;
+    *port = 0;
+    if (colon == NULL ||
+        (bracket == NULL && memchr(colon + 1, ':', (size_t)(end - colon - 1)) != NULL))
+        return true;
+    if (!vf_str_to_u64(vf_str_make(colon + 1, (size_t)(end - colon - 1)), &number) ||
+        number > UINT16_MAX)
+        return false;
+    *port = (uint16_t)number;
+    text->len = (size_t)(colon - text->data);
+    return true;
+}
+
+/* Reads "v4", "v4:port", "v6", "[v6]" or "[v6]:port"; *text becomes the address itself. */
+static bool parse_client(struct vf_str *text, struct vf_snap_address *out)
+{
+    uint16_t port;
+    if (text->len == 0 || !take_port(text, &port))
+        return false;
+    if (text->len > 2 && text->data[0] == '[' && text->data[text->len - 1] == ']')
+        *text = vf_str_make(text->data + 1, text->len - 2);
+    if (!vf_address_parse_ip(*text, out))
+        return false;
+    out->port = port;
+    return true;
 }
 
 /* The last address of X-Forwarded-For that no trusted proxy of ours added. */
@@ -62,7 +85,7 @@ static void find_real_client(struct vf_exchange *ex, struct vf_str list)
         struct vf_str item = vf_str_trim(vf_str_make(list.data + start, list.len - start));
         struct vf_snap_address address;
         list.len = start > 0 ? start - 1 : 0;
-        if (!parse_ip(item, &address))
+        if (!parse_client(&item, &address))
             return;
         ex->client_ip = item;
         ex->client_address = address;
@@ -116,8 +139,9 @@ static void drop_named(struct vf_fields *fields, struct vf_str name)
 static void add(struct vf_exchange *ex, struct vf_fields *fields, struct vf_str name,
                 struct vf_str value)
 {
-    if (value.data != NULL)
-        vf_fields_add(fields, &ex->arena, name, value); /* without memory the field is missing */
+    if (value.data == NULL || vf_fields_add(fields, &ex->arena, name, value) != 0)
+        return; /* without memory the field is missing */
+    fields->list[fields->count - 1].is_ours = fields == &ex->request.fields;
 }
 
 void vf_exchange_edit(struct vf_exchange *ex, struct vf_fields *fields, struct vf_snap_list edits)

@@ -14,6 +14,7 @@ local consumers, passwords, identity
 local M = {}
 
 local ANY = phase.set("request", "certificate")
+local HANDSHAKE = phase.set("certificate")
 local IDENTIFY = phase.set("before")
 local KNOWN = phase.set("request")
 
@@ -42,12 +43,13 @@ function M.get_port()
   return tonumber(view.request().peer_port)
 end
 
---- As get_port, believing X-Forwarded-Port of trusted proxies.
+--- The client's port, when X-Forwarded-For of trusted proxies has one behind its address ("192.0.2.1:40000"); else
+-- as get_port.
 ---@return integer
 function M.get_forwarded_port()
   check(ANY, "get_forwarded_port")
-  local port = view.request().is_trusted ~= 0 and tonumber(view.field(view.REQUEST, "x-forwarded-port"))
-  return port or M.get_port()
+  local port = tonumber(view.request().client_port)
+  return port ~= 0 and port or M.get_port()
 end
 
 --- Returns the credential that the request was authenticated with, or nil.
@@ -72,11 +74,13 @@ function M.get_consumer()
   return view.values().consumer
 end
 
---- Returns "http" or "https", believing X-Forwarded-Proto of a trusted proxy when asked to.
+--- Returns "http" or "https", believing X-Forwarded-Proto of a trusted proxy when asked to; nil and a message when no
+-- route was found.
 ---@param allow_terminated boolean|nil
----@return string|nil
+---@return "http"|"https"|nil protocol, string|nil err
 function M.get_protocol(allow_terminated)
   check(KNOWN, "get_protocol")
+  if not require("veloflux.pdk.router").get_route() then return nil, "no route was found" end
   local request = view.request()
   if request.is_tls ~= 0 then return "https" end
   if allow_terminated and request.is_trusted ~= 0 then
@@ -198,14 +202,16 @@ end
 -- to judge, unless the listener says `client_auth`. Its session is never resumed.
 ---@return true|nil ok, string|nil err
 function M.tls.request_client_certificate()
-  if not checked "request_client_certificate" then return nil, NOT_TLS end
+  check(HANDSHAKE, "tls.request_client_certificate")
+  if view.tls().is_tls == 0 then return nil, NOT_TLS end
   return in_handshake(view.ask_certificate())
 end
 
 --- In the certificate phase: the connection resumes no session, and gets no ticket to resume its own.
 ---@return true|nil ok, string|nil err
 function M.tls.disable_session_reuse()
-  if not checked "disable_session_reuse" then return nil, NOT_TLS end
+  check(HANDSHAKE, "tls.disable_session_reuse")
+  if view.tls().is_tls == 0 then return nil, NOT_TLS end
   return in_handshake(view.forbid_tickets())
 end
 

@@ -136,6 +136,8 @@ end
 ---@param ... any the message; a table {after=, removal=} may follow
 M.deprecation = setmetatable({ write = deprecation }, { __call = function(_, ...) deprecation(...) end })
 
+local MODES = { set = true, add = true, replace = true }
+
 --- Adds or changes a value of what `serialize` returns, under a dotted path.
 ---@param key string "request.headers.x-user" or "my.value"
 ---@param value any nil removes it
@@ -143,88 +145,23 @@ M.deprecation = setmetatable({ write = deprecation }, { __call = function(_, ...
 function M.set_serialize_value(key, value, options)
   if not REQUEST[task.run.phase] then phase.wrong(REQUEST, "log.set_serialize_value") end
   if type(key) ~= "string" then error("log.set_serialize_value: expected a string as key", 2) end
+  local mode = options and options.mode or "set"
+  if not MODES[mode] then error('log.set_serialize_value: mode: expected "set", "add" or "replace"', 2) end
   local values = view.values()
   values.serialize = values.serialize or {}
-  table.insert(values.serialize, { key, value, options and options.mode or "set" })
+  table.insert(values.serialize, { key = key, value = value, mode = mode })
 end
 
-local function apply(into, change)
-  local at, last = into, nil
-  for step in change[1]:gmatch "[^.]+" do
-    if last then
-      if type(at[last]) ~= "table" then at[last] = {} end
-      at = at[last]
-    end
-    last = step
-  end
-  local mode = change[3]
-  if mode == "set" or mode == "add" and at[last] == nil or mode == "replace" and at[last] ~= nil then
-    at[last] = change[2]
-  end
-end
-
-local function ms_between(from, to)
-  if from == 0 or to < from then return -1 end
-  return math.floor(tonumber(to - from) / 1e4 + 0.5) / 100
-end
-
-local HIDDEN = { authorization = true, ["proxy-authorization"] = true, cookie = true, ["set-cookie"] = true }
-
-local function shown_fields(side)
-  local fields = view.fields(side, 1000)
-  for name in pairs(fields) do
-    if HIDDEN[name] then fields[name] = "REDACTED" end
-  end
-  return fields
-end
-
--- Who was tried: {ip, port}, `state` "failed" where another one was tried next.
-local function tries()
-  local list = view.tries()
-  for i, address in ipairs(list) do
-    local host, port = address:match "^%[?(.-)%]?:(%d+)$"
-    list[i] = { ip = host or address, port = tonumber(port), state = i < #list and "failed" or nil }
-  end
-  return list
-end
-
---- Returns what is known of the exchange as a table, for log shippers: request, response, latencies (ms),
--- route, service, backend, tries (list of {ip, port, state}), upstream_uri, upstream_status, client_ip, consumer,
--- tenant, started_at (ms). Credentials are not in it.
+--- Returns what is known of the exchange as a table, for log shippers: request {id, method, uri, url, querystring,
+-- headers, size, tls {version, cipher, client_verify}}, response {status, headers, size}, latencies (ms), source
+-- ("service", "exit", "error"), route and service {id, name}, backend, tries (list of {ip, port, state}), upstream_uri,
+-- upstream_status, client_ip, consumer, authenticated_entity, tenant, started_at (ms). Credentials are not in it.
+-- Raises when a value that was set is none that can be logged, or stands in one that is no table.
 ---@return table
 function M.serialize()
   if not REQUEST[task.run.phase] then phase.wrong(REQUEST, "log.serialize") end
-  local request = view.request()
-  local entry = {
-    request = { id = view.text(request.request_id), method = view.text(request.method),
-      uri = view.text(request.target), url = nil, headers = shown_fields(view.REQUEST), querystring = {} },
-    started_at = tonumber(request.start_wall_ms), client_ip = view.text(request.client_ip),
-  }
-  local scheme = request.is_tls ~= 0 and "https" or "http"
-  entry.request.url = ("%s://%s%s"):format(scheme, view.text(request.host) or "", view.text(request.target) or "")
-  entry.request.querystring = require("veloflux.runtime.query").decode(view.text(request.query), 100)
-  local answer = view.response()
-  entry.request.size = tonumber(answer.bytes_in)
-  entry.response = { status = tonumber(answer.status), size = tonumber(answer.bytes_out),
-    headers = shown_fields(view.RESPONSE) }
-  answer = view.response()
-  entry.upstream_status = answer.upstream_status ~= 0 and tostring(answer.upstream_status) or nil
-  entry.latencies = { request = ms_between(answer.start_ns, answer.now_ns),
-    proxy = ms_between(answer.sent_ns, answer.first_byte_ns),
-    connect = ms_between(answer.connect_ns, answer.connected_ns) }
-  entry.latencies.gateway = entry.latencies.proxy >= 0 and
-    math.max(entry.latencies.request - entry.latencies.proxy, 0) or entry.latencies.request
-  entry.latencies.kong = entry.latencies.gateway -- the name that log consumers know
-  entry.reason = view.text(answer.reason)
-  local function named(str) local name = view.text(str) return name ~= "" and name and { name = name } or nil end
-  entry.route, entry.service, entry.backend = named(answer.route), named(answer.pool), view.text(answer.backend)
-  entry.tenant, entry.tries = view.text(answer.route_tenant), tries()
-  entry.upstream_uri = view.text_of(view.UPSTREAM_URI)
-  local values = task.values[task.run.context]
-  local consumer = values and values.consumer
-  entry.consumer = consumer and { id = consumer.id or consumer.name, username = consumer.name,
-    custom_id = consumer.custom_id } or nil
-  for _, change in ipairs(values and values.serialize or {}) do apply(entry, change) end
+  local entry, problem = require("veloflux.runtime.log_entry").make()
+  if not entry then error("log.serialize: " .. problem, 2) end
   return entry
 end
 

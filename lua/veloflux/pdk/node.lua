@@ -54,11 +54,11 @@ local UNITS = { b = 1, k = 1024, m = 1024 ^ 2, g = 1024 ^ 3 }
 
 --- Returns what the Lua state of this process uses: {workers_lua_vms = {{pid, http_allocated_gc, limit}},
 -- lua_shared_dicts = {NAME = {allocated_slabs, capacity}}}: what is used of each shared dictionary.
----@param unit "b"|"k"|"m"|"g"|nil bytes by default; others as text: "1.25 MiB"
+---@param unit "b"|"k"|"m"|"g"|nil of either case; bytes by default; others as text: "1.25 MiB"
 ---@param scale integer|nil digits behind the point (2)
 ---@return table
 function M.get_memory_stats(unit, scale)
-  local by = UNITS[unit or "b"]
+  local by = type(unit or "b") == "string" and UNITS[(unit or "b"):lower()]
   if not by then error('node.get_memory_stats: expected "b", "k", "m" or "g"', 2) end
   local found = ffi.new "struct vf_memory_view"
   C.vf_guard_memory(task.run, found)

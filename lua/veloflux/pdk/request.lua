@@ -128,11 +128,14 @@ function M.get_method()
   return text_of(view.METHOD)
 end
 
---- Returns the normalised path: unreserved escapes decoded, dot segments removed.
+--- Returns the normalised path: unreserved escapes decoded, dot segments removed, one slash for several in a row
+-- (routes tell `//` from `/`).
 ---@return string
 function M.get_path()
   if not ANY[run_of.run.phase] then wrong(ANY, "request.get_path") end
-  return text_of(view.PATH) or "/"
+  local path = text_of(view.PATH) or "/"
+  if path:find("//", 1, true) then path = path:gsub("//+", "/") end
+  return path
 end
 
 --- Returns the path as it was sent, without query.
@@ -236,12 +239,6 @@ function M.get_raw_body()
   return body
 end
 
-local function decode_json(body)
-  local value, err = require("veloflux.pdk.json").decode(body)
-  if type(value) ~= "table" then return nil, err or "invalid json body" end
-  return value
-end
-
 --- Returns the content decoded as its Content-Type (or `mimetype`) says: application/json, form fields
 -- (application/x-www-form-urlencoded) or the parts of multipart/form-data.
 ---@async
@@ -253,19 +250,7 @@ function M.get_body(mimetype, max_args)
   local content_type = mimetype or view.field(view.REQUEST, "content-type")
   local max = check_max(max_args, MAX_ARGUMENTS, "request.get_body")
   if not content_type then return nil, "missing content type" end
-  local kind = content_type:match("^%s*([^;%s]*)"):lower()
-  local body, err = M.get_raw_body()
-  if not body then return nil, err, kind end
-  if kind == "application/x-www-form-urlencoded" then return query.decode(body, max), nil, kind end
-  if kind == "multipart/form-data" then
-    local parts, problem = query.multipart(body, content_type)
-    return parts, problem, kind
-  end
-  if kind ~= "application/json" and not kind:find "%+json$" then
-    return nil, ("unsupported content type '%s'"):format(kind), kind
-  end
-  local value, problem = decode_json(body)
-  return value, problem, kind
+  return require("veloflux.runtime.content").decode(M.get_raw_body, content_type, max)
 end
 
 --- Returns when the request began, in milliseconds since the epoch.

@@ -2,6 +2,7 @@
 local phase = require "veloflux.runtime.phase"
 local task = require "veloflux.runtime.task"
 local view = require "veloflux.runtime.view"
+local fields = require "veloflux.runtime.fields"
 local C = require("ffi").C
 
 local wrong = phase.wrong
@@ -55,8 +56,8 @@ function M.get_headers(max_headers)
   if type(max) ~= "number" or max < 1 or max > MOST then
     error(("response.get_headers: expected a number between 1 and %d"):format(MOST), 2)
   end
-  local fields, err = view.fields(view.RESPONSE, max)
-  return setmetatable(fields, { __index = function(headers, name)
+  local found, err = view.fields(view.RESPONSE, max)
+  return setmetatable(found, { __index = function(headers, name)
     return type(name) == "string" and rawget(headers, (name:lower():gsub("_", "-"))) or nil
   end }), err
 end
@@ -88,13 +89,24 @@ local function to_text(value, what)
   error(("%s: expected a string, number or boolean, got %s"):format(what, kind), 3)
 end
 
---- Sets a field, in place of all of that name. Before the answer is there (rewrite, access) it is kept for
--- whatever answer comes. Framing and connection fields are the proxy's: setting them does nothing.
+--- Names of the answer's fields have dashes, where plugins may write underscores.
+local function dashed(name) return name:find("_", 1, true) and name:gsub("_", "-") or name end
+
+local function check_headers(headers, what)
+  if headers == nil then return end
+  if type(headers) ~= "table" then error(what .. ": expected a table of headers", 3) end
+  local problem = fields.problem(headers)
+  if problem then error(what .. ": " .. problem, 3) end
+end
+
+--- Sets a field, in place of all of that name; `_` in it becomes `-`. Before the answer is there (rewrite, access) it
+-- is kept for whatever answer comes. Framing and connection fields are the proxy's: setting them does nothing.
 ---@param name string
 ---@param value string|number|boolean|string[]
 function M.set_header(name, value)
   if not EDIT[task.run.phase] then wrong(EDIT, "response.set_header") end
   if type(name) ~= "string" then error("response.set_header: expected a string as name", 2) end
+  name = dashed(name)
   if type(value) == "table" then
     view.edit(view.RESPONSE, view.CLEAR, name, "", 2)
     for _, single in ipairs(value) do
@@ -112,6 +124,7 @@ end
 function M.add_header(name, value)
   check(EDIT, "add_header")
   if type(name) ~= "string" then error("response.add_header: expected a string as name", 2) end
+  name = dashed(name)
   if type(value) ~= "table" then
     view.edit(view.RESPONSE, view.ADD, name, to_text(value, "response.add_header"), 2)
     return
@@ -129,11 +142,12 @@ function M.clear_header(name)
   view.edit(view.RESPONSE, view.CLEAR, name, "", 2)
 end
 
---- Sets several fields, as set_header does each.
+--- Sets several fields, as set_header does each; none when a value is of the wrong type.
 ---@param headers table<string, string|number|boolean|string[]>
 function M.set_headers(headers)
   check(EDIT, "set_headers")
   if type(headers) ~= "table" then error("response.set_headers: expected a table", 2) end
+  check_headers(headers, "response.set_headers")
   for name, value in pairs(headers) do M.set_header(name, value) end
 end
 
@@ -215,7 +229,7 @@ end
 
 local function begin(status, body)
   local rc = C.vf_view_answer(task.run.ex, status, body, #body)
-  if rc ~= 0 then error(("response.exit: status %s %s"):format(tostring(status), view.problem(rc)), 3) end
+  if rc ~= 0 then error(("response.exit: status %s %s"):format(tostring(status), view.problem(rc)), 4) end
   local chain = require "veloflux.runtime.chain"
   local instance = chain.current()
   if instance then C.vf_view_set_reason(task.run.ex, instance.name, #instance.name) end
@@ -223,12 +237,12 @@ end
 
 local function put_field(name, value)
   local rc = C.vf_view_answer_field(task.run.ex, name, #name, value, #value)
-  if rc ~= 0 and rc ~= -3 then error(("response.exit: header %q %s"):format(tostring(name), view.problem(rc)), 4) end
+  if rc ~= 0 and rc ~= -3 then error(("response.exit: header %q %s"):format(tostring(name), view.problem(rc)), 5) end
 end
 
 local function put_fields(headers, has_type)
   for name, value in pairs(headers) do
-    if type(name) ~= "string" then error("response.exit: expected string keys in headers", 3) end
+    name = dashed(name)
     for _, single in ipairs(type(value) == "table" and value or { value }) do
       put_field(name, to_text(single, "response.exit"))
     end
@@ -237,23 +251,46 @@ local function put_fields(headers, has_type)
   return has_type
 end
 
---- Ends the request with an answer: nothing behind this call runs, not even behind a pcall. In
--- header_filter it replaces the backend's answer.
----@param status integer 200 to 599
----@param body string|table|nil a table is sent as JSON
----@param headers table<string, string|number|boolean|string[]>|nil
-function M.exit(status, body, headers)
-  if not EXIT[task.run.phase] then wrong(EXIT, "response.exit") end
-  if type(status) ~= "number" then error("response.exit: expected a status between 200 and 599", 2) end
-  local content, is_json = body, type(body) == "table"
-  if is_json then
-    local text, problem = require("veloflux.pdk.json").encode(body)
-    if not text then error("response.exit: " .. tostring(problem), 2) end
-    content = text
+local function given_type(headers)
+  for name, value in pairs(headers or {}) do
+    if dashed(name):lower() == "content-type" then return type(value) == "table" and value[1] or value end
   end
-  if content ~= nil and type(content) ~= "string" then
-    error("response.exit: expected a string, a table or nothing as body", 2)
-  end
+end
+
+local function encoded(body)
+  local text, problem = require("veloflux.pdk.json").encode(body)
+  if not text then error("response.exit: " .. tostring(problem), 4) end
+  return text
+end
+
+local function is_grpc(content_type) return require("veloflux.runtime.grpc_answer").is_content_type(content_type) end
+
+local function is_grpc_request()
+  local content_type = view.field(view.REQUEST, "content-type")
+  return content_type ~= nil and is_grpc(content_type)
+end
+
+--- Answers a request of gRPC: the status and the sentence are fields, unless the plugin has set them.
+local function finish_grpc(status, body, headers)
+  local grpc = require "veloflux.runtime.grpc_answer"
+  local message = body
+  if type(body) == "table" then message = type(body.message) == "string" and body.message or nil end
+  local code, text = grpc.fields(status, message)
+  local given = {}
+  for name in pairs(headers or {}) do given[dashed(name):lower()] = true end
+  begin(status < 400 and 200 or status, "")
+  local has_type = headers and put_fields(headers, false)
+  if not given["grpc-status"] then put_field("Grpc-Status", code) end
+  if text and not given["grpc-message"] then put_field("Grpc-Message", text) end
+  if not has_type then put_field("Content-Type", "application/grpc") end
+  task.exit()
+end
+
+local function finish(status, body, headers)
+  local own_type = given_type(headers)
+  if is_grpc_request() and not (own_type and is_grpc(own_type)) then return finish_grpc(status, body, headers) end
+  local is_json = type(body) == "table"
+  local content = is_json and encoded(body) or body
   begin(status, content or "")
   local has_type = headers and put_fields(headers, false)
   if content and not has_type then
@@ -262,65 +299,48 @@ function M.exit(status, body, headers)
   task.exit()
 end
 
-local MESSAGES = { [400] = "Bad request", [401] = "Unauthorized", [403] = "Forbidden", [404] = "Not found",
-  [405] = "Method not allowed", [408] = "Request timeout", [411] = "Length required", [412] = "Precondition failed",
-  [413] = "Payload too large", [414] = "URI too long", [415] = "Unsupported media type",
-  [417] = "Expectation failed", [426] = "Upgrade required", [429] = "Too many requests",
-  [494] = "Request header or cookie too large", [500] = "An unexpected error occurred",
-  [502] = "An invalid response was received from the upstream server", [503] = "Service unavailable",
-  [504] = "The upstream server is timing out" }
-
-local FORMATS = {
-  { "application/json", "application/json; charset=utf-8" },
-  { "text/html", "text/html; charset=utf-8" },
-  { "application/xml", "application/xml; charset=utf-8" },
-  { "text/plain", "text/plain; charset=utf-8" },
-}
-
-local ESCAPES = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }
-local function escape(text) return (text:gsub('[&<>"]', ESCAPES)) end
-
-local WRITERS = {
-  ["application/json"] = function(message, id)
-    return require("veloflux.pdk.json").encode { message = message, request_id = id }
-  end,
-  ["text/html"] = function(message)
-    return "<!doctype html><html><head><meta charset=\"utf-8\"><title>Error</title></head><body><h1>Error</h1><p>" ..
-      escape(message) .. ".</p></body></html>\n"
-  end,
-  ["application/xml"] = function(message)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n<error><message>' .. escape(message) .. "</message></error>\n"
-  end,
-  ["text/plain"] = function(message) return message .. "\n" end,
-}
-
---- Picks the first format of Accept that we write; weights decide, JSON without a wish.
-local function accepted(accept)
-  local best, best_weight = FORMATS[1], 0
-  for range in (accept or ""):gmatch "[^,]+" do
-    local kind = range:match "^%s*([^;%s]+)"
-    local weight = tonumber(range:match ";%s*q=([%d.]+)") or 1
-    for _, format in ipairs(FORMATS) do
-      if kind and weight > best_weight and (kind:lower() == format[1] or kind == format[1]:match "^[^/]+" .. "/*") then
-        best, best_weight = format, weight
-      end
-    end
+--- Ends the request with an answer: nothing behind this call runs, not even behind a pcall. In
+-- header_filter it replaces the backend's answer. A request of gRPC is answered with `grpc-status` for the status, and
+-- the body, if it is a text, or its `message` as `grpc-message`; with a Content-Type of gRPC the body is sent as it is.
+---@param status integer 200 to 599
+---@param body string|table|nil a table is sent as JSON
+---@param headers table<string, string|number|boolean|string[]>|nil
+function M.exit(status, body, headers)
+  if not EXIT[task.run.phase] then wrong(EXIT, "response.exit") end
+  if type(status) ~= "number" or status < 200 or status > 599 then
+    error("response.exit: expected a status between 200 and 599", 2)
   end
-  return best
+  if body ~= nil and type(body) ~= "string" and type(body) ~= "table" then
+    error("response.exit: expected a string, a table or nothing as body", 2)
+  end
+  check_headers(headers, "response.exit")
+  finish(status, body, headers)
 end
 
---- Ends the request with an error answer in the form that the client accepts: JSON, HTML, XML or text.
----@param status integer
----@param message string|table|nil a usual one for the status, when nil; a table is sent as JSON
----@param headers table|nil
+--- Ends the request with an error answer in the form of the Content-Type in `headers`, or that the client accepts:
+-- JSON, HTML, XML or text.
+---@param status integer 400 to 599
+---@param message string|table|nil a usual one for the status, when nil; a table stands in the JSON as it is
+---@param headers table<string, string|number|boolean|string[]>|nil
 function M.error(status, message, headers)
   if not EXIT[task.run.phase] then wrong(EXIT, "response.error") end
-  if type(message) == "table" then return M.exit(status, message, headers) end
-  local format = accepted(view.field(view.REQUEST, "accept"))
-  local text = message or MESSAGES[status] or "An unexpected error occurred"
-  local all = { ["Content-Type"] = format[2] }
+  if type(status) ~= "number" or status < 400 or status > 599 then
+    error("response.error: expected a status between 400 and 599", 2)
+  end
+  if message ~= nil and type(message) ~= "string" and type(message) ~= "table" then
+    error("response.error: expected a string, a table or nothing as message", 2)
+  end
+  check_headers(headers, "response.error")
+  local page = require "veloflux.runtime.error_page"
+  message = message or page.message(status)
+  local own_type = given_type(headers)
+  if is_grpc_request() then finish(status, { message = message }, headers) end
+  local content, content_type = page.write(message, view.text_of(view.REQUEST_ID), own_type,
+    view.field(view.REQUEST, "accept"))
+  local all = {}
   for name, value in pairs(headers or {}) do all[name] = value end
-  return M.exit(status, WRITERS[format[1]](text, view.text_of(view.REQUEST_ID)), all)
+  if not own_type then all["Content-Type"] = content_type end
+  finish(status, content, all)
 end
 
 return M

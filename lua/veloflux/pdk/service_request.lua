@@ -2,6 +2,7 @@
 local phase = require "veloflux.runtime.phase"
 local task = require "veloflux.runtime.task"
 local view = require "veloflux.runtime.view"
+local fields = require "veloflux.runtime.fields"
 local query = require "veloflux.runtime.query"
 local C = require("ffi").C
 
@@ -151,11 +152,13 @@ function M.clear_header(name)
   view.edit(view.REQUEST, view.CLEAR, name, "", 2)
 end
 
---- Sets several fields, as set_header does each.
+--- Sets several fields, as set_header does each; none when a value is of the wrong type.
 ---@param headers table<string, string|number|boolean|string[]>
 function M.set_headers(headers)
   check "set_headers"
   if type(headers) ~= "table" then error("service.request.set_headers: expected a table", 2) end
+  local problem = fields.problem(headers)
+  if problem then error("service.request.set_headers: " .. problem, 2) end
   for name, value in pairs(headers) do M.set_header(name, value) end
 end
 
@@ -172,28 +175,27 @@ function M.set_raw_body(body)
   view.values().raw_body = body
 end
 
-local ENCODERS = {
-  ["application/json"] = function(args) return require("veloflux.pdk.json").encode(args) end,
-  ["application/x-www-form-urlencoded"] = query.encode,
-}
-
---- Sets the content from a table, encoded as `mimetype` (or the request's Content-Type) says:
--- application/json or application/x-www-form-urlencoded. Sets Content-Type.
+--- Sets the content from a table, encoded as `mimetype` (or the request's Content-Type) says: application/json,
+-- application/x-www-form-urlencoded or multipart/form-data. Sets Content-Type. Raises when the table cannot be written
+-- as that.
 ---@async
 ---@param args table
 ---@param mimetype string|nil
----@return true|nil ok, string|nil err
+---@return true|nil ok, string|nil err there is no such media type, or none of this kind
 function M.set_body(args, mimetype)
   check "set_body"
   if type(args) ~= "table" then error("service.request.set_body: expected a table", 2) end
+  if mimetype ~= nil then check_text(mimetype, "set_body") end
   local content_type = mimetype or view.field(view.REQUEST, "content-type")
-  local kind = content_type and content_type:match "^%s*([^;%s]+)"
-  local encode = kind and ENCODERS[kind:lower()]
-  if not encode then return nil, ("content type %s is not supported"):format(tostring(content_type)) end
-  local body, problem = encode(args)
-  if not body then return nil, problem end
+  if not content_type then return nil, "missing content type" end
+  local content = require "veloflux.runtime.content"
+  if not content.can_encode(content_type) then
+    return nil, ("unsupported content type '%s'"):format(content_type)
+  end
+  local body, written_type = content.encode(args, content_type)
+  if not body then error("service.request.set_body: " .. written_type, 2) end
   M.set_raw_body(body)
-  M.set_header("Content-Type", kind:lower())
+  M.set_header("Content-Type", written_type)
   return true
 end
 

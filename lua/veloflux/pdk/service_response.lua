@@ -60,19 +60,20 @@ function M.get_raw_body()
   return kept and kept.whole or view.answer_body()
 end
 
---- Returns the content decoded as its Content-Type says (application/json or form fields).
+--- Returns the content decoded as its Content-Type (or `mimetype`) says: application/json, form fields
+-- (application/x-www-form-urlencoded) or the parts of multipart/form-data.
 ---@param mimetype string|nil
----@return table|nil body, string|nil err
-function M.get_body(mimetype)
+---@param max_args integer|nil of form fields (100; up to 1000)
+---@return table|nil body, string|nil err, string|nil mimetype
+function M.get_body(mimetype, max_args)
   check "get_body"
-  local body, err = M.get_raw_body()
-  if not body then return nil, err end
-  local kind = (mimetype or M.get_header "content-type" or ""):match "^%s*([^;%s]*)":lower()
-  if kind == "application/x-www-form-urlencoded" then
-    return require("veloflux.runtime.query").decode(body, MOST)
+  local max = max_args or MAX_FIELDS
+  if type(max) ~= "number" or max < 1 or max > MOST then
+    error(("service.response.get_body: expected a number between 1 and %d"):format(MOST), 2)
   end
-  if kind ~= "application/json" then return nil, ("unsupported content type '%s'"):format(kind) end
-  return require("veloflux.pdk.json").decode(body)
+  local content_type = mimetype or M.get_header "content-type"
+  if not content_type then return nil, "missing content type" end
+  return require("veloflux.runtime.content").decode(M.get_raw_body, content_type, max)
 end
 
 return M

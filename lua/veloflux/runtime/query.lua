@@ -5,6 +5,8 @@ local add = require("veloflux.runtime.repeated").add
 
 local M = {}
 
+local EQUALS = 61 -- an argument without a name is none
+
 local function byte_of(digits) return string.char(tonumber(digits, 16)) end
 
 -- Most arguments have nothing to decode: that is looked for without patterns, which LuaJIT does not compile.
@@ -35,7 +37,7 @@ function M.decode(text, max)
   while at <= #text do
     local pair, next_at = pair_at(text, at)
     at = next_at
-    if pair ~= "" then
+    if pair ~= "" and pair:byte(1) ~= EQUALS then
       count = count + 1
       if count > max then return arguments, "truncated" end
       add(arguments, split(pair))
@@ -51,7 +53,7 @@ function M.first(text, wanted)
   while at <= #text do
     local pair, next_at = pair_at(text, at)
     at = next_at
-    if pair ~= "" then
+    if pair ~= "" and pair:byte(1) ~= EQUALS then
       local name, value = split(pair)
       if name == wanted then return value end
     end

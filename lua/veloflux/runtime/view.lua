@@ -17,7 +17,7 @@ struct vf_request_view {
   struct vf_str request_id;
   struct vf_str client_ip;
   struct vf_str peer_ip;
-  uint32_t peer_port, listener_port;
+  uint32_t peer_port, client_port, listener_port;
   uint32_t is_trusted;
   uint32_t is_tls;
   uint64_t start_wall_ms;

@@ -2,8 +2,8 @@
 local query = require "veloflux.runtime.query"
 
 describe("a query", function()
-  it("is taken apart: texts, true without a value, lists of repeated ones", function()
-    assert.same({ a = "1", b = true, c = { "2", "x y", "" }, [""] = "d=e", ["e&"] = "+" },
+  it("is taken apart: texts, true without a value, lists of repeated ones; nothing without a name", function()
+    assert.same({ a = "1", b = true, c = { "2", "x y", "" }, ["e&"] = "+" },
       query.decode("a=1&b&c=2&&c=x+y&c=&=d=e&e%26=%2B&", 100))
     assert.same({}, query.decode("", 100))
     assert.same({}, query.decode(nil, 100))

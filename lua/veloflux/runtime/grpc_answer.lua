@@ -1,0 +1,33 @@
+--- What plugins answer to requests of gRPC, whose clients read a status of their own and a sentence in fields instead
+-- of an HTTP status and content (gRPC over HTTP/2, "Responses").
+local M = {}
+
+-- What the proxy itself answers has statuses that clients infer from HTTP's; plugins say what they mean.
+local STATUS = { [400] = 3, [401] = 16, [403] = 7, [404] = 5, [409] = 6, [429] = 8, [499] = 1, [500] = 13, [501] = 12,
+  [503] = 14, [504] = 4 }
+
+--- Says whether a Content-Type is one of gRPC: application/grpc, with +proto or parameters.
+function M.is_content_type(content_type)
+  local next_char = content_type:lower():match "^application/grpc(.?)"
+  return next_char ~= nil and ("+; \t"):find(next_char, 1, true) ~= nil
+end
+
+local function status_of(http)
+  if STATUS[http] then return STATUS[http] end
+  if http >= 500 then return STATUS[500] end
+  if http >= 400 then return STATUS[400] end
+  return http < 300 and 0 or 2
+end
+
+local function percent(c) return ("%%%02X"):format(c:byte()) end
+
+--- Returns the fields of an answer.
+-- @param status of HTTP
+-- @param message text for the client, or nil
+-- @return grpc-status, and grpc-message or nil
+function M.fields(status, message)
+  if message == "" then message = nil end
+  return tostring(status_of(status)), message and (message:gsub("[^\32-\36\38-\126]", percent))
+end
+
+return M
