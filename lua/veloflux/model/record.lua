@@ -159,6 +159,28 @@ local function compile_shorthands(attr, compile)
   return by_name
 end
 
+--- Puts a value in that a shorthand means, and what is missing within a record: it replaces nothing that is said.
+local function fill(record, name, field, value)
+  local said = rawget(record, name)
+  if said == nil then
+    record[name] = value_from(field, value)
+  elseif type(said) == "table" and field.by_name then
+    for inner, meant in pairs(value) do
+      if field.by_name[inner] then fill(said, inner, field.by_name[inner], meant) end
+    end
+  end
+end
+
+local function put_meant(record, by_name, list)
+  for _, meant in ipairs(list) do
+    for name, value in pairs(meant) do
+      if by_name[name] and not (type(value) == "table" and next(value) == nil) then
+        fill(record, name, by_name[name], value)
+      end
+    end
+  end
+end
+
 local function deprecation_of(attr)
   if attr.deprecated then
     return "is deprecated" .. (type(attr.deprecated) == "string" and ": " .. attr.deprecated or "")
@@ -180,28 +202,33 @@ function M.record(attr, compile)
     expected = attr.expects or "a map" }
   local metatable = { __index = defaults, names = names, compiled = compiled }
   local shorthands = compile_shorthands(attr, compile)
+  local has_shorthands = next(shorthands) ~= nil
   local checks, seen = entity_checks.compile(attr), {}
   local is_located = attr.located
 
-  --- Reads a shorthand; what it means does not replace what is said.
-  local function read_shorthand(where, value_at, record, shorthand)
+  --- Returns whether a field is there for the first time, and said.
+  local function is_said(where, index, at, value_at, name, stamp, noted)
+    if noted[name] == stamp then return note_duplicate(where, index, at, name) end
+    noted[name] = stamp
+    return band(where.nodes[value_at].flags, NULL) == 0
+  end
+
+  --- Reads a shorthand.
+  -- @return what shorthands mean so far: `meant`, and what this one does
+  local function read_shorthand(where, value_at, shorthand, meant)
     local value = shorthand.compiled.read(where, value_at)
-    if value == nil then return end
+    if value == nil then return meant end
     local warning = deprecation_of(shorthand.attr)
     if warning then where:warn(value_at, "%s", warning) end
-    for name, meant in pairs(shorthand.expand(value) or {}) do
-      local field = by_name[name]
-      if field and rawget(record, name) == nil then record[name] = value_from(field, meant) end
-    end
+    meant = meant or {}
+    meant[#meant + 1] = shorthand.expand(value)
+    return meant
   end
 
   local function read_field(where, index, at, value_at, record, name, stamp, noted)
-    local field = by_name[name] or shorthands[name]
+    local field = by_name[name]
     if not field then return note_unknown(where, at, name, names) end
-    if noted[name] == stamp then return note_duplicate(where, index, at, name) end
-    noted[name] = stamp
-    if band(where.nodes[value_at].flags, NULL) ~= 0 then return end
-    if field.expand then return read_shorthand(where, value_at, record, field) end
+    if not is_said(where, index, at, value_at, name, stamp, noted) then return end
     if field.attr.deprecated then where:warn(at, "%s", deprecation_of(field.attr)) end
     local value, raw = field.read(where, value_at)
     record[name] = value
@@ -237,15 +264,20 @@ function M.record(attr, compile)
     local stamp = last_stamp
     local noted = depth == 1 and {} or seen -- while a root is read in slices, others may be read
     where.depth = depth
-    local at = node.first
+    local at, meant = node.first, nil
     while at ~= 0 do
       local key = nodes[at]
       local value_at = key.next
       local name = ffi_string(texts + key.text, key.len)
       path[depth] = name
-      read_field(where, index, at, value_at, record, name, stamp, noted)
+      if not has_shorthands or not shorthands[name] then
+        read_field(where, index, at, value_at, record, name, stamp, noted)
+      elseif is_said(where, index, at, value_at, name, stamp, noted) then
+        meant = read_shorthand(where, value_at, shorthands[name], meant)
+      end
       at = nodes[value_at].next
     end
+    if meant then put_meant(record, by_name, meant) end
     where.depth = depth - 1
     if #required > 0 then note_missing(where, index, stamp, record, noted) end
     if #checks > 0 then run_checks(where, index, record, checks) end

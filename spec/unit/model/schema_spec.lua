@@ -308,6 +308,23 @@ describe("records", function()
     assert.same({ '1 wait_s: expected an integer, got "x"' }, lines)
   end)
 
+  it("take several shorthands for the same record, before and behind what is said", function()
+    local function meaning(name)
+      return function(said) return { redis = { [name] = said } } end
+    end
+    local definition = { fields = { { redis = s.record { default = {}, fields = {
+        { host = s.string {} }, { port = s.integer { default = 6379 } }, { database = s.integer {} } } } } },
+      shorthand_fields = { { redis_host = { type = "string", func = meaning "host" } },
+        { redis_port = { type = "integer", func = meaning "port" } },
+        { redis_database = { type = "integer", func = meaning "database" } },
+        { ignored = { type = "integer", func = function() return {} end } } } }
+    local redis = read(definition, "redis_host: a\nignored: 1\nredis_port: 1\n").redis
+    assert.same({ "a", 1 }, { redis.host, redis.port })
+    redis = read(definition, "redis_host: a\nredis: { host: b }\nredis_database: 2\n").redis
+    assert.same({ "b", 6379, 2 }, { redis.host, redis.port, redis.database })
+    assert.equal(6379, read(definition, "ignored: 1\n").redis.port)
+  end)
+
   it("note the use of what is deprecated", function()
     local reader = require "veloflux.model.reader"
     local compiled = s.compile(s.record { fields = { { old = s.string { deprecated = "use new" } } } })
