@@ -35,8 +35,21 @@ local function add_fields(entry, fields)
   for i = 1, #fields do put(entry, fields[i].steps, values[i]) end
 end
 
+--- Sets members that Lua makes. One that fails leaves its member as it is.
+local function add_made(makers)
+  for i = 1, #makers do
+    local ok, value = pcall(makers[i].make, pdk)
+    if ok then
+      pdk.log.set_serialize_value(makers[i].path, value)
+    else
+      pdk.log.err("custom_fields_by_lua.", makers[i].path, ": ", value)
+    end
+  end
+end
+
 function Plugin:log(conf)
   local sender = sender_of(conf)
+  add_made(sender.makers)
   local entry = pdk.log.serialize()
   if #sender.fields > 0 then add_fields(entry, sender.fields) end
   local text, problem = pdk.json.lenient(entry)

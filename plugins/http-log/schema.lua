@@ -1,4 +1,5 @@
 local pdk = require "veloflux.pdk"
+local code = require "veloflux.plugins.http-log.code"
 local typedefs = require "kong.db.schema.typedefs"
 
 local OURS = { host = true, ["content-length"] = true, ["content-type"] = true }
@@ -6,7 +7,8 @@ local OURS = { host = true, ["content-length"] = true, ["content-type"] = true }
 local function is_endpoint(url)
   local scheme, authority, rest = url:match "^(%a[%w+.-]*)://([^/?#]+)([^#]*)$"
   if not scheme then return nil, "expected a URL like http://logs.example.com:9000/in" end
-  if scheme:lower() ~= "http" then return nil, ("%s is not available in this version, only http"):format(scheme) end
+  scheme = scheme:lower()
+  if scheme ~= "http" and scheme ~= "https" then return nil, ("expected http or https, got %s"):format(scheme) end
   if rest:find "[%c ]" then return nil, "has a space or a control character: percent-encode it" end
   return typedefs.url.custom_validator("http://" .. authority:gsub("^.*@", "") .. "/")
 end
@@ -24,6 +26,11 @@ end
 local function is_template(text)
   local render, problem = pdk.template.compile(text)
   return render ~= nil, problem
+end
+
+local function is_lua(text)
+  local chunk, problem = code.compile(text, "field")
+  return chunk ~= nil, problem
 end
 
 local function is_path(key)
@@ -84,5 +91,17 @@ return {
       values = { type = "string", len_min = 0, custom_validator = is_template },
       description = "Members that are set in each entry: a path like request.team, and a template over the entry like "
         .. "{{ request.headers.x-team }}; an empty one takes the member out." } },
+    { custom_fields_by_lua = { type = "map", order = 9, merge = "deep",
+      keys = { type = "string", custom_validator = is_path },
+      values = { type = "string", len_max = 64 * 1024, custom_validator = is_lua },
+      description = "Likewise, with Lua that returns the value: `return pdk.request.get_host()`; nil takes the member "
+        .. "out." } },
+  }, shorthand_fields = {
+    { retry_count = { type = "integer", deprecated = "queue.max_retry_time bounds retries",
+      func = function() return {} end } },
+    { queue_size = { type = "integer", between = { 1, 1000000 }, deprecated = "use queue.max_batch_size",
+      func = function(size) return { queue = { max_batch_size = size } } end } },
+    { flush_timeout = { type = "number", between = { 0, 3600 }, deprecated = "use queue.max_coalescing_delay",
+      func = function(seconds) return { queue = { max_coalescing_delay = seconds } } end } },
   } } } },
 }

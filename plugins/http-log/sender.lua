@@ -1,5 +1,6 @@
 --- How the entries of one configuration are sent: what is made of it once.
 local pdk = require "veloflux.pdk"
+local code = require "veloflux.plugins.http-log.code"
 
 local M = {}
 
@@ -61,9 +62,19 @@ local function fields_of(conf)
   return fields
 end
 
---- Makes a sender: {name, options, ship} for queue.get, and the custom fields.
+local function makers_of(conf)
+  local makers = {}
+  for path, text in pairs(conf.custom_fields_by_lua or {}) do
+    makers[#makers + 1] = { path = path, make = assert(code.compile(text, path)) }
+  end
+  table.sort(makers, function(a, b) return a.path < b.path end)
+  return makers
+end
+
+--- Makes a sender: {name, options, ship} for queue.get, the custom fields, and those that Lua makes.
 function M.new(conf)
-  return { name = name_of(conf), options = queue_options(conf.queue), ship = shipper(conf), fields = fields_of(conf) }
+  return { name = name_of(conf), options = queue_options(conf.queue), ship = shipper(conf), fields = fields_of(conf),
+    makers = makers_of(conf) }
 end
 
 return M

@@ -115,7 +115,30 @@ add("redis", { type = "record", required = true, description = "The Redis server
     description = "With ssl: the name that is verified, instead of the host." } },
 } })
 
+--- Kong's older, flat names of the fields of `redis`.
+local function older_names()
+  local list = {}
+  local function add_older(name, field)
+    field.deprecated = "use redis." .. name
+    field.func = function(value) return { redis = { [name] = value } } end
+    list[#list + 1] = { ["redis_" .. name] = field }
+  end
+  add_older("host", typedefs.host {})
+  add_older("port", typedefs.port {})
+  add_older("username", { type = "string" })
+  add_older("password", { type = "string", len_min = 0, custom_validator = function(text)
+    return not text:find "^{%a+:.*}$" or nil, "a reference to a secret belongs in redis.password"
+  end })
+  add_older("database", { type = "integer", min = 0 })
+  add_older("timeout", typedefs.timeout { between = { 1, 2147483646 } })
+  add_older("ssl", { type = "boolean" })
+  add_older("ssl_verify", { type = "boolean" })
+  add_older("server_name", { type = "string" })
+  return list
+end
+
 return {
   name = "rate-limiting",
-  fields = { { config = { type = "record", fields = fields, custom_validator = check } } },
+  fields = { { config = { type = "record", fields = fields, custom_validator = check,
+    shorthand_fields = older_names() } } },
 }

@@ -163,7 +163,7 @@ describe("http-log", function()
   it("refuses configurations that cannot work", loop.spec(function()
     local URL = "http://127.0.0.1:1/"
     for expected, config in pairs {
-      ["http_endpoint: https is not available"] = { http_endpoint = "https://a.example/" },
+      ["http_endpoint: expected http or https, got ftp"] = { http_endpoint = "ftp://a.example/" },
       ["http_endpoint: expected a URL"] = { http_endpoint = "a.example" },
       ["http_endpoint: has a space"] = { http_endpoint = "http://a/ b" },
       ["Content%-Type is set by the plugin itself"] = { http_endpoint = URL, headers = { ["Content-Type"] = "a" } },
@@ -172,7 +172,7 @@ describe("http-log", function()
       ["custom_fields.*bad template"] = { http_endpoint = URL, custom_fields = { a = "{{ os.exit() }}" } },
       ["expected names joined by dots"] = { http_endpoint = URL, custom_fields = { ["a..b"] = "x" } },
       ["queue%.max_batch_size"] = { http_endpoint = URL, queue = { max_batch_size = 0 } },
-      ["unknown key"] = { http_endpoint = URL, custom_fields_by_lua = { a = "return 1" } },
+      ["custom_fields_by_lua%.a: line 2: "] = { http_endpoint = URL, custom_fields_by_lua = { a = "\nreturn return" } },
     } do
       assert.matches(expected, (plugins.problems { name = "http-log", config = config }))
     end

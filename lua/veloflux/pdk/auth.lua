@@ -86,12 +86,14 @@ end
 -- of the server (status 500 and more) is answered in any case: whether somebody is anonymous is not known then.
 ---@param conf table
 ---@param status integer
----@param message string|table|nil as for response.error
+---@param message string|table|nil as for response.error; a table is the whole answer, as JSON
 ---@param headers table|nil WWW-Authenticate belongs to a 401
 function M.refuse(conf, status, message, headers)
   if not BEFORE[task.run.phase] then phase.wrong(BEFORE, "auth.refuse") end
   if conf.anonymous and status < 500 then return go_on_as(conf.anonymous) end
-  return require("veloflux.pdk.response").error(status, message, headers)
+  local response = require "veloflux.pdk.response"
+  if type(message) == "table" then return response.exit(status, message, headers) end
+  return response.error(status, message, headers)
 end
 
 return M

@@ -32,6 +32,27 @@ describe("http-log", function()
     assert.same({}, gateway:logs "queue.dropped")
   end)
 
+  it("sets members that Lua makes", function()
+    local gateway = start { custom_fields_by_lua = { ["request.headers.cookie"] = "return nil",
+      team = 'return kong.request.get_header "x-team"', ["a.b"] = "return { pdk.response.get_status() }",
+      bad = "local x\nx()" }, custom_fields = { same = "{{ team }}" } }
+    gateway:request { headers = { Cookie = "a=b", ["X-Team"] = "blue" } }
+    gateway:flush()
+    local entry = cjson.decode(gateway:upstream_requests("logs.test")[1].body)
+    assert.same({ "blue", "blue", { 200 } }, { entry.team, entry.same, entry.a.b })
+    assert.is_nil(entry.request.headers.cookie)
+    assert.is_nil(entry.bad)
+    assert.matches("^custom_fields_by_lua%.bad: custom_fields_by_lua%.bad:2: ", gateway:logs("plugin.log")[1].message)
+  end)
+
+  it("knows Kong's older names of its fields", function()
+    local gateway = start { queue_size = 2, flush_timeout = 100, retry_count = 3 }
+    for _ = 1, 2 do gateway:request {} end
+    gateway:settle()
+    assert.equal(2, #cjson.decode(gateway:upstream_requests("logs.test")[1].body))
+    assert.same({}, kit.validate { http_endpoint = "https://logs.test/in" })
+  end)
+
   it("gives a batch up in the end, and says so", function()
     local gateway = start({ queue = { max_retry_time = 10 } }, "refuse")
     gateway:request {}

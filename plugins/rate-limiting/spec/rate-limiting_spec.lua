@@ -129,6 +129,15 @@ describe("rate-limiting", function()
     assert.matches("&lt;later&gt;", answer.body)
   end)
 
+  it("knows Kong's older names of the fields of redis", function()
+    assert.same({}, kit.validate { minute = 1, policy = "redis", redis_host = "a.test", redis_port = 6380,
+      redis_password = "p", redis_database = 1, redis_timeout = 100, redis_ssl = true })
+    local problems = kit.validate { minute = 1, policy = "redis", redis_host = "a.test",
+      redis_password = "{vault://env/SECRET}" }
+    assert.equal("redis_password", problems[1].path)
+    assert.matches("a reference to a secret belongs in redis.password", problems[1].message)
+  end)
+
   it("refuses configurations that mean nothing", function()
     for expected, config in pairs {
       ["one of second, minute, hour"] = {},
