@@ -51,6 +51,13 @@ static void refuse_target(struct vf_exchange *ex, int rc, size_t offset)
     vf_exchange_on_fault(ex, &fault);
 }
 
+/* An https target is for secured connections only, unless a trusted proxy had that secured. */
+static bool is_misdirected(const struct vf_exchange *ex)
+{
+    return !ex->is_secure && !ex->trusted && ex->target.form == VF_TARGET_ABSOLUTE &&
+           vf_str_ieq(ex->target.scheme, VF_STR("https"));
+}
+
 /* Reads target and host. Returns false when the request was refused. */
 static bool read_target(struct vf_exchange *ex)
 {
@@ -64,6 +71,13 @@ static bool read_target(struct vf_exchange *ex)
         !vf_str_ieq(ex->target.scheme, VF_STR("https"))) {
         struct vf_fault fault = {400, "target_scheme", "the target is neither http nor https",
                                  "RFC 9110 section 4.2", 0};
+        vf_exchange_on_fault(ex, &fault);
+        return false;
+    }
+    if (is_misdirected(ex)) {
+        struct vf_fault fault = {421, "misdirected_request",
+                                 "an https target over a connection that is not secured",
+                                 "RFC 9110 section 7.4", 0};
         vf_exchange_on_fault(ex, &fault);
         return false;
     }

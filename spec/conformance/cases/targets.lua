@@ -92,6 +92,11 @@ end
 
 local more = {
   {
+    section = "RFC 9110 7.4", name = "an https target over a connection that is not secured is misdirected",
+    send = head("GET https://b.example/ HTTP/1.1", "Host: b.example"),
+    expect = { status = 421, problem = true, origin_sees = c.NOTHING, connection = "close" },
+  },
+  {
     section = "RFC 9112 3.2.2", name = "an absolute target does not make up for a missing Host",
     send = head "GET http://b.example/ HTTP/1.1", expect = refused(400),
   },
