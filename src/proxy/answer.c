@@ -8,6 +8,8 @@
 #include "proxy/phases.h"
 #include "proxy/upstream.h"
 
+#define MAX_INSTANCE 1024 /* of a path in a problem document; a longer one is left out */
+
 static struct vf_str copy(struct vf_exchange *ex, struct vf_str text)
 {
     char *kept = vf_arena_strndup(&ex->arena, text.data, text.len);
@@ -147,6 +149,30 @@ static void put_status(struct text *text, uint32_t status)
     put(text, vf_str_make(digits, vf_u64_format(status, digits)));
 }
 
+/* The path of the request as it came; empty when there is none, or none that JSON takes. */
+static struct vf_str path_of(const struct vf_exchange *ex)
+{
+    struct vf_str target = ex->request.target;
+    size_t len = 0;
+    for (; len < target.len && target.data[len] != '?'; len++)
+        if (target.data[len] <= ' ' || target.data[len] == '"' || target.data[len] == '\\' ||
+            target.data[len] == 0x7f)
+            return vf_str_make("", 0);
+    return vf_str_make(target.data, len < MAX_INSTANCE ? len : 0);
+}
+
+/* What problems of the admin address have besides (lua/veloflux/admin/problem.lua). */
+static void put_admin_members(struct text *text, const struct vf_exchange *ex, const char *detail)
+{
+    struct vf_str path = path_of(ex);
+    put(text, VF_STR("\",\"error\":\""));
+    put(text, vf_str_from(detail));
+    if (path.len == 0)
+        return;
+    put(text, VF_STR("\",\"instance\":\""));
+    put(text, path);
+}
+
 static void put_json(struct text *text, struct vf_exchange *ex, uint32_t status, const char *reason,
                      const char *detail)
 {
@@ -158,6 +184,8 @@ static void put_json(struct text *text, struct vf_exchange *ex, uint32_t status,
     put(text, vf_str_from(detail));
     put(text, VF_STR("\",\"code\":\""));
     put(text, vf_str_from(reason));
+    if (ex->proxy->has_handler)
+        put_admin_members(text, ex, detail);
     put(text, VF_STR("\",\"request_id\":\""));
     put(text, ex->request_id);
     put(text, VF_STR("\"}\n"));
@@ -209,6 +237,8 @@ void vf_exchange_problem(struct vf_exchange *ex, uint32_t status, const char *re
     if (status == 503)
         vf_fields_add(&fields, &ex->arena, VF_STR("Retry-After"), VF_STR("1"));
     vf_fields_add(&fields, &ex->arena, VF_STR("Cache-Control"), VF_STR("no-store"));
+    if (ex->proxy->has_handler)
+        vf_fields_add(&fields, &ex->arena, VF_STR("X-Request-Id"), ex->request_id);
     vf_exchange_answer(
         ex, status, html ? VF_STR("text/html; charset=utf-8") : VF_STR("application/problem+json"),
         vf_str_make(buffer, (size_t)(text.at - buffer)), &fields);
