@@ -80,6 +80,11 @@ local function shown(request)
   if key then return "apikey", key end
 end
 
+--- Says whether a request comes from somebody who does not even try to say who that is.
+function Auth:is_stranger(request)
+  return self.is_enabled and not request.is_local and shown(request) == nil
+end
+
 local function locked(seconds)
   return problem.new("too_many_attempts", ("Too many failed logins; try again in %d seconds."):format(seconds),
     { headers = { "Retry-After", tostring(seconds) } })

@@ -12,6 +12,7 @@ local parameters = require "veloflux.admin.parameters"
 local problem = require "veloflux.admin.problem"
 local query = require "veloflux.admin.query"
 local state = require "veloflux.control.plugins.state"
+local status = require "veloflux.admin.status"
 
 local M = {}
 
@@ -42,7 +43,9 @@ end
 
 local HTML_ESCAPES = { ["<"] = "\\u003c", [">"] = "\\u003e", ["&"] = "\\u0026" }
 
---- The page carries its first data as a JSON block, which the policy does not execute.
+--- The page carries its first data as a JSON block, which the policy does not execute. Without any it asks for them
+-- itself, and the browser for credentials.
+-- @param document what GET /api/status answers, or json.null
 local function page(document)
   local data = json.lenient(document):gsub("[<>&]", HTML_ESCAPES)
   local html = embedded.asset "veloflux/admin/status.html"
@@ -60,9 +63,10 @@ local function register_assets(router)
 end
 
 local function register_page(router, context)
-  router:register { method = "GET", path = "/", permission = "status:read", handler = function(request)
-    local document = state.status(context)
-    if wants_html(request) then return page(document) end
+  router:register { method = "GET", path = "/", permission = "status:read", greets = true, handler = function(request)
+    local is_known = request.identity ~= nil
+    if wants_html(request) then return page(is_known and state.status(context) or json.null) end
+    local document = is_known and state.status(context) or { status = status.word(), version = context.version }
     return { json = document, headers = { "Vary", "Accept" } }
   end }
 end

@@ -152,7 +152,8 @@ local function is_cross_origin(request)
   return origin ~= nil and (origin:match "^https?://(.+)$" or ""):lower() ~= request.host:lower()
 end
 
-local function is_open(endpoint)
+local function is_open(endpoint, request)
+  if endpoint.greets then return M.auth:is_stranger(request) end
   if type(endpoint.open) == "function" then return endpoint.open() end
   return endpoint.open == true
 end
@@ -221,7 +222,7 @@ local function serve(request)
   local answered = cors.preflight(request) or over_limit(request)
   if answered then return answered end
   local endpoint, params = M.router:find(request.method, request.path)
-  if endpoint and is_open(endpoint) then
+  if endpoint and is_open(endpoint, request) then
     request.params = params
     return endpoint.handler(request)
   end

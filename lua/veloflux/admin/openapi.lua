@@ -219,7 +219,8 @@ local function resource_operation(endpoint, operation)
   if what == "create" or what == "put" or what == "patch" then
     add { PREFER }
     local name = component_name(resource)
-    local media = what == "patch" and { ["application/merge-patch+json"] = { type = "object" } }
+    local media = what == "patch" and { ["application/merge-patch+json"] = { type = "object" },
+        [JSON] = { type = "object" } }
       or { [JSON] = what == "create" and name or { type = "object" } }
     operation:set("parameters", parameters)
     operation:set("requestBody", object("required", true, "content", content(media)))
@@ -297,6 +298,8 @@ local function operation_of(endpoint)
   end
   if endpoint.open == true then
     operation:set("security", {})
+  elseif endpoint.greets then
+    operation:set("security", { object(), object("basic", {}) })
   elseif endpoint.permission then
     operation:set("x-permission", endpoint.permission)
   end

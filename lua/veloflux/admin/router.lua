@@ -29,6 +29,7 @@ end
 --   path        "/api/pools/{name}": {name} is one segment
 --   permission  what the caller has to have, such as "status:read"; or
 --   open        true, or function() -> boolean: answered without authentication
+--   greets      true: who shows no credentials is answered too, with `request.identity` nil
 --   handler     function(request) -> result
 --   max_bytes   of content, 1 MiB unless given; what cannot say who it is never sends more
 --   spools      true: much content is in a file: `request.spool` {data, len} (admin/spool.lua), and `body` is ""

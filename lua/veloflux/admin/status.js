@@ -1,5 +1,6 @@
-// The status page: draws what GET / answers as JSON, again every two seconds. All text is set as text,
-// never as markup: names and paths come from outside.
+// The status page: draws what GET /api/status answers, again every two seconds. All text is set as text, never as
+// markup: names and paths come from outside. Who has not said who that is gets the page without data; the browser asks
+// for credentials when they are fetched.
 "use strict";
 
 const REFRESH_MS = 2000;
@@ -128,7 +129,7 @@ function showState(text, isGood) {
 
 async function refresh() {
   try {
-    const response = await fetch("/", { headers: { Accept: "application/json" }, cache: "no-store" });
+    const response = await fetch("/api/status", { headers: { Accept: "application/json" }, cache: "no-store" });
     if (!response.ok) throw new Error(`status ${response.status}`);
     const data = await response.json();
     draw(data);
@@ -139,5 +140,6 @@ async function refresh() {
   setTimeout(refresh, REFRESH_MS);
 }
 
-draw(JSON.parse($("data").textContent));
+const first = JSON.parse($("data").textContent);
+if (first) draw(first);
 refresh();

@@ -202,6 +202,9 @@ local function traffic(node, rates, now)
   return result
 end
 
+--- Says in a few words what the node does.
+function M.word() return totals.node().is_stopping ~= 0 and "VeloFlux is stopping" or "VeloFlux is running" end
+
 --- Returns everything as a table for JSON.
 -- @param version of this build
 -- @param rates of rates.lua
@@ -211,13 +214,12 @@ function M.full(version, rates, now)
   local uptime_ms = number(node.uptime_ms)
   local restarts = { worker = number(node.restarts[0]), control = number(node.restarts[1]),
     checker = number(node.restarts[2]) }
-  local result = { status = "VeloFlux is running", version = version, timestamp = M.time(node.wall_ms),
+  local result = { status = M.word(), version = version, timestamp = M.time(node.wall_ms),
     started_at = M.time(node.started_wall_ms), uptime = M.duration(uptime_ms),
     uptime_seconds = math.floor(uptime_ms / 1000), generation = node.generation, workers = node.n_workers,
     ready_workers = node.n_ready, restarts = restarts, config = M.config(node),
     traffic = traffic(node, rates, now), processes = M.processes(),
     listeners = json.array(), pools = json.array(), errors = json.array(), routes = 0, truncated = false }
-  if node.is_stopping ~= 0 then result.status = "VeloFlux is stopping" end
   if totals.has_snapshot() then
     local counts = totals.numbers()
     result.routes = counts.routes
