@@ -32,7 +32,7 @@ end
 local function get(request)
   local batch, problem = pdk.bulk.get(request.params.id)
   if not batch then return problem end
-  local goes_on = batch.status == "pending" or batch.status == "running"
+  local goes_on = batch.status == "running"
   return 200, batch, goes_on and { ["Retry-After"] = "1" } or nil
 end
 

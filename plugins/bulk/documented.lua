@@ -11,7 +11,7 @@ local RESULT = { type = "object", properties = { index = INTEGER, action = STRIN
   status = { type = "string", enum = { "ok", "error", "rolled_back", "cancelled", "interrupted" } }, error = STRING,
   code = STRING, pointer = STRING, version = INTEGER } }
 local BATCH = { type = "object", properties = { operation_id = STRING, status = { type = "string",
-  enum = { "pending", "running", "completed", "rolled_back", "cancelled", "interrupted" } }, atomic = BOOLEAN,
+  enum = { "running", "completed", "rolled_back", "cancelled", "interrupted" } }, atomic = BOOLEAN,
   total = INTEGER, done = INTEGER, succeeded = INTEGER, failed = INTEGER, version = INTEGER, laggards = INTEGER,
   author = STRING, summary = STRING, error = STRING, created_at = STRING, ended_at = STRING,
   results = { type = "array", items = RESULT } } }

@@ -2,7 +2,8 @@
 -- a batch that control did not live to finish is known as interrupted. The versions that a batch makes have its id in
 -- their reason; from them it is told afterwards what of it was applied.
 --
---   pending -> running -> completed | rolled_back | cancelled;  pending, running -> interrupted
+--   running -> completed | rolled_back | cancelled | interrupted
+local ffi = require "ffi"
 local await = require "veloflux.admin.await"
 local crypto = require "veloflux.pdk.crypto"
 local json = require "veloflux.pdk.json"
@@ -13,6 +14,8 @@ local recent = require "veloflux.admin.bulk_recent"
 local slices = require "veloflux.slices"
 local status = require "veloflux.admin.status"
 
+ffi.cdef [[ uint64_t vf_clock_wall_ms(void); ]]
+
 local M = {}
 
 local BUCKET, DAY_MS = "bulk", 24 * 3600 * 1000
@@ -22,14 +25,15 @@ local ENDED = { completed = true, rolled_back = true, cancelled = true, interrup
 
 local under_way = {} -- id -> batch
 
-local function now() return status.time(os.time() * 1000) end
+local function now_ms() return tonumber(ffi.C.vf_clock_wall_ms()) end
+local function now() return status.time(now_ms()) end
 
 --- Makes a batch.
 -- @param ops of bulk_plan.lua
 -- @param options {is_atomic, context = of a transaction, base_version = the one before it}
 function M.new(ops, options)
   local batch = { ops = ops, context = options.context, id = crypto.hex_encode(crypto.random_bytes(16)) }
-  batch.document = { operation_id = batch.id, status = "pending", atomic = options.is_atomic, total = #ops, done = 0,
+  batch.document = { operation_id = batch.id, status = "running", atomic = options.is_atomic, total = #ops, done = 0,
     succeeded = 0, failed = 0, created_at = now(), results = json.array() }
   batch.base_version = options.base_version
   return batch
@@ -193,7 +197,6 @@ end
 --- Runs a batch to its end, which `document` tells afterwards. Yields.
 -- @param on_progress function, called between slices; it may yield
 function M.run(context, batch, on_progress)
-  batch.document.status = "running"
   if batch.document.atomic then return run_atomic(context, batch) end
   run_each(context, batch, on_progress or function() end)
 end
@@ -275,7 +278,7 @@ end
 function M.list(context)
   local store = context.store()
   if not store then return nil, { code = "unavailable" } end
-  return recent.list(store, status.time(os.time() * 1000 - DAY_MS), M.has_ended,
+  return recent.list(store, status.time(now_ms() - DAY_MS), M.has_ended,
     function(id) return (M.find(context, id)) end)
 end
 

@@ -12,7 +12,7 @@ local M = {}
 
 ---@class pdk.bulk.batch
 ---@field operation_id string
----@field status "pending"|"running"|"completed"|"rolled_back"|"cancelled"|"interrupted"
+---@field status "running"|"completed"|"rolled_back"|"cancelled"|"interrupted"
 ---@field atomic boolean
 ---@field total integer
 ---@field done integer
