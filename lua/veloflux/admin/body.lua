@@ -16,13 +16,13 @@ local function media_type(field) return ((field or ""):match "^%s*([^;%s]+)" or 
 
 --- Reads a body.
 -- @param request of the router
--- @param wanted the media type it has to be
+-- @param wanted the media type it has to be; a merge patch may say that it is JSON, too
 -- @param is_optional true: an empty body is an empty object
 -- @return decoded JSON, or nil and a problem
 function M.read(request, wanted, is_optional)
   if request.body == "" and is_optional and not request.spool then return {} end
   local kind = media_type(request.headers["content-type"])
-  if kind ~= wanted then
+  if kind ~= wanted and not (wanted == M.MERGE_PATCH and kind == M.JSON) then
     local accept = wanted == M.MERGE_PATCH and "Accept-Patch" or "Accept-Post"
     return nil, problem.new("unsupported_media_type", ("The body has to be %s."):format(wanted),
       { headers = { accept, wanted } })

@@ -42,10 +42,10 @@ local function pools_of(model)
   for _, pool in ipairs(model and model.pools or {}) do
     counts[pool.algorithm] = (counts[pool.algorithm] or 0) + 1
     if counts[pool.algorithm] > (counts[most] or 0) then most = pool.algorithm end
-    is_checked = is_checked or rawget(pool, "health_check") ~= nil
+    is_checked = is_checked or pool.health_check and pool.health_check.enabled or false
     for _, backend in ipairs(pool.backends) do
       local region = rawget(backend, "region")
-      if region and not seen[region] then seen[region], regions[#regions + 1] = true, region end
+      if region and region ~= "" and not seen[region] then seen[region], regions[#regions + 1] = true, region end
     end
   end
   table.sort(regions)

@@ -36,6 +36,12 @@ local function time_ago(ms)
   return age and status.time(number(totals.node().wall_ms) - age) or json.null
 end
 
+--- Returns how many of the open connections of a backend are in use, in percent.
+local function load_of(figures)
+  local open = number(figures.open)
+  return open > 0 and round(100 * (open - math.min(open, number(figures.idle))) / open) or 0
+end
+
 --- Adds the figures of a backend to `shown`. They are there once it is in the running configuration.
 function M.backend(tenant, pool, address, shown)
   local at = find("backend", tenant, pool, address)
@@ -52,6 +58,7 @@ function M.backend(tenant, pool, address, shown)
   shown.connections, shown.in_flight = number(figures.open), number(figures.in_flight)
   shown.requests, shown.errors = requests, failed
   shown.response_time, shown.responseTime, shown.latency = latency, latency, latency
+  shown.load = load_of(figures)
   shown.error_rate = requests > 0 and round(failed / requests) or 0
   local up_ms = figures.is_usable ~= 0 and totals.age(figures.changed_ago_ms)
   shown.uptime = math.floor((up_ms or number(totals.node().uptime_ms)) / 1000)

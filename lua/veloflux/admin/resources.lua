@@ -14,6 +14,7 @@
 --   forms         where the core serves it: list of {collection = path or nil, single = path or nil}; {names} of
 --                 `params`
 --   list(t, params)         entries
+--   check_filters(t, where, params)  a problem when a list is asked for by what is not there
 --   find(t, params)         an entry; or nil, and perhaps a problem
 --   show(entry, shown)      adds to what is shown
 --   is_per_tenant true: names are unique within a tenant only
@@ -111,6 +112,7 @@ local BACKEND_FIELDS = with_common {
   { "response_time", NUMBER, "Milliseconds, a moving average." },
   { "responseTime", NUMBER, "The same." },
   { "latency", NUMBER, "The same." },
+  { "load", NUMBER, "Its connections in use, in percent of the open ones." },
   { "uptime", INTEGER, "Seconds since it became usable." },
   { "last_check", TIME, "When it was checked; null: never." },
 }
@@ -134,6 +136,16 @@ local function is_own_field(fields, name)
   for _, field in ipairs(fields) do
     if field[1] == name then return true end
   end
+end
+
+--- Refuses to list the backends of pools that are not there.
+local function check_pools(t, where, params)
+  for _, name in ipairs(params.pool or {}) do
+    for _, pool in ipairs(entities.list(t, "pools")) do
+      if pool.name == name and pool.tenant == (where.tenant_id or pool.tenant) then return nil end
+    end
+  end
+  return params.pool and not_found("pool", params.pool[#params.pool])
 end
 
 --- Takes what is only shown out of the elements of a list that came in.
@@ -231,7 +243,7 @@ M.backends = {
   forms = { { collection = "/api/backends", single = "/api/backends/{id}" },
     { collection = "/api/pools/{pool_name}/backends" }, { single = "/api/backends/{pool_name}/{id}" } },
   fields = BACKEND_FIELDS,
-  list = backends_of, find = find_backend, show = show_backend, create = create_backend,
+  list = backends_of, check_filters = check_pools, find = find_backend, show = show_backend, create = create_backend,
   location = function(_, shown) return "/api/backends/" .. shown.id end,
   quick = { pool = function(entry) return entry.name end,
     address = function(entry) return entry.record.address.text end },
@@ -264,6 +276,27 @@ local function find_route(t, params)
   return found
 end
 
+--- Returns what a route that names no host or no path is for: every host, and all paths. nil: it names them.
+local function implied_host(record) return not (rawget(record, "host") or rawget(record, "hosts")) and "*" or nil end
+
+local function implied_prefix(record)
+  local path = rawget(record, "path") or rawget(record, "path_prefix") or rawget(record, "path_regex")
+  return not path and "/" or nil
+end
+
+local function show_route(entry, shown)
+  shown.host = shown.host or implied_host(entry.record)
+  shown.path_prefix = shown.path_prefix or implied_prefix(entry.record)
+  live.route(entry.tenant, entry.name, shown)
+end
+
+--- What was shown because it is implied is no news when it comes back.
+local function forget_implied(value, entry)
+  if not entry then return end
+  if value.host == implied_host(entry.record) then value.host = nil end
+  if value.path_prefix == implied_prefix(entry.record) then value.path_prefix = nil end
+end
+
 --- Makes a name for a route that came without: of its host and path.
 local function route_name(t, tenant, value)
   local host = type(value.host) == "string" and value.host or json.is_array(value.hosts) and value.hosts[1] or "any"
@@ -288,9 +321,10 @@ M.routes = entity {
     { "errors", INTEGER, "Answers of 500 and more." },
   },
   optional = { name = true },
-  quick = { name = BY_NAME.name, host = function(entry) return entry.record.host end },
-  find = find_route,
-  show = function(entry, shown) live.route(entry.tenant, entry.name, shown) end,
+  quick = { name = BY_NAME.name, host = function(entry)
+    return entry.record.host or implied_host(entry.record)
+  end },
+  find = find_route, show = show_route, prepare = forget_implied,
   create = function(t, value, params)
     value.tenant = value.tenant or tenant_of(params)
     value.name = value.name or route_name(t, value.tenant, value)
@@ -311,6 +345,7 @@ local CREDENTIAL_ID = { "credential_id", STRING, "What it is called in paths." }
 
 local function show_credential(entry, shown)
   shown.credential_id, shown.consumer = credential_id(entry), entry.name
+  if shown.id == entry.name and not rawget(entry.record, "id") then shown.id = shown.credential_id end
 end
 
 local function credentials_by_id(entry)

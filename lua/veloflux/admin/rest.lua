@@ -147,7 +147,10 @@ local function list(resource, context, request)
   if not takes_json(request) then return not_acceptable() end
   local where, params = read_parameters(request, PAGING, M.paths(resource))
   if not where then return params end
-  local entries, bad = resource.list(context.transactions(), where)
+  local bad = resource.check_filters and resource.check_filters(context.transactions(), where, params)
+  if bad then return bad end
+  local entries
+  entries, bad = resource.list(context.transactions(), where)
   if not entries then return bad end
   if where.only then entries = only_of(entries, where.only) end
   local shown = {}
@@ -237,8 +240,9 @@ local function prepare(resource, request, raw, entry, where)
   local bad = check_names(value) or take_fields(resource, value, entry, where)
   if not bad and resource.prepare then bad = resource.prepare(value, entry) end
   if bad then return nil, bad end
+  local compiled = entry and entry.compiled or schemas.type_of(resource)
+  view.take(compiled, value)
   if bodies.prefers(request, "handling=lenient") then
-    local compiled = entry and entry.compiled or schemas.type_of(resource)
     local kept = {}
     for _, field in ipairs(resource.fields) do
       if field.takes then kept[field[1]] = value[field[1]] end

@@ -21,17 +21,20 @@ local HEALTH_TYPES = { http = C.VF_HEALTH_HTTP, tcp = C.VF_HEALTH_TCP }
 
 local M = {}
 
+local function is_on(health) return health and health.enabled end
+
 --- Merges the pool's health check and the backend's own fields. Returns nil when it is not checked.
 local function health_of(pool, backend)
   local general, own = pool.health_check, backend.health_check
   if own == false then return nil end
-  if not own then return general or nil end
+  if not own then return is_on(general) and general or nil end
   local base = general or M.default_health
-  return setmetatable({}, { __index = function(_, key)
+  local merged = setmetatable({}, { __index = function(_, key)
     local value = rawget(own, key)
     if value ~= nil then return value end
     return base[key]
   end })
+  return is_on(merged) and merged or nil
 end
 
 --- The defaults of a health check, for backends that are checked in a pool that is not.
@@ -77,7 +80,7 @@ end
 local function write_backends(to, pool, pool_index, out)
   local backends = pool.backends
   if #backends == 0 then return end
-  local shared_health = write_health(to, pool.health_check or nil)
+  local shared_health = write_health(to, health_of(pool, {}))
   local records, first = to:add(C.VF_SNAP_BACKENDS, #backends)
   for i, backend in ipairs(backends) do
     write_backend(to, pool, pool_index, backend, records + (i - 1), shared_health)

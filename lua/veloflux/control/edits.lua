@@ -115,7 +115,7 @@ local function create(world, op, i)
   local mine = world.file[op.kind] and world.file[op.kind][key]
   if mine then return owned(mine, i, key) end
   if entities.get(world.set, op.kind, key) then
-    return fail("exists", ("there is already %s %s"):format(op.kind, key), i, "/name")
+    return fail("exists", ("%s %s exists already"):format(op.kind, key), i, "/name")
   end
   return edit_of(world, op, nil, record, key), key
 end

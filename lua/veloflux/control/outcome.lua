@@ -149,14 +149,19 @@ function M.refusal(problems, edits, code)
     message = errors[1] and errors[1].detail or "is not valid" }
 end
 
+--- The name of a route and, of one of a conf file, where that says so.
+local function named(route)
+  if route._file:find "^api:" then return route.name end
+  return ("%s (%s:%d)"):format(route.name, route._file, route._line)
+end
+
 --- Refuses routes that match just what another one matches. Returns nil when there is none.
 function M.rivalry(model, edits)
   local find = #edits > FEW and rivals.finder(model) or function(route) return rivals.of(model, route) end
   for _, edit in ipairs(edits) do
     local rival = edit.kind == "routes" and edit.entity and find(edit.entity.record)
     if rival then
-      local message = ("the route %s (%s:%d) has the same host, path, methods and conditions"):format(rival.name,
-        rival._file, rival._line)
+      local message = ("the route %s has the same host, path, methods and conditions"):format(named(rival))
       return { ok = false, code = "conflict", message = message, rival = model_kinds.key("routes", rival),
         errors = { { op = edit.op, pointer = "", detail = message } } }
     end

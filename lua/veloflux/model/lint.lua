@@ -142,7 +142,7 @@ local function empty_pools(model, places, out)
   end
 end
 
-local function is_http(check) return type(check) == "table" and check.type == "http" end
+local function is_http(check) return type(check) == "table" and check.enabled and check.type == "http" end
 
 -- A backend with prior knowledge of HTTP/2 alone would be down by such a check.
 local function http1_checks(model, places, out)

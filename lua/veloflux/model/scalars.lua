@@ -112,6 +112,9 @@ local function text_length(attr)
   return low > 1 and ("a text of at least %d bytes"):format(low) or "a text"
 end
 
+--- A number where a text is all digits: `numeric` texts such as a status, which may be "200-299" as well.
+local function digits_as_number(text) return text:find "^%d+$" and tonumber(text) or text end
+
 function M.string(attr)
   local low, high, match = attr.len_min or 0, attr.len_max or math.huge, attr.match
   local function parse(text)
@@ -120,7 +123,7 @@ function M.string(attr)
     if match and not text:find(match) then return nil, nil, "match" end
     return text
   end
-  return { expected = text_length(attr), parse = parse, format = same }
+  return { expected = text_length(attr), parse = parse, format = attr.numeric and digits_as_number or same }
 end
 
 --- A name out of `one_of`.

@@ -1,6 +1,7 @@
 --- Values of the model as the admin API shows and takes them: decoded JSON, complete with defaults, times and
 -- sizes as the conf file writes them, secrets masked.
 local containers = require "veloflux.model.containers"
+local duration = require "veloflux.model.duration"
 local json = require "veloflux.pdk.json"
 local model_json = require "veloflux.model.json"
 local schema = require "veloflux.model.schema"
@@ -26,7 +27,9 @@ local function show_scalar(compiled, value)
   local attr = compiled.attr
   if attr.secret then return value == "" and "" or MASK end
   if attr.type == "tree" then return M.copy(value) end
-  if type(value) == "boolean" or type(value) == "string" and attr.type == "string" then return value end
+  if type(value) == "boolean" or type(value) == "string" and attr.type == "string" and not attr.numeric then
+    return value
+  end
   local out = model_json.writer()
   compiled.encode(value, out)
   return assert(json.decode("[" .. table.concat(out) .. "]"))[1]
@@ -140,6 +143,31 @@ function M.change(op, old, value)
     if own == json.null then result[name] = nil else result[name] = copy(own) end
   end
   return result
+end
+
+local NS_PER_MS = 1000000
+
+--- Turns durations that are whole numbers of nanoseconds, as older clients send them, into texts. Less than a
+-- millisecond is left as it is: that is no duration here.
+local function duration_text(value)
+  if type(value) ~= "number" or value < NS_PER_MS or value ~= math.floor(value) then return value end
+  return duration.format(math.floor(value / NS_PER_MS + 0.5))
+end
+
+--- Takes what clients may send in another form, in decoded JSON and in place. Returns it.
+function M.take(compiled, value)
+  if compiled.general then return value end
+  if compiled.forms then
+    local form = type(value) ~= "table" and "scalar" or json.is_array(value) and "list" or "map"
+    return compiled.forms[form] and M.take(compiled.forms[form], value) or value
+  end
+  if compiled.attr and compiled.attr.type == "duration" then return duration_text(value) end
+  if type(value) ~= "table" then return value end
+  for name, own in pairs(value) do
+    local field = compiled.fields and compiled.by_name[name] or compiled.element or compiled.value
+    if field then value[name] = M.take(field, own) end
+  end
+  return value
 end
 
 --- Removes what the type does not know from decoded JSON, in place: for those who asked to be lenient.

@@ -176,7 +176,10 @@ end
 local TEXTS = { duration = true, size = true }
 
 local TYPES = {
-  string = function(out, attr) out:set("type", "string") text_rules(out, attr) end,
+  string = function(out, attr)
+    out:set("type", attr.numeric and { "string", "integer" } or "string")
+    text_rules(out, attr)
+  end,
   integer = function(out, attr) out:set("type", "integer") number_bounds(out, attr) end,
   number = function(out, attr) out:set("type", "number") number_bounds(out, attr) end,
   boolean = function(out) out:set("type", "boolean") end,

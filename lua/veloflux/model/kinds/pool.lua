@@ -15,7 +15,7 @@ local function is_status_range(text)
 end
 
 local function status()
-  return s.string { custom_validator = is_status_range, expects = "a status or a range like 200-299" }
+  return s.string { custom_validator = is_status_range, numeric = true, expects = "a status or a range like 200-299" }
 end
 
 local function is_path(text)
@@ -27,6 +27,7 @@ end
 local function health_fields(has_defaults)
   local function default(value) return has_defaults and value or nil end
   return {
+    { enabled = s.boolean { default = default(true), description = "false: no check is made." } },
     { type = s.string { default = default "http", one_of = { "http", "tcp" },
       description = "http: a GET and its status; tcp: a connection is enough." } },
     { path = s.string { default = default "/", custom_validator = is_path, len_max = 1024,
@@ -61,7 +62,7 @@ local backend = s.record {
   fields = {
     { address = s.address { required = true, description = "HOST:PORT; names are resolved again as their TTL says." } },
     { weight = s.integer { default = 100, between = { 0, 1000000 }, description = "Its share; 0: no new requests." } },
-    { region = s.string { len_min = 1, len_max = 128, match = "^[^%c]+$", expects = "a name without control characters",
+    { region = s.string { default = "", len_max = 128, match = "^[^%c]*$", expects = "a name without control characters",
       description = "Where it stands: a label." } },
     { health_check = health_check(false, "Fields that differ from the pool's health check; false: no check.") },
   },
