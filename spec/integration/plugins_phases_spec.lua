@@ -83,6 +83,30 @@ describe("a plugin", function()
     assert.matches('veloflux_plugin_errors_total{plugin="boom",phase="access"} 2', metrics)
   end))
 
+  it("that raises in its body filter breaks off its own answer, whosever it is", spec_of({
+    boom = { handler = [[
+      function Plugin:access()
+        if pdk.request.get_path() == "/exit" then pdk.response.exit(200, "of a plugin") end
+      end
+      function Plugin:body_filter() error "no good" end]] },
+  }, function(rig)
+    rig.conf.routes[2] = { name = "fixed", path_prefix = "/fixed", plugins = rig.conf.routes[1].plugins,
+      respond = { status = 200, body = "of a route" } }
+    rig.server:write_conf(rig.conf)
+    assert.is_true(rig.server:reload())
+    for _ = 1, 3 do
+      for _, path in ipairs { "/exit", "/fixed", "/" } do
+        local peer = clients.connect(rig.port)
+        peer:request("GET", path)
+        local _, text = peer:expect_end()
+        assert.is_nil(text:find "of a", path)
+        assert.is_nil(text:find "\r\n0\r\n\r\n", path) -- not the end of what is whole
+        peer:close()
+      end
+    end
+    assert.equal(1, select(2, table.concat(rig.server:log_lines(), "\n"):gsub("worker%.started", "")))
+  end))
+
   it("that spins is cut off, compiled loops and pcall loops too", spec_of({
     spin = { handler = [[
       local function count(n) local sum = 0 for i = 1, n do sum = sum + i % 7 end return sum end

@@ -21,6 +21,8 @@ void vf_exchange_send_local(struct vf_exchange *ex)
 {
     if (ex->response.framing == VF_FRAMING_LENGTH)
         vf_exchange_on_response_data(ex, ex->local_body);
+    if (ex->client == NULL)
+        return; /* the filter has failed, or the client is gone: that was the end */
     ex->response_state = VF_FLOW_DONE;
     if (ex->filters_body)
         vf_phases_filter(ex, vf_str_make("", 0), true);
