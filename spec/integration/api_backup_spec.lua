@@ -1,6 +1,8 @@
 --- Backups through the admin API of the real binary: out of one node, into another, and whatever is wrong with them.
 local cjson = require "cjson"
 local clients = require "support.client"
+local library = require "support.library" -- luacheck: ignore 211
+local crypto = require "veloflux.pdk.crypto"
 local loop = require "support.loop"
 local servers = require "support.server"
 local tempdir = require "support.tempdir"
@@ -137,6 +139,36 @@ describe("a backup", function()
     assert.same({}, is(request(server, "GET", "/api/pools"), 200))
     server:stop()
     stranger:stop()
+  end))
+
+  it("that is too much for memory is sent, kept and restored all the same", loop.spec(function()
+    local one, other = servers.start { conf = {} }, servers.start { conf = {} }
+    local templates = {}
+    for i = 1, 2000 do
+      templates[i] = { name = "t" .. i, description = ("%d "):format(i):rep(150),
+        entities = { pools = { { name = "p" } } } }
+    end
+    is(request(one, "POST", "/api/config/import", { templates = templates }), 200)
+    local bytes = bytes_of(one, PASSPHRASE)
+    assert.is_true(#bytes > 1024 * 1024)
+    local made = is(request(one, "POST", "/api/backup/create", { passphrase = PASSPHRASE }), 200)
+    assert.equal("sha256:" .. crypto.hex_encode(crypto.hash("sha256", crypto.base64_decode(made.data))), made.checksum)
+    assert.same({ 2000, #crypto.base64_decode(made.data) }, { made.key_count, made.size })
+    local kept = is(request(one, "POST", "/api/backups", { passphrase = PASSPHRASE }), 201)
+    local path = "/api/backups/" .. kept.backup_id
+    local again = request(one, "GET", path, nil, { Accept = BYTES }).body
+    assert.equal(kept.checksum, "sha256:" .. crypto.hex_encode(crypto.hash("sha256", again)))
+    for _, archive in ipairs { bytes, again } do
+      assert.equal(2000, is(restore(other, archive, PASSPHRASE), 200).restored_keys)
+      assert.equal(("7 "):rep(150), is(request(other, "GET", "/api/config/templates/t7"), 200).description)
+      is(request(other, "DELETE", "/api/config/templates/t7"), 204)
+    end
+    refused(restore(other, bytes:sub(1, -2), PASSPHRASE), "truncated")
+    refused(restore(other, bytes:sub(1, -2) .. "x", PASSPHRASE), "damaged")
+    made.passphrase = PASSPHRASE
+    assert.equal(1, is(request(other, "POST", "/api/backup/restore", made), 200).changes.added)
+    one:stop()
+    other:stop()
   end))
 
   it("leaves what stands in conf files to them", loop.spec(function()

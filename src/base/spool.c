@@ -6,16 +6,19 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct vf_spool {
     int fd; /* -1 once it is mapped */
     void *map;
     size_t len;
+    enum vf_spool_kind kind;
 };
 
-static int n_open;
+static int n_open[VF_SPOOL_OUT + 1];
 
 /* File systems without O_TMPFILE get a name that is gone at once. */
 static int open_unlinked(const char *folder)
@@ -33,22 +36,45 @@ static int open_unlinked(const char *folder)
     return fd;
 }
 
-int vf_spool_new(const char *folder, struct vf_spool **out)
+/* Makes one of a file, which it owns from here on; `fd` may be -errno. */
+static int adopt(int fd, size_t len, enum vf_spool_kind kind, struct vf_spool **out)
 {
-    if (n_open == VF_SPOOLS)
-        return -EBUSY;
-    struct vf_spool *spool = calloc(1, sizeof(*spool));
-    if (spool == NULL)
-        return -ENOMEM;
-    int fd = open_unlinked(folder);
-    if (fd < 0) {
-        free(spool);
+    if (fd < 0)
         return fd;
+    struct vf_spool *spool = calloc(1, sizeof(*spool));
+    if (spool == NULL) {
+        close(fd);
+        return -ENOMEM;
     }
     spool->fd = fd;
-    n_open++;
+    spool->len = len;
+    spool->kind = kind;
+    n_open[kind]++;
     *out = spool;
     return 0;
+}
+
+int vf_spool_new(const char *folder, enum vf_spool_kind kind, struct vf_spool **out)
+{
+    if (n_open[kind] == VF_SPOOLS)
+        return -EBUSY;
+    return adopt(open_unlinked(folder), 0, kind, out);
+}
+
+int vf_spool_open(const char *path, struct vf_spool **out)
+{
+    struct stat facts;
+    if (n_open[VF_SPOOL_OUT] == VF_SPOOLS)
+        return -EBUSY;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    int rc = fstat(fd, &facts) < 0 ? -errno : S_ISREG(facts.st_mode) ? 0 : -EINVAL;
+    if (rc < 0) {
+        close(fd);
+        return rc;
+    }
+    return adopt(fd, (size_t)facts.st_size, VF_SPOOL_OUT, out);
 }
 
 int vf_spool_write(struct vf_spool *spool, const char *data, size_t len)
@@ -64,6 +90,28 @@ int vf_spool_write(struct vf_spool *spool, const char *data, size_t len)
         spool->len += (size_t)n;
     }
     return 0;
+}
+
+uint64_t vf_spool_len(const struct vf_spool *spool)
+{
+    return spool->len;
+}
+
+ssize_t vf_spool_read(struct vf_spool *spool, uint64_t offset, char *out, size_t len)
+{
+    if (offset >= spool->len)
+        return 0;
+    if (len > spool->len - offset)
+        len = spool->len - (size_t)offset;
+    if (spool->map != NULL) {
+        memcpy(out, (const char *)spool->map + offset, len);
+        return (ssize_t)len;
+    }
+    ssize_t n;
+    do {
+        n = pread(spool->fd, out, len, (off_t)offset);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
 }
 
 int vf_spool_map(struct vf_spool *spool, struct vf_str *out)
@@ -89,6 +137,6 @@ void vf_spool_free(struct vf_spool *spool)
         munmap(spool->map, spool->len);
     if (spool->fd >= 0)
         close(spool->fd);
+    n_open[spool->kind]--;
     free(spool);
-    n_open--;
 }

@@ -23,7 +23,8 @@ enum {
     SPOOL_BYTES = 1024 * 1024, /* content above, or of unknown length, that may go to a file */
     TICK_MS = 2000,            /* between two samples of the rates */
     MAX_VERIFICATIONS = 8,     /* at once: each takes 19 MiB and a thread for some 30 ms */
-    MAX_PASSWORD_BYTES = 1024
+    MAX_PASSWORD_BYTES = 1024,
+    TYPE_CDATA = LUA_TTHREAD + 2 /* lua_type of what LuaJIT's FFI makes */
 };
 
 /* A request that Lua has not answered yet. */
@@ -178,7 +179,7 @@ static void answer_error(struct vf_exchange *ex)
 /* Opens the file for the content. Returns false when the request was answered instead. */
 static bool open_spool(struct vf_exchange *ex, const char *folder, struct vf_spool **out)
 {
-    int rc = vf_spool_new(folder, out);
+    int rc = vf_spool_new(folder, VF_SPOOL_IN, out);
     if (rc == 0)
         return true;
     ex->close_client = true;
@@ -319,22 +320,35 @@ static void read_headers(lua_State *lua, int index, struct vf_exchange *ex,
     }
 }
 
-/* respond(id, status, headers, body): answers a request; nothing when its client is gone. */
+/* Returns the spool that a pointer of LuaJIT's FFI, which lua.h does not know, points at. */
+static struct vf_spool *spool_at(lua_State *lua, int index)
+{
+    return *(struct vf_spool *const *)lua_topointer(lua, index);
+}
+
+/* respond(id, status, headers, body): answers a request; nothing when its client is gone. The body
+ * is a text, or a pointer to a struct vf_spool, which is ours from here on. */
 static int native_respond(lua_State *lua)
 {
     struct vf_admin *admin = lua_touserdata(lua, lua_upvalueindex(1));
     lua_Number id = luaL_checknumber(lua, 1);
     uint32_t status = (uint32_t)luaL_checkinteger(lua, 2);
-    size_t len;
-    const char *body = luaL_checklstring(lua, 4, &len);
+    size_t len = 0;
+    struct vf_spool *spool = lua_type(lua, 4) == TYPE_CDATA ? spool_at(lua, 4) : NULL;
+    const char *body = spool == NULL ? luaL_checklstring(lua, 4, &len) : NULL;
     struct vf_exchange *ex = take_pending(admin, NULL, id);
-    if (ex == NULL)
+    if (ex == NULL) {
+        vf_spool_free(spool);
         return 0;
+    }
     struct vf_fields fields = {0};
     struct vf_str content_type = {0};
     read_headers(lua, 3, ex, &fields, &content_type);
     vf_fields_add(&fields, &ex->arena, VF_STR("X-Request-Id"), ex->request_id);
-    vf_exchange_answer(ex, status, content_type, vf_str_make(body, len), &fields);
+    if (spool != NULL)
+        vf_exchange_answer_spool(ex, status, content_type, spool, &fields);
+    else
+        vf_exchange_answer(ex, status, content_type, vf_str_make(body, len), &fields);
     if (admin->depth == 0 && admin->tasks->run.task == NULL) /* else it follows */
         vf_proxy_flush(admin->proxy);
     return 0;

@@ -1,5 +1,6 @@
 /* proxy/answer.c - answers of our own: problem documents, redirects, fixed answers. */
 #include "base/clock.h"
+#include "base/spool.h"
 #include "http/grpc.h"
 #include "http/method.h"
 #include "proxy/core.h"
@@ -10,15 +11,50 @@
 
 #define MAX_INSTANCE 1024 /* of a path in a problem document; a longer one is left out */
 
+enum { PIECE_BYTES = 64 * 1024 /* of content in a file that is sent at once */ };
+
 static struct vf_str copy(struct vf_exchange *ex, struct vf_str text)
 {
     char *kept = vf_arena_strndup(&ex->arena, text.data, text.len);
     return vf_str_make(kept, kept != NULL ? text.len : 0);
 }
 
+/* Sends the next piece. Returns false when the exchange ended by it. */
+static bool send_piece(struct vf_exchange *ex)
+{
+    ssize_t n = vf_spool_read(ex->answer_spool, ex->answer_sent, ex->answer_piece, PIECE_BYTES);
+    if (n <= 0) {
+        vf_exchange_fail(ex, "answer_unreadable");
+        return false;
+    }
+    ex->answer_sent += (uint64_t)n;
+    vf_client_send_data(ex, vf_str_make(ex->answer_piece, (size_t)n));
+    return vf_client_flush(ex);
+}
+
+void vf_exchange_send_spool(struct vf_exchange *ex)
+{
+    if (ex->sends_spool || !ex->head_sent || ex->response_state == VF_FLOW_DONE)
+        return; /* it goes on below us on the stack */
+    uint64_t len = ex->response.framing != VF_FRAMING_NONE ? vf_spool_len(ex->answer_spool) : 0;
+    ex->sends_spool = true;
+    while (ex->answer_sent < len && !vf_client_is_blocked(ex))
+        if (!send_piece(ex))
+            return;
+    ex->sends_spool = false;
+    if (ex->answer_sent < len)
+        return;
+    ex->response_state = VF_FLOW_DONE;
+    vf_client_send_end(ex, NULL);
+}
+
 /* The head has left: the content, and the end. */
 void vf_exchange_send_local(struct vf_exchange *ex)
 {
+    if (ex->answer_spool != NULL) {
+        vf_exchange_send_spool(ex);
+        return;
+    }
     if (ex->response.framing == VF_FRAMING_LENGTH)
         vf_exchange_on_response_data(ex, ex->local_body);
     if (ex->client == NULL)
@@ -32,7 +68,7 @@ void vf_exchange_send_local(struct vf_exchange *ex)
 
 static void describe(struct vf_exchange *ex, uint32_t status)
 {
-    size_t len = ex->local_body.len;
+    uint64_t len = ex->answer_spool != NULL ? vf_spool_len(ex->answer_spool) : ex->local_body.len;
     bool has_body = ex->request.method != VF_METHOD_HEAD && status != 204 && status != 304;
     ex->response.status = status;
     ex->response.reason = vf_status_reason(status);
@@ -97,6 +133,17 @@ void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str c
         answer_grpc(ex, status, vf_status_reason(status), fields);
     else
         answer(ex, status, content_type, body, fields);
+}
+
+void vf_exchange_answer_spool(struct vf_exchange *ex, uint32_t status, struct vf_str content_type,
+                              struct vf_spool *spool, const struct vf_fields *fields)
+{
+    ex->answer_spool = spool;
+    if ((ex->answer_piece = vf_arena_alloc(&ex->arena, PIECE_BYTES)) == NULL) {
+        vf_client_close(ex, "out_of_memory");
+        return;
+    }
+    answer(ex, status, content_type, vf_str_make("", 0), fields);
 }
 
 /* The weight of a media range in thousandths (RFC 9110 section 12.4.2); 1000 without one. */

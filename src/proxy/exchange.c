@@ -84,7 +84,8 @@ void vf_exchange_reap(struct vf_proxy *proxy)
         vf_phases_deinit(ex);
         vf_arena_deinit(&ex->arena);
         vf_spool_free(ex->spool);
-        ex->spool = NULL;
+        vf_spool_free(ex->answer_spool);
+        ex->spool = ex->answer_spool = NULL;
         vf_snapshot_release(&ex->snapshot);
         if (proxy->n_spare_exchanges >= SPARE_EXCHANGES) {
             free(ex);
@@ -335,6 +336,8 @@ void vf_exchange_on_client_drained(struct vf_exchange *ex)
         ex->proxy->handler.on_tunnel_drained(ex->proxy->handler.owner, ex);
     if (ex->upstream != NULL)
         vf_upstream_resume(ex);
+    if (ex->answer_spool != NULL)
+        vf_exchange_send_spool(ex);
 }
 
 void vf_exchange_on_upstream_drained(struct vf_exchange *ex)

@@ -73,8 +73,11 @@ struct vf_exchange {
     struct vf_snap_address client_address; /* the same; port 0: not known */
     struct vf_str request_body;            /* whole, when a handler answers; NULL data otherwise */
     size_t request_body_room;
-    uint64_t handler_body_bytes; /* the handler's limit for the content */
-    struct vf_spool *spool;      /* the content goes here instead, for a handler; or NULL */
+    uint64_t handler_body_bytes;   /* the handler's limit for the content */
+    struct vf_spool *spool;        /* the content goes here instead, for a handler; or NULL */
+    struct vf_spool *answer_spool; /* content of an answer of our own that is in a file; or NULL */
+    char *answer_piece;            /* what is being sent of it; arena */
+    uint64_t answer_sent;          /* bytes of it */
     void *tunnel; /* the handler's, once its answer was 101 (proxy/tunnel.h); else NULL */
 
     struct vf_head response;
@@ -84,6 +87,7 @@ struct vf_exchange {
     bool head_sent;       /* a final answer's head has left: no other answer is possible */
     bool answer_ended;    /* the answer is complete, the rest of the request is awaited */
     bool is_local;        /* the answer is our own */
+    bool sends_spool;     /* vf_exchange_send_spool is on the stack */
     bool is_tunnel;       /* 101: both sides are bytes now */
     bool is_raw;          /* they were from the beginning, see proxy/tcp.h */
     bool tunnel_held;     /* the handler takes no bytes for now */
@@ -204,6 +208,14 @@ void vf_exchange_problem(struct vf_exchange *ex, uint32_t status, const char *re
  * that lives as long as the exchange; may be NULL. */
 void vf_exchange_answer(struct vf_exchange *ex, uint32_t status, struct vf_str content_type,
                         struct vf_str body, const struct vf_fields *fields);
+
+/* Answers with what is in `spool`, which is the exchange's from here on: piece by piece, as the
+ * client takes it. For handlers. */
+void vf_exchange_answer_spool(struct vf_exchange *ex, uint32_t status, struct vf_str content_type,
+                              struct vf_spool *spool, const struct vf_fields *fields);
+
+/* Goes on with that. For proxy/exchange.c, when the client takes more. */
+void vf_exchange_send_spool(struct vf_exchange *ex);
 
 /* The answer, whose head has left, cannot be completed: the client notices. Frees the exchange. */
 void vf_exchange_fail(struct vf_exchange *ex, const char *reason);

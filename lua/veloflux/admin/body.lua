@@ -2,7 +2,7 @@
 -- twice and bytes that are no UTF-8 are refused by the decoder. And what the client takes in return.
 local json = require "veloflux.pdk.json"
 local slices = require "veloflux.slices"
-local spools = require "veloflux.admin.spool"
+local spools = require "veloflux.spool"
 local problem = require "veloflux.admin.problem"
 
 local M = {}
@@ -31,7 +31,11 @@ function M.read(request, wanted, is_optional)
     return nil, problem.new("unsupported_media_type", "The body has to be without a Content-Encoding.",
       { headers = { "Accept-Encoding", "identity" } })
   end
-  local text = M.bytes(request)
+  return M.decode(M.bytes(request))
+end
+
+--- Decodes a text that has to be an object of JSON. Returns it, or nil and a problem.
+function M.decode(text)
   local value, err = json.decode(text, { max_depth = M.MAX_DEPTH, pause = #text > LONG and slices.look or nil })
   if value == nil then
     return nil, problem.new("invalid", "The body is " .. err .. ".", { errors = { { pointer = "", detail = err } } })
@@ -51,7 +55,7 @@ local DOCUMENTS = { ["application/json"] = true, ["application/yaml"] = true, ["
 M.MAX_DOCUMENT = 64 * 1024 * 1024
 
 --- Returns what is in a body that is a document in JSON or YAML: a string, or {data, len} when it is in a file
--- (admin/spool.lua); or nil and a problem.
+-- (spool.lua); or nil and a problem.
 function M.read_document(request)
   if DOCUMENTS[media_type(request.headers["content-type"])] and
     (request.headers["content-encoding"] or "identity"):lower() == "identity" then

@@ -6,7 +6,7 @@ local crypto = require "veloflux.pdk.crypto"
 local json = require "veloflux.pdk.json"
 local problem = require "veloflux.admin.problem"
 local slices = require "veloflux.slices"
-local spools = require "veloflux.admin.spool"
+local spools = require "veloflux.spool"
 
 local M = {}
 local Idempotency = {}
@@ -83,7 +83,7 @@ function Idempotency:serve_once(request, handler, key, fingerprint)
   local before, refused = kept(self.context, key, fingerprint)
   if before or refused then return before or refused end
   local answer = handler(request)
-  if (answer.status or 200) < 500 then keep(self.context, key, fingerprint, answer) end
+  if (answer.status or 200) < 500 and not answer.content then keep(self.context, key, fingerprint, answer) end
   return answer
 end
 

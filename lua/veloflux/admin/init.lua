@@ -8,8 +8,7 @@ local alarms = require "veloflux.control.alarms"
 local auths = require "veloflux.admin.auth"
 local api_keys = require "veloflux.admin.api_keys"
 local await = require "veloflux.admin.await"
-local backup = require "veloflux.admin.backup"
-local backups = require "veloflux.admin.backups"
+local backup_services = require "veloflux.control.plugins.backups"
 local bodies = require "veloflux.admin.body"
 local bulk_services = require "veloflux.control.plugins.bulk"
 local catalog = require "veloflux.admin.catalog"
@@ -19,6 +18,7 @@ local cluster = require "veloflux.admin.cluster"
 local configuration = require "veloflux.admin.configuration"
 local cors = require "veloflux.admin.cors"
 local configuration_services = require "veloflux.control.plugins.configuration"
+local documents = require "veloflux.control.plugins.documents"
 local endpoints = require "veloflux.admin.endpoints"
 local hub = require("veloflux.channels").hub
 local flow = require "veloflux.control.flow"
@@ -44,7 +44,7 @@ local rates = require "veloflux.admin.rates"
 local rest = require "veloflux.admin.rest"
 local routers = require "veloflux.admin.router"
 local slices = require "veloflux.slices"
-local spools = require "veloflux.admin.spool"
+local spools = require "veloflux.spool"
 local state_services = require "veloflux.control.plugins.state"
 local storage = require "veloflux.control.storage"
 local template_services = require "veloflux.control.plugins.templates"
@@ -109,8 +109,6 @@ probation.register(M.router, context)
 key_endpoints.register(M.router, context)
 api_keys.register(M.router, context)
 api_keys.authenticate(M.auth)
-backup.register(M.router, context)
-backups.register(M.router, context)
 channels.register(M.router)
 for _, endpoint in ipairs(M.router:all()) do -- those of plugins, which come later, say themselves what they answer
   if not endpoint.open and not endpoint.is_channel then endpoint.produces = openapi.produces(endpoint) end
@@ -128,6 +126,8 @@ state_services.register(context)
 configuration_services.register(context)
 bulk_services.register(context)
 template_services.register(context)
+backup_services.register(context)
+documents.register(function() return data_dir end)
 control_plugins.open { router = M.router, channels = require "veloflux.channels",
   entity_endpoints = function(kind, path)
     return rest.endpoints_at(path, type(kind) == "string" and resources[kind] or resource_of(kind), context)
@@ -294,6 +294,8 @@ local function respond(id, request, result)
   elseif result.json ~= nil or result.json_text then
     status, headers = status or 200, joined(JSON_HEADERS, headers)
     body = (result.json_text or json.lenient(result.json)) .. "\n"
+  elseif result.content then
+    body = type(result.content) == "string" and result.content or spools.give(result.content)
   end
   native.respond(id, status, cors.add(request, headers), body)
 end

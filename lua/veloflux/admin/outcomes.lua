@@ -54,7 +54,7 @@ end
 
 -- Codes of transactions that the API knows by the same name; anything else is a fault of ours.
 local CODES = { invalid = true, not_found = true, exists = true, conflict = true, stale = true, owned = true,
-  unavailable = true, referenced = true }
+  unavailable = true, referenced = true, insufficient_storage = true }
 
 --- Answers a refusal.
 -- @param prefix of pointers to what the request was about within its entity, or nil

@@ -34,6 +34,7 @@ local KINDS = {
   too_many_requests = { 429, "Too Many Requests" },
   internal_error = { 500, "Internal Server Error" },
   unavailable = { 503, "Service Unavailable" },
+  insufficient_storage = { 507, "Insufficient Storage" },
 }
 
 --- Makes a problem.

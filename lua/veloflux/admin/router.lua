@@ -1,8 +1,9 @@
 --- The endpoints of the admin address: a table of methods and path patterns.
 -- Plugins add theirs by the same `register` as the shipped ones. A handler is a function (request) that
--- returns a result: {status, headers, body}, {json = value, status, headers}, the same with its text as `json_text`, or
--- a problem (admin/problem.lua). It may yield. `request` has method, path, query, headers (lower-case names),
--- body, client, request_id, identity, and `params`: what the pattern's {names} matched.
+-- returns a result: {status, headers, body}, {json = value, status, headers}, the same with its text as `json_text`,
+-- {content = of content.lua, status, headers}, or a problem (admin/problem.lua). It may yield. `request` has method,
+-- path, query, headers (lower-case names), body, client, request_id, identity, and `params`: what the pattern's {names}
+-- matched.
 local problem = require "veloflux.admin.problem"
 
 local M = {}
@@ -32,7 +33,7 @@ end
 --   greets      true: who shows no credentials is answered too, with `request.identity` nil
 --   handler     function(request) -> result
 --   max_bytes   of content, 1 MiB unless given; what cannot say who it is never sends more
---   spools      true: much content is in a file: `request.spool` {data, len} (admin/spool.lua), and `body` is ""
+--   spools      true: much content is in a file: `request.spool` {data, len} (spool.lua), and `body` is ""
 --   produces    media types of good answers, of which the client has to take one; nil: the handler sees to that
 --   doc         what openapi.lua says about it (see there), or nil
 -- Raises when the pair of method and path is taken.

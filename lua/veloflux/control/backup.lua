@@ -1,6 +1,7 @@
 --- Backups: everything that the store has, as one encrypted archive, and the way back. What stands in the conf file
 -- goes along for information: it is the file's to bring back.
 local archive = require "veloflux.control.archive"
+local contents = require "veloflux.content"
 local entities = require "veloflux.control.entities"
 local history = require "veloflux.control.history"
 local json = require "veloflux.pdk.json"
@@ -28,10 +29,10 @@ local function secrets_of(world, passphrase)
 end
 
 --- Opens an archive with whichever key of the node it was made with. Returns the same as archive.open.
-local function open(bytes, secrets, ring)
+local function open(content, secrets, ring)
   local lines, unseal
   for _, key in ipairs(ring.keys) do
-    lines, unseal = archive.open(bytes, { passphrase = secrets.passphrase, master = key.bytes })
+    lines, unseal = archive.open(content, { passphrase = secrets.passphrase, master = key.bytes })
     if lines or unseal.code ~= "wrong_key" or secrets.passphrase then break end
   end
   return lines, unseal
@@ -52,22 +53,31 @@ local function add_entities(writer, world)
   return counts
 end
 
---- Makes an archive of what is published.
+local function failed(failure)
+  return { ok = false, code = failure.code, message = "the backup cannot be written: " .. failure.message,
+    errors = {} }
+end
+
+--- Makes an archive of what is published, piece by piece.
 -- @param options {passphrase, or nil: the master key of the node; now_ms}
--- @return {ok = true, data, created_ms, version, entities, tenants: how many}, or an outcome that says why not
+-- @return {ok = true, content, size, checksum, created_ms, version, entities, tenants: how many}, where content
+-- (content.lua) is the caller's to close; or an outcome that says why not
 function M.create(options)
   local world = queue.world()
   if not world then return unavailable "nothing is published yet" end
   local secrets, problem = secrets_of(world, options.passphrase)
   if not secrets then return unavailable(problem) end
-  local writer
-  writer, problem = archive.writer(secrets)
-  if not writer then return unavailable(problem) end
+  local bytes = contents.writer(world.draft.node.data_dir)
+  local writer, fault = archive.writer(secrets, function(piece) return bytes:write(piece) end)
+  if not writer then return unavailable(fault) end
   writer:add(json.encode { format = FORMAT, created_ms = options.now_ms, version = world.version })
   local counts = add_entities(writer, world)
   writer:add(json.encode { count = counts.all })
-  return { ok = true, data = writer:finish(), created_ms = options.now_ms, version = world.version,
-    entities = counts.all, tenants = counts.tenants }
+  local made, failure = writer:finish()
+  local content = made and bytes:finish()
+  if not content then return failed(failure or bytes.failure) end
+  return { ok = true, content = content, size = made.size, checksum = made.checksum, created_ms = options.now_ms,
+    version = world.version, entities = counts.all, tenants = counts.tenants }
 end
 
 --- True for a line that describes an entity. Who has the key may write anything there.
@@ -144,17 +154,17 @@ end
 
 --- Brings back what the API owned when a backup was made, as one transaction; what it owns beside that goes. The conf
 -- file keeps what it has. Nothing changes unless the whole archive is verified.
--- @param bytes of the archive
+-- @param content of the archive (content.lua), which is the caller's again when `callback` is called
 -- @param passphrase or nil
 -- @param context, callback as for transactions.apply. The outcome has `restored`, the number of entities; `skipped`,
 -- those that the conf file has; and `missing`, those that stood in the conf file then and stand in none now:
 -- {{kind, key, source = FILE:LINE}}. With code invalid it may have `fault`: format, truncated, damaged or wrong_key
-function M.restore(bytes, passphrase, context, callback)
+function M.restore(content, passphrase, context, callback)
   local world = queue.world()
   if not world then return callback(unavailable "nothing is published yet") end
   local secrets, ring = secrets_of(world, passphrase)
   if not secrets then return callback(unavailable(ring)) end
-  local lines, unseal = open(bytes, secrets, ring)
+  local lines, unseal = open(content, secrets, ring)
   if not lines then
     local answer = refused("invalid", unseal.message)
     answer.fault = unseal.code

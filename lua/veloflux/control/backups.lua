@@ -5,15 +5,16 @@
 -- with what can be seen of them.
 local ffi = require "ffi"
 local backup = require "veloflux.control.backup"
+local contents = require "veloflux.content"
 local counts = require "veloflux.control.backup_counts"
-local crypto = require "veloflux.pdk.crypto"
 local files = require "veloflux.conf.files"
 local json = require "veloflux.pdk.json"
 local link = require "veloflux.control.link"
+local offload = require "veloflux.control.offload"
 local slices = require "veloflux.slices"
+local spools = require "veloflux.spool"
 
 ffi.cdef [[
-int vf_file_replace(const char *path, const char *data, size_t len, uint32_t mode);
 int vf_file_make_folder(const char *path, uint32_t mode);
 int vf_file_kind(const char *path);
 ]]
@@ -93,49 +94,67 @@ function M.list(node)
   return list
 end
 
---- Returns the archive of a backup of at most so many bytes, or nil.
-function M.read(node, id, most) return read(path_of(node, id), most) end
+--- Opens the archive of a backup. Returns its content (content.lua), the caller's to close; or nil, a message and a
+-- code: not_found, busy or failed.
+function M.open_archive(node, id) return spools.open(path_of(node, id)) end
 
 --- Deletes one. Returns false when there is none.
 function M.delete(node, id) return unlink(node, id) end
 
 -- Making them -----------------------------------------------------------------------------------------
 
+--- Returns what a backup of a time is called.
+function M.name_at(time_ms) return "veloflux-backup-" .. os.date("!%Y%m%d-%H%M%S", math.floor(time_ms / 1000)) end
+
+local taken = {} -- ids of backups that are being written
+
 local function free_id(node, time_ms)
-  local base = "veloflux-backup-" .. os.date("!%Y%m%d-%H%M%S", math.floor(time_ms / 1000))
+  local base = M.name_at(time_ms)
   local id, count = base, 1
-  while C.vf_file_kind(path_of(node, id)) ~= 0 do
+  while taken[id] or C.vf_file_kind(path_of(node, id)) ~= 0 do
     count = count + 1
     id = ("%s-%d"):format(base, count)
   end
   return id
 end
 
-local function write(path, text)
-  local rc = C.vf_file_replace(path, text, #text, PRIVATE)
+--- Writes a file on a thread. May yield.
+local function write(path, content)
+  local ok, message = true, nil
+  if type(content) ~= "string" then ok, message = spools.map(content) end
+  if not ok then return nil, message end
+  local rc = offload.replace(path, content, PRIVATE)
   if rc ~= 0 then return nil, ("%s: cannot be written (error %d)"):format(path, -rc) end
   return true
 end
 
---- Makes a backup and keeps it.
+local function refuse(message) return { ok = false, code = "unavailable", message = message, errors = {} } end
+
+--- Writes both files of a backup. Returns true, or nil and a message.
+local function write_both(node, id, made, options)
+  local ok, message = write(path_of(node, id), made.content)
+  if not ok then return nil, message end
+  return write(M.folder(node) .. "/" .. id .. DESCRIPTION, json.encode { created_ms = made.created_ms,
+    version = made.version, size = made.size, entities = made.entities, tenants = made.tenants,
+    checksum = made.checksum, origin = options.origin, key = options.passphrase and "passphrase" or "master" } .. "\n")
+end
+
+--- Makes a backup and keeps it. May yield.
 -- @param options {passphrase or nil, now_ms, origin = "api" or "schedule"}
 -- @return {ok = true, backup = as of `find`}, or an outcome that says why not
 function M.store(node, options)
   local made = backup.create(options)
   if not made.ok then return made end
   local folder, id = M.folder(node), free_id(node, options.now_ms)
+  taken[id] = true
   local rc = C.vf_file_make_folder(folder, FOLDER)
-  local ok, problem = rc == 0, ("%s: cannot be created (error %d)"):format(folder, -rc)
-  if ok then ok, problem = write(path_of(node, id), made.data) end
-  if ok then
-    ok, problem = write(folder .. "/" .. id .. DESCRIPTION, json.encode { created_ms = made.created_ms,
-      version = made.version, size = #made.data, entities = made.entities, tenants = made.tenants,
-      checksum = "sha256:" .. crypto.hex_encode(crypto.hash("sha256", made.data)), origin = options.origin,
-      key = options.passphrase and "passphrase" or "master" } .. "\n")
-  end
+  local ok, message = rc == 0, ("%s: cannot be created (error %d)"):format(folder, -rc)
+  if ok then ok, message = write_both(node, id, made, options) end
+  contents.close(made.content)
+  taken[id] = nil
   if ok then return { ok = true, backup = M.find(node, id) } end
   unlink(node, id)
-  return { ok = false, code = "unavailable", message = problem, errors = {} }
+  return refuse(message)
 end
 
 -- The schedule ----------------------------------------------------------------------------------------

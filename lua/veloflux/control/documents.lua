@@ -171,7 +171,7 @@ local function edits_of(read_lists, mode, base)
 end
 
 --- Takes a document as one transaction. It may yield.
--- @param text string, or {data, len} (admin/spool.lua)
+-- @param text string, or {data, len} (spool.lua)
 -- @param mode "merge": its entities are created or replaced; "replace": all others of the store go
 -- @param context, callback as for transactions.apply; the outcome has `skipped`: what the conf file has otherwise,
 -- {{kind, key, source = FILE:LINE}}

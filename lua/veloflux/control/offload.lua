@@ -58,7 +58,7 @@ local function new_token()
 end
 
 --- Parses a text of YAML or JSON. May yield.
--- @param text string, or {data, len} (admin/spool.lua)
+-- @param text string, or {data, len} (spool.lua)
 -- @param name as for document.parse
 -- @return a document, or nil and a problem
 function M.parse(text, name)
@@ -72,11 +72,14 @@ function M.parse(text, name)
 end
 
 --- Replaces a file, see vf_file_replace. May yield.
+-- @param text string, or {data, len} (spool.lua)
 -- @return 0 or -errno
 function M.replace(path, text, mode)
+  local data, len = text, #text
+  if type(text) == "table" then data, len = text.data, text.len end
   local token = new_token()
-  if not resume or not coroutine.running() or C.vf_control_replace(token, path, text, #text, mode) ~= 0 then
-    return C.vf_file_replace(path, text, #text, mode)
+  if not resume or not coroutine.running() or C.vf_control_replace(token, path, data, len, mode) ~= 0 then
+    return C.vf_file_replace(path, data, len, mode)
   end
   return wait(token, text)
 end

@@ -23,7 +23,7 @@ local M = {}
 
 --- Applies a batch.
 ---@async
----@param body string|pdk.configuration.document JSON: {operations, atomic, dry_run}, as POST /api/bulk takes it
+---@param body string|pdk.document.content JSON: {operations, atomic, dry_run}, as POST /api/bulk takes it
 ---@param options? { kind?: string, tenant?: string, dry_run?: boolean, in_background?: boolean } kind, tenant: of
 --- operations that say none; in_background: answer before it has ended, as is done with more than 1,000 operations
 ---@return pdk.bulk.batch? batch of a dry run: what would change

@@ -3,17 +3,13 @@
 --     local text = pdk.configuration.export("yaml")
 --     local result, problem = pdk.configuration.import(text, "merge", { reason = "as it was" })
 --
--- A document is a text, or the body of a request to an endpoint with `max_body`. May be called in control only: in the
--- functions of api.lua and jobs.lua. All functions wait.
+-- A document is a text, or one of pdk.document, such as the body of a request to an endpoint with `max_body`. May be
+-- called in control only: in the functions of api.lua and jobs.lua. All functions wait.
 local control = require "veloflux.runtime.control"
 local network = require "veloflux.runtime.network"
 
 ---@class pdk.configuration
 local M = {}
-
----@class pdk.configuration.document the body of a request that may be long
----@field size fun(self): integer bytes
----@field text fun(self): string
 
 local function options_of(options)
   options = options or {}
@@ -35,7 +31,7 @@ end
 
 --- Takes a document as one transaction.
 ---@async
----@param document string|pdk.configuration.document JSON or YAML
+---@param document string|pdk.document.content JSON or YAML
 ---@param mode? "merge"|"replace" merge, when left out: what it names is made or replaced; replace: the rest goes, too
 ---@param options? { reason?: string, dry_run?: boolean }
 ---@return table? result {version, dry_run, changes = {added, updated, removed}, summary, skipped, warnings, diff}
@@ -49,7 +45,7 @@ end
 
 --- Judges a whole conf file, node settings and all.
 ---@async
----@param document string|pdk.configuration.document JSON or YAML
+---@param document string|pdk.document.content JSON or YAML
 ---@return { valid: boolean, errors: table[], warnings: string[] }? judgement
 ---@return pdk.problem.document? problem it cannot be read at all
 function M.validate(document)

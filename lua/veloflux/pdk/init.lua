@@ -30,17 +30,19 @@
 ---@field ratelimit pdk.ratelimit
 ---@field model pdk.model
 ---@field encoding pdk.encoding
+---@field document pdk.document
 ---@field transaction pdk.transaction
 ---@field versions pdk.versions
 ---@field configuration pdk.configuration
 ---@field templates pdk.templates
+---@field backups pdk.backups
 ---@field bulk pdk.bulk
 ---@field state pdk.state
 ---@field problem pdk.problem
 local GROUPS = { "request", "service", "response", "client", "auth", "ctx", "log", "cache", "router", "ip", "node",
   "plugin", "table", "vault", "tracing", "http", "socket", "redis", "timer", "shared", "queue", "crypto", "json", "re",
-  "template", "metrics", "ratelimit", "model", "encoding", "transaction", "versions", "configuration", "templates",
-  "bulk", "state", "problem" }
+  "template", "metrics", "ratelimit", "model", "encoding", "document", "transaction", "versions", "configuration",
+  "templates", "backups", "bulk", "state", "problem" }
 
 local known = {}
 for _, name in ipairs(GROUPS) do known[name] = true end

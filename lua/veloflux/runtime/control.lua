@@ -95,6 +95,11 @@ function M.untimed(fn, ...)
   error(getmetatable(results[2]) == Mistake and results[2].message or results[2], 0)
 end
 
+--- Calls a service that answers at once for the plugin that runs.
+function M.at_once(name, ...)
+  return M.untimed(M.services[name] or error("there is no " .. name .. " in this process", 0), ...)
+end
+
 --- Calls a service for the plugin that runs. Yields, where that is possible.
 function M.call(name, ...)
   if M.in_between then

@@ -1,13 +1,11 @@
 require "support.library"
 local archive = require "veloflux.control.archive"
+local archives = require "support.archive"
+local crypto = require "veloflux.pdk.crypto"
 
 local MASTER = ("m"):rep(32)
 
-local function made(secrets, lines)
-  local writer = assert(archive.writer(secrets))
-  for _, line in ipairs(lines) do writer:add(line) end
-  return writer:finish()
-end
+local made = archives.of
 
 local function lines_of(bytes, secrets)
   local lines, list = assert(archive.open(bytes, secrets)), {}
@@ -22,11 +20,11 @@ end
 describe("an archive", function()
   it("gives back its lines and secrets", function()
     for _, secrets in ipairs { { master = MASTER }, { master = MASTER, passphrase = "correct horse" } } do
-      local writer = assert(archive.writer(secrets))
+      local writer, bytes_of = archives.writer(secrets)
       local hex = writer:seal "hunter2"
       writer:add "one"
       writer:add ""
-      local bytes = writer:finish()
+      local bytes = bytes_of()
       assert.is_nil(bytes:find("one", 1, true))
       local lines, unseal = archive.open(bytes, secrets)
       assert.same({ "one", "" }, { lines(), lines() })
@@ -40,6 +38,32 @@ describe("an archive", function()
     local lines = {}
     for i = 1, 5000 do lines[i] = ("line %d "):format(i):rep(5) end
     assert.same(lines, lines_of(made({ master = MASTER }, lines), { master = MASTER }))
+  end)
+
+  it("says how long it is, and what its checksum is", function()
+    local parts = {}
+    local writer = assert(archive.writer({ master = MASTER }, function(bytes)
+      parts[#parts + 1] = bytes
+      return true
+    end))
+    for i = 1, 3000 do writer:add(("line %d "):format(i):rep(5)) end
+    local facts = writer:finish()
+    local bytes = table.concat(parts)
+    assert.is_true(#parts > 2)
+    assert.same({ size = #bytes, checksum = "sha256:" .. crypto.hex_encode(crypto.hash("sha256", bytes)) }, facts)
+  end)
+
+  it("ends with the first fault of what takes it", function()
+    local count = 0
+    local writer = assert(archive.writer({ master = MASTER }, function()
+      count = count + 1
+      if count > 1 then return nil, { code = "insufficient_storage", message = "full" } end
+      return true
+    end))
+    for i = 1, 5000 do writer:add(("line %d "):format(i):rep(5)) end
+    local facts, failure = writer:finish()
+    assert.is_nil(facts)
+    assert.same({ 2, "full" }, { count, failure.message })
   end)
 
   it("is refused after any change of a bit", function()
@@ -65,7 +89,6 @@ describe("an archive", function()
   end)
 
   it("is refused when chunks are left out under a checksum that fits", function()
-    local crypto = require "veloflux.pdk.crypto"
     local lines = {}
     for i = 1, 4000 do lines[i] = ("x"):rep(50) end
     local bytes = made({ master = MASTER }, lines)

@@ -1,5 +1,6 @@
 require "support.library"
-local archive = require "veloflux.control.archive"
+local archives = require "support.archive"
+local contents = require "veloflux.content"
 local doors = require "support.door"
 local json = require "veloflux.pdk.json"
 local keys = require "veloflux.keys"
@@ -34,9 +35,9 @@ describe("a backup", function()
 
   --- An archive of these lines, under the right passphrase.
   local function forge(lines)
-    local writer = assert(archive.writer { passphrase = PASSPHRASE, master = keys.master { data_dir = door.folder } })
-    for _, line in ipairs(lines) do writer:add(type(line) == "table" and json.encode(line) or line) end
-    return writer:finish()
+    local texts = {}
+    for i, line in ipairs(lines) do texts[i] = type(line) == "table" and json.encode(line) or line end
+    return archives.of({ passphrase = PASSPHRASE, master = keys.master { data_dir = door.folder } }, texts)
   end
 
   it("brings back what was there, as one version", function()
@@ -45,10 +46,11 @@ describe("a backup", function()
     assert.same({ true, 5000, 2, 2, 0 }, { made.ok, made.created_ms, made.version, made.entities, made.tenants })
     door.apply { { op = "delete", kind = "pools", name = "a" } }
     create "b"
-    local dry = restore(made.data, { dry_run = true })
+    assert.equal(made.size, contents.size(made.content))
+    local dry = restore(made.content, { dry_run = true })
     assert.equal(2, #dry.diff)
     assert.is_nil(transactions.find("pools", nil, "a"))
-    local result = restore(made.data, { author = "ana" })
+    local result = restore(made.content, { author = "ana" })
     assert.same({ true, 5, 1, 0, 0 },
       { result.ok, result.version, result.restored, #result.skipped, #result.missing })
     assert.is_nil(transactions.find("pools", nil, "b"))
@@ -79,9 +81,8 @@ describe("a backup", function()
   end)
 
   it("of another key is named", function()
-    local result = restore(forge({ "x" }):gsub("^VFBACK1", "VFBACK2"))
+    local result = restore((forge({ "x" }):gsub("^VFBACK1", "VFBACK2")))
     assert.same({ "invalid", "format" }, { result.code, result.fault })
-    local writer = archive.writer { passphrase = "another horse" }
-    assert.equal("wrong_key", restore(writer:finish()).fault)
+    assert.equal("wrong_key", restore(archives.of({ passphrase = "another horse" }, {})).fault)
   end)
 end)

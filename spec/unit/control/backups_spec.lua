@@ -1,6 +1,7 @@
 --- Backups in a folder: the schedule, what is kept, and what is listed.
 require "support.library"
 local backups = require "veloflux.control.backups"
+local contents = require "veloflux.content"
 local counts = require "veloflux.control.backup_counts"
 local doors = require "support.door"
 local tempdir = require "support.tempdir"
@@ -71,7 +72,10 @@ describe("backups", function()
   it("say what they are", function()
     local made = backups.store(node, { now_ms = NOON, origin = "api", passphrase = "correct horse" }).backup
     assert.same({ "passphrase", 1, 64 + 7 }, { made.key, made.version, #made.checksum })
-    assert.equal(made.size, #backups.read(node, made.id, 1e6))
+    local content = backups.open_archive(node, made.id)
+    assert.equal(made.size, #contents.piece(content))
+    contents.close(content)
+    assert.equal("not_found", select(3, backups.open_archive(node, "nothing")))
     assert.equal("veloflux-backup-20241004-120000", made.id)
     assert.equal("veloflux-backup-20241004-120000-2", backups.store(node, { now_ms = NOON, origin = "api" }).backup.id)
     assert.is_true(backups.delete(node, made.id))

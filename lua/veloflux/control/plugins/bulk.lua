@@ -3,7 +3,7 @@ local bulk = require "veloflux.admin.bulk"
 local changes = require "veloflux.control.plugins.changes"
 local documents = require "veloflux.control.plugins.documents"
 local seam = require "veloflux.runtime.control"
-local spools = require "veloflux.admin.spool"
+local spools = require "veloflux.spool"
 
 local M = {}
 

@@ -3,6 +3,7 @@
 -- those of all endpoints (admin/init.lua).
 local await = require "veloflux.admin.await"
 local bodies = require "veloflux.admin.body"
+local documents = require "veloflux.control.plugins.documents"
 local encoding = require "veloflux.pdk.encoding"
 local inputs = require "veloflux.control.plugins.inputs"
 local json = require "veloflux.pdk.json"
@@ -65,6 +66,7 @@ end
 --- Turns what a handler has returned into a result of the router. Returns nil and a message when it is no answer.
 local function result_of(status, body, given, of)
   if problem.is(status) then return status end
+  if status == 304 then return { status = 304, body = "", headers = headers_of(given) } end
   if type(status) ~= "number" or status % 1 ~= 0 or status < 200 or status > 599 then
     return nil, "expected a status from 200 to 599, got " .. tostring(status)
   end
@@ -78,9 +80,12 @@ local function result_of(status, body, given, of)
     end
   end
   if of.tag then headers[#headers + 1], headers[#headers + 2] = "ETag", of.tag end
-  if type(body) == "table" then return { status = status, json_text = encode(body), headers = headers } end
-  if body ~= nil and type(body) ~= "string" then
-    return nil, "expected a table or a text as body, got a " .. type(body)
+  local is_document = documents.is(body)
+  if type(body) == "table" and not is_document then
+    return { status = status, json_text = encode(body), headers = headers }
+  end
+  if body ~= nil and type(body) ~= "string" and not is_document then
+    return nil, "expected a table, a text or a document as body, got a " .. type(body)
   end
   if body and body ~= "" and not has_header(headers, "content-type") then
     headers[#headers + 1], headers[#headers + 2] = "Content-Type", "text/plain; charset=utf-8"
@@ -88,7 +93,10 @@ local function result_of(status, body, given, of)
   if not has_header(headers, "cache-control") then
     headers[#headers + 1], headers[#headers + 2] = "Cache-Control", "no-store"
   end
-  return { status = status, body = body or "", headers = headers }
+  if not is_document then return { status = status, body = body or "", headers = headers } end
+  local content, gone = documents.take(body)
+  if not content then return nil, gone end
+  return { status = status, content = content, headers = headers }
 end
 
 -- Requests ------------------------------------------------------------------------------------------
@@ -171,12 +179,13 @@ local function serve(plugin, definition, request, seen)
       on_end = callback }, handle)
   end)
   running[request.id or 0] = nil
-  if request.spool and (of.n_asked or 0) > 0 then -- what it asked of the core reads it still
+  if (request.spool or of.documents) and (of.n_asked or 0) > 0 then -- what it asked of the core reads it still
     await.call(function(callback) of.on_answered = callback end)
   end
+  local result, message
+  if how == "done" then result, message = result_of(status, body, headers, of) end
+  documents.close(of)
   if how ~= "done" then return FAILURES[how]() end
-  if status == 304 then return { status = 304, body = "", headers = headers_of(headers) } end
-  local result, message = result_of(status, body, headers, of)
   if result then return result end
   log.bad_answer(plugin, what, message)
   return problem.new("internal_error", "The plugin of this path gave no answer; the log says why.")
@@ -220,13 +229,18 @@ local function doc_of(definition)
   return doc
 end
 
+--- Judges Accept. Returns nil, or a problem.
+local function not_acceptable(definition, request)
+  local types = definition.response_types
+  if definition.any_accept or bodies.accepts(request, PROBLEM, unpack(types)) then return nil end
+  return problem.new("not_acceptable", ("This is answered as %s."):format(table.concat(types, " or ")))
+end
+
 --- Returns endpoints for the router.
 -- @param definitions of plugin/control/api.lua
 function M.of(plugin, definitions)
   local list = {}
   for i, definition in ipairs(definitions) do
-    local is_json = definition.response_types[1] == JSON and #definition.response_types == 1
-      and not definition.any_accept
     local open = definition.open and function()
       local ok, is_open = tasks.call_now(plugin, definition.open)
       return ok and is_open == true
@@ -237,10 +251,10 @@ function M.of(plugin, definitions)
       is_of_tenant = definition.is_of_tenant, takes_probation = definition.takes_dry_run or nil,
       max_bytes = definition.max_bytes, spools = definition.max_bytes and true or nil,
       handler = function(request)
-        if is_json and not bodies.accepts(request, JSON, "application/problem+json") then
-          return problem.new("not_acceptable", "This is answered as application/json.")
-        end
-        local seen, bad = request_of(definition, request)
+        local bad = not_acceptable(definition, request)
+        if bad then return bad end
+        local seen
+        seen, bad = request_of(definition, request)
         if not seen then return bad end
         return serve(plugin, definition, request, seen)
       end }

@@ -1,6 +1,7 @@
 --- The jobs of plugins: each has a task of the core's that waits until it is due and then runs it. A job never runs
 -- twice at a time; beats that a long run misses are left out. Jobs of scope `cluster` run on the leader only, and what
 -- they write carries its fence.
+local documents = require "veloflux.control.plugins.documents"
 local ffi = require "ffi"
 local leader = require "veloflux.cluster.leader"
 local network = require "veloflux.runtime.network"
@@ -44,7 +45,10 @@ local function run(entry)
   local of = { source = "job", laggards = 0, is_fenced = is_cluster, fence = is_cluster and leader.fence or nil }
   entry.done = network.signal()
   entry.run = tasks.start(entry.plugin, { what = "job " .. job.name, of = of, limit_ms = job.timeout_ms,
-    on_end = function(how) note_end(entry, how) end }, job.run, context_of(entry))
+    on_end = function(how)
+      documents.close(of)
+      note_end(entry, how)
+    end }, job.run, context_of(entry))
   while entry.is_running do network.wait_signal(entry.done, 0) end
   entry.done, entry.run = nil, nil
 end
