@@ -29,11 +29,12 @@ describe("objects of the admin API", function()
 
   it("keep health checks that are switched off", loop.spec(function()
     start()
-    api.is(api.post("/api/pools", { name = "web", health_check = { enabled = false, interval = "100ms" },
-      backends = { { address = "127.0.0.1:1" }, { address = "127.0.0.1:2", health_check = { enabled = true } } } }), 201)
+    local backends = { { address = "127.0.0.1:1" }, { address = "127.0.0.1:2", health_check = { enabled = true } } }
+    local off = { enabled = false, interval = "100ms" }
+    api.is(api.post("/api/pools", { name = "web", health_check = off, backends = backends }), 201)
     local function checked()
-      local backends = api.is(api.get "/api/debug/backends", 200)
-      return backends[1].check ~= cjson.null, backends[2].check ~= cjson.null
+      local shown = api.is(api.get "/api/debug/backends", 200)
+      return shown[1].check ~= cjson.null, shown[2].check ~= cjson.null
     end
     assert.same({ false, true }, { checked() })
     assert.is_true(api.is(api.get "/api/cluster", 200).health_check_enabled == false)

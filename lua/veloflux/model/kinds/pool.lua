@@ -62,8 +62,8 @@ local backend = s.record {
   fields = {
     { address = s.address { required = true, description = "HOST:PORT; names are resolved again as their TTL says." } },
     { weight = s.integer { default = 100, between = { 0, 1000000 }, description = "Its share; 0: no new requests." } },
-    { region = s.string { default = "", len_max = 128, match = "^[^%c]*$", expects = "a name without control characters",
-      description = "Where it stands: a label." } },
+    { region = s.string { default = "", len_max = 128, match = "^[^%c]*$",
+      expects = "a name without control characters", description = "Where it stands: a label." } },
     { health_check = health_check(false, "Fields that differ from the pool's health check; false: no check.") },
   },
 }
