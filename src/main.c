@@ -2,6 +2,7 @@
  * proxy), its children (--role, hidden), and the commands that talk to a running instance. */
 #include <getopt.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,20 @@ static int fail(const char *message, const char *what)
 {
     fprintf(stderr, "veloflux: %s%s\n%s", message, what, usage);
     return 1;
+}
+
+/* Says what is wrong with the option that getopt_long has just refused. */
+static int bad_option(const char *command, int refused, char **argv)
+{
+    fprintf(stderr, "veloflux %s: %s %s\n%s", command,
+            refused == ':' ? "a value is missing behind" : "unknown option", argv[optind - 1],
+            usage);
+    return 1;
+}
+
+static bool asks_for_help(const char *argument)
+{
+    return strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0;
 }
 
 /* The value of `--name=value`, or NULL when `argument` is another option. */
@@ -74,13 +89,13 @@ static int run(int argc, char **argv)
                                             {NULL, 0, NULL, 0}};
     struct vf_supervisor_options chosen = {.conf = default_conf(), .conf_fd = -1};
     int option;
-    while ((option = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, ":c:", options, NULL)) != -1) {
         if (option == 'c')
             chosen.conf = optarg;
         else if (option == 'w')
             chosen.watch = true;
         else
-            return fail("unknown option", "");
+            return bad_option("run", option, argv);
     }
     if (optind < argc)
         return fail("unexpected argument ", argv[optind]);
@@ -124,13 +139,13 @@ static int proxy(int argc, char **argv)
     static char folder[] = "/tmp/veloflux-proxy-XXXXXX";
     const char *from = NULL, *to = NULL;
     int option;
-    while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, ":", options, NULL)) != -1) {
         if (option == 'f')
             from = optarg;
         else if (option == 't')
             to = optarg;
         else
-            return fail("unknown option", "");
+            return bad_option("proxy", option, argv);
     }
     if (from == NULL || to == NULL || optind < argc)
         return fail("proxy needs --from ADDRESS and --to ADDRESS", "");
@@ -156,15 +171,17 @@ int main(int argc, char **argv)
         return run_role(role);
     if (table != NULL)
         return vf_supervisor_take_over(atoi(table));
+    bool is_simple = strcmp(command, "ctl") != 0 && strcmp(command, "plugin") != 0 &&
+                     strcmp(command, "store") != 0; /* the others have a help of their own */
+    if (asks_for_help(command) || strcmp(command, "help") == 0 ||
+        (is_simple && argc > 2 && asks_for_help(argv[2]))) {
+        fputs(usage, stdout);
+        return 0;
+    }
     if (strcmp(command, "run") == 0)
         return run(argc - 1, argv + 1);
     if (strcmp(command, "proxy") == 0)
         return proxy(argc - 1, argv + 1);
-    if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0 ||
-        strcmp(command, "help") == 0) {
-        fputs(usage, stdout);
-        return 0;
-    }
     if (strcmp(command, "--version") == 0 || strcmp(command, "version") == 0) {
         printf("veloflux %s\n", vf_version());
         return 0;

@@ -18,6 +18,16 @@ function M.is_reference(text)
   return text:find "^{vault://.+}$" ~= nil or text:find "^{file:/.+}$" ~= nil
 end
 
+--- Says the same of what a conf file has, where the path of a file may be relative.
+function M.is_meant(text) return M.is_reference(text) or type(text) == "string" and text:find "^{file:.+}$" ~= nil end
+
+--- Returns such a reference with an absolute path.
+-- @param dir the folder of the conf file
+function M.absolute(text, dir)
+  local path = text:match "^{file:([^/].*)}$"
+  return path and ("{file:%s/%s}"):format(dir:gsub("/$", ""), path) or text
+end
+
 local function unescape(text)
   return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end

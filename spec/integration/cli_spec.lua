@@ -61,6 +61,16 @@ describe("veloflux check", function()
       .. ':4: routes[0].pool: unknown pool "w"\n' .. file .. ": 2 problems", err)
   end))
 
+  it("reads secrets from files relative to the folder of the conf file", loop.spec(function()
+    local dir = tempdir.new()
+    tempdir.write(dir .. "/a.yaml", 'admin: { address: "127.0.0.1:1", auth: { password: "{file:password}" } }\n')
+    local code, _, err = servers.command { "check", "-c", dir .. "/a.yaml" }
+    assert.equal(1, code)
+    assert.matches("auth.password: " .. dir .. "/password: No such file or directory", err, 1, true)
+    tempdir.write(dir .. "/password", "correct horse\n")
+    assert.equal(0, (servers.command { "check", "-c", dir .. "/a.yaml" }))
+  end))
+
   it("sees the environment", loop.spec(function()
     local file = tempdir.new() .. "/a.yaml"
     tempdir.write(file, "workers: ${VF_SPEC_WORKERS}\n")
@@ -68,6 +78,20 @@ describe("veloflux check", function()
     local code, _, err = servers.command({ "check", "-c", file }, { env = { VF_SPEC_WORKERS = false } })
     assert.equal(1, code)
     assert.matches(":1: workers: the environment variable VF_SPEC_WORKERS is not set", err)
+  end))
+
+  it("says how it is used, as all commands do, and what it does not know", loop.spec(function()
+    for _, name in ipairs { "run", "check", "proxy", "reload", "status", "stop" } do
+      local code, out, err = servers.command { name, "--help" }
+      assert.same({ 0, "" }, { code, err })
+      assert.matches("^usage: veloflux run", out)
+      code, out, err = servers.command { name, "--bogus" }
+      assert.same({ 1, "" }, { code, out })
+      assert.matches(("^veloflux %s: unknown option %%-%%-bogus"):format(name), err)
+    end
+    local code, _, err = servers.command { "run", "-c" }
+    assert.equal(1, code)
+    assert.matches("^veloflux run: a value is missing behind %-c", err)
   end))
 
   it("touches nothing: no data_dir appears", loop.spec(function()

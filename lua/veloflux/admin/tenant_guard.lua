@@ -10,9 +10,9 @@ local OF_OPERATORS = { script = true } -- plugins
 
 --- A reference may be written as a map of one key, as YAML reads it bare.
 local function is_reference(value)
-  if type(value) == "string" then return vault.is_reference(value) end
+  if type(value) == "string" then return vault.is_meant(value) end
   local key = type(value) == "table" and next(value)
-  return type(key) == "string" and next(value, key) == nil and vault.is_reference("{" .. key .. "}")
+  return type(key) == "string" and next(value, key) == nil and vault.is_meant("{" .. key .. "}")
 end
 
 local function escape(step) return (tostring(step):gsub("~", "~0"):gsub("/", "~1")) end

@@ -6,9 +6,9 @@ local function plural(number, noun)
 end
 
 local function config_line(config)
-  local text = ("config    version %s, loaded %s"):format(tostring(config.version), tostring(config.time))
-  if config.ok then return text end
-  return ("%s; the last reload was refused: %s"):format(text, tostring(config.message))
+  local version, time = tostring(config.version), tostring(config.time)
+  if config.ok then return ("config    version %s, loaded %s"):format(version, time) end
+  return ("config    version %s; at %s the last reload was refused: %s"):format(version, time, tostring(config.message))
 end
 
 local function worker_line(body)

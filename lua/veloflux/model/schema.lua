@@ -75,7 +75,7 @@ local function reference_at(where, index)
   elseif node.kind == document.SCALAR then
     text = document.text(where.document, index)
   end
-  return vault.is_reference(text) and text or nil
+  return vault.is_meant(text) and vault.absolute(text, where.dir) or nil
 end
 
 --- Returns what stands inside of {sealed:...}.

@@ -50,7 +50,7 @@ function find_secret(compiled, value, plugins, is_wrong, path)
 end
 
 local function is_clear(value)
-  return type(value) ~= "string" or value ~= "" and not value:find("${", 1, true) and not vault.is_reference(value)
+  return type(value) ~= "string" or value ~= "" and not value:find("${", 1, true) and not vault.is_meant(value)
 end
 
 --- Finds a secret that stands in clear in a template: it would be stored so. Returns its place, such as
