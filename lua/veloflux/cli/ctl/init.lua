@@ -67,6 +67,7 @@ local function help()
     if command.help then lines[#lines + 1] = ("  %-42s %s"):format(command.usage, command.help) end
   end
   for _, line in ipairs { "",
+    "  The kind may come first: pools list, routes get site, consumers delete ann.", "",
     "  -o table|json|yaml     how answers are written",
     "  --address ADDRESS      HOST:PORT, http://HOST:PORT or a socket; else VFX_ADDRESS, else the instance of the conf",
     "  --user NAME:PASSWORD   else API_USERNAME and API_PASSWORD, else those of the conf; a socket needs none",
@@ -167,9 +168,20 @@ end
 
 -- Running -------------------------------------------------------------------------------------------
 
+local OF_KINDS = { list = true, get = true, create = true, set = true, delete = true }
+
+--- The kind may stand first, too: `pools list` is `list pools`.
+local function put_in_order(parsed)
+  local _, commands = M.commands()
+  if OF_KINDS[parsed[2]] and parsed[1] and not commands[parsed[1]] then
+    parsed[1], parsed[2] = parsed[2], parsed[1]
+  end
+end
+
 local OUTPUTS = { table = true, json = true, yaml = true }
 
 local function find(parsed)
+  put_in_order(parsed)
   local _, commands = M.commands()
   local command = commands[parsed[1]]
   if not command then return nil, parsed[1] and "unknown command " .. parsed[1] or "no command" end
