@@ -79,7 +79,7 @@ describe("POST /api/reload?dry_run=true", function()
     local dry = is(request("POST", "/api/reload?dry_run=true"), 200)
     assert.same({ "dry_run", true, version }, { dry.status, dry.dry_run, dry.version })
     assert.same({ "more" }, dry.diff.pools.added)
-    assert.equal("pools: 1 added", dry.changes)
+    assert.equal("pools: 1 added", dry.summary)
     is(request("GET", "/api/pools/more"), 404)
     server:write_conf { pools = { { nam = "web" } } }
     local refused = is(request("POST", "/api/reload?dry_run=true"), 422)

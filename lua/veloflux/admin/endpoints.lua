@@ -105,6 +105,18 @@ local function diff_of(diff)
   return marked
 end
 
+--- Counts what a difference of two models has: what imports answer as `changes`, too.
+local function counts_of(diff)
+  local counts = { added = 0, updated = 0, removed = 0 }
+  for kind, changes in pairs(diff or {}) do
+    if kind ~= "node" then
+      counts.added, counts.removed = counts.added + #changes.added, counts.removed + #changes.removed
+      counts.updated = counts.updated + #changes.changed
+    end
+  end
+  return counts
+end
+
 local function register_reload(router, context)
   local function serve(params)
     local is_dry, bad = query.flag(params, "dry_run")
@@ -113,8 +125,8 @@ local function register_reload(router, context)
     if result.ok then
       return { headers = not is_dry and { "VeloFlux-Version", ("%d"):format(result.version) } or nil,
         json = { status = is_dry and "dry_run" or "reloaded", dry_run = is_dry, version = result.version,
-          changes = result.summary, diff = diff_of(result.diff), warnings = json.array(result.warnings),
-          findings = outcomes.findings(result),
+          changes = counts_of(result.diff), summary = result.summary, diff = diff_of(result.diff),
+          warnings = json.array(result.warnings), findings = outcomes.findings(result),
           laggards = result.laggards or 0 } }
     end
     local errors = errors_of(result)

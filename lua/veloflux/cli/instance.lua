@@ -84,7 +84,7 @@ function M.reload(args, out, err)
       return 1
     end
     for _, warning in ipairs(type(body.warnings) == "table" and body.warnings or {}) do err(tostring(warning)) end
-    out(("version %s: %s"):format(tostring(body.version), tostring(body.changes or "live")))
+    out(("version %s: %s"):format(tostring(body.version), tostring(body.summary or "live")))
     for _, laggard in ipairs(type(body.laggards) == "table" and body.laggards or {}) do
       out(("not yet on %s"):format(tostring(laggard)))
     end
