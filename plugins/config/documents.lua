@@ -4,6 +4,7 @@ local endpoint = require "veloflux.plugins.config.endpoint"
 
 local configuration = pdk.configuration
 
+local MASKED = { masked = true, ["false"] = true }
 local FORMATS = { json = "application/json", yaml = "application/yaml" }
 local DOCUMENT = { "application/json", "application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml" }
 
@@ -12,7 +13,7 @@ local function export(request)
   if not request.wants(FORMATS[format]) then
     return pdk.problem.new("not_acceptable", ("This is answered as %s."):format(FORMATS[format]))
   end
-  local text, problem = configuration.export(format, request.query.secrets == "masked")
+  local text, problem = configuration.export(format, MASKED[request.query.secrets])
   if not text then return problem end
   return 200, text, { ["Content-Type"] = FORMATS[format], ["Cache-Control"] = "no-store",
     ["Content-Disposition"] = ('attachment; filename="veloflux.%s"'):format(format),
@@ -41,8 +42,9 @@ return {
   endpoint.new("GET", "export", "export", "All entities as a document. Secrets stand there by reference, or sealed for "
     .. "this installation.", export, { response_type = { FORMATS.json, FORMATS.yaml }, query = {
       format = { type = "string", one_of = { "json", "yaml" }, default = "json" },
-      secrets = { type = "string", one_of = { "sealed", "masked" }, default = "sealed", description = "masked: `*****` "
-        .. "stands for what would be sealed; an import of that keeps the stored value." } } }),
+      secrets = { type = "string", one_of = { "sealed", "masked", "true", "false" }, default = "sealed",
+        description = "masked, or false: `*****` stands for what would be sealed; an import of that keeps the stored "
+          .. "value." } } }),
   endpoint.new("POST", "import", "write", "Takes a document as one transaction.", import, { dry_run = true,
     request_type = DOCUMENT, max_body = "64m", timeout = "1h", query = {
       mode = { type = "string", one_of = { "merge", "replace" }, default = "merge",
