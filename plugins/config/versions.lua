@@ -8,12 +8,15 @@ local MAX_VERSION, PAGE, MAX_PAGE = 2 ^ 53, 100, 500
 
 local function list(request)
   local limit, before = request.query.limit, request.query.cursor
-  local found, problem = versions.list { limit = limit, before = before }
+  local found, problem, total = versions.list { limit = limit, before = before }
   if not found then return problem end
   local last = found[#found]
   local more = #found == limit and versions.list { limit = 1, before = last.version }
-  if not more or #more == 0 then return 200, found end
-  return 200, found, { Link = ('<%s?limit=%d&cursor=%d>; rel="next"'):format(request.path, limit, last.version) }
+  local headers = { ["X-Total-Count"] = ("%d"):format(total) }
+  if more and #more > 0 then
+    headers.Link = ('<%s?limit=%d&cursor=%d>; rel="next"'):format(request.path, limit, last.version)
+  end
+  return 200, found, headers
 end
 
 local function number_of(text)

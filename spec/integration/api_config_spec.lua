@@ -170,6 +170,9 @@ describe("versions", function()
       { one.source, one.reason, one.author, one.diff[1].action })
     assert.is_truthy(one.time:match "^%d%d%d%d%-%d%d%-%d%dT")
     assert.equal(made:get "x-request-id", one.request_id)
+    local total = tostring(#list)
+    assert.equal(total, request("GET", "/api/config/versions"):get "x-total-count")
+    assert.equal(total, request("GET", "/api/config/versions?limit=1&cursor=" .. first):get "x-total-count")
     local pages, path = 0, "/api/config/versions?limit=1"
     while path do
       local page = request("GET", path)

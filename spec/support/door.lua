@@ -74,6 +74,14 @@ function Store:versions(options, callback)
   callback(nil, list)
 end
 
+function Store:extent(callback)
+  local first = 0
+  for version = self.version_now, 1, -1 do
+    if self.records[version] then first = version end
+  end
+  callback(nil, { first = first, last = first > 0 and self.version_now or 0 })
+end
+
 function Store:version(number, callback) callback(nil, self.records[number]) end
 
 function Store.close(_, callback) callback() end

@@ -24,17 +24,25 @@ end
 local function ask(method, argument, callback, on_answer)
   local store = storage.current()
   if not store then return callback(failed { code = "unavailable", message = "the store is not available" }) end
-  store[method](store, argument, function(err, answer)
+  local function answered(err, answer)
     if err then return callback(failed(err)) end
     on_answer(answer)
-  end)
+  end
+  if argument == nil then return store[method](store, answered) end
+  store[method](store, argument, answered)
 end
 
 --- Lists versions, the newest first.
 -- @param options {before = a version, limit}
--- @param callback function({ok = true, versions = records of store/init.lua} or an outcome that says why not)
+-- @param callback function({ok = true, versions = records of store/init.lua, total = how many there are} or an outcome
+-- that says why not)
 function M.versions(options, callback)
-  ask("versions", options, callback, function(list) callback { ok = true, versions = list } end)
+  ask("versions", options, callback, function(list)
+    ask("extent", nil, callback, function(found)
+      local total = found.last > 0 and found.last - math.max(found.first, 1) + 1 or 0
+      callback { ok = true, versions = list, total = total }
+    end)
+  end)
 end
 
 --- Tells of one version.

@@ -40,6 +40,7 @@ end
 ---@param options? { before?: integer, limit?: integer } limit: at most 500, 50 when left out
 ---@return pdk.versions.version[]? list
 ---@return pdk.problem.document? problem
+---@return integer? total how many versions there are
 function M.list(options)
   local of = control.current "versions.list"
   options = options or {}

@@ -13,6 +13,7 @@
 --     store:load(cb)                  cb(err, { version = N, entities = ENTITIES }); 0 while nothing was committed
 --     store:commit(change, cb)        cb(err): the change is whole and outlives a power cut, or nothing of it is there
 --     store:versions(options, cb)     cb(err, list of RECORD): newest first; options: before (a version), limit (100)
+--     store:extent(cb)                cb(err, { first, last }): which versions are kept; 0: none
 --     store:version(n, cb)            cb(err, RECORD with `changes`, or nil when there is no such version)
 --     store:at(n, cb)                 cb(err, ENTITIES as they were in version n, or nil when there is no such version)
 --     store:changes(after, limit, cb) cb(err, list of RECORD with `changes`), those after version `after`, oldest first
@@ -154,6 +155,8 @@ function Store:versions(options, callback)
   check(options.limit == nil or is_whole(options.limit), "limit is not a whole number")
   driver_of(self):versions(options.before, options.limit or DEFAULT_LIMIT, callback)
 end
+
+function Store:extent(callback) driver_of(self):extent(callback) end
 
 function Store:version(number, callback)
   check(is_whole(number), "not a version")

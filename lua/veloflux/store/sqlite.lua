@@ -80,6 +80,7 @@ local VERSION_FIELDS = { "version", "time_ms", "author", "source", "reason", "re
 local VERSION_COLUMNS = "number, time_ms, author, source, reason, request_id, summary"
 local VERSIONS = "SELECT " .. VERSION_COLUMNS .. [[
  FROM versions WHERE number < ?1 ORDER BY number DESC LIMIT ?2]]
+local EXTENT = "SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM versions"
 local VERSION = "SELECT " .. VERSION_COLUMNS .. " FROM versions WHERE number = ?1"
 
 local CHANGE_FIELDS = { "kind", "key", "before", "after" }
@@ -251,6 +252,11 @@ end
 function Driver:versions(before, limit, callback)
   self.database:run(false, { statement(VERSIONS, 2, before or NO_LIMIT, limit) },
     answering(self, callback, function(results) return records(results[1], VERSION_FIELDS) end))
+end
+
+function Driver:extent(callback)
+  self.database:run(false, { statement(EXTENT, 0) },
+    answering(self, callback, function(results) return records(results[1], { "first", "last" })[1] end))
 end
 
 function Driver:version(number, callback)

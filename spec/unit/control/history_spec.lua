@@ -48,6 +48,7 @@ describe("history", function()
     create "b"
     local list = answer_of(transactions.versions, { limit = 1 })
     assert.equal(3, list.versions[1].version)
+    assert.equal(#answer_of(transactions.versions, {}).versions, list.total)
     local one = answer_of(transactions.version, 3)
     assert.equal("ana", one.version.author)
     assert.same({ { kind = "pools", key = "default/b", tenant = "default", name = "b", action = "added",

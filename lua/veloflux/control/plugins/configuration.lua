@@ -29,7 +29,7 @@ function M.register(context)
     if not outcome then return nil, bad end
     local list = json.array {}
     for i, record in ipairs(outcome.versions) do list[i] = version_of(record) end
-    return list
+    return list, nil, outcome.total
   end)
 
   of_plugin.version = changes.ready(function(_, _, number)

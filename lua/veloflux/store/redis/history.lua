@@ -38,6 +38,13 @@ function Driver:range(callback)
   end)
 end
 
+function Driver:extent(callback)
+  self:range(function(err, first, last)
+    if err then return callback(err) end
+    callback(nil, { first = first, last = last })
+  end)
+end
+
 function Driver:versions(before, limit, callback)
   self:range(function(err, first, last)
     if err then return callback(err) end
