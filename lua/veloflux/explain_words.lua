@@ -1,4 +1,6 @@
 --- What a route matches and does, and why one goes before another, in words. For `check` and the admin API.
+local x509 = require "veloflux.x509"
+
 local M = {}
 
 --- Says what becomes of the requests of a route.
@@ -10,6 +12,17 @@ function M.action_of(route)
     return ("redirect %d to %s"):format(is_record and redirect.status or 301, is_record and redirect.to or redirect)
   end
   return ("answer %d"):format(route.respond.status)
+end
+
+--- Says what a route wants of the certificates of clients; nil: nothing.
+function M.clients_of(route)
+  local wanted = route.client_certificate
+  if wanted == "optional" then return nil end
+  if wanted == "require" then return "require: good for the listener" end
+  local found = x509.certificates(wanted.ca)
+  local more = found.n > 1 and (" and %d more"):format(found.n - 1) or ""
+  return ("%s: of %s%s%s, depth %d%s"):format(wanted.mode, found.subject, more, wanted.crl and ", not revoked" or "",
+    wanted.depth, wanted.forward and ", shown to backends" or "")
 end
 
 function M.path_of(route)

@@ -43,6 +43,7 @@ static struct vf_snap_route *add_route(const char *name, uint32_t kind, const ch
     route->path = text_of(path);
     route->slot = index;
     route->chain = VF_SNAP_NONE;
+    route->client_cert = VF_SNAP_NONE;
     route->action = VF_ACTION_RESPOND;
     route->status = 200;
     binding->route = index;

@@ -125,11 +125,12 @@ describe("POST /api/debug/explain", function()
       pools = { { name = "web", backends = { { address = "127.0.0.1:1" } }, timeouts = { connect = "1s" } } },
       routes = { { name = "all", path_prefix = "/", pool = "web" },
         { name = "api", path_prefix = "/api", methods = { "GET" }, pool = "web", timeouts = { response = "7s" },
+          client_certificate = "require",
           plugins = { { name = "key-auth" } } } },
       consumers = { { name = "ann", plugins = { { name = "cors", config = { max_age = 5 } } } } } } }
     local answer = explain(server, { url = "http://shop.example/api/x?y=1", consumer = "ann" })
     assert.is_true(answer.matched)
-    assert.equal("api", answer.route.route)
+    assert.same({ "api", "require: good for the listener" }, { answer.route.route, answer.route.client_certificate })
     assert.equal("/api/x", answer.request.path)
     assert.equal("shop.example", answer.request.host)
     assert.same({ "all", "rank", "shorter prefix" }, { answer.rivals[1].route, answer.rivals[1].verdict,

@@ -1,5 +1,5 @@
-/* A TLS client that sends records which no library would, for spec/integration/tls_flood_spec.lua.
- * It blocks: the server is another process. */
+/* A TLS client that stays connected and sends records which no library would. It blocks: the server
+ * is another process. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <mbedtls/ssl.h>
@@ -18,6 +18,8 @@ struct client {
     int fd;
     mbedtls_ssl_config config;
     mbedtls_ssl_context ssl;
+    mbedtls_x509_crt chain;
+    mbedtls_pk_context key;
     char *queue; /* records, to be sent at once */
     size_t queued, room;
 };
@@ -69,12 +71,15 @@ void tlsr_close(struct client *client)
         close(client->fd);
     mbedtls_ssl_free(&client->ssl);
     mbedtls_ssl_config_free(&client->config);
+    mbedtls_x509_crt_free(&client->chain);
+    mbedtls_pk_free(&client->key);
     free(client->queue);
     free(client);
 }
 
-/* Connects to 127.0.0.1 and shakes hands in TLS 1.2 or 1.3; NULL when that fails. */
-struct client *tlsr_open(int port, int version)
+/* Connects to 127.0.0.1 and shakes hands in TLS 1.2 or 1.3, with a certificate unless `chain` (a
+ * path) is NULL; NULL when that fails. */
+struct client *tlsr_open_as(int port, int version, const char *chain, const char *key)
 {
     struct client *client = calloc(1, sizeof(*client));
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
@@ -84,6 +89,8 @@ struct client *tlsr_open(int port, int version)
     psa_crypto_init();
     inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
     mbedtls_ssl_init(&client->ssl);
+    mbedtls_x509_crt_init(&client->chain);
+    mbedtls_pk_init(&client->key);
     mbedtls_ssl_config_init(&client->config);
     mbedtls_ssl_config_defaults(&client->config, MBEDTLS_SSL_IS_CLIENT,
                                 MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT);
@@ -91,6 +98,11 @@ struct client *tlsr_open(int port, int version)
     mbedtls_ssl_conf_authmode(&client->config, MBEDTLS_SSL_VERIFY_NONE);
     mbedtls_ssl_conf_min_tls_version(&client->config, as);
     mbedtls_ssl_conf_max_tls_version(&client->config, as);
+    if (chain != NULL &&
+        (mbedtls_x509_crt_parse_file(&client->chain, chain) != 0 ||
+         mbedtls_pk_parse_keyfile(&client->key, key, NULL, on_random, NULL) != 0 ||
+         mbedtls_ssl_conf_own_cert(&client->config, &client->chain, &client->key) != 0))
+        abort();
     client->fd = socket(AF_INET, SOCK_STREAM, 0);
     setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     setsockopt(client->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
@@ -106,6 +118,11 @@ struct client *tlsr_open(int port, int version)
 fail:
     tlsr_close(client);
     return NULL;
+}
+
+struct client *tlsr_open(int port, int version)
+{
+    return tlsr_open_as(port, version, NULL, NULL);
 }
 
 /* Encrypts `count` records of a content type with this content. Returns 0 when all were sent. */

@@ -1,5 +1,6 @@
 /* lua/view_tls.c - the TLS of the client's connection, for plugins. */
 #include "lua/view.h"
+#include "proxy/client_cert.h"
 #include "proxy/downstream.h"
 #include "proxy/exchange.h"
 #include "tls/transport.h"
@@ -21,11 +22,13 @@ void vf_view_tls(struct vf_exchange *ex, struct vf_tls_view *out)
     if (!has_connection(ex))
         return;
     struct vf_tls_info info;
+    struct vf_client_verdict verdict;
     vf_tls_info(&ex->client->conn->stream, &info);
     out->is_resumed = info.is_resumed;
-    out->has_certificate = info.has_peer_certificate;
-    if (info.has_peer_certificate && info.verify_flags != 0)
-        out->fault = vf_str_from(vf_tls_verify_word(info.verify_flags));
+    vf_client_cert_judge(ex, &verdict);
+    out->has_certificate = verdict.is_given;
+    if (verdict.faults != 0)
+        out->fault = vf_str_from(vf_tls_verify_word(verdict.faults));
 }
 
 size_t vf_view_client_chain(struct vf_exchange *ex, char *out, size_t room)

@@ -1,23 +1,32 @@
-/* proxy/client_cert.h - the client's certificate for backends: Client-Cert and Client-Cert-Chain.
- * Source: RFC 9440. Where any listener sends them, nobody else may: what others put into these
- * fields is removed, unless they are trusted proxies. */
+/* proxy/client_cert.h - certificates of clients: what a route makes of one, and the fields that
+ * tell backends, Client-Cert and Client-Cert-Chain (RFC 9440). Where any listener or route sends
+ * these, nobody else may: what others put into them is removed, unless they are trusted proxies.
+ *
+ * A certificate is judged by the authorities of the route, else by those of its listener. What
+ * comes of it is kept with the connection: a chain is verified once for each of them, and again
+ * when they have changed or some time has passed. */
 #ifndef VF_PROXY_CLIENT_CERT_H
 #define VF_PROXY_CLIENT_CERT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
-#include "base/str.h"
-
-struct vf_downstream;
+struct vf_client_cert;
 struct vf_exchange;
 
-/* Field values of a connection, made when they are first wanted. */
-struct vf_client_cert {
-    struct vf_str leaf, chain; /* the latter may be empty */
+/* How a client's certificate stands where its request has come to. */
+struct vf_client_verdict {
+    bool is_given;
+    bool is_asked;   /* it was asked for in the handshake */
+    uint32_t faults; /* verify flags of tls/transport.h; 0: it is good, or there is none */
 };
 
-/* True when the client has shown a certificate, and its listener's authorities vouch for it. */
-bool vf_client_cert_is_good(const struct vf_exchange *ex);
+/* Fills *out for the exchange's route, or for its listener while it has none. */
+void vf_client_cert_judge(const struct vf_exchange *ex, struct vf_client_verdict *out);
+
+/* Returns true when the client may use the exchange's route, which has a client_cert; else it was
+ * answered. */
+bool vf_client_cert_admit(struct vf_exchange *ex);
 
 /* Edits the fields of the request that goes to a backend. */
 void vf_client_cert_forward(struct vf_exchange *ex);

@@ -249,11 +249,8 @@ static void use_route(struct vf_exchange *ex, const struct vf_route_match *match
         vf_exchange_problem(ex, 503, "tenant_inactive", "This tenant is switched off.");
         return;
     }
-    if (ex->route->needs_client_cert && !vf_client_cert_is_good(ex)) {
-        vf_exchange_problem(ex, 403, "client_certificate_required",
-                            "This route is for clients with a certificate that is good here.");
+    if (ex->route->client_cert != VF_SNAP_NONE && !vf_client_cert_admit(ex))
         return;
-    }
     if (!within_limits(ex))
         return;
     if (ex->route->action == VF_ACTION_POOL) {

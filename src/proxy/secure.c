@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "proxy/core.h"
 #include "snapshot/tickets.h"
+#include "snapshot/walk.h"
 #include "tls/identity.h"
 
 struct vf_secure {
@@ -124,6 +125,12 @@ static int choose(void *owner, uint64_t context, struct vf_str name, struct vf_t
     return n;
 }
 
+static bool asks(void *owner, struct vf_str name)
+{
+    const struct vf_secure *secure = owner;
+    return vf_walk_asks_clients(secure->proxy->snapshot, name);
+}
+
 /* Servers */
 
 static void read_ticket_keys(void *owner, struct vf_tls_ticket_keys *out)
@@ -144,13 +151,14 @@ static void read_alpn(struct vf_str text, struct vf_tls_server_options *options)
     }
 }
 
-static uint64_t hash_of(const struct vf_tls_server_options *options, uint64_t trust)
+static uint64_t hash_of(const struct vf_tls_server_options *options)
 {
     struct vf_tls_server_options plain = *options;
     plain.owner = NULL;
     plain.choose = NULL;
+    plain.asks = NULL;
     plain.ticket_keys = NULL;
-    return vf_hash(&plain, sizeof(plain), trust) | 1;
+    return vf_hash(&plain, sizeof(plain), options->asks != NULL) | 1;
 }
 
 static int make_server(struct vf_secure *secure, const struct vf_tls_server_options *options,
@@ -168,7 +176,8 @@ static int make_server(struct vf_secure *secure, const struct vf_tls_server_opti
 }
 
 static struct vf_tls_server_options options_of(struct vf_secure *secure,
-                                               const struct vf_snap_tls *tls)
+                                               const struct vf_snap_tls *tls,
+                                               const struct vf_snap_trust *trust)
 {
     struct vf_tls_server_options options;
     memset(&options, 0, sizeof(options)); /* hashed, with its padding */
@@ -177,6 +186,7 @@ static struct vf_tls_server_options options_of(struct vf_secure *secure,
     options.depth = tls->depth;
     options.tickets = tls->flags & VF_TLS_TICKETS;
     options.context = tls->id;
+    options.trust_id = trust == NULL ? 0 : trust->id;
     options.owner = secure;
     options.choose = choose;
     options.ticket_keys = read_ticket_keys;
@@ -199,8 +209,10 @@ int vf_secure_follow(struct vf_proxy *proxy, struct vf_acceptor *acceptor)
     const struct vf_snap_tls *tls = vf_snap_tls(proxy->snapshot, listener->tls);
     const struct vf_snap_trust *trust =
         tls->trust == VF_SNAP_NONE ? NULL : vf_snap_trust(proxy->snapshot, tls->trust);
-    struct vf_tls_server_options options = options_of(proxy->secure, tls);
-    uint64_t hash = hash_of(&options, trust == NULL ? 0 : trust->id);
+    struct vf_tls_server_options options = options_of(proxy->secure, tls, trust);
+    if (listener->mode == VF_LISTENER_HTTP)
+        options.asks = asks;
+    uint64_t hash = hash_of(&options);
     acceptor->handshake_ms = tls->handshake_ms;
     acceptor->handshake_rate = tls->handshake_rate;
     acceptor->handshake_burst = tls->handshake_burst;

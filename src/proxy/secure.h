@@ -18,6 +18,9 @@ int vf_secure_new(struct vf_proxy *proxy, struct vf_secure **out);
 /* After all connections and acceptors are gone. NULL is left alone. */
 void vf_secure_free(struct vf_secure *secure);
 
+/* What was made of the TLS records of snapshots. */
+struct vf_tls_records *vf_secure_records(struct vf_secure *secure);
+
 /* Gives the acceptor the server that its listener wants (acceptor->tls), or none; the one it has
  * when that has not changed. Returns 0 or a negative code, and it keeps what it has. */
 int vf_secure_follow(struct vf_proxy *proxy, struct vf_acceptor *acceptor);

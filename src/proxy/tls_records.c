@@ -11,12 +11,13 @@
 
 enum { BUCKETS = 1024 };
 
-/* What was made of a record of a snapshot: an identity, or a client. */
+/* What was made of a record of a snapshot: an identity, a client, or authorities. */
 struct kept {
     uint64_t id;
     uint32_t seen; /* the sweep that saw it last */
     struct vf_tls_identity *identity;
     struct vf_tls_client *client;
+    struct vf_tls_trust *trust;
     struct kept *next;
 };
 
@@ -49,6 +50,7 @@ static void free_kept(struct kept *kept)
 {
     vf_tls_identity_release(&kept->identity);
     vf_tls_client_release(&kept->client);
+    vf_tls_trust_release(&kept->trust);
     free(kept);
 }
 
@@ -108,6 +110,19 @@ struct vf_tls_identity *vf_tls_records_identity(struct vf_tls_records *records,
     return kept->identity;
 }
 
+const struct vf_tls_trust *vf_tls_records_trust(struct vf_tls_records *records,
+                                                const struct vf_snapshot *snapshot,
+                                                const struct vf_snap_trust *record)
+{
+    struct kept *kept = find_kept(records, record->id);
+    if (kept == NULL && (kept = add_kept(records, record->id)) == NULL)
+        return NULL;
+    if (kept->trust == NULL) /* what fails is memory, since control has read the same */
+        vf_tls_trust_new(vf_snap_str(snapshot, record->authorities),
+                         vf_snap_str(snapshot, record->revocations), &kept->trust);
+    return kept->trust;
+}
+
 /* A record makes one client for each way to ask for a protocol. */
 static uint64_t client_id(const struct vf_snap_upstream_tls *tls, enum vf_tls_ask ask)
 {
@@ -125,9 +140,12 @@ void vf_tls_records_sweep(struct vf_tls_records *records, const struct vf_snapsh
 {
     uint32_t n_identities = vf_snap_count(snapshot, VF_SNAP_IDENTITIES);
     uint32_t n_clients = vf_snap_count(snapshot, VF_SNAP_UPSTREAM_TLS);
+    uint32_t n_trusts = vf_snap_count(snapshot, VF_SNAP_TRUSTS);
     records->sweep++;
     for (uint32_t i = 0; i < n_identities; i++)
         mark(records, vf_snap_identity(snapshot, i)->id);
+    for (uint32_t i = 0; i < n_trusts; i++)
+        mark(records, vf_snap_trust(snapshot, i)->id);
     for (uint32_t i = 0; i < n_clients; i++)
         for (enum vf_tls_ask ask = VF_TLS_ASK_NOTHING; ask <= VF_TLS_ASK_ANY; ask++)
             mark(records, client_id(vf_snap_upstream_tls(snapshot, i), ask));

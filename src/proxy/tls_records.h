@@ -1,6 +1,7 @@
-/* proxy/tls_records.h - what a process has made of the TLS records of snapshots: identities, and
- * clients for backends. Made when first wanted, kept by the id of their content as long as the
- * snapshot has them, so that a reload costs nothing for what has not changed. */
+/* proxy/tls_records.h - what a process has made of the TLS records of snapshots: identities,
+ * clients for backends, and authorities of routes. Made when first wanted, kept by the id of their
+ * content as long as the snapshot has them, so that a reload costs nothing for what has not
+ * changed. */
 #ifndef VF_PROXY_TLS_RECORDS_H
 #define VF_PROXY_TLS_RECORDS_H
 
@@ -27,6 +28,11 @@ struct vf_tls *vf_tls_records_tls(struct vf_tls_records *records);
 struct vf_tls_identity *vf_tls_records_identity(struct vf_tls_records *records,
                                                 const struct vf_snapshot *snapshot,
                                                 const struct vf_snap_identity *record);
+
+/* Returns the authorities of a record, not retained; NULL when out of memory. */
+const struct vf_tls_trust *vf_tls_records_trust(struct vf_tls_records *records,
+                                                const struct vf_snapshot *snapshot,
+                                                const struct vf_snap_trust *record);
 
 /* Puts TLS below `stream`, which connects to a backend. `host` is the backend's. Returns 0,
  * UV_EINVAL (no name that may be asked for) or UV_ENOMEM. */

@@ -281,6 +281,7 @@ static int make_tables(struct vf_snapb *builder)
 {
     struct section *routes = &builder->sections[VF_SNAP_ROUTES];
     struct section *bindings = &builder->sections[VF_SNAP_BINDINGS];
+    struct section *certs = &builder->sections[VF_SNAP_CLIENT_CERTS];
     uint32_t *ranked = malloc(((size_t)routes->count + 1) * sizeof(*ranked));
     struct vf_tables tables;
     if (ranked == NULL)
@@ -289,9 +290,14 @@ static int make_tables(struct vf_snapb *builder)
         vf_rank_routes(builder->data, (struct vf_snap_route *)routes->records, routes->count,
                        (struct vf_snap_tenant *)builder->sections[VF_SNAP_TENANTS].records, ranked);
     if (rc == 0) {
-        struct vf_tables_input input = {
-            builder->data, (struct vf_snap_route *)routes->records,     routes->count,
-            ranked,        (struct vf_snap_binding *)bindings->records, bindings->count};
+        struct vf_tables_input input = {builder->data,
+                                        (struct vf_snap_route *)routes->records,
+                                        routes->count,
+                                        ranked,
+                                        (struct vf_snap_binding *)bindings->records,
+                                        bindings->count,
+                                        (struct vf_snap_client_cert *)certs->records,
+                                        certs->count};
         rc = vf_tables_init(&input, &tables);
     }
     if (rc == 0) { /* the builder owns the arrays from here on */

@@ -84,6 +84,7 @@ static const struct rule rules[] = {
     FIELD(ROUTES, route, edits.response, LIST, VF_SNAP_FIELD_OPS),
     FIELD(ROUTES, route, bindings, LIST, VF_SNAP_BINDINGS),
     FIELD(ROUTES, route, chain, OPTIONAL, VF_SNAP_CHAINS),
+    FIELD(ROUTES, route, client_cert, OPTIONAL, VF_SNAP_CLIENT_CERTS),
 
     FIELD(BINDINGS, binding, route, INDEX, VF_SNAP_ROUTES),
     FIELD(BINDINGS, binding, host, LINE, 0),
@@ -155,6 +156,9 @@ static const struct rule rules[] = {
     FIELD(TRUSTS, trust, authorities, TEXT, 0),
     FIELD(TRUSTS, trust, revocations, TEXT, 0),
 
+    FIELD(CLIENT_CERTS, client_cert, mode, BELOW, VF_CLIENT_AUTH_REQUIRED + 1),
+    FIELD(CLIENT_CERTS, client_cert, trust, OPTIONAL, VF_SNAP_TRUSTS),
+
     FIELD(HOSTS, host, name, LINE, 0),
     FIELD(HOSTS, host, prefix_root, LIST, VF_SNAP_CANDIDATES),
     FIELD(HOSTS, host, regexes, LIST, VF_SNAP_CANDIDATES),
@@ -187,8 +191,8 @@ static const char *const section_names[VF_SNAP_SECTIONS] = {
     "file",         "instance",    "member",
     "chain",        "destination", "TLS",
     "identity",     "server name", "identity of a name",
-    "upstream TLS", "trust",       "host",
-    "node",         "candidate",
+    "upstream TLS", "trust",       "client certificate",
+    "host",         "node",        "candidate",
 };
 
 enum { RULES = sizeof(rules) / sizeof(rules[0]) };
@@ -420,6 +424,12 @@ static const char *fault_of_tls(const struct check *check, uint32_t index)
     return tls->min_version == 12 || tls->min_version == 13 ? NULL : "min_version";
 }
 
+static const char *fault_of_client_cert(const struct check *check, uint32_t index)
+{
+    return vf_snap_client_cert(&check->snapshot, index)->mode != VF_CLIENT_AUTH_NONE ? NULL
+                                                                                     : "mode";
+}
+
 static const char *fault_of_upstream_tls(const struct check *check, uint32_t index)
 {
     const struct vf_snap_upstream_tls *tls = vf_snap_upstream_tls(&check->snapshot, index);
@@ -456,6 +466,7 @@ static const char *(*const fault_of[VF_SNAP_SECTIONS])(const struct check *check
     [VF_SNAP_CANDIDATES] = fault_of_candidate,
     [VF_SNAP_TLS] = fault_of_tls,
     [VF_SNAP_UPSTREAM_TLS] = fault_of_upstream_tls,
+    [VF_SNAP_CLIENT_CERTS] = fault_of_client_cert,
     [VF_SNAP_NAME_IDENTITIES] = fault_of_name_identity,
 };
 

@@ -37,6 +37,7 @@ enum vf_snap_section {
     VF_SNAP_NAME_IDENTITIES, /* uint32_t indexes of identities */
     VF_SNAP_UPSTREAM_TLS,    /* struct vf_snap_upstream_tls */
     VF_SNAP_TRUSTS,          /* struct vf_snap_trust */
+    VF_SNAP_CLIENT_CERTS,    /* struct vf_snap_client_cert; equal ones stand here once */
     VF_SNAP_HOSTS,           /* struct vf_snap_host: hash table, made by the builder */
     VF_SNAP_NODES,      /* struct vf_snap_node: path segments, hash table, made by the builder */
     VF_SNAP_CANDIDATES, /* uint32_t route indexes, made by the builder */
@@ -197,6 +198,14 @@ struct vf_snap_trust {
     struct vf_snap_text revocations; /* DER revocation lists; may be empty */
 };
 
+/* What a route wants of the certificates of clients. */
+struct vf_snap_client_cert {
+    uint32_t mode;  /* enum vf_snap_client_auth, not NONE */
+    uint32_t trust; /* VF_SNAP_TRUSTS; VF_SNAP_NONE: what its listener believes, and `depth` is 0 */
+    uint32_t depth; /* certificates between a client's and its authority's, at most */
+    uint32_t flags; /* VF_TLS_SENDS_CERTIFICATE */
+};
+
 enum vf_snap_algorithm {
     VF_BALANCE_ROUND_ROBIN = 0, /* smooth weighted */
     VF_BALANCE_LEAST_CONN,
@@ -317,7 +326,7 @@ struct vf_snap_route {
     uint32_t inactive;           /* 1: its tenant is switched off, answer 503 */
     struct vf_snap_edits edits;  /* pool's, then route's */
     uint32_t chain;              /* VF_SNAP_CHAINS, of the kind ROUTE; VF_SNAP_NONE: no plugins */
-    uint32_t needs_client_cert;  /* 1: only for clients whose certificate is good, others get 403 */
+    uint32_t client_cert;        /* VF_SNAP_CLIENT_CERTS, or VF_SNAP_NONE: it asks for none */
     struct vf_snap_list bindings; /* VF_SNAP_BINDINGS; made by the builder */
 };
 
@@ -436,6 +445,8 @@ struct vf_snap_host {
     uint32_t root;                   /* parent of the first path segments in VF_SNAP_NODES */
     struct vf_snap_list prefix_root; /* routes for the prefix "/" */
     struct vf_snap_list regexes;
+    uint32_t asks_clients; /* 1: one of its routes has authorities for certificates of clients */
+    uint32_t reserved;
 };
 
 /* A path segment below its parent (table as above, by parent and segment). The path "/a/b" is the
@@ -470,7 +481,8 @@ struct vf_snap_settings {
     uint32_t
         plugin_tls[2]; /* VF_SNAP_UPSTREAM_TLS or VF_SNAP_NONE: of connections that plugins make,
                                [1] with peers that are verified */
-    uint32_t client_certs; /* 1: some listener tells backends of certificates of clients */
+    uint32_t client_certs; /* 1: backends are told of certificates of clients, somewhere */
+    uint32_t asks_clients; /* 1: some host does (struct vf_snap_host) */
 };
 
 struct vf_snap_header {

@@ -241,6 +241,14 @@ static inline const struct vf_snap_trust *vf_snap_trust(const struct vf_snapshot
     return (const struct vf_snap_trust *)vf_snap_section(snapshot, VF_SNAP_TRUSTS) + index;
 }
 
+static inline const struct vf_snap_client_cert *vf_snap_client_cert(
+    const struct vf_snapshot *snapshot, uint32_t index)
+{
+    assert(index < vf_snap_count(snapshot, VF_SNAP_CLIENT_CERTS));
+    return (const struct vf_snap_client_cert *)vf_snap_section(snapshot, VF_SNAP_CLIENT_CERTS) +
+           index;
+}
+
 /* Returns the value of a resolved policy's field (UINT64_MAX: off). */
 static inline uint64_t vf_policy_get(const struct vf_snap_policy *policy,
                                      enum vf_snap_policy_field field)

@@ -20,6 +20,7 @@ struct link { /* one for each binding: a binding is in one chain */
 struct host {
     struct vf_snap_text name;
     struct chain prefix_root, regexes;
+    bool asks_clients;
 };
 
 struct node {
@@ -75,7 +76,7 @@ static struct host *find_host(struct making *making, struct vf_snap_text name)
             return host;
     }
     struct host *host = &making->hosts[making->n_hosts++];
-    *host = (struct host){name, empty_chain, empty_chain};
+    *host = (struct host){name, empty_chain, empty_chain, false};
     making->host_slots[slot] = making->n_hosts;
     return host;
 }
@@ -118,10 +119,18 @@ static struct node *find_path(struct making *making, const struct host *host,
     return node;
 }
 
+/* A route without authorities of its own leaves it to the listener. */
+static bool asks_clients(const struct making *making, const struct vf_snap_route *route)
+{
+    return route->client_cert < making->input->n_client_certs &&
+           making->input->client_certs[route->client_cert].trust != VF_SNAP_NONE;
+}
+
 static void add_binding(struct making *making, const struct vf_snap_binding *binding)
 {
     const struct vf_snap_route *route = &making->input->routes[binding->route];
     struct host *host = find_host(making, binding->host);
+    host->asks_clients |= asks_clients(making, route);
     if (route->path_kind == VF_PATH_REGEX)
         append(making, &host->regexes, binding->route);
     else if (route->path.len == 0)
@@ -164,6 +173,7 @@ static void write_host(const struct making *making, const struct host *host, str
         .root = (uint32_t)(host - making->hosts),
         .prefix_root = write_chain(making, &host->prefix_root, out),
         .regexes = write_chain(making, &host->regexes, out),
+        .asks_clients = host->asks_clients,
     };
 }
 

@@ -15,6 +15,8 @@ struct vf_tables_input {
     const uint32_t *ranked;                 /* route indexes, best first */
     const struct vf_snap_binding *bindings; /* by route */
     uint32_t n_bindings;
+    const struct vf_snap_client_cert *client_certs; /* a route may name one beyond them */
+    uint32_t n_client_certs;
 };
 
 /* The sections VF_SNAP_HOSTS, VF_SNAP_NODES and VF_SNAP_CANDIDATES. */

@@ -58,6 +58,20 @@ const struct vf_snap_host *vf_walk_find(const struct vf_snapshot *snapshot,
     return name.len > 0 ? vf_walk_entry(snapshot, name) : NULL;
 }
 
+bool vf_walk_asks_clients(const struct vf_snapshot *snapshot, struct vf_str host)
+{
+    struct vf_walk_host wanted;
+    if (vf_snap_settings(snapshot)->asks_clients == 0 || host.len == 0)
+        return vf_snap_settings(snapshot)->asks_clients != 0;
+    vf_walk_host(host, &wanted);
+    for (int class = VF_HOST_EXACT; class < VF_HOST_CLASSES; class ++) {
+        const struct vf_snap_host *entry = vf_walk_find(snapshot, &wanted, class);
+        if (entry != NULL && entry->asks_clients != 0)
+            return true;
+    }
+    return false;
+}
+
 void vf_walk_start(struct vf_walk *walk, const struct vf_snapshot *snapshot,
                    const struct vf_snap_host *host, struct vf_str path)
 {

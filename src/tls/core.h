@@ -37,7 +37,8 @@ struct vf_tls {
     char *content; /* of VF_TLS_RECORD_BYTES: short pieces, to become one record */
     size_t output_len;
     struct vf_tls_ticket_key own_ticket_key; /* while nobody has given us any */
-    bool opened_ticket;                      /* in the call that is under way */
+    struct vf_tls_conn *shaking;             /* whose call is under way; and in it: */
+    bool opened_ticket;
 };
 
 struct vf_tls_server {
@@ -97,6 +98,7 @@ struct vf_tls_conn {
     bool was_cut;     /* end of file without close_notify */
     bool sent_end;    /* our close_notify is on its way */
     bool is_resumed;  /* the handshake resumed a session */
+    bool is_asked;    /* of a server: the client was asked for a certificate */
     bool has_ticket;  /* of a client: one was offered */
     bool is_address;  /* of a client: the name is an address, which nobody is asked for */
     uint8_t address[16];
@@ -121,6 +123,9 @@ void vf_tls_offer_session(struct vf_tls_conn *conn);
 
 /* Tells mbedTLS whom a connection of ours is to (conn->name), and how that is judged. */
 int vf_tls_set_name(struct vf_tls_conn *conn);
+
+/* Returns true when the name that a client has asked for wants its certificate (options.asks). */
+bool vf_tls_name_asks(struct vf_tls_conn *conn);
 
 /* Callbacks of sessions for a server (tls/tickets.c). */
 void vf_tls_use_tickets(struct vf_tls_server *server);

@@ -50,6 +50,11 @@ void vf_tls_info(const struct vf_stream *stream, struct vf_tls_info *out)
     out->cipher = cipher_of(conn);
     out->alpn = alpn == NULL ? "" : alpn;
     out->is_resumed = conn->is_resumed;
+    out->is_asked = conn->is_asked;
+    if (conn->server != NULL) {
+        out->trust_id = conn->server->options.trust_id;
+        out->depth = conn->server->options.depth;
+    }
     out->has_peer_certificate = mbedtls_ssl_get_peer_cert(&conn->ssl) != NULL;
     out->verify_flags = out->has_peer_certificate ? mbedtls_ssl_get_verify_result(&conn->ssl) : 0;
 }
@@ -140,6 +145,7 @@ static const struct row flags[] = {
     {MBEDTLS_X509_BADCRL_EXPIRED, "revocation_list_expired"},
     {MBEDTLS_X509_BADCRL_NOT_TRUSTED, "revocation_list_not_trusted"},
     {MBEDTLS_X509_BADCERT_OTHER, "chain_too_long"},
+    {VF_TLS_NOT_JUDGED, "not_judged"},
 };
 
 static const struct row alerts[] = {

@@ -1,5 +1,6 @@
 #include "tls/server.h"
 
+#include <mbedtls/oid.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
@@ -7,6 +8,9 @@
 #include "tls/core.h"
 #include "tls/identity_parts.h"
 #include "tls/trust_parts.h"
+
+/* None is named, so clients show what they have. */
+static const mbedtls_x509_crt no_authorities;
 
 static struct vf_str lower_name(struct vf_tls_conn *conn)
 {
@@ -23,6 +27,24 @@ static struct vf_str lower_name(struct vf_tls_conn *conn)
     return vf_str_make(conn->name, len);
 }
 
+bool vf_tls_name_asks(struct vf_tls_conn *conn)
+{
+    const struct vf_tls_server_options *options = &conn->server->options;
+    return options->asks != NULL && options->asks(options->owner, lower_name(conn));
+}
+
+/* What is shown is judged later: here it is verified without effect. */
+static void ask_client(struct vf_tls_conn *conn)
+{
+    uint32_t client_auth = conn->server->options.client_auth;
+    bool asks = client_auth != VF_TLS_AUTH_REQUIRED && vf_tls_name_asks(conn);
+    conn->is_asked = client_auth != VF_TLS_AUTH_NONE || asks;
+    if (!asks)
+        return;
+    mbedtls_ssl_set_hs_authmode(&conn->ssl, MBEDTLS_SSL_VERIFY_OPTIONAL);
+    mbedtls_ssl_set_hs_dn_hints(&conn->ssl, &no_authorities);
+}
+
 /* The client has said what it wants; a HelloRetryRequest makes it say so twice. */
 static int on_hello(mbedtls_ssl_context *ssl)
 {
@@ -31,6 +53,7 @@ static int on_hello(mbedtls_ssl_context *ssl)
     if (conn->n_identities > 0)
         return 0;
     struct vf_str name = lower_name(conn);
+    ask_client(conn);
     conn->n_identities = server->options.choose(server->options.owner, server->options.context,
                                                 name, conn->identities, VF_TLS_IDENTITIES);
     for (int i = 0; i < conn->n_identities; i++) {
@@ -51,6 +74,40 @@ static int limit_depth(void *max_depth, mbedtls_x509_crt *certificate, int depth
     (void)certificate;
     if (depth > (int)(uintptr_t)max_depth + 1) /* the authority itself is not counted */
         *flags |= MBEDTLS_X509_BADCERT_OTHER;
+    return 0;
+}
+
+/* What mbedTLS asks in a handshake, beside the chain, of who signs in it (RFC 5280 sections 4.2.1.3
+ * and 4.2.1.12). */
+static uint32_t faults_of_usage(const mbedtls_x509_crt *certificate)
+{
+    uint32_t faults = 0;
+    if (mbedtls_x509_crt_check_key_usage(certificate, MBEDTLS_X509_KU_DIGITAL_SIGNATURE) != 0)
+        faults |= MBEDTLS_X509_BADCERT_KEY_USAGE;
+    if (mbedtls_x509_crt_check_extended_key_usage(certificate, MBEDTLS_OID_CLIENT_AUTH,
+                                                  MBEDTLS_OID_SIZE(MBEDTLS_OID_CLIENT_AUTH)) != 0)
+        faults |= MBEDTLS_X509_BADCERT_EXT_KEY_USAGE;
+    return faults;
+}
+
+int vf_tls_judge_client(const struct vf_stream *stream, const struct vf_tls_trust *trust,
+                        uint32_t depth, uint32_t *flags)
+{
+    const struct vf_tls_conn *conn = (const struct vf_tls_conn *)stream->transport;
+    mbedtls_x509_crt *chain = (mbedtls_x509_crt *)(uintptr_t)mbedtls_ssl_get_peer_cert(&conn->ssl);
+    mbedtls_x509_crt *authorities = (mbedtls_x509_crt *)(uintptr_t)&trust->authorities;
+    mbedtls_x509_crl *revocations = (mbedtls_x509_crl *)(uintptr_t)&trust->revocations;
+    uint32_t faults = 0;
+    if (chain == NULL)
+        return UV_ENOENT;
+    int rc = mbedtls_x509_crt_verify_with_profile(
+        chain, authorities, trust->has_revocations ? revocations : NULL,
+        &mbedtls_x509_crt_profile_default, NULL, &faults, limit_depth, (void *)(uintptr_t)depth);
+    if (rc == MBEDTLS_ERR_X509_ALLOC_FAILED)
+        return UV_ENOMEM;
+    if (rc != 0 && rc != MBEDTLS_ERR_X509_CERT_VERIFY_FAILED)
+        faults = MBEDTLS_X509_BADCERT_OTHER; /* more certificates than mbedTLS walks along */
+    *flags = faults | faults_of_usage(chain);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /* tls/server.h - how a listener shakes hands: versions, client certificates, tickets. Counted: its
- * connections keep it while the configuration moves on. Which identity fits a name is asked when a
- * client names it, so certificates are replaced without touching a server. */
+ * connections keep it while the configuration moves on. Which identity fits a name, and whether its
+ * clients are asked for a certificate, is asked when a client names it, so certificates and routes
+ * are replaced without touching a server. */
 #ifndef VF_TLS_SERVER_H
 #define VF_TLS_SERVER_H
 
@@ -19,6 +20,7 @@ struct vf_tls_server_options {
     uint32_t depth;       /* certificates between a client's and the authority's, at most */
     uint32_t tickets;     /* 1: sessions may be resumed; never with client_auth */
     uint64_t context;     /* tickets are good for servers with the same one */
+    uint64_t trust_id;    /* the caller's, for what is believed; see vf_tls_info */
     uint32_t n_alpn;
     char alpn[VF_TLS_ALPN][VF_TLS_ALPN_BYTES]; /* protocols, the best first; NUL-terminated */
 
@@ -27,6 +29,10 @@ struct vf_tls_server_options {
      * retained for the caller, and returns their number, at most `room`; 0: the name is refused. */
     int (*choose)(void *owner, uint64_t context, struct vf_str name, struct vf_tls_identity **out,
                   int room);
+    /* Returns true when clients that ask for `name` are asked for a certificate, which they need
+     * not have and which may be anyone's, where client_auth is not REQUIRED. Such connections have
+     * no tickets. NULL: never. */
+    bool (*asks)(void *owner, struct vf_str name);
     /* Fills *out with the keys of this moment; NULL, or none: tickets are good in this process. */
     void (*ticket_keys)(void *owner, struct vf_tls_ticket_keys *out);
 };

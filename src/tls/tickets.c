@@ -3,7 +3,8 @@
  *   name of the key (16) | nonce (12) | sealed: when it was made (8), the session | tag (16)
  *
  * The time is that of the wall clock, so that a ticket is good on another machine with the same
- * keys; mbedTLS counts from the start of the machine. A ticket is bound to its server's context. */
+ * keys; mbedTLS counts from the start of the machine. A ticket is bound to its server's context.
+ * Who is asked for a certificate is asked each time, and has none. */
 #include <mbedtls/gcm.h>
 #include <string.h>
 
@@ -90,6 +91,9 @@ static int write_ticket(void *owner, const mbedtls_ssl_session *session, unsigne
     struct vf_tls_ticket_keys keys;
     size_t room = (size_t)(end - start), saved;
     *len = 0;
+    *lifetime = 0;
+    if (server->tls->shaking->is_asked)
+        return MBEDTLS_ERR_SSL_FEATURE_UNAVAILABLE; /* TLS 1.2 has promised one: it is empty */
     load_keys(server, &keys);
     if (room < HEAD_BYTES + TIME_BYTES + TAG_BYTES)
         return MBEDTLS_ERR_SSL_BUFFER_TOO_SMALL;
@@ -137,6 +141,8 @@ static int parse_ticket(void *owner, mbedtls_ssl_session *session, unsigned char
     struct vf_tls_ticket_keys keys;
     if (len < HEAD_BYTES + TIME_BYTES + TAG_BYTES)
         return MBEDTLS_ERR_SSL_BAD_INPUT_DATA;
+    if (vf_tls_name_asks(server->tls->shaking)) /* the session has no certificate */
+        return MBEDTLS_ERR_SSL_SESSION_TICKET_EXPIRED;
     load_keys(server, &keys);
     const uint8_t *key = find_key(&keys, ticket);
     size_t body = len - HEAD_BYTES - TAG_BYTES;

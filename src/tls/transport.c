@@ -260,6 +260,10 @@ static int take_server_step(struct vf_tls_conn *conn)
     mbedtls_ssl_context *ssl = &conn->ssl;
     size_t output_len = conn->tls->output_len;
     unsigned char order[sizeof(ssl->MBEDTLS_PRIVATE(cur_out_ctr))];
+    if (ssl->MBEDTLS_PRIVATE(state) == MBEDTLS_SSL_TLS1_3_NEW_SESSION_TICKET && conn->is_asked) {
+        ssl->MBEDTLS_PRIVATE(state) = MBEDTLS_SSL_HANDSHAKE_OVER;
+        return 0;
+    }
     use_content_keys(ssl);
     memcpy(order, ssl->MBEDTLS_PRIVATE(cur_out_ctr), sizeof(order));
     int rc = mbedtls_ssl_handshake_step(ssl);
@@ -289,6 +293,7 @@ static int shake_hands(struct vf_tls_conn *conn)
     if (conn->failure < 0)
         return conn->failure;
     conn->wanted = VF_TLS_READ_BYTES;
+    conn->tls->shaking = conn;
     conn->tls->opened_ticket = false;
     int rc = take_steps(conn);
     conn->is_resumed = conn->is_resumed || conn->tls->opened_ticket;

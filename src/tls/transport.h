@@ -24,6 +24,8 @@ int vf_tls_connect(struct vf_tls_client *client, struct vf_stream *stream, struc
  * UV_ENOMEM. */
 int vf_tls_send_ahead(struct vf_stream *stream, const char *data, size_t len);
 
+enum { VF_TLS_NOT_JUDGED = 1 << 30 /* a verify flag of ours: for lack of memory */ };
+
 /* What is known of a connection. Texts are static or live as long as the connection. */
 struct vf_tls_info {
     const char *version; /* "TLSv1.3"; "" before the handshake is over */
@@ -31,8 +33,11 @@ struct vf_tls_info {
     const char *name;    /* that the client asked for, lower case; may be empty */
     const char *alpn;    /* the protocol that was agreed on; "" for none */
     bool is_resumed;
+    bool is_asked; /* of a client: it was asked for a certificate */
     bool has_peer_certificate;
     uint32_t verify_flags; /* of mbedTLS: 0 when the peer's certificate is good */
+    uint64_t trust_id;     /* for whom (struct vf_tls_server_options) */
+    uint32_t depth;        /* likewise */
 };
 
 /* Fills *out of a stream with TLS. */
@@ -48,6 +53,12 @@ uint32_t vf_tls_flood_of(const struct vf_stream *stream);
 
 /* Returns a word for the verify flags of a certificate that is not good: "expired". */
 const char *vf_tls_verify_word(uint32_t verify_flags);
+
+/* Judges the certificate that a client has shown, as its handshake would have: by `trust`, with at
+ * most `depth` certificates between it and the authority's. *flags is 0 when it is good. Returns 0;
+ * UV_ENOENT: it has shown none; UV_ENOMEM. */
+int vf_tls_judge_client(const struct vf_stream *stream, const struct vf_tls_trust *trust,
+                        uint32_t depth, uint32_t *flags);
 
 /* True when the peer ended the connection without saying so: what has no length may be cut. */
 bool vf_tls_was_cut(const struct vf_stream *stream);

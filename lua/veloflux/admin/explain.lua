@@ -73,7 +73,8 @@ end
 local function rival_of(model, rival, winner)
   local route = model.routes[rival.route]
   local result = { route = route.name, tenant_id = route.tenant, matches = words.describe(route, rival.host_class),
-    action = words.action_of(route), source = places.of(route), verdict = rival.verdict }
+    action = words.action_of(route), client_certificate = words.clients_of(route), source = places.of(route),
+    verdict = rival.verdict }
   if rival ~= winner then result.reason = words.why_not(model, winner, rival) end
   return result
 end

@@ -42,6 +42,8 @@ local function print_winner(route, rival, out)
   out(("route    %s (%s:%d)"):format(route.name, route._file, route._line))
   out(("matches  %s"):format(words.describe(route, rival.host_class)))
   out(("action   %s"):format(words.action_of(route)))
+  local clients = words.clients_of(route)
+  if clients then out(("clients  %s"):format(clients)) end
   if route._pool then
     out(("pool     %s, %s: %s"):format(route._pool.name, route._pool.algorithm, backends_of(route._pool)))
   end

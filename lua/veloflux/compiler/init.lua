@@ -39,7 +39,7 @@ local function write(to, model, sticky_key)
   local indexes = pools.write(to, model, tenants, secure)
   node.write_listeners(to, model.node, secure, destinations.finder(model, indexes))
   local chains = plugins.write(to, model, tenants)
-  routes.write(to, model, indexes, tenants, chains)
+  routes.write(to, model, indexes, tenants, chains, secure)
   chains:finish()
   return chains
 end

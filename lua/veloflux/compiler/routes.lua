@@ -97,7 +97,6 @@ local function write_action(to, route, record, pools)
     to:text(respond.type, record.content_type)
   end
   if route.strip_prefix then record.strip_prefix = 1 end
-  if route.client_certificate == "require" then record.needs_client_cert = 1 end
   if route.rewrite then
     record.has_rewrite = 1
     to:text(route.rewrite, record.rewrite)
@@ -120,7 +119,8 @@ end
 -- @param pools pool record -> index
 -- @param tenants name -> {index, name, hosts, active}
 -- @param chains of compiler/plugins.lua
-function M.write(to, model, pools, tenants, chains)
+-- @param secure of compiler/tls.lua
+function M.write(to, model, pools, tenants, chains, secure)
   local routes = model.routes
   to:expect("routes", #routes)
   if #routes == 0 then return end
@@ -146,6 +146,7 @@ function M.write(to, model, pools, tenants, chains)
     end
     write_action(to, route, record, pools)
     record.chain = chains:of_route(route._chain)
+    record.client_cert = secure:route(route)
     record.policy = traffic.overrides(to, route._pool, route, shared_policies)
     write_edits(to, route, record, shared_edits)
   end

@@ -9,7 +9,7 @@ for name, record in pairs { LISTENERS = "listener", POOLS = "pool", BACKENDS = "
   BINDINGS = "binding", CONDITIONS = "condition", POLICIES = "policy", FIELD_OPS = "field_op", HEALTH = "health",
   NETWORKS = "network", TENANTS = "tenant", PLUGINS = "plugin", PLUGIN_FILES = "plugin_file",
   INSTANCES = "instance", CHAINS = "chain", TLS = "tls", IDENTITIES = "identity", SERVER_NAMES = "server_name",
-  TRUSTS = "trust", UPSTREAM_TLS = "upstream_tls", DESTINATIONS = "destination" } do
+  TRUSTS = "trust", CLIENT_CERTS = "client_cert", UPSTREAM_TLS = "upstream_tls", DESTINATIONS = "destination" } do
   POINTERS[tonumber(C["VF_SNAP_" .. name])] = ffi.typeof("struct vf_snap_" .. record .. " *")
 end
 POINTERS[tonumber(C.VF_SNAP_MEMBERS)] = ffi.typeof "uint32_t *"

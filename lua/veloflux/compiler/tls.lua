@@ -204,6 +204,26 @@ function Writer:listener(listener)
   return index
 end
 
+--- Writes what a route wants of the certificates of clients.
+-- @return its index, or VF_SNAP_NONE
+function Writer:route(route)
+  local wanted = rawget(route, "client_certificate")
+  if wanted == nil or wanted == "optional" then return NONE end
+  local own = type(wanted) == "table" and wanted or nil
+  local mode, depth = CLIENT_AUTH[own and own.mode or wanted], own and own.depth or 0
+  local trust, sends = own and self:trust(own) or NONE, own ~= nil and own.forward
+  local key = ("%d %d %s %s"):format(mode, depth, trust, sends)
+  if self.client_certs[key] then return self.client_certs[key] end
+  local out, index = self.to:add(C.VF_SNAP_CLIENT_CERTS)
+  out.mode, out.trust, out.depth = mode, trust, depth
+  out.flags = sends and C.VF_TLS_SENDS_CERTIFICATE or 0
+  local settings = C.vf_snapb_settings(self.to.builder)
+  if own then settings.asks_clients = 1 end
+  if sends then settings.client_certs = 1 end
+  self.client_certs[key] = index
+  return index
+end
+
 local function decode_pin(pin) return (encoding.base64_decode(pin:match "^sha256//(.*)$")) end
 
 --- Writes the TLS of connections to the backends of a pool.
@@ -251,7 +271,7 @@ M.default_upstream = upstream_type.from_default {}
 -- @param to compiler/sink.lua
 function M.writer(to, model)
   return setmetatable({ to = to, model = model, identities = {}, trusts = {}, trust_ids = {}, lists = {},
-    names_of_tenants = {} }, Writer)
+    names_of_tenants = {}, client_certs = {} }, Writer)
 end
 
 return M

@@ -252,8 +252,9 @@ function M.tls.get_full_client_certificate_chain()
   return der and pem_of(der)
 end
 
---- Returns how the check of the client's certificate ended: "SUCCESS", "NONE" (it has sent none) or "FAILED:reason",
--- such as FAILED:expired, FAILED:revoked, FAILED:not_trusted; or what set_client_verify said.
+--- Returns how the check of the client's certificate ended, by the authorities of the route, else of the listener:
+-- "SUCCESS", "NONE" (it has sent none) or "FAILED:reason", such as FAILED:expired, FAILED:revoked, FAILED:not_trusted;
+-- or what set_client_verify said.
 ---@return string|nil verify, string|nil err
 function M.tls.get_client_verify()
   local tls = checked "get_client_verify"

@@ -2,6 +2,9 @@ local fixture = require "unit.conf.fixture"
 local plugins = require "unit.plugin.fixture"
 local arguments = require "veloflux.cli.arguments"
 local check = require "veloflux.cli.check"
+local loop = require "support.loop"
+local pki = require "support.pki"
+local tempdir = require "support.tempdir"
 
 --- Runs the command; returns status, output lines, error lines.
 local function run(...)
@@ -96,6 +99,24 @@ describe("veloflux check", function()
       "rival    site (F:9): any host, path_prefix /; loses: the exact host goes before",
     }, out)
   end)
+
+  it("explains which certificates of clients a route wants", loop.spec(function()
+    local dir = tempdir.new()
+    local authority, other = pki.authority(dir, "partners"), pki.authority(dir, "others")
+    local both = pki.bundle(dir .. "/both.crt", authority.cert, other.cert)
+    local crl = pki.revoke(authority, pki.issue(dir, "late", authority))
+    local routes = [[
+  - { name: own, path: /own, pool: web, client_certificate: { ca: %s, crl: %s, depth: 1, forward: true } }
+  - { name: listeners, path: /listeners, pool: web, client_certificate: require }
+]]
+    write(fixture.site(routes:format(both, crl)))
+    local _, out = run("-c", path, "--explain", "GET", "/own")
+    assert.equal("clients  require: of CN=partners and 1 more, not revoked, depth 1, shown to backends", out[5])
+    _, out = run("-c", path, "--explain", "GET", "/listeners")
+    assert.equal("clients  require: good for the listener", out[5])
+    _, out = run("-c", path, "--explain", "GET", "/")
+    assert.is_nil(out[5]:find "^clients")
+  end))
 
   it("explains which plugins run and where their settings come from", function()
     local plugin_path = plugins.write {

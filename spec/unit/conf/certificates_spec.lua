@@ -146,6 +146,32 @@ certificates:
       select(2, load(auth "")))
   end)
 
+  it("has authorities for clients of one route", function()
+    local function route(wanted)
+      return ("routes: [ { name: a, respond: { status: 204 }, client_certificate: %s } ]\n"):format(wanted)
+    end
+    local function says(message, wanted)
+      assert.same({ "conf.yaml:1: routes[0].client_certificate" .. message }, select(2, load(route(wanted))))
+    end
+    local model = load(route "{ ca: authority.crt }")
+    local made = model.routes[1].client_certificate
+    assert.same({ "require", 3, false }, { made.mode, made.depth, made.forward })
+    assert.equal(pki.read(authority.cert), made.ca)
+    model = load(route(('{ mode: optional, ca: "%s" }'):format(pki.read(authority.cert):gsub("\n", "\\n"))))
+    assert.equal("optional", model.routes[1].client_certificate.mode)
+    for _, word in ipairs { "require", "optional" } do
+      assert.equal(word, load(route(word)).routes[1].client_certificate)
+    end
+    says(".ca: required: a file, or PEM text", "{ mode: require }")
+    says(".ca: holds no certificate in PEM (-----BEGIN CERTIFICATE-----)", "{ ca: site.key }")
+    says(".ca: DIR/nowhere.crt: No such file or directory", "{ ca: nowhere.crt }")
+    says(".crl: holds no revocation list in PEM (-----BEGIN X509 CRL-----)", "{ ca: authority.crt, crl: site.crt }")
+    says(".depth: expected an integer between 0 and 8, got 9", "{ ca: authority.crt, depth: 9 }")
+    says(".cas: unknown key, did you mean ca?", "{ ca: authority.crt, cas: x }")
+    says(': expected one of optional or require, got "sometimes"', "sometimes")
+    says(": expected optional, require, or a map with ca, got a list", "[ require ]")
+  end)
+
   it("is named in messages by its file, and never shown by its key", function()
     local model = load(pair("site.crt", "site.key"))
     local text = require("veloflux.last_model").encode(model, function() return "sealed" end)

@@ -236,6 +236,17 @@ describe("snapshot builder", function()
         local route = ffi.cast("struct vf_snap_route *", lib.vf_snapb_record(builder, lib.VF_SNAP_ROUTES, index))
         fixture.add(builder, lib.VF_SNAP_CHAINS, "chain").kind, route.chain = 1, 0
       end,
+      ["route 0: client_cert"] = function(builder)
+        local index = fixture.route(builder, { name = "a", path = "/" })
+        local route = ffi.cast("struct vf_snap_route *", lib.vf_snapb_record(builder, lib.VF_SNAP_ROUTES, index))
+        route.client_cert = 0
+      end,
+      ["client certificate 0: mode"] = function(builder)
+        fixture.add(builder, lib.VF_SNAP_CLIENT_CERTS, "client_cert").trust = fixture.NONE
+      end,
+      ["client certificate 0: trust"] = function(builder)
+        fixture.add(builder, lib.VF_SNAP_CLIENT_CERTS, "client_cert").mode = lib.VF_CLIENT_AUTH_OPTIONAL
+      end,
       ["settings 0: chain"] = function(builder) lib.vf_snapb_settings(builder).chain = 0 end,
       ["settings 0: chain of a consumer"] = function(builder)
         fixture.add(builder, lib.VF_SNAP_CHAINS, "chain").kind, lib.vf_snapb_settings(builder).chain = 1, 0

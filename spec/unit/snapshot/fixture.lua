@@ -87,7 +87,8 @@ end
 --- Adds a route { name, path | path_prefix | path_regex, hosts, methods, conditions, priority, tenant }.
 function M.route(builder, wanted)
   local route, index = M.add(builder, lib.VF_SNAP_ROUTES, "route")
-  route.action, route.status, route.policy, route.chain = 2, 200, M.NONE, M.NONE -- a fixed answer needs no pool
+  route.action, route.status = 2, 200 -- a fixed answer needs no pool
+  route.policy, route.chain, route.client_cert = M.NONE, M.NONE, M.NONE
   route.slot, route.tenant = index, wanted.tenant or 0
   route.priority = wanted.priority or 0
   M.text(builder, wanted.name, route.name)

@@ -2,6 +2,7 @@
 local s = require "veloflux.model.schema"
 local common = require "veloflux.model.kinds.common"
 local plugin = require "veloflux.model.kinds.plugin"
+local tls = require "veloflux.model.kinds.tls"
 local traffic = require "veloflux.model.kinds.traffic"
 local pattern = require "veloflux.model.pattern"
 
@@ -121,9 +122,7 @@ return s.record {
     { priority = s.integer { default = 0, between = { -1000000, 1000000 },
       description = "The higher goes first, before all other rules within a host." } },
     { strip_prefix = s.boolean { default = false, description = "Forward the path without path_prefix." } },
-    { client_certificate = s.string { default = "optional", one_of = { "optional", "require" },
-      description = "require: only for clients with a certificate that is good for the listener (`client_auth`); "
-        .. "others get 403." } },
+    { client_certificate = tls.of_route },
     { rewrite = s.string { custom_validator = is_rewrite, len_max = 4096,
       description = "Forward this path: replaces the prefix or the path; with path_regex a template with $1..$9." } },
     { pool = s.foreign { reference = "pools", description = "Who answers." } },

@@ -29,22 +29,37 @@ local function check_authorities(record)
   return true
 end
 
-local client_auth = s.record {
-  description = "Certificates of clients.",
-  custom_validator = check_authorities,
-  fields = {
-    { mode = s.string { default = "require", one_of = { "require", "optional" },
-      description = "require: without a good certificate there is no connection; optional: plugins and backends are "
-        .. "told." } },
-    { ca = s.pem { required = true, referenceable = true, expects = "a file, or PEM text",
-      description = "The authorities whose certificates are good." } },
-    { crl = s.pem { referenceable = true, expects = "a file, or PEM text",
-      description = "Their revocation lists." } },
-    { depth = s.integer { default = 3, between = { 0, 8 }, unit = "certificates",
-      description = "Certificates between that of a client and the authority's, at most." } },
-    { forward = s.boolean { default = false,
-      description = "Send good certificates to backends, in Client-Cert and Client-Cert-Chain (RFC 9440)." } },
-  },
+--- What a listener and a route say of certificates of clients.
+-- @param description of it all
+-- @param modes what `mode` means there
+local function client_auth(description, modes)
+  return s.record {
+    description = description,
+    custom_validator = check_authorities,
+    fields = {
+      { mode = s.string { default = "require", one_of = { "require", "optional" }, description = modes } },
+      { ca = s.pem { required = true, referenceable = true, expects = "a file, or PEM text",
+        description = "The authorities whose certificates are good." } },
+      { crl = s.pem { referenceable = true, expects = "a file, or PEM text",
+        description = "Their revocation lists." } },
+      { depth = s.integer { default = 3, between = { 0, 8 }, unit = "certificates",
+        description = "Certificates between that of a client and the authority's, at most." } },
+      { forward = s.boolean { default = false,
+        description = "Send good certificates to backends, in Client-Cert and Client-Cert-Chain (RFC 9440)." } },
+    },
+  }
+end
+
+--- The definition of `client_certificate` of a route.
+M.of_route = s.shape {
+  default = "optional",
+  scalar = s.string { one_of = { "optional", "require" } },
+  map = client_auth("Authorities of its own.",
+    "require: others get 403; optional: plugins and backends are told."),
+  expects = "optional, require, or a map with ca",
+  description = "Certificates of clients. require: only for clients with a certificate that is good for the listener "
+    .. "(`client_auth`), others get 403. A map has authorities of its own, whatever those of the listener are: clients "
+    .. "that name the route's host are asked for a certificate, and the route judges it.",
 }
 
 local function check_versions(record)
@@ -70,7 +85,8 @@ M.listener = s.record {
       elements = s.string { match = PROTOCOL, len_max = 15, one_of = { "h2", "http/1.1" },
         expects = "h2 or http/1.1" },
       description = "Protocols that are offered (ALPN), the best first." } },
-    { client_auth = client_auth },
+    { client_auth = client_auth("Certificates of clients.",
+      "require: without a good certificate there is no connection; optional: plugins and backends are told.") },
     { tickets = s.boolean { default = true,
       description = "Let clients resume sessions. With client_auth they never can." } },
     { handshake_timeout = s.duration { default = "10s", min = "100ms", max = "5m",
