@@ -81,6 +81,21 @@ function CHECKS.mutually_exclusive(names)
   end
 end
 
+--- { set1, set2 }: no field of one together with a field of the other.
+function CHECKS.mutually_exclusive_sets(rule)
+  local first_test, second_test = givenness(rule.set1 or {}), givenness(rule.set2 or {})
+  local function find(record, names, test)
+    for _, name in ipairs(names or {}) do
+      if test(record, name) then return name end
+    end
+  end
+  return function(record)
+    local first, second = find(record, rule.set1, first_test), find(record, rule.set2, second_test)
+    if not first or not second then return true end
+    return nil, ("cannot be given together with %s"):format(first), second
+  end
+end
+
 function CHECKS.at_least_one_of(names)
   local test = givenness(names)
   return function(record)

@@ -162,17 +162,22 @@ function M.set_headers(headers)
   for name, value in pairs(headers) do M.set_header(name, value) end
 end
 
+local function put_body(body, name)
+  if view.request_body() == nil then
+    error(("service.request.%s: the request body is larger than plugins may have"):format(name), 3)
+  end
+  local rc = C.vf_view_set_request_body(task.run.ex, body, #body)
+  if rc ~= 0 then error(("service.request.%s: the body %s"):format(name, view.problem(rc)), 3) end
+  view.values().raw_body = body
+end
+
 --- Sets the content. What the client sends is read first, and dropped.
 ---@async
 ---@param body string
 function M.set_raw_body(body)
   check "set_raw_body"
   check_text(body, "set_raw_body")
-  if view.request_body() == nil then
-    error("service.request.set_raw_body: the request body is larger than plugins may have", 2)
-  end
-  done(C.vf_view_set_request_body(task.run.ex, body, #body), "set_raw_body", "the body")
-  view.values().raw_body = body
+  put_body(body, "set_raw_body")
 end
 
 --- Sets the content from a table, encoded as `mimetype` (or the request's Content-Type) says: application/json,
@@ -194,7 +199,7 @@ function M.set_body(args, mimetype)
   end
   local body, written_type = content.encode(args, content_type)
   if not body then error("service.request.set_body: " .. written_type, 2) end
-  M.set_raw_body(body)
+  put_body(body, "set_body")
   M.set_header("Content-Type", written_type)
   return true
 end

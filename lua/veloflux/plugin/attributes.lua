@@ -56,6 +56,9 @@ end
 
 local BOUND = either(NUMBER, TEXT)
 
+-- Those of Kong's that mean nothing for a configuration: they are about rows in its database, and for people.
+local IGNORED = { examples = TABLE, immutable = TRUTH, indexed = TRUTH, legacy = TRUTH, nilable = TRUTH }
+
 local COMMON = { type = TEXT, required = TRUTH, default = any, description = TEXT, unit = TEXT, order = NUMBER,
   deprecated = either(TRUTH, TEXT), deprecation = TABLE, custom_validator = FUNCTION, err = TEXT }
 local SCALAR = { secret = TRUTH, encrypted = TRUTH, referenceable = TRUTH, eq = any, ne = any, one_of = is_list,
@@ -85,9 +88,9 @@ local function join(...)
 end
 
 local BY_TYPE = {
-  string = join(COMMON, SCALAR, LENGTHS, PATTERNS),
-  integer = join(COMMON, SCALAR, BOUNDS),
-  number = join(COMMON, SCALAR, BOUNDS),
+  string = join(COMMON, SCALAR, LENGTHS, PATTERNS, { unique = TRUTH }),
+  integer = join(COMMON, SCALAR, BOUNDS, { timestamp = TRUTH, unique = TRUTH }),
+  number = join(COMMON, SCALAR, BOUNDS, { timestamp = TRUTH }),
   boolean = join(COMMON, SCALAR),
   duration = join(COMMON, BOUNDS, OFF),
   size = join(COMMON, BOUNDS, OFF),
@@ -103,6 +106,10 @@ local BY_TYPE = {
 --- The names of the types.
 M.TYPES = { "string", "integer", "number", "boolean", "duration", "size", "address", "network", "array", "set", "map",
   "record" }
+
+for _, known in pairs(BY_TYPE) do
+  for name, check in pairs(IGNORED) do known[name] = check end
+end
 
 local function names_of(map)
   local names = {}
@@ -121,7 +128,11 @@ local function unknown_attribute(name, type_name)
   for _, known in pairs(BY_TYPE) do
     if known[name] then return "does not go with the type " .. type_name end
   end
-  return unknown("attribute", name, names_of(BY_TYPE[type_name]))
+  local known = {}
+  for _, attribute in ipairs(names_of(BY_TYPE[type_name])) do
+    if not IGNORED[attribute] then known[#known + 1] = attribute end
+  end
+  return unknown("attribute", name, known)
 end
 
 --- Judges the attributes of one field.

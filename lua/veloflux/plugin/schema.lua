@@ -136,6 +136,8 @@ local function fields_of_check(argument)
   add(argument.field_sources)
   add(argument.then_at_least_one_of)
   add(argument.else_then_at_least_one_of)
+  add(argument.set1)
+  add(argument.set2)
   add { argument.if_field }
   if argument.if_field then add { argument.then_field } end
   return names
@@ -283,6 +285,7 @@ function Maker:field(attr, path, depth)
     if not faulty[name] then own[name] = value end
   end
   own.secret = own.secret or own.encrypted
+  if own.timestamp and own.gt == nil then own.gt = 0 end
   if own.merge and depth > 1 then self:note(path .. ".merge", "goes with the fields of the configuration itself") end
   if own.type == "string" and own.len_min == nil and own.default ~= "" then own.len_min = 1 end
   if own.deprecation then own.deprecated = author.text_of(own.deprecation.message) or true end
@@ -303,12 +306,27 @@ end
 
 -- The whole -----------------------------------------------------------------------------------------
 
---- In Kong's form, checks beside `config` call its fields config.NAME.
+--- Their functions get what the configuration is a part of: an entity that has `config`.
+local function of_entity(fn)
+  if type(fn) ~= "function" then return fn end
+  return function(config) return fn(setmetatable({ config = config }, { __index = config })) end
+end
+
+--- In Kong's form, checks beside `config` call its fields config.NAME, and all of them config.
 local function strip_config(value)
   if type(value) == "string" then return (value:gsub("^config%.", "")) end
   if type(value) ~= "table" then return value end
   local own = {}
-  for key, inner in pairs(value) do own[key] = key == "fn" and inner or strip_config(inner) end
+  for key, inner in pairs(value) do
+    if key == "fn" then
+      own.fn = of_entity(inner)
+    elseif type(key) ~= "number" then
+      own[key] = strip_config(inner)
+    end
+  end
+  for _, inner in ipairs(value) do
+    if inner ~= "config" then own[#own + 1] = strip_config(inner) end
+  end
   return own
 end
 

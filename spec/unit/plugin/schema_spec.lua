@@ -88,6 +88,25 @@ describe("a plugin's schema", function()
         end } } } } } } }, "a: 3"))
   end)
 
+  it("knows what Kong's schemas say beside the configuration, and of what is stored", function()
+    local seen
+    local raw = { name = "x", fields = { { config = { type = "record", fields = {
+        { a = { type = "string", examples = { "b" }, immutable = true, unique = true, indexed = true, legacy = true } },
+        { b = { type = "string" } }, { c = { type = "string" } },
+        { at = { type = "integer", timestamp = true, nilable = true } } } } } },
+      entity_checks = {
+        { mutually_exclusive_sets = { set1 = { "config.a" }, set2 = { "config.b", "config.c" } } },
+        { custom_entity_check = { field_sources = { "config" }, run_with_missing_fields = true, fn = function(entity)
+          seen = { entity.config.a or false, entity.a or false }
+          return entity.config.a ~= "bad", "is bad", "a"
+        end } } } }
+    assert.same({ "a: is bad" }, configure(raw, "{ a: bad, at: 1 }"))
+    assert.same({ "bad", "bad" }, seen)
+    assert.same({ "c: cannot be given together with a" }, configure(raw, "{ a: x, c: y }"))
+    assert.equal('{"b":"x","c":"y"}', configure(raw, "{ b: x, c: y }"))
+    assert.same({ "at: expected an integer above 0, got 0" }, configure(raw, "at: 0"))
+  end)
+
   it("that is wrong says where and why", function()
     assert.same({ ": expected a table of fields, got a string" }, problems_of "x")
     assert.same({ "a.type: required: expected one of string, integer, number, boolean, duration, size, address, "
