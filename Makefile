@@ -111,6 +111,9 @@ $(dep_libs): | deps-ready ;
 
 # Changes only with the version; just the objects whose source names VF_VERSION depend on it.
 version := $(VERSION)$(addprefix +,$(shell git rev-parse --short HEAD 2>/dev/null))
+# The time of the commit: the same source gives the same binary. Outside of a repository SOURCE_DATE_EPOCH, or now.
+build_date := $(or $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%S.000Z 2>/dev/null),\
+  $(shell date -u -d @$${SOURCE_DATE_EPOCH:-$$(date +%s)} +%Y-%m-%dT%H:%M:%S.000Z))
 $(GEN)/version: force
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(version)' | cmp -s - $@ || printf '%s\n' '$(version)' >$@
@@ -131,7 +134,7 @@ $(BUILD)/obj/$(1)/flags: force
 $(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(sources)): $(BUILD)/obj/$(1)/%.o: %.c $(BUILD)/obj/$(1)/flags | deps-ready
 	@mkdir -p $$(@D)
 	@echo "cc $$@"
-	@$$(cc_$(1)) $$(flags_$(1)) -DVF_VERSION='"$$(version)"' -MMD -MP -c $$< -o $$@
+	@$$(cc_$(1)) $$(flags_$(1)) -DVF_VERSION='"$$(version)"' -DVF_BUILD_DATE='"$$(build_date)"' -MMD -MP -c $$< -o $$@
 $(BUILD)/obj/$(1)/gen/embedded_lua.o: $(GEN)/embedded_lua.c $(BUILD)/obj/$(1)/flags | deps-ready
 	@mkdir -p $$(@D)
 	@echo "cc $$@"

@@ -10,6 +10,11 @@ const char *vf_version(void)
     return VF_VERSION;
 }
 
+const char *vf_build_date(void)
+{
+    return VF_BUILD_DATE;
+}
+
 int vf_cli_main(int argc, char **argv)
 {
     lua_State *lua = NULL;

@@ -9,4 +9,7 @@ int vf_cli_main(int argc, char **argv);
 /* Returns the version of this build, such as "0.1.0+2e229b6"; static. */
 const char *vf_version(void);
 
+/* Returns when its source was committed, else when it was built (RFC 3339, UTC); static. */
+const char *vf_build_date(void);
+
 #endif

@@ -10,6 +10,7 @@ local totals = require "veloflux.totals"
 ffi.cdef [[
 const char *uv_version_string(void);
 const char *OpenSSL_version(int which);
+const char *vf_build_date(void);
 ]]
 
 local M = {}
@@ -20,10 +21,12 @@ local function parts_of(version)
   return version:match "^[^+]+", commit or json.null
 end
 
+local function build_date() return ffi.string(ffi.C.vf_build_date()) end
+
 --- Returns the document of GET /api/version.
 function M.version(version)
   local release, commit = parts_of(version)
-  return { name = "VeloFlux", version = version, release = release, commit = commit }
+  return { name = "VeloFlux", version = version, release = release, commit = commit, build_date = build_date() }
 end
 
 local function plugins_of(model)
@@ -56,8 +59,8 @@ end
 function M.info(version, model)
   local node, memory = totals.node(), host.memory()
   local release, commit = parts_of(version)
-  local build = { release = release, commit = commit, lua = jit.version, libuv = ffi.string(ffi.C.uv_version_string()),
-    openssl = ffi.string(ffi.C.OpenSSL_version(0)) }
+  local build = { release = release, commit = commit, date = build_date(), lua = jit.version,
+    libuv = ffi.string(ffi.C.uv_version_string()), openssl = ffi.string(ffi.C.OpenSSL_version(0)) }
   return { version = version, build = build, hostname = nodes.get_hostname(), os = jit.os:lower(), arch = jit.arch,
     kernel = host.kernel() or json.null, cpus = host.CORES, memory_total = memory and memory.total or json.null,
     started_at = status.time(node.started_wall_ms), node_id = cluster.id() or json.null, workers = node.n_workers,
