@@ -2,7 +2,6 @@
 local certificates = require "veloflux.admin.certificates"
 local cluster = require "veloflux.admin.cluster"
 local counts = require "veloflux.admin.counts"
-local json = require "veloflux.pdk.json"
 local status = require "veloflux.admin.status"
 local totals = require "veloflux.totals"
 
@@ -63,7 +62,7 @@ function M.document(version)
   local node = totals.node()
   local uptime_ms = number(node.uptime_ms)
   local checks, failed = number(node.counts.checks), number(node.counts.check_failures)
-  local good = checks > 0 and status.round(100 * (checks - failed) / checks) or json.null
+  local good = checks > 0 and status.round(100 * (checks - failed) / checks) or 100
   return { total_checks = checks, successful_checks = checks - failed, failed_checks = failed, uptime_percentage = good,
     status = M.overall(components), timestamp = status.time(node.wall_ms), version = version,
     uptime = status.duration(uptime_ms), uptime_seconds = math.floor(uptime_ms / 1000), components = components }

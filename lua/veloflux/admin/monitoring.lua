@@ -1,6 +1,7 @@
 --- GET /api/metrics and /api/metrics/realtime: the figures of a dashboard. Sums count from the first start;
 -- rates, averages and quantiles cover the time since the oldest sample of rates.lua, some ten seconds.
 -- What is not measured is not there, and what cannot be told (an average of nothing) is null.
+local elements = require "veloflux.control.elements"
 local host = require "veloflux.admin.host"
 local json = require "veloflux.pdk.json"
 local quantile = require "veloflux.quantile"
@@ -165,7 +166,7 @@ local function backend_figures(rates, now)
   for i = 0, math.min(totals.numbers().backends, status.MAX_BACKENDS) - 1 do
     local backend = status.backend(i, rates, now)
     local tenant = text(totals.backend(i).tenant)
-    list[#list + 1] = { id = ("%s/%s/%s"):format(tenant, backend.pool, backend.address), tenant_id = tenant,
+    list[#list + 1] = { id = elements.backend_id(tenant, backend.pool, backend.address), tenant_id = tenant,
       name = backend.address, pool = backend.pool, status = backend.status, requests = backend.requests,
       requests_per_second = backend.requests_per_second, response_time = backend.response_time_ms,
       errors = backend.errors, connections = backend.connections, in_flight = backend.in_flight }
