@@ -231,6 +231,7 @@ void vf_h1_begin(struct vf_h1 *h1, llhttp_type_t type, struct vf_arena *arena,
                  const struct vf_h1_limits *limits, struct vf_head *head)
 {
     llhttp_init(&h1->parser, type, &settings);
+    llhttp_set_lenient_version(&h1->parser, 1); /* h1_head.c has judged it before */
     h1->parser.data = h1;
     h1->arena = arena;
     h1->head = head;

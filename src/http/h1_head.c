@@ -164,16 +164,21 @@ static int check_request_line(const char *data, size_t len, const struct vf_h1_l
         version.data[7] > '9')
         return vf_h1_malformed(fault, "the request line does not end in an HTTP version",
                                "RFC 9112 section 2.3", at);
-    if (version.data[5] != '1' || version.data[7] > '1')
-        return vf_h1_refuse(fault, 505, "version_not_supported",
-                            "only HTTP/1.0 and HTTP/1.1 are spoken here", "RFC 9110 section 15.6.6",
-                            at);
+    if (version.data[5] != '1')
+        return vf_h1_refuse(fault, 505, "version_not_supported", "only HTTP/1.x is spoken here",
+                            "RFC 9110 section 15.6.6", at);
     int method = vf_method_from_name(head->method_name.data, head->method_name.len);
     if (method < 0)
         return vf_h1_refuse(fault, 501, "method_not_implemented", "the method is not known",
                             "RFC 9110 section 9.1", 0);
     head->method = (uint32_t)method;
     return 0;
+}
+
+/* A higher minor version is taken as the highest that we know (RFC 9110 section 2.5). */
+static uint32_t minor_version(const struct vf_h1 *h1)
+{
+    return h1->parser.http_minor == 0 ? 0 : 1;
 }
 
 static void prepare_body(struct vf_h1 *h1)
@@ -202,7 +207,7 @@ int vf_h1_request(struct vf_h1 *h1, struct vf_arena *arena, const struct vf_h1_l
     if ((rc = vf_h1_parse_head(h1, data + skip, len - skip, fault)) < 0)
         return rc;
     head->method = method;
-    head->version_minor = h1->parser.http_minor;
+    head->version_minor = minor_version(h1);
     if ((rc = read_framing(head, arena, data, fault)) < 0 ||
         (rc = read_host(head, data, fault)) < 0 || (rc = read_expect(head, arena, data, fault)) < 0)
         return rc;
@@ -228,7 +233,7 @@ static int check_status_line(const char *data, size_t len, struct vf_head *head,
 {
     const char *end = memchr(data, '\r', len);
     size_t line = end != NULL ? (size_t)(end - data) : len;
-    if (line < 12 || memcmp(data, "HTTP/1.", 7) != 0 || (data[7] != '0' && data[7] != '1') ||
+    if (line < 12 || memcmp(data, "HTTP/1.", 7) != 0 || data[7] < '0' || data[7] > '9' ||
         data[8] != ' ' || (line > 12 && data[12] != ' '))
         return vf_h1_malformed(fault, "the status line is not HTTP/1.x SP 3DIGIT SP reason",
                                "RFC 9112 section 4", 0);
@@ -260,7 +265,7 @@ static int read_response(struct vf_h1 *h1, uint32_t method, const char *data, si
         return vf_h1_malformed(fault, rule, "RFC 9112 section 2.2", offset);
     if ((rc = vf_h1_parse_head(h1, data, len, fault)) < 0)
         return rc;
-    head->version_minor = h1->parser.http_minor;
+    head->version_minor = minor_version(h1);
     if ((head->status < 200 || head->status == 204) &&
         (head->fields.present & (1U << VF_FIELD_TRANSFER_ENCODING)))
         return vf_h1_malformed(fault, "Transfer-Encoding in an answer without content",

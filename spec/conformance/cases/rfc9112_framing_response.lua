@@ -46,6 +46,7 @@ local cases = {
     { head("HTTP/1.0 200 OK", "X: y") .. "hello", c.close }, "hello"),
   relayed("RFC 9112 6.3 rule 6", "an HTTP/1.0 answer of known length",
     { head("HTTP/1.0 200 OK", "Content-Length: 5") .. "hello", c.close }, "hello"),
+  relayed("RFC 9112 2.3", "a higher minor version", head("HTTP/1.2 200 OK", "Content-Length: 2") .. "ok", "ok"),
   relayed("RFC 9112 4", "an empty reason phrase", head("HTTP/1.1 200 ", "Content-Length: 2") .. "ok", "ok"),
   relayed("RFC 9112 4", "a reason phrase of several words",
     head("HTTP/1.1 200 All is well", "Content-Length: 2") .. "ok", "ok"),
