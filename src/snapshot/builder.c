@@ -8,50 +8,49 @@
 #include "base/hash.h"
 #include "base/shm.h"
 #include "base/str.h"
+#include "snapshot/builder_core.h"
 #include "snapshot/check.h"
 #include "snapshot/ranking.h"
+#include "snapshot/secret_fields.h"
 #include "snapshot/snapshot.h"
 #include "snapshot/tables.h"
+#include "snapshot/texts.h"
 
-struct section {
-    char *records;
-    uint32_t count, room;
-};
+enum { WORN_BYTES = 1 << 18 };
 
-struct entry {                /* of the table of known texts */
-    struct vf_snap_text text; /* offset 0: empty */
-    uint32_t hash;
-};
-
-/* `data` is the snapshot from the beginning: the header's place, then the texts, so that their
- * offsets are final; finish appends the sections. */
-struct vf_snapb {
-    char *data;
-    size_t size, room;
-    struct vf_snap_settings settings;
-    struct section sections[VF_SNAP_SECTIONS];
-    struct entry *texts; /* open addressing */
-    uint32_t n_texts, text_entries;
-};
-
-enum { FIRST_TEXT_ENTRIES = 1024, FIRST_DATA_BYTES = 1 << 16 };
-
-struct vf_snapb *vf_snapb_new(void)
+static struct vf_snapb *make(struct vf_texts *texts)
 {
     struct vf_snapb *builder = calloc(1, sizeof(*builder));
-    if (builder == NULL)
+    if (builder == NULL) {
+        vf_texts_release(&texts);
         return NULL;
-    builder->room = FIRST_DATA_BYTES;
-    builder->size = sizeof(struct vf_snap_header);
+    }
     builder->settings.chain = VF_SNAP_NONE;
     builder->settings.plugin_tls[0] = builder->settings.plugin_tls[1] = VF_SNAP_NONE;
-    builder->data = calloc(1, builder->room);
-    builder->text_entries = FIRST_TEXT_ENTRIES;
-    builder->texts = calloc(builder->text_entries, sizeof(*builder->texts));
-    if (builder->data != NULL && builder->texts != NULL)
+    builder->texts = texts;
+    builder->secrets = vf_texts_new(1);
+    if (builder->texts != NULL && builder->secrets != NULL)
         return builder;
     vf_snapb_free(builder);
     return NULL;
+}
+
+struct vf_snapb *vf_snapb_new(void)
+{
+    return make(vf_texts_new(sizeof(struct vf_snap_header)));
+}
+
+struct vf_snapb *vf_snapb_new_after(const struct vf_snapb *base)
+{
+    struct vf_snapb *builder = make(vf_texts_retain(base->texts));
+    if (builder != NULL)
+        builder->fresh_texts = base->fresh_texts;
+    return builder;
+}
+
+int vf_snapb_is_worn(const struct vf_snapb *base)
+{
+    return base->data == NULL || base->texts->size > 2 * base->fresh_texts + WORN_BYTES;
 }
 
 void vf_snapb_free(struct vf_snapb *builder)
@@ -60,7 +59,9 @@ void vf_snapb_free(struct vf_snapb *builder)
         return;
     for (int i = 0; i < VF_SNAP_SECTIONS; i++)
         free(builder->sections[i].records);
-    free(builder->texts);
+    vf_texts_release(&builder->texts);
+    vf_texts_release(&builder->secrets);
+    free(builder->old_ranks);
     free(builder->data);
     free(builder);
 }
@@ -77,7 +78,7 @@ uint64_t vf_snapb_hash(const char *data, size_t len, uint64_t seed)
 
 /* --- Records ---------------------------------------------------------------------------------- */
 
-static bool reserve_records(struct section *section, uint32_t bytes, uint32_t count)
+static bool reserve_records(struct vf_snapb_section *section, uint32_t bytes, uint32_t count)
 {
     uint64_t wanted = (uint64_t)section->count + count, room = section->room;
     if (wanted <= room)
@@ -98,7 +99,7 @@ void *vf_snapb_add(struct vf_snapb *builder, uint32_t section, uint32_t count, u
 {
     if (section >= VF_SNAP_HOSTS)
         return NULL;
-    struct section *wanted = &builder->sections[section];
+    struct vf_snapb_section *wanted = &builder->sections[section];
     uint32_t bytes = vf_snap_record_bytes(section);
     if (!reserve_records(wanted, bytes, count))
         return NULL;
@@ -117,86 +118,44 @@ void *vf_snapb_record(struct vf_snapb *builder, uint32_t section, uint32_t index
 
 /* --- Texts ------------------------------------------------------------------------------------ */
 
-static int reserve_data(struct vf_snapb *builder, size_t bytes)
-{
-    size_t room = builder->room;
-    if (bytes > SIZE_MAX / 4 || builder->size > SIZE_MAX / 4)
-        return UV_ENOMEM;
-    while (room - builder->size < bytes)
-        room *= 2;
-    if (room == builder->room)
-        return 0;
-    char *data = realloc(builder->data, room);
-    if (data == NULL)
-        return UV_ENOMEM;
-    builder->data = data;
-    builder->room = room;
-    return 0;
-}
-
-/* Returns the entry of a known text, or the empty one where it belongs. */
-static struct entry *find_text(const struct vf_snapb *builder, struct vf_str text, uint32_t hash)
-{
-    uint32_t mask = builder->text_entries - 1;
-    uint32_t at = hash & mask;
-    for (; builder->texts[at].text.offset != 0; at = (at + 1) & mask) {
-        struct entry *entry = &builder->texts[at];
-        if (entry->hash == hash && entry->text.len == text.len &&
-            memcmp(builder->data + entry->text.offset, text.data, text.len) == 0)
-            break;
-    }
-    return &builder->texts[at];
-}
-
-static int grow_texts(struct vf_snapb *builder)
-{
-    uint32_t old_entries = builder->text_entries, mask = 2 * old_entries - 1;
-    struct entry *old = builder->texts, *grown = calloc((size_t)mask + 1, sizeof(*grown));
-    if (grown == NULL)
-        return UV_ENOMEM;
-    for (uint32_t i = 0; i < old_entries; i++) {
-        uint32_t at = old[i].hash & mask;
-        if (old[i].text.offset == 0)
-            continue;
-        while (grown[at].text.offset != 0)
-            at = (at + 1) & mask;
-        grown[at] = old[i];
-    }
-    free(old);
-    builder->texts = grown;
-    builder->text_entries = mask + 1;
-    return 0;
-}
+/* Sets apart the places of secrets, until they have their own. */
+#define SECRET_MARK UINT32_C(0x80000000)
 
 int vf_snapb_text(struct vf_snapb *builder, const char *data, size_t len, struct vf_snap_text *out)
 {
-    struct vf_str text = {data, len};
-    *out = (struct vf_snap_text){0, 0};
-    if (len == 0)
-        return 0;
-    if (len > UINT32_MAX - builder->size)
-        return UV_E2BIG;
-    if (2 * builder->n_texts >= builder->text_entries && grow_texts(builder) < 0)
-        return UV_ENOMEM;
-    uint32_t hash = (uint32_t)vf_hash(data, len, 0);
-    struct entry *entry = find_text(builder, text, hash);
-    if (entry->text.offset == 0) {
-        if (reserve_data(builder, len) < 0)
-            return UV_ENOMEM;
-        *entry = (struct entry){{(uint32_t)builder->size, (uint32_t)len}, hash};
-        memcpy(builder->data + builder->size, data, len);
-        builder->size += len;
-        builder->n_texts++;
+    return vf_texts_add(builder->texts, vf_str_make(data, len), SECRET_MARK, out);
+}
+
+int vf_snapb_secret(struct vf_snapb *builder, const char *data, size_t len,
+                    struct vf_snap_text *out)
+{
+    int rc = vf_texts_add(builder->secrets, vf_str_make(data, len), SECRET_MARK, out);
+    if (rc == 0 && out->len > 0)
+        out->offset |= SECRET_MARK;
+    return rc;
+}
+
+/* Gives the secrets their places behind the other texts. */
+static void place_secrets(struct vf_snapb *builder)
+{
+    uint32_t start = (uint32_t)(builder->texts->size - builder->secrets->first);
+    for (size_t f = 0; f < VF_SECRET_FIELDS; f++) {
+        struct vf_snapb_section *section = &builder->sections[vf_secret_fields[f].section];
+        uint32_t bytes = vf_snap_record_bytes(vf_secret_fields[f].section);
+        for (uint32_t i = 0; i < section->count; i++) {
+            char *field = section->records + (size_t)i * bytes + vf_secret_fields[f].offset;
+            struct vf_snap_text *text = (struct vf_snap_text *)(void *)field;
+            if (text->offset & SECRET_MARK)
+                text->offset = (text->offset & ~SECRET_MARK) + start;
+        }
     }
-    *out = entry->text;
-    return 0;
 }
 
 /* --- Finishing -------------------------------------------------------------------------------- */
 
 static bool text_fits(const struct vf_snapb *builder, struct vf_snap_text text)
 {
-    return text.offset <= builder->size && text.len <= builder->size - text.offset;
+    return text.offset <= builder->texts->size && text.len <= builder->texts->size - text.offset;
 }
 
 /* Returns true when ranking and tables may follow the route's references; the check of the whole
@@ -207,14 +166,14 @@ static bool route_is_sound(const struct vf_snapb *builder, const struct vf_snap_
            route->path_kind <= VF_PATH_PREFIX && text_fits(builder, route->name) &&
            text_fits(builder, route->path) &&
            (route->path_kind == VF_PATH_REGEX || route->path.len == 0 ||
-            builder->data[route->path.offset] == '/');
+            builder->texts->data[route->path.offset] == '/');
 }
 
 static int check_input(const struct vf_snapb *builder, char *error, size_t error_size)
 {
-    const struct section *routes = &builder->sections[VF_SNAP_ROUTES];
-    const struct section *bindings = &builder->sections[VF_SNAP_BINDINGS];
-    const struct section *tenants = &builder->sections[VF_SNAP_TENANTS];
+    const struct vf_snapb_section *routes = &builder->sections[VF_SNAP_ROUTES];
+    const struct vf_snapb_section *bindings = &builder->sections[VF_SNAP_BINDINGS];
+    const struct vf_snapb_section *tenants = &builder->sections[VF_SNAP_TENANTS];
     for (uint32_t i = 0; i < tenants->count; i++)
         if (!text_fits(builder, ((struct vf_snap_tenant *)tenants->records)[i].name))
             return snprintf(error, error_size, "tenant %u: name", i), UV_EINVAL;
@@ -237,31 +196,47 @@ static void trim_prefixes(struct vf_snapb *builder)
     for (uint32_t i = 0; i < builder->sections[VF_SNAP_ROUTES].count; i++) {
         struct vf_snap_text *path = &routes[i].path;
         if (routes[i].path_kind == VF_PATH_PREFIX && path->len > 0 &&
-            builder->data[path->offset + path->len - 1] == '/')
+            builder->texts->data[path->offset + path->len - 1] == '/')
             path->len--;
     }
 }
 
-/* Sorts the bindings by route (a counting sort) and gives each route its list. */
-static int sort_bindings(struct vf_snapb *builder)
+/* Gives each route the list of its bindings, as if they were sorted. Returns whether they are. */
+static bool list_bindings(struct vf_snapb *builder)
 {
-    struct section *section = &builder->sections[VF_SNAP_BINDINGS];
-    struct vf_snap_binding *bindings = (struct vf_snap_binding *)section->records;
+    const struct vf_snapb_section *section = &builder->sections[VF_SNAP_BINDINGS];
+    const struct vf_snap_binding *bindings = (struct vf_snap_binding *)section->records;
     struct vf_snap_route *routes =
         (struct vf_snap_route *)builder->sections[VF_SNAP_ROUTES].records;
     uint32_t n_routes = builder->sections[VF_SNAP_ROUTES].count, first = 0;
-    struct vf_snap_binding *sorted = malloc(((size_t)section->count + 1) * sizeof(*sorted));
-    if (sorted == NULL)
-        return UV_ENOMEM;
+    bool is_sorted = true;
     for (uint32_t i = 0; i < n_routes; i++)
-        routes[i].bindings = (struct vf_snap_list){0, 0};
-    for (uint32_t i = 0; i < section->count; i++)
+        routes[i].bindings.count = 0;
+    for (uint32_t i = 0; i < section->count; i++) {
+        is_sorted = is_sorted && (i == 0 || bindings[i - 1].route <= bindings[i].route);
         routes[bindings[i].route].bindings.count++;
+    }
     for (uint32_t i = 0; i < n_routes; i++) {
         routes[i].bindings.first = first;
         first += routes[i].bindings.count;
-        routes[i].bindings.count = 0;
     }
+    return is_sorted;
+}
+
+/* Sorts the bindings by route (a counting sort), unless they were added so. */
+static int sort_bindings(struct vf_snapb *builder)
+{
+    struct vf_snapb_section *section = &builder->sections[VF_SNAP_BINDINGS];
+    struct vf_snap_binding *bindings = (struct vf_snap_binding *)section->records;
+    struct vf_snap_route *routes =
+        (struct vf_snap_route *)builder->sections[VF_SNAP_ROUTES].records;
+    if (list_bindings(builder))
+        return 0;
+    struct vf_snap_binding *sorted = malloc(((size_t)section->count + 1) * sizeof(*sorted));
+    if (sorted == NULL)
+        return UV_ENOMEM;
+    for (uint32_t i = 0; i < builder->sections[VF_SNAP_ROUTES].count; i++)
+        routes[i].bindings.count = 0;
     for (uint32_t i = 0; i < section->count; i++) {
         struct vf_snap_list *list = &routes[bindings[i].route].bindings;
         sorted[list->first + list->count++] = bindings[i];
@@ -274,23 +249,31 @@ static int sort_bindings(struct vf_snapb *builder)
 
 static void set_section(struct vf_snapb *builder, uint32_t section, void *records, uint32_t count)
 {
-    builder->sections[section] = (struct section){records, count, count};
+    builder->sections[section] = (struct vf_snapb_section){records, count, count};
 }
 
 static int make_tables(struct vf_snapb *builder)
 {
-    struct section *routes = &builder->sections[VF_SNAP_ROUTES];
-    struct section *bindings = &builder->sections[VF_SNAP_BINDINGS];
-    struct section *certs = &builder->sections[VF_SNAP_CLIENT_CERTS];
+    struct vf_snapb_section *routes = &builder->sections[VF_SNAP_ROUTES];
+    struct vf_snapb_section *bindings = &builder->sections[VF_SNAP_BINDINGS];
+    struct vf_snapb_section *certs = &builder->sections[VF_SNAP_CLIENT_CERTS];
     uint32_t *ranked = malloc(((size_t)routes->count + 1) * sizeof(*ranked));
     struct vf_tables tables;
     if (ranked == NULL)
         return UV_ENOMEM;
-    int rc =
-        vf_rank_routes(builder->data, (struct vf_snap_route *)routes->records, routes->count,
-                       (struct vf_snap_tenant *)builder->sections[VF_SNAP_TENANTS].records, ranked);
+    struct vf_ranking_input ranking = {
+        .base = builder->texts->data,
+        .routes = (struct vf_snap_route *)routes->records,
+        .n_routes = routes->count,
+        .tenants = (struct vf_snap_tenant *)builder->sections[VF_SNAP_TENANTS].records,
+    };
+    if (builder->n_old_routes == routes->count) {
+        ranking.old_ranks = builder->old_ranks;
+        ranking.n_old_ranks = builder->n_old_ranks;
+    }
+    int rc = vf_rank_routes(&ranking, ranked);
     if (rc == 0) {
-        struct vf_tables_input input = {builder->data,
+        struct vf_tables_input input = {builder->texts->data,
                                         (struct vf_snap_route *)routes->records,
                                         routes->count,
                                         ranked,
@@ -314,29 +297,37 @@ static size_t aligned(size_t size)
     return (size + 7) & ~(size_t)7;
 }
 
-static int reserve_sections(struct vf_snapb *builder)
+/* Returns how many bytes the snapshot has, at most. */
+static size_t bytes_of(const struct vf_snapb *builder)
 {
-    size_t bytes = 8;
+    size_t bytes = aligned(builder->texts->size + builder->secrets->size);
     for (uint32_t i = 0; i < VF_SNAP_SECTIONS; i++)
         bytes += aligned((size_t)builder->sections[i].count * vf_snap_record_bytes(i));
-    return reserve_data(builder, bytes);
+    return bytes;
+}
+
+static void append(struct vf_snapb *builder, const void *bytes, size_t n)
+{
+    if (n > 0)
+        memcpy(builder->data + builder->size, bytes, n);
+    builder->size += n;
 }
 
 static void append_section(struct vf_snapb *builder, uint32_t index, struct vf_snap_extent *extent)
 {
-    struct section *section = &builder->sections[index];
+    struct vf_snapb_section *section = &builder->sections[index];
     size_t start = aligned(builder->size), bytes = vf_snap_record_bytes(index);
     memset(builder->data + builder->size, 0, start - builder->size);
+    builder->size = start;
     *extent = (struct vf_snap_extent){start, section->count, (uint32_t)bytes};
-    if (section->count > 0)
-        memcpy(builder->data + start, section->records, section->count * bytes);
-    builder->size = start + section->count * bytes;
+    append(builder, section->records, section->count * bytes);
     free(section->records);
-    *section = (struct section){0};
+    *section = (struct vf_snapb_section){0};
 }
 
 static int lay_out(struct vf_snapb *builder, uint64_t version)
 {
+    const struct vf_texts *texts = builder->texts, *secrets = builder->secrets;
     struct vf_snap_header header = {
         .magic = VF_SNAP_MAGIC,
         .layout_hash = vf_snapshot_layout_hash(),
@@ -344,12 +335,18 @@ static int lay_out(struct vf_snapb *builder, uint64_t version)
         .created_ms = vf_clock_wall_ms(),
         .settings = builder->settings,
     };
-    if (reserve_sections(builder) < 0)
+    builder->data = malloc(bytes_of(builder));
+    if (builder->data == NULL)
         return UV_ENOMEM;
+    place_secrets(builder);
+    append(builder, texts->data, texts->size);
+    append(builder, secrets->data + secrets->first, secrets->size - secrets->first);
     for (uint32_t i = 0; i < VF_SNAP_SECTIONS; i++)
         append_section(builder, i, &header.sections[i]);
     header.size = builder->size;
     memcpy(builder->data, &header, sizeof(header));
+    if (builder->fresh_texts == 0)
+        builder->fresh_texts = texts->size;
     return 0;
 }
 

@@ -16,6 +16,15 @@ struct vf_snapb;
 
 /* Returns an empty builder, owned by the caller, or NULL when out of memory. */
 struct vf_snapb *vf_snapb_new(void);
+
+/* The same with the texts of `base`, a finished builder: records may be carried over from there
+ * (snapshot/carry.h). It does not matter which of the two is freed first. */
+struct vf_snapb *vf_snapb_new_after(const struct vf_snapb *base);
+
+/* Returns 1 when so many texts of `base` mean nothing any more that a new beginning is better, or
+ * it is not finished; else 0. */
+int vf_snapb_is_worn(const struct vf_snapb *base);
+
 void vf_snapb_free(struct vf_snapb *builder);
 
 /* Appends `count` zeroed records to `section` (one of those before VF_SNAP_HOSTS). Stores the index
@@ -27,8 +36,13 @@ void *vf_snapb_add(struct vf_snapb *builder, uint32_t section, uint32_t count, u
 void *vf_snapb_record(struct vf_snapb *builder, uint32_t section, uint32_t index);
 
 /* Stores a copy of `len` bytes in the snapshot, once for equal texts, and its place in *out, to be
- * put into any record or the settings. Returns 0, UV_ENOMEM, or UV_E2BIG beyond 4 GiB of texts. */
+ * put into any record or the settings. Returns 0, UV_ENOMEM, or UV_E2BIG beyond 2 GiB of texts. */
 int vf_snapb_text(struct vf_snapb *builder, const char *data, size_t len, struct vf_snap_text *out);
+
+/* The same for a field of snapshot/secret_fields.h: the text is not passed on to builders that
+ * begin with the texts of this one. Its place is known when the snapshot is finished. */
+int vf_snapb_secret(struct vf_snapb *builder, const char *data, size_t len,
+                    struct vf_snap_text *out);
 
 /* Returns the settings, to be filled in before finish: zeroed at first but for `chain`, which is
  * VF_SNAP_NONE, as are those of plugin_tls. */

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <uv.h>
 
+#include "snapshot/lines.h"
 #include "snapshot/snapshot.h"
 #include "snapshot/state.h"
 
@@ -204,6 +205,7 @@ struct check {
     struct vf_snapshot snapshot; /* for the accessors */
     char *fault;
     size_t fault_size;
+    struct vf_lines lines; /* of the texts */
 };
 
 static int refuse(struct check *check, const char *where, uint32_t index, const char *what)
@@ -215,16 +217,6 @@ static int refuse(struct check *check, const char *where, uint32_t index, const 
 static bool text_fits(const struct check *check, struct vf_snap_text text)
 {
     return text.offset <= check->size && text.len <= check->size - text.offset;
-}
-
-static bool is_line(struct vf_str text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.data[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f)
-            return false;
-    }
-    return true;
 }
 
 static bool is_token(struct vf_str text)
@@ -251,7 +243,9 @@ static bool holds_text(const struct check *check, const struct rule *rule, const
     if (!text_fits(check, text))
         return false;
     struct vf_str bytes = vf_snap_str(&check->snapshot, text);
-    return rule->kind == RULE_TEXT || (rule->kind == RULE_LINE ? is_line(bytes) : is_token(bytes));
+    if (rule->kind == RULE_LINE)
+        return vf_lines_has(&check->lines, bytes);
+    return rule->kind == RULE_TEXT || is_token(bytes);
 }
 
 static bool holds(const struct check *check, const struct rule *rule, const char *record)
@@ -472,18 +466,38 @@ static const char *(*const fault_of[VF_SNAP_SECTIONS])(const struct check *check
 
 /* --- Records ---------------------------------------------------------------------------------- */
 
+/* Checks the records of a section, each by all of the `n` rules: it is in the cache by then. */
+static int check_section(struct check *check, const struct rule *of_section, size_t n)
+{
+    uint32_t section = of_section->section, bytes = vf_snap_record_bytes(section);
+    uint32_t count = vf_snap_count(&check->snapshot, section);
+    const char *record = vf_snap_section(&check->snapshot, section);
+    for (uint32_t i = 0; i < count; i++, record += bytes)
+        for (size_t r = 0; r < n; r++)
+            if (!holds(check, &of_section[r], record))
+                return refuse(check, section_names[section], i, of_section[r].field);
+    return 0;
+}
+
 static int check_fields(struct check *check)
 {
-    for (size_t r = 0; r < RULES; r++) {
-        const struct rule *rule = &rules[r];
-        uint32_t bytes = vf_snap_record_bytes(rule->section);
-        uint32_t count = vf_snap_count(&check->snapshot, rule->section);
-        const char *record = vf_snap_section(&check->snapshot, rule->section);
-        for (uint32_t i = 0; i < count; i++, record += bytes)
-            if (!holds(check, rule, record))
-                return refuse(check, section_names[rule->section], i, rule->field);
+    int rc = 0;
+    for (size_t first = 0, end; rc == 0 && first < RULES; first = end) {
+        for (end = first; end < RULES && rules[end].section == rules[first].section;)
+            end++;
+        rc = check_section(check, &rules[first], end - first);
     }
-    return 0;
+    return rc;
+}
+
+/* Texts lie between the header and the first section. */
+static size_t end_of_texts(const struct check *check)
+{
+    size_t end = check->size;
+    for (uint32_t i = 0; i < VF_SNAP_SECTIONS; i++)
+        if (check->snapshot.header->sections[i].offset < end)
+            end = check->snapshot.header->sections[i].offset;
+    return end;
 }
 
 static int check_records(struct check *check)
@@ -523,26 +537,35 @@ static int check_table(struct check *check, uint32_t section)
 
 int vf_snapshot_check_frame(const void *memory, size_t size, char *fault, size_t fault_size)
 {
-    struct check check = {memory, size, {.header = memory, .size = size}, fault, fault_size};
+    struct check check = {memory, size, {.header = memory, .size = size}, fault, fault_size, {0}};
     return check_header(&check);
+}
+
+static int check_all(struct check *check)
+{
+    int rc = check_settings(check);
+    if (rc == 0)
+        rc = check_fields(check);
+    if (rc == 0)
+        rc = check_records(check);
+    if (rc == 0 && !is_route_chain(check, check->snapshot.header->settings.chain))
+        rc = refuse(check, "settings", 0, "chain of a consumer");
+    if (rc == 0)
+        rc = check_table(check, VF_SNAP_HOSTS);
+    if (rc == 0)
+        rc = check_table(check, VF_SNAP_NODES);
+    return rc;
 }
 
 int vf_snapshot_check(const void *memory, size_t size, char *fault, size_t fault_size)
 {
-    struct check check = {memory, size, {.header = memory, .size = size}, fault, fault_size};
+    struct check check = {memory, size, {.header = memory, .size = size}, fault, fault_size, {0}};
     int rc = check_header(&check);
-    if (rc == 0)
-        rc = check_settings(&check);
-    if (rc == 0)
-        rc = check_fields(&check);
-    if (rc == 0)
-        rc = check_records(&check);
-    if (rc == 0 && !is_route_chain(&check, check.snapshot.header->settings.chain))
-        rc = refuse(&check, "settings", 0, "chain of a consumer");
-    if (rc == 0)
-        rc = check_table(&check, VF_SNAP_HOSTS);
-    if (rc == 0)
-        rc = check_table(&check, VF_SNAP_NODES);
+    if (rc < 0)
+        return rc;
+    vf_lines_init(&check.lines, check.base, end_of_texts(&check));
+    rc = check_all(&check);
+    vf_lines_deinit(&check.lines);
     return rc;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/shm.h"
 #include "snapshot/check.h"
+#include "snapshot/secret_fields.h"
 #include "snapshot/snapshot.h"
 
 enum { SHORT_BYTES = 4096 /* that are read and wiped rather than read around, unless a key */ };
@@ -40,22 +41,11 @@ struct copy {
 
 static bool is_secret(const struct copy *copy, const struct vf_snap_place *place)
 {
-    switch (place->section) {
-    case VF_SNAP_IDENTITIES:
-        return place->offset == offsetof(struct vf_snap_identity, key) &&
-               !copy->is_kept[place->index];
-    case VF_SNAP_INSTANCES:
-        return place->offset == offsetof(struct vf_snap_instance, config) ||
-               place->offset == offsetof(struct vf_snap_instance, meta);
-    case VF_SNAP_PLUGIN_FILES:
-        return place->offset == offsetof(struct vf_snap_plugin_file, source);
-    case VF_SNAP_FIELD_OPS:
-        return place->offset == offsetof(struct vf_snap_field_op, value);
-    case VF_SNAP_CONDITIONS:
-        return place->offset == offsetof(struct vf_snap_condition, value);
-    default:
-        return false;
-    }
+    for (size_t i = 0; i < VF_SECRET_FIELDS; i++)
+        if (vf_secret_fields[i].section == place->section &&
+            vf_secret_fields[i].offset == place->offset)
+            return place->section != VF_SNAP_IDENTITIES || !copy->is_kept[place->index];
+    return false;
 }
 
 /* Returns the identity that health checks of the backend show, or VF_SNAP_NONE. */
@@ -103,14 +93,30 @@ static bool reserve(struct copy *copy)
     return true;
 }
 
-static void note_secret(void *owner, const struct vf_snap_place *place, struct vf_snap_text *text)
+/* Calls `visit` for the texts that are secret. */
+static void each_secret(struct copy *copy, void (*visit)(struct copy *copy, uint32_t section,
+                                                         struct vf_snap_text *text))
 {
-    struct copy *copy = owner;
-    if (copy->rc < 0 || text->len == 0 || !is_secret(copy, place))
+    for (size_t f = 0; f < VF_SECRET_FIELDS; f++) {
+        uint32_t section = vf_secret_fields[f].section;
+        char *records = (char *)vf_snap_section(&copy->snapshot, section);
+        struct vf_snap_place place = {section, 0, vf_secret_fields[f].offset};
+        for (; place.index < vf_snap_count(&copy->snapshot, section); place.index++) {
+            char *field =
+                records + (size_t)place.index * vf_snap_record_bytes(section) + place.offset;
+            if (is_secret(copy, &place))
+                visit(copy, section, (struct vf_snap_text *)(void *)field);
+        }
+    }
+}
+
+static void note_secret(struct copy *copy, uint32_t section, struct vf_snap_text *text)
+{
+    if (copy->rc < 0 || text->len == 0)
         return;
     struct range range = {.start = text->offset,
                           .end = (uint64_t)text->offset + text->len,
-                          .is_key = place->section == VF_SNAP_IDENTITIES};
+                          .is_key = section == VF_SNAP_IDENTITIES};
     if (range.start < sizeof(struct vf_snap_header) || range.end > copy->texts_end)
         copy->rc = UV_EINVAL;
     else if (!reserve(copy))
@@ -165,10 +171,11 @@ static void note_plain(void *owner, const struct vf_snap_place *place, struct vf
     same->is_plain = true;
 }
 
-static void empty_secret(void *owner, const struct vf_snap_place *place, struct vf_snap_text *text)
+static void empty_secret(struct copy *copy, uint32_t section, struct vf_snap_text *text)
 {
-    if (is_secret(owner, place))
-        *text = (struct vf_snap_text){0, 0};
+    (void)copy;
+    (void)section;
+    *text = (struct vf_snap_text){0, 0};
 }
 
 /* --- Copying ---------------------------------------------------------------------------------- */
@@ -245,14 +252,15 @@ static int fill(struct copy *copy, char *fault, size_t fault_size)
         rc = choose_kept(copy);
     if (rc < 0)
         return rc;
-    vf_snapshot_each_text(&copy->snapshot, note_secret, copy);
+    each_secret(copy, note_secret);
     if (copy->rc < 0)
         return copy->rc;
     if ((rc = sort_secrets(copy)) < 0)
         return rc;
-    vf_snapshot_each_text(&copy->snapshot, note_plain, copy);
+    if (copy->n_secrets > 0)
+        vf_snapshot_each_text(&copy->snapshot, note_plain, copy);
     rc = read_texts(copy);
-    vf_snapshot_each_text(&copy->snapshot, empty_secret, copy);
+    each_secret(copy, empty_secret);
     return rc;
 }
 

@@ -1,5 +1,6 @@
 #include "snapshot/ranking.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <uv.h>
 
@@ -21,9 +22,10 @@ static struct vf_str text_of(const char *base, struct vf_snap_text text)
     return vf_str_make(base + text.offset, text.len);
 }
 
-static struct key key_of(const char *base, const struct vf_snap_route *route, uint32_t index,
-                         const struct vf_snap_tenant *tenants)
+static struct key key_of(const struct vf_ranking_input *input, uint32_t index)
 {
+    const char *base = input->base;
+    const struct vf_snap_route *route = &input->routes[index];
     return (struct key){
         .priority = route->priority,
         .path_kind = route->path_kind,
@@ -31,7 +33,7 @@ static struct key key_of(const char *base, const struct vf_snap_route *route, ui
         .conditions = route->conditions.count + (route->methods != 0),
         .index = index,
         .name = text_of(base, route->name),
-        .tenant = text_of(base, tenants[route->tenant].name),
+        .tenant = text_of(base, input->tenants[route->tenant].name),
     };
 }
 
@@ -65,21 +67,81 @@ static int compare_keys(const void *left, const void *right)
     return order != 0 ? order : (a->index > b->index) - (a->index < b->index);
 }
 
-int vf_rank_routes(const char *base, struct vf_snap_route *routes, uint32_t n_routes,
-                   const struct vf_snap_tenant *tenants, uint32_t *ranked)
+static bool is_new(const struct vf_ranking_input *input, uint32_t route)
 {
-    if (n_routes == 0)
-        return 0;
-    struct key *keys = malloc(n_routes * sizeof(*keys));
-    if (keys == NULL)
-        return UV_ENOMEM;
-    for (uint32_t i = 0; i < n_routes; i++)
-        keys[i] = key_of(base, &routes[i], i, tenants);
-    qsort(keys, n_routes, sizeof(*keys), compare_keys);
-    for (uint32_t rank = 0; rank < n_routes; rank++) {
-        ranked[rank] = keys[rank].index;
-        routes[ranked[rank]].rank = rank;
+    return input->old_ranks == NULL || input->old_ranks[route] == VF_SNAP_NONE;
+}
+
+/* Fills `keys` with those of the routes that are to be sorted, sorted. Returns their number. */
+static uint32_t sort_new(const struct vf_ranking_input *input, struct key *keys)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < input->n_routes; i++)
+        if (is_new(input, i))
+            keys[n++] = key_of(input, i);
+    if (n > 1)
+        qsort(keys, n, sizeof(*keys), compare_keys);
+    return n;
+}
+
+/* Fills `kept` with the others, in the order that they had. Returns their number. */
+static uint32_t list_kept(const struct vf_ranking_input *input, uint32_t *by_rank, uint32_t *kept)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < input->n_old_ranks; i++)
+        by_rank[i] = VF_SNAP_NONE;
+    for (uint32_t i = 0; i < input->n_routes; i++)
+        if (!is_new(input, i))
+            by_rank[input->old_ranks[i]] = i;
+    for (uint32_t i = 0; i < input->n_old_ranks; i++)
+        if (by_rank[i] != VF_SNAP_NONE)
+            kept[n++] = by_rank[i];
+    return n;
+}
+
+/* Returns how many of the kept routes from `low` on go before `key`: a binary search. */
+static uint32_t find_place(const struct vf_ranking_input *input, const uint32_t *kept, uint32_t low,
+                           uint32_t n_kept, const struct key *key)
+{
+    uint32_t high = n_kept;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        struct key other = key_of(input, kept[middle]);
+        if (compare_keys(&other, key) < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
+    return low;
+}
+
+static void merge(const struct vf_ranking_input *input, const struct key *keys, uint32_t n_keys,
+                  const uint32_t *kept, uint32_t n_kept, uint32_t *ranked)
+{
+    uint32_t at = 0, n = 0;
+    for (uint32_t i = 0; i < n_keys; i++) {
+        uint32_t place = find_place(input, kept, at, n_kept, &keys[i]);
+        while (at < place)
+            ranked[n++] = kept[at++];
+        ranked[n++] = keys[i].index;
+    }
+    while (at < n_kept)
+        ranked[n++] = kept[at++];
+}
+
+int vf_rank_routes(const struct vf_ranking_input *input, uint32_t *ranked)
+{
+    struct key *keys = malloc(((size_t)input->n_routes + 1) * sizeof(*keys));
+    uint32_t *kept = malloc(((size_t)input->n_routes + input->n_old_ranks + 1) * sizeof(*kept));
+    if (keys != NULL && kept != NULL) {
+        uint32_t n_kept = list_kept(input, kept + input->n_routes, kept);
+        uint32_t n_keys = sort_new(input, keys);
+        merge(input, keys, n_keys, kept, n_kept, ranked);
+        for (uint32_t rank = 0; rank < input->n_routes; rank++)
+            input->routes[ranked[rank]].rank = rank;
+    }
+    bool is_done = keys != NULL && kept != NULL;
     free(keys);
-    return 0;
+    free(kept);
+    return is_done ? 0 : UV_ENOMEM;
 }

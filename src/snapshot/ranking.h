@@ -9,10 +9,19 @@
 
 #include "snapshot/layout.h"
 
-/* Sets `rank` of each of the `n_routes` routes and fills `ranked` with their indexes, best first.
- * `base` is where text offsets begin; paths, names and tenants have been checked. Returns 0 or
- * UV_ENOMEM. */
-int vf_rank_routes(const char *base, struct vf_snap_route *routes, uint32_t n_routes,
-                   const struct vf_snap_tenant *tenants, uint32_t *ranked);
+struct vf_ranking_input {
+    const char *base; /* where text offsets begin; paths, names and tenants have been checked */
+    struct vf_snap_route *routes;
+    uint32_t n_routes;
+    const struct vf_snap_tenant *tenants;
+    /* By route: its rank in another snapshot (each at most once), or VF_SNAP_NONE: what it is
+     * compared by was not ranked there. NULL: of none. */
+    const uint32_t *old_ranks;
+    uint32_t n_old_ranks; /* they are below this */
+};
+
+/* Sets `rank` of each of the routes and fills `ranked` with their indexes, best first. Those that
+ * were ranked keep their order: only the others are sorted. Returns 0 or UV_ENOMEM. */
+int vf_rank_routes(const struct vf_ranking_input *input, uint32_t *ranked);
 
 #endif

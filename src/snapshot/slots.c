@@ -265,33 +265,36 @@ int vf_state_override(struct vf_state *state, uint64_t id, int drain, int64_t we
     return -ENOENT;
 }
 
-static bool has_id(const uint64_t *ids, size_t n_ids, uint64_t id)
+/* Returns a byte for each of `n_slots` slots, 1 when it is in use; NULL without memory. */
+static uint8_t *mark_used(const uint32_t *slots, uint32_t count, size_t stride, uint32_t n_slots)
 {
-    size_t low = 0, high = n_ids;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        if (ids[middle] < id)
-            low = middle + 1;
-        else
-            high = middle;
+    uint8_t *used = calloc((size_t)n_slots + 1, 1);
+    for (uint32_t i = 0; used != NULL && i < count; i++) {
+        uint32_t slot;
+        memcpy(&slot, (const char *)slots + i * stride, sizeof(slot));
+        if (slot < n_slots)
+            used[slot] = 1;
     }
-    return low < n_ids && ids[low] == id;
+    return used;
 }
 
-void vf_state_slot_sweep(struct vf_state *state, enum vf_entity_kind kind, const uint64_t *ids,
-                         size_t n_ids, uint64_t version)
+/* Without memory nothing dies now: the next publication sweeps again. */
+void vf_state_slot_sweep(struct vf_state *state, enum vf_entity_kind kind, const uint32_t *in_use,
+                         uint32_t count, size_t stride, uint64_t version)
 {
     uint32_t capacity;
     struct vf_state_slot *slots = slots_of(state, kind, &capacity);
     struct index *index = slots != NULL ? index_of(state, kind, slots) : NULL;
     uint32_t n_slots = slots != NULL ? atomic_load(&state->n_slots[kind]) : 0;
-    for (uint32_t slot = 0; slot < n_slots; slot++) {
-        if (slots[slot].death_version != 0 || has_id(ids, n_ids, slots[slot].id))
+    uint8_t *used = mark_used(in_use, count, stride, n_slots);
+    for (uint32_t slot = 0; used != NULL && slot < n_slots; slot++) {
+        if (slots[slot].death_version != 0 || used[slot])
             continue;
         slots[slot].death_version = version;
         if (index != NULL && !push_dead(index, slot, version))
             index->state = NULL;
     }
+    free(used);
 }
 
 uint64_t vf_state_slot_id(struct vf_state *state, enum vf_entity_kind kind, uint32_t slot)

@@ -308,10 +308,11 @@ uint32_t vf_state_slot_take(struct vf_state *state, enum vf_entity_kind kind, ui
 /* Returns the id of the entity that has the slot now, or had it last; 0: none yet. */
 uint64_t vf_state_slot_id(struct vf_state *state, enum vf_entity_kind kind, uint32_t slot);
 
-/* Marks every living slot of `kind` whose entity is not in the `n_ids` sorted ids as dead since
- * `version`. Called by control after a publication. */
-void vf_state_slot_sweep(struct vf_state *state, enum vf_entity_kind kind, const uint64_t *ids,
-                         size_t n_ids, uint64_t version);
+/* Marks every living slot of `kind` that is not among those in use as dead since `version`. In use
+ * are the numbers at `slots` and, `count` in all, at every `stride` bytes from there: a field of
+ * the records of a snapshot. Called by control after a publication. */
+void vf_state_slot_sweep(struct vf_state *state, enum vf_entity_kind kind, const uint32_t *slots,
+                         uint32_t count, size_t stride, uint64_t version);
 
 #define VF_STATE_CONFIGURED INT64_MAX /* for vf_state_override */
 

@@ -1,6 +1,7 @@
 --- From the model to a snapshot: every entity becomes a record of snapshot/layout.h.
 local ffi = require "ffi"
 local layout = require "veloflux.compiler.layout"
+local carry = require "veloflux.compiler.carry"
 local sink = require "veloflux.compiler.sink"
 local destinations = require "veloflux.compiler.destinations"
 local node = require "veloflux.compiler.node"
@@ -17,7 +18,6 @@ local M = {}
 
 local function write_tenants(to, model)
   local by_name = {}
-  to:expect("tenants", #model.tenants)
   local records, first = to:add(C.VF_SNAP_TENANTS, #model.tenants)
   for i, tenant in ipairs(model.tenants) do
     local record = records[i - 1]
@@ -30,18 +30,21 @@ local function write_tenants(to, model)
   return by_name
 end
 
-local function write(to, model, sticky_key)
+--- Writes everything. Returns the chains, and what the next compilation can carry over from.
+local function write(to, model, sticky_key, base)
   node.write_settings(to, model.node, sticky_key)
   local secure = tls.writer(to, model)
   secure:plugins()
   node.write_networks(to, model.node)
   local tenants = write_tenants(to, model)
-  local indexes = pools.write(to, model, tenants, secure)
+  local carried = base and carry.new(to, base, model, tenants)
+  local indexes, memory = pools.write(to, model, tenants, secure, carried)
   node.write_listeners(to, model.node, secure, destinations.finder(model, indexes))
   local chains = plugins.write(to, model, tenants)
-  routes.write(to, model, indexes, tenants, chains, secure)
+  routes.write(to, model, { pools = indexes, tenants = tenants, chains = chains, secure = secure }, carried)
   chains:finish()
-  return chains
+  memory.tenants = tenants
+  return chains, memory
 end
 
 local function problem(model, path, message)
@@ -78,6 +81,8 @@ end
 --   state          the state area, struct vf_state *: slots are taken there. Without it slots are
 --                  numbered in order, no key is read or made: for check
 --   oldest_pinned  oldest version that a process has mapped (asked of the state area)
+--   base           what this function made of another model, which was published last: what both have in common is
+--                  carried over, in a fraction of the time
 -- @return {data, size, builder, summary, ...}: the snapshot in memory that lives as long as the table;
 -- or nil and one problem, as conf.load's. `summary` counts tenants, pools, backends, routes, listeners and
 -- plugins; `consumer_chains` has {index, hash} of a chain for each consumer that has plugins.
@@ -91,8 +96,9 @@ function M.compile(model, options)
     sticky_key, message = keys.sticky(model.node)
     if not sticky_key then return nil, problem(model, "data_dir", message) end
   end
-  local to = sink.new(version, state, oldest)
-  local ok, raised = pcall(write, to, model, sticky_key) -- the chains, or what was raised
+  local base = carry.fits(options.base, model) and options.base or nil
+  local to = sink.new(version, state, oldest, base and base.builder)
+  local ok, raised, memory = pcall(write, to, model, sticky_key, base) -- the chains, or what was raised
   if not ok and type(raised) == "table" then -- a slot table is full
     return nil, problem(model, raised.kind,
       ("no room for more: %d at a time, counting those that a process still serves"):format(raised.room))
@@ -104,7 +110,7 @@ function M.compile(model, options)
   if not ok then return nil, problem(model, "", message) end
   counts.listeners = #model.node.listeners
   return { builder = to.builder, data = C.vf_snapb_data(to.builder), size = tonumber(C.vf_snapb_size(to.builder)),
-    version = version, ids = to.ids, counts = to.counts, summary = counts, consumer_chains = raised.of_consumer }
+    version = version, model = model, memory = memory, summary = counts, consumer_chains = raised.of_consumer }
 end
 
 --- Returns a sealed memfd with a compiled snapshot, owned by the caller; or nil and a message.
@@ -116,10 +122,12 @@ end
 
 --- Marks what is not in a published snapshot as dead, so that its slots can be used again later.
 function M.sweep(compiled, state)
-  for kind, slots in pairs(layout.SLOTS) do
-    local ids, count = compiled.ids[kind], compiled.counts[kind]
-    C.vf_ids_sort(ids, count)
-    C.vf_state_slot_sweep(state, slots.kind, ids, count, compiled.version)
+  local bytes = ffi.cast("const char *", compiled.data)
+  local sections = ffi.cast("const struct vf_snap_header *", compiled.data).sections
+  for _, slots in pairs(layout.SLOTS) do
+    local extent = sections[slots.section]
+    local first = ffi.cast("const uint32_t *", bytes + extent.offset + slots.offset)
+    C.vf_state_slot_sweep(state, slots.kind, first, extent.count, slots.stride, compiled.version)
   end
 end
 

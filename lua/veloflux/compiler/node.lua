@@ -39,7 +39,6 @@ end
 -- @param tls compiler/tls.lua
 -- @param find_pool of compiler/destinations.lua
 function M.write_listeners(to, node, tls, find_pool)
-  to:expect("listeners", #node.listeners + 1)
   for _, listener in ipairs(node.listeners) do
     write_listener(to, node, listener, C.VF_LISTENER_PROXY, tls:listener(listener), find_pool)
   end

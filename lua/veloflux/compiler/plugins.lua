@@ -37,7 +37,7 @@ function Writer:write_files(plugin, out)
     local record = records[i - 1]
     self.to:text(file.name, record.name)
     self.to:text(file.chunk, record.chunk)
-    self.to:text(file.text, record.source)
+    self.to:secret(file.text, record.source)
   end
 end
 
@@ -83,8 +83,8 @@ function Writer:write_instance(item, plugin)
   record.tenant = item.tenant and self.tenants[item.tenant].index or NONE
   record.on_error, record.phases = ON_ERROR[item.on_error], mask_of(item)
   self.to:text(item.as, record.as)
-  self.to:text(item.json, record.config)
-  self.to:text(item.meta, record.meta)
+  self.to:secret(item.json, record.config)
+  self.to:secret(item.meta, record.meta)
   self.to:text(item.source, record.source)
   return { index = index, hash = record.hash, mask = record.phases }
 end
@@ -165,7 +165,7 @@ function M.used(model)
   end
   local seen = {}
   for _, route in ipairs(model.routes) do
-    local items = route._chain
+    local items = rawget(route, "_chain")
     if items and not seen[items] then
       seen[items] = true
       add(items)
@@ -193,7 +193,6 @@ end
 function M.write(to, model, tenants)
   local self = setmetatable({ to = to, tenants = tenants, plugins = {}, instances = {}, by_item = {}, chains = {},
     by_items = {}, of_consumer = {} }, Writer)
-  to:expect("plugins", M.count(model))
   local settings = C.vf_snapb_settings(to.builder)
   settings.chain = self:of_route(model.rest_chain)
   write_limits(model.node, settings.plugin_limits)

@@ -127,26 +127,54 @@ local function write_pool(to, pool, record, tenants, secure)
   write_sticky(to, pool, record)
 end
 
+--- Returns the positions of the pools that are to be written, as runs: {position, length, ...}.
+local function to_write(model, carried, first)
+  if carried then return carried:pools(first) end
+  return { 1, #model.pools }
+end
+
+--- Writes the TLS of pools that were carried over: what it refers to is written anew.
+local function write_carried_tls(records, indexes, first, carried, secure, tls_pools)
+  for _, pool in ipairs(carried:tls_pools()) do
+    local index = indexes[pool]
+    if index then
+      records[index - first].tls = secure:upstream(pool)
+      tls_pools[#tls_pools + 1] = pool
+    end
+  end
+end
+
 --- Writes all pools.
 -- @param tenants name -> {index, ...}
 -- @param secure compiler/tls.lua
--- @return table from pool record to its index
-function M.write(to, model, tenants, secure)
-  local indexes, count = {}, 0
-  for _, pool in ipairs(model.pools) do count = count + #pool.backends end
-  to:expect("pools", #model.pools)
-  to:expect("backends", count)
-  if #model.pools == 0 then return indexes end
-  local records, first = to:add(C.VF_SNAP_POOLS, #model.pools)
-  local policies = {}
-  for i, pool in ipairs(model.pools) do
-    slices.pause()
-    indexes[pool] = first + i - 1
-    write_pool(to, pool, records[i - 1], tenants, secure)
-    records[i - 1].policy = traffic.complete_pool(to, model.node, pool, policies)
-    write_backends(to, pool, first + i - 1, records[i - 1].backends)
+-- @param carried compiler/carry.lua, or nil: nothing is carried over
+-- @return table from pool record to its index; what the next compilation needs: {plain_policy, tls_pools}
+function M.write(to, model, tenants, secure, carried)
+  local indexes, pools, tls_pools, policies = {}, model.pools, {}, {}
+  if #pools == 0 then return indexes, { tls_pools = tls_pools } end
+  local records, first = to:add(C.VF_SNAP_POOLS, #pools)
+  local fresh = to_write(model, carried, first)
+  if carried then
+    for i = 1, #pools do indexes[pools[i]] = first + i - 1 end
+    for k = 1, #fresh, 2 do
+      for i = fresh[k], fresh[k] + fresh[k + 1] - 1 do indexes[pools[i]] = nil end
+    end
+    write_carried_tls(records, indexes, first, carried, secure, tls_pools)
+    policies.plain = carried:plain_policy()
   end
-  return indexes
+  for k = 1, #fresh, 2 do
+    for i = fresh[k], fresh[k] + fresh[k + 1] - 1 do
+      slices.pause()
+      local pool, record = pools[i], records[i - 1]
+      indexes[pool] = first + i - 1
+      write_pool(to, pool, record, tenants, secure)
+      if pool.tls then tls_pools[#tls_pools + 1] = pool end
+      record.policy = traffic.complete_pool(to, model.node, pool, policies)
+      write_backends(to, pool, first + i - 1, record.backends)
+    end
+  end
+  if carried then carried:note_pools(indexes) end
+  return indexes, { plain_policy = policies.plain, tls_pools = tls_pools }
 end
 
 return M

@@ -76,7 +76,7 @@ local function write_conditions(to, kind, map, out)
     local test, value = test_of(map[name])
     record.kind, record.test = kind, test
     to:text(kind == C.VF_CONDITION_HEADER and name:lower() or name, record.name)
-    to:text(value, record.value)
+    to:secret(value, record.value)
     if out.count == 0 then out.first = index end
     out.count = out.count + 1
   end
@@ -115,40 +115,48 @@ local function write_edits(to, route, record, shared)
   if not own then shared[pool] = ffi.new("struct vf_snap_edits", record.edits) end
 end
 
+local Writer = {}
+Writer.__index = Writer
+
+--- Writes the route at a position of the model.
+function Writer:route(position)
+  local to, route, record, places = self.to, self.routes[position], self.records[position - 1], self.places
+  local tenant = places.tenants[route.tenant]
+  record.id = sink.id("route", route.tenant, route.name)
+  record.slot = to:slot("routes", record.id)
+  record.tenant = tenant.index
+  record.inactive = tenant.active and 0 or 1
+  record.priority = route.priority
+  to:text(route.name, record.name)
+  to:text(source_of(route), record.source)
+  write_path(to, route, record)
+  write_bindings(to, self.first + position - 1, route, tenant)
+  if rawget(route, "methods") then record.methods = methods_of(route) end
+  if route.match then
+    write_conditions(to, C.VF_CONDITION_HEADER, route.match.headers, record.conditions)
+    write_conditions(to, C.VF_CONDITION_QUERY, route.match.query, record.conditions)
+  end
+  write_action(to, route, record, places.pools)
+  record.chain = places.chains:of_route(route._chain)
+  record.client_cert = places.secure:route(route)
+  record.policy = traffic.overrides(to, route._pool, route, self.shared_policies)
+  write_edits(to, route, record, self.shared_edits)
+end
+
 --- Writes all routes.
--- @param pools pool record -> index
--- @param tenants name -> {index, name, hosts, active}
--- @param chains of compiler/plugins.lua
--- @param secure of compiler/tls.lua
-function M.write(to, model, pools, tenants, chains, secure)
+-- @param places {pools = pool record -> index, tenants = name -> {index, name, hosts, active}, chains = of
+-- compiler/plugins.lua, secure = of compiler/tls.lua}
+-- @param carried compiler/carry.lua, or nil: nothing is carried over
+function M.write(to, model, places, carried)
   local routes = model.routes
-  to:expect("routes", #routes)
   if #routes == 0 then return end
-  local shared_policies, shared_edits = {}, {}
   local records, first = to:add(C.VF_SNAP_ROUTES, #routes)
+  local writer = setmetatable({ to = to, routes = routes, places = places, records = records, first = first,
+    shared_policies = {}, shared_edits = {} }, Writer)
+  if carried then return carried:routes(first, places, function(i) writer:route(i) end) end
   for i = 1, #routes do
     slices.pause()
-    local route, record = routes[i], records[i - 1]
-    local tenant = tenants[route.tenant]
-    record.id = sink.id("route", route.tenant, route.name)
-    record.slot = to:slot("routes", record.id)
-    record.tenant = tenant.index
-    record.inactive = tenant.active and 0 or 1
-    record.priority = route.priority
-    to:text(route.name, record.name)
-    to:text(source_of(route), record.source)
-    write_path(to, route, record)
-    write_bindings(to, first + i - 1, route, tenant)
-    if rawget(route, "methods") then record.methods = methods_of(route) end
-    if route.match then
-      write_conditions(to, C.VF_CONDITION_HEADER, route.match.headers, record.conditions)
-      write_conditions(to, C.VF_CONDITION_QUERY, route.match.query, record.conditions)
-    end
-    write_action(to, route, record, pools)
-    record.chain = chains:of_route(route._chain)
-    record.client_cert = secure:route(route)
-    record.policy = traffic.overrides(to, route._pool, route, shared_policies)
-    write_edits(to, route, record, shared_edits)
+    writer:route(i)
   end
 end
 

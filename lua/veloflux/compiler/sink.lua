@@ -27,11 +27,13 @@ local M = {}
 -- @param version of the snapshot to be
 -- @param state the state area, or nil: slots are numbered as the entities come
 -- @param oldest_pinned the oldest version that a process still has mapped
-function M.new(version, state, oldest_pinned)
-  local builder = C.vf_snapb_new()
+-- @param base a finished builder to begin with the texts of, or nil
+function M.new(version, state, oldest_pinned, base)
+  local builder
+  if base then builder = C.vf_snapb_new_after(base) else builder = C.vf_snapb_new() end
   if builder == nil then error("out of memory", 0) end
   return setmetatable({ builder = ffi.gc(builder, C.vf_snapb_free), version = version, state = state,
-    oldest_pinned = oldest_pinned or version, ids = {}, counts = {} }, Sink)
+    oldest_pinned = oldest_pinned or version, counts = {} }, Sink)
 end
 
 --- Appends `count` (1) zeroed records. Returns a pointer to the first, valid until the next add to the
@@ -47,19 +49,20 @@ function Sink:text(text, out)
   if C.vf_snapb_text(self.builder, text, #text, out) ~= 0 then error("out of memory", 0) end
 end
 
---- Makes room for the ids of `count` entities of a kind.
-function Sink:expect(kind, count)
-  self.ids[kind], self.counts[kind] = ffi.new("uint64_t[?]", math.max(count, 1)), 0
+--- The same for a field of snapshot/secret_fields.h.
+function Sink:secret(text, out)
+  if C.vf_snapb_secret(self.builder, text, #text, out) ~= 0 then error("out of memory", 0) end
 end
 
 --- Gives the entity behind `record` (a pointer with `slot`, or nil) its slot.
 -- @param kind a key of layout.SLOTS
 -- @param id the stable id
 function Sink:slot(kind, id)
-  local count = self.counts[kind]
-  self.ids[kind][count] = id
-  self.counts[kind] = count + 1
-  if self.state == nil then return count end
+  if self.state == nil then
+    local count = self.counts[kind] or 0
+    self.counts[kind] = count + 1
+    return count
+  end
   local slot = C.vf_state_slot_take(self.state, layout.SLOTS[kind].kind, id, self.version, self.oldest_pinned)
   if slot == FULL then
     error({ kind = kind, room = layout.SLOTS[kind].room }, 0)

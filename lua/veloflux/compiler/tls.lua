@@ -32,7 +32,7 @@ function Writer:identity(record, name)
   out.not_after_s = facts.chain_not_after
   self.to:text(name, out.name)
   self.to:text(facts.der, out.chain)
-  self.to:text(facts.key, out.key)
+  self.to:secret(facts.key, out.key)
   self.identities[facts] = index
   return index
 end

@@ -97,7 +97,7 @@ local function write(to, owners, direction, out)
     if i == 1 then out.first = index end
     record.kind = op[1]
     to:text(op[2], record.name)
-    to:text(op[3], record.value)
+    to:secret(op[3], record.value)
   end
 end
 

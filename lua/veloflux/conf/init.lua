@@ -7,6 +7,7 @@ local scalars = require "veloflux.model.scalars"
 local stored_check = require "veloflux.model.stored_check"
 local check = require "veloflux.model.check"
 local lint = require "veloflux.model.lint"
+local news_of = require "veloflux.model.news"
 local model = require "veloflux.model"
 local grammar = require "veloflux.conf.grammar"
 local environment = require "veloflux.conf.environment"
@@ -131,7 +132,8 @@ function Loader:place(root, kind, position, field)
 end
 
 --- The default tenant is always there, and first.
-local function with_default_tenant(root, compiled)
+-- @param before a model, or nil: whose own default tenant is taken where the conf has none
+local function with_default_tenant(root, compiled, before)
   local tenants = {}
   for _, tenant in ipairs(root.tenants) do
     table.insert(tenants, tenant.name == "default" and #tenants == 0 and 1 or #tenants + 1, tenant)
@@ -142,8 +144,11 @@ local function with_default_tenant(root, compiled)
       return tenants
     end
   end
-  local default = compiled.from_default {}
-  table.insert(tenants, 1, setmetatable({ name = "default", _line = 0, _file = "" }, getmetatable(default)))
+  local default = before and before.tenants[1]
+  if not default or default._file ~= "" then
+    default = setmetatable({ name = "default", _line = 0, _file = "" }, getmetatable(compiled.from_default {}))
+  end
+  table.insert(tenants, 1, default)
   return tenants
 end
 
@@ -185,32 +190,44 @@ local function joined(list, more)
   return all
 end
 
+--- Takes the records of the file and of the store for a model.
+-- @return what is new of them (model/news.lua)
+function Loader:take(result, root, more, before)
+  local node, news = result.node, news_of.new(before)
+  for _, kind in ipairs(model.kinds_of(self.reader.plugins)) do
+    local list = joined(root.entities == "owned" and root[kind] or {}, more and more[kind])
+    if kind == "tenants" then
+      node.tenants = list
+      list = with_default_tenant(node, grammar.file.by_name.tenants.element, before)
+    end
+    node[kind] = news:take(kind, list)
+    result[kind] = node[kind]
+    if news_of.ANNOTATED[kind] then result.inputs[kind] = before and list or joined(list) end
+  end
+  return news
+end
+
 --- Makes a model of the node settings, the entities of the file and those of the store. The records are
 -- those given; what checks add to one that an earlier model has is added to a copy.
 -- @param more lists of records by kind, or nil
-function Loader:assemble(root, more, problems)
+-- @param before a good model of the same root, or nil: what both have in common is not judged again
+function Loader:assemble(root, more, problems, before)
   local node = setmetatable({}, getmetatable(root))
   for key, value in pairs(root) do node[key] = value end
   local plugins = self.reader.plugins
   local result = { node = node, source = self.main.name, files = self.files, warnings = joined(self.reader.warnings),
-    control = plugins.control, stored_kinds = plugins.kind_names }
-  local kinds = model.kinds_of(plugins)
-  for _, kind in ipairs(kinds) do
-    local own = root.entities == "owned" and root[kind] or {}
-    node[kind] = joined(own, more and more[kind])
-  end
-  node.tenants = with_default_tenant(node, grammar.file.by_name.tenants.element)
-  for _, kind in ipairs(kinds) do result[kind] = node[kind] end
+    control = plugins.control, stored_kinds = plugins.kind_names, origin = root, inputs = {} }
+  local news = self:take(result, root, more, before)
   local function places(...) return self:place(node, ...) end
-  check.run(result, places, problems, plugins)
+  check.run(result, places, problems, plugins, news)
   stored_check.run(result, plugins.kinds, places, problems)
-  if #problems == 0 then resolve.run(result, places, problems) end
+  if #problems == 0 then resolve.run(result, places, problems, news) end
   if #problems == 0 then
     lint.run(result, root, grammar.file, places, function(path)
       local head = path:match "^[^.%[]+"
       return self.main.name, self.main.nodes[document.find(self.main, 0, head) or 0].line
     end)
-    model.share(result)
+    model.share(result, news)
   end
   return result
 end
@@ -281,8 +298,7 @@ end
 -- store: `complete` does the rest.
 -- @param options as for load, without `lenient`; is_canonical: the text was written by model/schema.lua, so what is not
 -- there is the schema's default whatever else is set
--- @return a draft: {node, plugins, ...}: the node settings with the file's own entities, as far as they are
--- known, and the loader of plugins
+-- @return a draft: {node, plugins, ...}: the node settings with the file's own entities as far as known, and the loader
 function M.read(options)
   local self = new_loader(options)
   local text, name, dir, problem = open_source(options.source)
@@ -314,11 +330,15 @@ function M.complete(draft, more)
 end
 
 --- The same again with other entities, after `complete` was content.
+-- @param before what either of both made last of this draft and is in force, or nil: of what it has, too, nothing is
+-- judged again. Records are compared by reference
 -- @return the model, or nil; and a list of problems
-function M.recombine(draft, more)
+function M.recombine(draft, more, before)
   local problems = {}
-  local result = draft:assemble(draft.root, more, problems)
+  before = before and before.origin == draft.root and before or nil
+  local result = draft:assemble(draft.root, more, problems, before)
   if #problems == 0 then return result, problems end
+  if before then return M.recombine(draft, more) end -- the same problems, and all others
   return nil, problems
 end
 

@@ -33,7 +33,7 @@ local STOPPING = "stopping" -- what the supervisor says when it takes no offers 
 
 local link, state_area, store_of -- what `open` was given
 local pending -- the candidate under way, with {compiled, tables}
-local current -- {model, version}: what is published
+local current -- {model, version, compiled}: what is published; without `compiled` after a predecessor
 local warned = {} -- set of the warnings of what is published
 local tables_need_repair = false -- when what is published comes: the tables have come before it
 local has_come = false -- something published has come
@@ -52,7 +52,7 @@ end
 --- Calls a function when what a predecessor published is known.
 function M.on_adopted(fn) on_adopted = fn end
 
---- Returns what is published: {model, version}, or nil before the first publication.
+--- Returns what is published: {model, version, compiled}, or nil before the first publication.
 function M.current() return current end
 
 --- True while a candidate is under way.
@@ -103,7 +103,8 @@ local function problem(path, message) return { { file = pending.model.source, pa
 --- Offers a candidate. Returns true, or nil and problems; then on_end is not called.
 function M.offer(candidate)
   local model = candidate.model
-  local compiled, fault = compiler.compile(model, { version = candidate.version, state = state() })
+  local compiled, fault = compiler.compile(model, { version = candidate.version, state = state(),
+    base = current and current.compiled })
   if not compiled then return nil, { fault } end
   slices.look()
   if state_area then overrides.apply(state_area, model.node.data_dir) end
@@ -126,7 +127,8 @@ end
 local function repair_tables()
   tables_need_repair = false
   if not current then return end
-  local compiled, fault = compiler.compile(current.model, { version = current.version })
+  local compiled, fault = current.compiled, nil
+  if not compiled then compiled, fault = compiler.compile(current.model, { version = current.version }) end
   if not compiled then return link.log("error", "tables.failed", conf.format(fault)) end
   local staged, message = stage_tables(current.model, compiled)
   local ok = staged
@@ -211,7 +213,7 @@ end
 function M.published(version)
   has_come = true
   if pending and pending.version == version then
-    current = { model = pending.model, version = version }
+    current = { model = pending.model, version = version, compiled = pending.compiled }
     if pending.on_published then pending.on_published() end
   elseif tables_need_repair and current then
     repair_tables()
@@ -241,7 +243,7 @@ end
 
 function M.live(laggards)
   if not pending then return end
-  current = { model = pending.model, version = pending.version }
+  current = { model = pending.model, version = pending.version, compiled = pending.compiled }
   slices.begin()
   slices.run(function() conclude(laggards) end)
 end

@@ -83,7 +83,7 @@ function M.judge(jobs, next_world)
   for _, job in ipairs(jobs) do
     for _, edit in ipairs(job.result.edits) do all[#all + 1] = edit end
   end
-  local model, problems = worlds.model(next_world)
+  local model, problems = worlds.model(next_world, flow.current() and flow.current().model)
   if not model then return nil, outcome.refusal(problems, all, "invalid") end
   local rivalry = outcome.rivalry(model, all)
   if rivalry then return nil, rivalry end
@@ -124,7 +124,7 @@ function M.try(job)
   if #job.net > 0 then
     model, refusal = M.judge({ job }, next_world)
     if not model then return refusal end
-    compiled, refusal = compiler.compile(model, {})
+    compiled, refusal = compiler.compile(model, { base = flow.current().compiled })
     if not compiled then return outcome.refusal({ refusal }, result.edits, "invalid") end
     warnings, findings = explain.warnings(model, compiled, lint_live.of(model))
   end

@@ -89,8 +89,9 @@ function M.warn_of_orphans(result, set, plugins)
 end
 
 --- Returns the model of a world, or nil and problems.
-function M.model(world)
-  local result, problems = conf.recombine(world.draft, entities.records(world.set, world.tools.plugins))
+-- @param before the model of another, or nil: of what it has, too, nothing is judged again
+function M.model(world, before)
+  local result, problems = conf.recombine(world.draft, entities.records(world.set, world.tools.plugins), before)
   if result then M.warn_of_orphans(result, world.set, world.tools.plugins) end
   return result, problems
 end

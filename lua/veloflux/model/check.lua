@@ -49,8 +49,9 @@ end
 
 --- Indexes the entities of a kind by tenant and name.
 function Checker:names(kind)
-  local index = {}
-  for i, entity in ipairs(self.model[kind]) do
+  local index, list = {}, self.model[kind]
+  for i = 1, #list do
+    local entity = list[i]
     slices.pause()
     local tenant, name = entity.tenant, entity.name
     local of_tenant = index[tenant]
@@ -72,6 +73,34 @@ function Checker:names(kind)
   return index
 end
 
+--- Returns the positions of what is new of a kind by tenant and name, or nil: an index has something to find.
+function Checker:new_names(kind)
+  local found = {}
+  for _, i in ipairs(self.news.positions[kind]) do
+    local entity = self.model[kind][i]
+    local of_tenant = found[entity.tenant] or {}
+    if not self.by_tenant[entity.tenant] or not entity.name or of_tenant[entity.name] then return nil end
+    found[entity.tenant], of_tenant[entity.name] = of_tenant, i
+  end
+  return found
+end
+
+--- Says that nothing new of a kind has the name of something else, so that there is no need for an index of all.
+function Checker:has_own_names(kind)
+  local found = self.news.before and self.news:is_same "tenants" and self:new_names(kind)
+  if not found then return false end
+  local n_taken = 0
+  for _, gone in ipairs(self.news.gone[kind]) do
+    if found[gone.tenant] and found[gone.tenant][gone.name] then n_taken = n_taken + 1 end
+  end
+  if n_taken == #self.news.positions[kind] then return true end -- each stands in the place of one that is gone
+  for i, entity in ipairs(self.model[kind]) do
+    local of_tenant = found[entity.tenant]
+    if of_tenant and (of_tenant[entity.name] or i) ~= i then return false end
+  end
+  return true
+end
+
 function Checker:unknown_reference(kind, position, field, noun, name, known)
   local nearest
   self.suggestions = (self.suggestions or 0) + 1
@@ -90,19 +119,49 @@ local function find_pool(pools, tenant, name)
   return platform and platform.shared and platform or nil, platform
 end
 
+--- Resolves the pool of the route at a position.
+function Checker:route(pools, i)
+  local route = self.model.routes[i]
+  local name = route.pool
+  if not name or self.by_tenant[route.tenant].is_unknown then return end
+  local pool, unshared = find_pool(pools, route.tenant, name)
+  annotate(self.model, "routes", i, "_pool", pool)
+  if not pool and unshared then
+    self:note("routes", i, "pool", "the pool %s of the default tenant is not shared", name)
+  elseif not pool then
+    self:unknown_reference("routes", i, "pool", "pool", name, pools[route.tenant] or {})
+  end
+end
+
+--- Returns the new pools by those whose place they take, when routes that were there cannot mean others than these; or
+-- nil.
+function Checker:successors(pools)
+  local news, of = self.news, {}
+  if not news:is_same "tenants" or #news.gone.pools ~= #news.positions.pools then return nil end
+  for _, gone in ipairs(news.gone.pools) do
+    local by_name = pools[gone.tenant]
+    local pool = by_name and by_name[gone.name]
+    if not pool or pool.shared ~= gone.shared then return nil end
+    of[gone] = pool
+  end
+  return of
+end
+
 function Checker:routes(pools)
-  for i, route in ipairs(self.model.routes) do
-    slices.pause()
-    local name = route.pool
-    if name and not self.by_tenant[route.tenant].is_unknown then
-      local pool, unshared = find_pool(pools, route.tenant, name)
-      annotate(self.model.routes, i, "_pool", pool)
-      if not pool and unshared then
-        self:note("routes", i, "pool", "the pool %s of the default tenant is not shared", name)
-      elseif not pool then
-        self:unknown_reference("routes", i, "pool", "pool", name, pools[route.tenant] or {})
-      end
+  local successors, routes = self:successors(pools), self.model.routes
+  if not successors then
+    for i = 1, #routes do
+      slices.pause()
+      self:route(pools, i)
     end
+    return
+  end
+  for _, i in ipairs(self.news.positions.routes) do self:route(pools, i) end
+  if next(successors) == nil then return end
+  for i = 1, #routes do
+    local pool = rawget(routes[i], "_pool")
+    local successor = pool and successors[pool]
+    if successor then annotate(self.model, "routes", i, "_pool", successor) end
   end
 end
 
@@ -119,29 +178,40 @@ function M.hosts_of(route)
   if rawget(route, "hosts") then return "hosts", route.hosts end
 end
 
+--- Checks whose hosts the route at a position names.
+function Checker:hosts_of_route(owners, i)
+  local route = self.model.routes[i]
+  local field, hosts = M.hosts_of(route)
+  local tenant = route.tenant
+  if not field and tenant ~= "default" and #self.by_tenant[tenant].hosts == 0 then
+    self:note("routes", i, "tenant", "the tenant %s has no hosts: the route would answer for none", tenant)
+  end
+  if self.by_tenant[tenant].is_unknown then hosts = nil end
+  for _, host in ipairs(hosts or {}) do
+    local owner = hosts_of_tenants.owner_of(owners, host:lower())
+    if owner ~= tenant then
+      self:note("routes", i, field, "the host %s belongs to the tenant %s", host, owner)
+    end
+  end
+end
+
 function Checker:hosts()
   local owners = self:owners()
   if next(owners) == nil and #self.model.tenants == 1 then return end -- everything is the default tenant's
-  for i, route in ipairs(self.model.routes) do
+  if self.news:is_same "tenants" then
+    for _, i in ipairs(self.news.positions.routes) do self:hosts_of_route(owners, i) end
+    return
+  end
+  for i = 1, #self.model.routes do
     slices.pause()
-    local field, hosts = M.hosts_of(route)
-    local tenant = route.tenant
-    if not field and tenant ~= "default" and #self.by_tenant[tenant].hosts == 0 then
-      self:note("routes", i, "tenant", "the tenant %s has no hosts: the route would answer for none", tenant)
-    end
-    if self.by_tenant[tenant].is_unknown then hosts = nil end
-    for _, host in ipairs(hosts or {}) do
-      local owner = hosts_of_tenants.owner_of(owners, host:lower())
-      if owner ~= tenant then
-        self:note("routes", i, field, "the host %s belongs to the tenant %s", host, owner)
-      end
-    end
+    self:hosts_of_route(owners, i)
   end
 end
 
 --- Shared pools are the platform's to give.
 function Checker:pools()
-  for i, pool in ipairs(self.model.pools) do
+  for _, i in ipairs(self.news.positions.pools) do
+    local pool = self.model.pools[i]
     if pool.shared and pool.tenant ~= "default" then
       self:note("pools", i, "shared", "only pools of the default tenant can be shared")
     end
@@ -160,8 +230,8 @@ local REFUSALS = { pools = "service", routes = "route", consumers = "consumer" }
 --- Some plugins say where they do not go.
 function Checker:scopes()
   for kind, refusal in pairs(REFUSALS) do
-    for i, entity in ipairs(self.model[kind]) do
-      for nth, instance in ipairs(rawget(entity, "plugins") or {}) do
+    for _, i in ipairs(self.news.positions[kind]) do
+      for nth, instance in ipairs(rawget(self.model[kind][i], "plugins") or {}) do
         if plugin.plugin_of(instance).refuses[refusal] then
           self:note_instance(kind, i, nth, instance, "the plugin %s is not for %s", instance.name, kind)
         end
@@ -198,6 +268,7 @@ end
 
 --- A credential leads to one consumer; so does what another system calls it.
 function Checker:credentials()
+  if self.news:is_same "consumers" then return end
   local taken = {}
   local function take(key, i, field, what, consumer, line)
     local earlier = taken[key]
@@ -284,8 +355,8 @@ end
 
 --- Backends are verified by somebody.
 function Checker:authorities()
-  for i, pool in ipairs(self.model.pools) do
-    local tls = pool.tls
+  for _, i in ipairs(self.news.positions.pools) do
+    local tls = self.model.pools[i].tls
     if tls == true or type(tls) == "table" and tls.verify and not tls.ca then
       local found, message = x509.system()
       if not found then self:note("pools", i, "tls", "%s", message) end
@@ -296,16 +367,17 @@ end
 --- Checks a model and resolves its references (route._pool). Appends to `problems`.
 -- @param places function(kind, position, field) -> file, line, path
 -- @param plugins the loader of plugins
-function M.run(model, places, problems, plugins)
-  local checker = setmetatable({ model = model, places = places, problems = problems }, Checker)
+-- @param news model/news.lua: what is not new has no problem by itself
+function M.run(model, places, problems, plugins, news)
+  local checker = setmetatable({ model = model, places = places, problems = problems, news = news }, Checker)
   checker:tenants()
   local pools = checker:names "pools"
-  checker:names "routes"
+  if not checker:has_own_names "routes" then checker:names "routes" end
   checker:pools()
   checker:routes(pools)
   listener_pools.run(model, pools.default or {}, problems)
   checker:hosts()
-  checker:names "consumers"
+  if not checker:has_own_names "consumers" then checker:names "consumers" end
   checker:names "templates"
   checker:templates(plugins)
   checker:certificates(checker:names "certificates")

@@ -8,6 +8,7 @@
 --   warnings  what is allowed but should not stay so: list of {file, line, path, message, code}
 --   lint      the same, of model/lint.lua
 --   source    what it was read from, for messages
+--   origin    stands for the conf file as it was read: models of the same one have the same node settings and plugins
 -- Records are those of model/schema.lua: only what was said, defaults behind. Besides its fields an
 -- entity has `_file` and `_line`: where it stands.
 local schema = require "veloflux.model.schema"
@@ -81,9 +82,10 @@ function same(a, b)
   return says_no_more(a, b) and says_no_more(b, a)
 end
 
---- Sets what a check has found out about the entity at `position` of a list: on a copy when an earlier
+--- Sets what a check has found out about the entity at `position` of the list of a kind: on a copy when an earlier
 -- model has the record too.
-function M.annotate(list, position, field, value)
+function M.annotate(model, kind, position, field, value)
+  local list = model[kind]
   local record = list[position]
   if rawget(record, field) == value then return record end
   if rawget(record, "_is_shared") then
@@ -91,16 +93,22 @@ function M.annotate(list, position, field, value)
     for key, inner in pairs(record) do copy[key] = inner end
     copy._is_shared = nil
     list[position], record = copy, copy
+    model.copies = model.copies or {}
+    table.insert(model.copies, copy)
   end
   record[field] = value
   return record
 end
 
---- From here on the records of a model are not changed any more.
-function M.share(model)
+--- From here on the records of a model are not changed any more. Those that a model before has are shared already, but
+-- for copies that were made of them.
+-- @param news model/news.lua
+function M.share(model, news)
   for _, kind in ipairs { "routes", "consumers" } do
-    for _, record in ipairs(model[kind]) do record._is_shared = true end
+    for _, i in ipairs(news.positions[kind]) do model[kind][i]._is_shared = true end
   end
+  for _, copy in ipairs(model.copies or {}) do copy._is_shared = true end
+  model.copies = nil
 end
 
 local function by_key(kind, list)

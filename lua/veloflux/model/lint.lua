@@ -108,11 +108,22 @@ end
 
 -- Others ----------------------------------------------------------------------------------------------
 
-local function has_weight(pool)
+local weighted = setmetatable({}, { __mode = "k" }) -- pool -> whether a backend has a weight; pools do not change
+
+local function find_weight(pool)
   for _, backend in ipairs(pool.backends) do
     if backend.weight ~= 0 then return true end
   end
   return false
+end
+
+local function has_weight(pool)
+  local known = weighted[pool]
+  if known == nil then
+    known = find_weight(pool)
+    weighted[pool] = known
+  end
+  return known
 end
 
 --- Returns what comes of a pool without backends: function(pool) -> text, or nil when nothing leads there.
@@ -130,9 +141,11 @@ local function leading(model)
 end
 
 local function empty_pools(model, places, out)
-  local outcome_of = leading(model)
+  local outcome_of
   for i, pool in ipairs(model.pools) do
-    local outcome = not has_weight(pool) and outcome_of(pool)
+    local is_empty = not has_weight(pool)
+    if is_empty then outcome_of = outcome_of or leading(model) end
+    local outcome = is_empty and outcome_of(pool)
     if outcome then
       local file, line, path = places("pools", i, "backends")
       out[#out + 1] = { code = "pool_without_backends", file = file, line = line, path = path,

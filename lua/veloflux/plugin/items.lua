@@ -53,6 +53,17 @@ local function texts_of(instance, plugin)
   return known[1], known[2]
 end
 
+local numbers, n_numbers = setmetatable({}, { __mode = "k" }), 0
+
+--- Returns a number that no other instance has.
+function M.number_of(instance)
+  if not numbers[instance] then
+    n_numbers = n_numbers + 1
+    numbers[instance] = n_numbers
+  end
+  return numbers[instance]
+end
+
 --- Makes the item of an instance.
 function M.of(instance, scope, tenant)
   local plugin = plugin_kind.plugin_of(instance)

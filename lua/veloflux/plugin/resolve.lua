@@ -144,6 +144,28 @@ function Resolver:note_circle(circle)
   self:note(narrowest, ".order", ("%s run before one another in a circle"):format(table.concat(names, ", ")))
 end
 
+--- What two lists of items that are alike have in common, as a text: whose instances they are, and at which scope.
+local function text_of_items(items)
+  local parts = {}
+  for _, item in ipairs(items) do
+    for _, layer in ipairs(item.layers) do
+      parts[#parts + 1] = ("%d %d %s"):format(items_of.number_of(layer.instance), layer.scope, layer.tenant or "")
+    end
+    parts[#parts + 1] = ""
+  end
+  return table.concat(parts, "\0")
+end
+
+--- Returns the list of the model before that is alike, or this one: a route whose chain is the same table did not
+-- change.
+function Resolver:known(items)
+  if not items then return nil end
+  local text = text_of_items(items)
+  local known = self.lists[text] or self.earlier[text] or items
+  self.lists[text] = known
+  return known
+end
+
 function Resolver:resolve(lists, combine)
   combine = combine or function(wide, narrow) return self:combine(wide, narrow) end
   local items, circle = chain.resolve(lists, combine)
@@ -167,7 +189,8 @@ function Resolver:chain_of(global, tenant, pool, route)
   end
   local found = level[route.id]
   if found == nil then
-    found = self:resolve { self:items(global), self:items(tenant), self:items(pool), self:items(route) } or false
+    found = self:known(self:resolve { self:items(global), self:items(tenant), self:items(pool), self:items(route) })
+      or false
     level[route.id] = found
   end
   return found or nil
@@ -189,21 +212,42 @@ function Resolver:read_root()
   for name, list in pairs(of_tenant) do self.of_tenant[name] = self:handle(list, TENANT, name) end
 end
 
-function Resolver:routes()
-  local global, of_tenant = self.global, self.of_tenant
-  local routes = self.model.routes
-  for i = 1, #routes do
-    slices.pause()
-    local route, chain_found = routes[i], nil
-    local own, pool = rawget(route, "plugins"), route._pool
-    local pool_list = pool and rawget(pool, "plugins")
-    local tenant = of_tenant[route.tenant]
-    if own or pool_list or global ~= NOTHING or tenant ~= NOTHING then
-      chain_found = self:chain_of(global, tenant, pool_list and self:handle(pool_list, POOL, pool.tenant) or NOTHING,
-        own and self:handle(own, ROUTE, route.tenant) or NOTHING)
-    end
-    annotate(routes, i, "_chain", chain_found)
+--- Finds the chain of the route at a position.
+function Resolver:route(i)
+  local global, route, chain_found = self.global, self.model.routes[i], nil
+  local own, pool = rawget(route, "plugins"), rawget(route, "_pool")
+  local pool_list = pool and rawget(pool, "plugins")
+  local tenant = self.of_tenant[route.tenant]
+  if own or pool_list or global ~= NOTHING or tenant ~= NOTHING then
+    chain_found = self:chain_of(global, tenant, pool_list and self:handle(pool_list, POOL, pool.tenant) or NOTHING,
+      own and self:handle(own, ROUTE, route.tenant) or NOTHING)
   end
+  annotate(self.model, "routes", i, "_chain", chain_found)
+  self.has_chains = self.has_chains or own ~= nil or pool_list ~= nil or chain_found ~= nil
+end
+
+--- Says that no route of the model before had plugins, and that nothing but a route has any now.
+function Resolver:is_plain(before)
+  if not before or before.has_chains or self.global ~= NOTHING then return false end
+  for _, handle in pairs(self.of_tenant) do
+    if handle ~= NOTHING then return false end
+  end
+  for _, pool in ipairs(self.model.pools) do
+    if rawget(pool, "plugins") then return false end
+  end
+  return true
+end
+
+function Resolver:routes(news)
+  if self:is_plain(news.before) then
+    for _, i in ipairs(news.positions.routes) do self:route(i) end
+  else
+    for i = 1, #self.model.routes do
+      slices.pause()
+      self:route(i)
+    end
+  end
+  self.model.has_chains = self.has_chains or false
 end
 
 --- What a consumer changes has to fit every chain of its tenant.
@@ -212,8 +256,8 @@ function Resolver:consumers()
   for position, consumer in ipairs(self.model.consumers) do
     local handle = self:handle(rawget(consumer, "plugins"), CONSUMER, consumer.tenant)
     if handle ~= NOTHING then
-      local items = self:items(handle)
-      annotate(self.model.consumers, position, "_items", items)
+      local items = self:known(self:items(handle))
+      annotate(self.model, "consumers", position, "_items", items)
       meeting:check(items, consumer.tenant)
     end
   end
@@ -269,12 +313,15 @@ end
 
 --- Resolves all chains of a model. Appends to `problems` and to model.warnings.
 -- @param places as for model/check.lua
-function M.run(model, places, problems)
+-- @param news model/news.lua
+function M.run(model, places, problems, news)
   local self = setmetatable({ model = model, places = places, problems = problems, by_list = {}, made = {}, ids = {},
-    n_ids = 0, chains = {}, noted = {}, ties = {} }, Resolver)
+    n_ids = 0, chains = {}, noted = {}, ties = {}, lists = {}, earlier = news.before and news.before.lists or {} },
+    Resolver)
+  model.lists = self.lists
   self:read_root()
   model.rest_chain = self:chain_of(self.global, NOTHING, NOTHING, NOTHING)
-  self:routes()
+  self:routes(news)
   self:consumers()
   self:warn_of_names()
   self:warn_of_phases()

@@ -6,7 +6,6 @@ int vf_ip_parse(const char *text, size_t len, uint8_t ip[16]);
 int vf_host_user(const char *name, uint32_t *uid, uint32_t *gid);
 int vf_host_group(const char *name, uint32_t *gid);
 uint32_t vf_host_cpus(void);
-void vf_ids_sort(uint64_t *ids, size_t n_ids);
 int vf_path_normal_form(const char *path, size_t len, char *out);
 ]]
 local C = ffi.C
@@ -41,14 +40,6 @@ describe("the machine", function()
 end)
 
 describe("small things for Lua", function()
-  it("sort ids without losing their high bits", function()
-    local ids = ffi.new("uint64_t[4]", { 0xffffffffffffffffULL, 1, 0x8000000000000000ULL, 2 })
-    C.vf_ids_sort(ids, 4)
-    assert.same({ "1ULL", "2ULL", "9223372036854775808ULL", "18446744073709551615ULL" },
-      { tostring(ids[0]), tostring(ids[1]), tostring(ids[2]), tostring(ids[3]) })
-    C.vf_ids_sort(nil, 0)
-  end)
-
   it("normalise paths", function()
     local out = ffi.new "char[64]"
     local function normal(path)

@@ -31,10 +31,20 @@ local function with_state(body)
   end
 end
 
+local STRIDE = 12 -- bytes between two slots, as in records
+
+--- Sweeps what is not among `ids`.
 local function sweep(state, kind, ids, version)
-  table.sort(ids)
-  local array = ffi.new("uint64_t[?]", #ids + 1, ids)
-  lib.vf_state_slot_sweep(state, kind, array, #ids, version)
+  local kept, count = {}, 0
+  for _, id in ipairs(ids) do kept[id] = true end
+  local array = ffi.new("uint32_t[?]", 3 * #ids + 1)
+  for slot = 0, tonumber(state.n_slots[kind]) - 1 do
+    if kept[tonumber(lib.vf_state_slot_id(state, kind, slot))] then
+      array[3 * count] = slot
+      count = count + 1
+    end
+  end
+  lib.vf_state_slot_sweep(state, kind, array, count, STRIDE, version)
 end
 
 describe("state area", function()

@@ -1,0 +1,84 @@
+--- What is new in a model, compared with one before it that was found to be good: of ten thousand routes one. Records
+-- are replaced and never changed, so what stands in both is the same table, and was judged by itself already.
+--
+-- News are a table:
+--   before     the model before, or nil: everything is new
+--   positions  kind -> list of the positions of records that are new, in order
+--   gone       kind -> list of the records that stand there no more
+-- Of routes and consumers, to which checks add what they find out, the model keeps the lists that it was made of in
+-- `inputs`.
+local alignment = require "veloflux.alignment"
+
+local M = {}
+
+--- The kinds whose records are annotated.
+M.ANNOTATED = { routes = true, consumers = true }
+
+local News = {}
+News.__index = News
+
+--- Begins.
+-- @param before a model of the same conf file without problems, or nil
+function M.new(before) return setmetatable({ before = before, positions = {}, gone = {} }, News) end
+
+local function all_of(list)
+  local positions = {}
+  for i = 1, #list do positions[i] = i end
+  return positions
+end
+
+--- Lists what a list of before has and the runs do not.
+local function gone_of(runs, old)
+  local is_kept, gone, n_kept = {}, {}, 0
+  for k = 1, #runs, 3 do
+    local at, length = runs[k + 1], runs[k + 2]
+    if at > 0 then
+      is_kept[at] = length -- runs do not overlap
+      n_kept = n_kept + length
+    end
+  end
+  local i = 1
+  while n_kept < #old and i <= #old do
+    if is_kept[i] then
+      i = i + is_kept[i]
+    else
+      gone[#gone + 1] = old[i]
+      i = i + 1
+    end
+  end
+  return gone
+end
+
+--- Takes note of the records of a kind. Returns the list for the model: those that are not new are as the model before
+-- has them.
+-- @param list the records as they were read; it stays as it is
+function News:take(kind, list)
+  local before = self.before
+  if not before then
+    self.positions[kind], self.gone[kind] = all_of(list), {}
+    return list
+  end
+  local is_annotated = M.ANNOTATED[kind]
+  local old = is_annotated and before.inputs[kind] or before[kind] or {}
+  local runs, positions, result = alignment.runs(list, old), {}, is_annotated and {} or list
+  local annotated = before[kind]
+  for k = 1, #runs, 3 do
+    local new, at, length = runs[k], runs[k + 1], runs[k + 2]
+    if at == 0 then
+      for i = new, new + length - 1 do positions[#positions + 1] = i end
+    end
+    if is_annotated then
+      local from, offset = at > 0 and annotated or list, at > 0 and at - new or 0
+      for i = new, new + length - 1 do result[i] = from[i + offset] end
+    end
+  end
+  self.positions[kind], self.gone[kind] = positions, gone_of(runs, old)
+  return result
+end
+
+--- Says whether a kind has just the records that it had.
+function News:is_same(kind)
+  return self.before ~= nil and #self.positions[kind] == 0 and #self.gone[kind] == 0
+end
+
+return M

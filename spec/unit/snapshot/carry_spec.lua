@@ -1,0 +1,157 @@
+local ffi = require "ffi"
+local fixture = require "unit.snapshot.fixture"
+local lib = fixture.lib
+
+ffi.cdef [[
+struct vf_snapb *vf_snapb_new_after(const struct vf_snapb *base);
+int vf_snapb_is_worn(const struct vf_snapb *base);
+int vf_snapb_secret(struct vf_snapb *builder, const char *data, size_t len, struct vf_snap_text *out);
+struct vf_carry;
+struct vf_carry *vf_carry_new(const struct vf_snapb *from, struct vf_snapb *to);
+void vf_carry_free(struct vf_carry *carry);
+uint32_t *vf_carry_map(struct vf_carry *carry, uint32_t section);
+uint32_t vf_carry_policy(struct vf_carry *carry, uint32_t index);
+int vf_carry_pools(struct vf_carry *carry, uint32_t first, uint32_t count, uint32_t at);
+int vf_carry_routes(struct vf_carry *carry, uint32_t first, uint32_t count, uint32_t at);
+]]
+
+local UV_EINVAL = -22
+local NONE = fixture.NONE
+
+local function after(base) return ffi.gc(lib.vf_snapb_new_after(base), lib.vf_snapb_free) end
+
+local function carry_of(from, to) return ffi.gc(lib.vf_carry_new(from, to), lib.vf_carry_free) end
+
+local function add_routes(builder, count)
+  local first = ffi.new "uint32_t[1]"
+  assert(lib.vf_snapb_add(builder, lib.VF_SNAP_ROUTES, count, first) ~= nil)
+  return first[0]
+end
+
+local function names_by_rank(snapshot)
+  local routes, count = fixture.records(snapshot, lib.VF_SNAP_ROUTES, "route")
+  local names = {}
+  for i = 0, count - 1 do names[routes[i].rank + 1] = fixture.string(snapshot, routes[i].name) end
+  return table.concat(names, " ")
+end
+
+describe("records carried over", function()
+  local base, snapshot
+  before_each(function()
+    base = fixture.builder()
+    fixture.tenant(base, "default")
+    for i, name in ipairs { "c", "a", "b" } do
+      fixture.route(base, { name = name, path_prefix = "/" .. name, hosts = { "x.test", name .. ".test" },
+        priority = i == 1 and 5 or 0, conditions = { { header = "h", value = "v-" .. name } } })
+    end
+    snapshot = assert(fixture.finish(base))
+  end)
+
+  it("are what they were, in the order of preference that they had, with new ones among them", function()
+    assert.equal("c a b", names_by_rank(snapshot))
+    local to = after(base)
+    fixture.tenant(to, "other")
+    local tenant = fixture.tenant(to, "default")
+    local carry = carry_of(base, to)
+    lib.vf_carry_map(carry, lib.VF_SNAP_TENANTS)[0] = tenant
+    local first = add_routes(to, 4)
+    assert.equal(0, lib.vf_carry_routes(carry, 1, 2, first)) -- a, b
+    assert.equal(0, lib.vf_carry_routes(carry, 0, 1, first + 3)) -- c
+    local new = ffi.cast("struct vf_snap_route *", lib.vf_snapb_record(to, lib.VF_SNAP_ROUTES, first + 2))
+    new.action, new.status, new.policy, new.chain, new.tenant = 2, 200, NONE, NONE, tenant
+    new.client_cert = NONE
+    fixture.text(to, "aa", new.name)
+    fixture.text(to, "/z", new.path)
+    local made = assert(fixture.finish(to))
+    assert.equal("c aa a b", names_by_rank(made)) -- an exact path before prefixes
+    local routes = fixture.records(made, lib.VF_SNAP_ROUTES, "route")
+    local bindings = fixture.records(made, lib.VF_SNAP_BINDINGS, "binding")
+    local conditions = fixture.records(made, lib.VF_SNAP_CONDITIONS, "condition")
+    for at, name in pairs { [0] = "a", "b", [3] = "c" } do
+      assert.equal("/" .. name, fixture.string(made, routes[at].path))
+      assert.equal(tenant, routes[at].tenant)
+      local list = routes[at].bindings
+      assert.same({ 2, at, name .. ".test" }, { list.count, bindings[list.first + 1].route,
+        fixture.string(made, bindings[list.first + 1].host) })
+      assert.equal("v-" .. name, fixture.string(made, conditions[routes[at].conditions.first].value))
+    end
+    assert.equal("c a b", names_by_rank(snapshot)) -- nothing happened to the old ones
+  end)
+
+  it("are refused when something that they refer to is not known, or has no place", function()
+    local to = after(base)
+    fixture.tenant(to, "default")
+    local carry = carry_of(base, to)
+    assert.equal(UV_EINVAL, lib.vf_carry_routes(carry, 0, 1, 0))
+    add_routes(to, 3)
+    assert.equal(UV_EINVAL, lib.vf_carry_routes(carry, 0, 1, 0)) -- the tenant
+    lib.vf_carry_map(carry, lib.VF_SNAP_TENANTS)[0] = 0
+    assert.equal(UV_EINVAL, lib.vf_carry_routes(carry, 3, 1, 0))
+    assert.equal(UV_EINVAL, lib.vf_carry_routes(carry, 0, 4, 0))
+    assert.equal(UV_EINVAL, lib.vf_carry_routes(carry, 0, 2, 2))
+    assert.equal(UV_EINVAL, lib.vf_carry_pools(carry, 0, 1, 0))
+    assert.equal(NONE, lib.vf_carry_policy(carry, 0))
+    assert.is_true(lib.vf_carry_map(carry, lib.VF_SNAP_HOSTS) == nil)
+    assert.equal(0, lib.vf_carry_routes(carry, 3, 0, 3))
+  end)
+end)
+
+describe("the texts of a builder", function()
+  local function put(builder, text, is_secret)
+    local op = fixture.add(builder, lib.VF_SNAP_FIELD_OPS, "field_op")
+    fixture.text(builder, "name", op.name)
+    if is_secret then
+      assert.equal(0, lib.vf_snapb_secret(builder, text, #text, op.value))
+    else
+      fixture.text(builder, text, op.value)
+    end
+  end
+
+  local function bytes(builder) return ffi.string(lib.vf_snapb_data(builder), lib.vf_snapb_size(builder)) end
+
+  it("are there for the next, but for secrets", function()
+    local base = fixture.builder()
+    fixture.tenant(base, "default")
+    put(base, "plain text")
+    put(base, "first secret", true)
+    put(base, "", true)
+    local snapshot = assert(fixture.finish(base))
+    local ops = fixture.records(snapshot, lib.VF_SNAP_FIELD_OPS, "field_op")
+    assert.equal("first secret", fixture.string(snapshot, ops[1].value))
+    assert.equal("", fixture.string(snapshot, ops[2].value))
+    local to = after(base)
+    fixture.tenant(to, "default")
+    put(to, "second secret", true)
+    put(to, "second secret", true)
+    snapshot = assert(fixture.finish(to))
+    ops = fixture.records(snapshot, lib.VF_SNAP_FIELD_OPS, "field_op")
+    assert.equal("second secret", fixture.string(snapshot, ops[1].value))
+    assert.equal(ops[0].value.offset, ops[1].value.offset)
+    assert.truthy(bytes(to):find("plain text", 1, true))
+    assert.is_nil(bytes(to):find("first secret", 1, true))
+  end)
+
+  it("are worn when most of them mean nothing any more", function()
+    local builder = fixture.builder()
+    assert.equal(1, lib.vf_snapb_is_worn(builder)) -- not finished
+    fixture.tenant(builder, "default")
+    assert(fixture.finish(builder))
+    local steps = 0
+    while lib.vf_snapb_is_worn(builder) == 0 do
+      builder, steps = after(builder), steps + 1
+      fixture.tenant(builder, ("%d"):format(steps) .. ("x"):rep(10000))
+      assert(fixture.finish(builder))
+    end
+    assert.is_true(steps > 20 and steps < 40)
+  end)
+
+  it("stay when those are gone that they came from", function()
+    local base = fixture.builder()
+    fixture.tenant(base, "default")
+    assert(fixture.finish(base))
+    local to = after(base)
+    lib.vf_snapb_free(ffi.gc(base, nil))
+    fixture.tenant(to, "default")
+    assert.is_true(fixture.finish(to) ~= nil)
+  end)
+end)
