@@ -128,7 +128,7 @@ local ORDER = { [JSON] = { type = "object", additionalProperties = false, proper
 local KEPT = { type = "object", properties = { backup_id = TEXT_OR_NULL, scheduled_at = TEXT,
   status = { type = "string", enum = { "stored", "scheduled" } }, created_at = TEXT_OR_NULL,
   version = NUMBER_OR_NULL, size = NUMBER_OR_NULL, checksum = TEXT_OR_NULL, key_count = NUMBER_OR_NULL,
-  tenant_count = NUMBER_OR_NULL, origin = { type = "string", enum = { "api", "schedule", "unknown" } },
+  tenant_count = NUMBER_OR_NULL, origin = { type = "string", enum = { "api", "sent", "schedule", "unknown" } },
   encrypted_with = { type = "string", enum = { "master", "passphrase", "unknown" } } } }
 local NONE = { "There is none." }
 
@@ -158,7 +158,7 @@ return {
       parameters = { { "limit", NUMBER, "Items of a page." }, { "cursor", TEXT, "Where the page begins." },
         { "sort", TEXT, "Fields, separated by commas; a minus before one turns its order." },
         { "status", TEXT, "Only those: stored or scheduled." },
-        { "origin", TEXT, "Only those: api or schedule." } } } }),
+        { "origin", TEXT, "Only those: api, sent or schedule." } } } }),
   endpoint("POST", "/api/backups", "backup", "Makes a backup and keeps it in the node's folder.", keep, {
     request = "object", request_optional = true, openapi = { body = ORDER,
       answers = { ["201"] = { "What was made.", { [JSON] = KEPT } } } } }),

@@ -71,6 +71,28 @@ describe("/api/backups", function()
   end))
 end)
 
+describe("what /api/backup/create answers", function()
+  it("stays for a while, to be restored by its name", loop.spec(function()
+    server = servers.start { conf = {} }
+    is(request("POST", "/api/pools", { name = "web" }), 201)
+    local first = is(request("POST", "/api/backup/create"), 200)
+    is(request("DELETE", "/api/pools/web"), 204)
+    local listed = is(request("GET", "/api/backups"), 200)
+    assert.same({ 1, first.backup_id, "sent", first.checksum },
+      { #listed, listed[1].backup_id, listed[1].origin, listed[1].checksum })
+    assert.equal("restored", is(request("POST", "/api/backup/restore", { backup_id = first.backup_id }), 200).status)
+    is(request("GET", "/api/pools/web"), 200)
+    local seen = { [first.backup_id] = true }
+    for _ = 1, 5 do
+      local made = is(request("GET", "/api/backup/create"), 200)
+      assert.is_nil(seen[made.backup_id])
+      seen[made.backup_id] = true
+    end
+    assert.equal(5, #is(request("GET", "/api/backups"), 200))
+    server:stop()
+  end))
+end)
+
 describe("POST /api/reload?dry_run=true", function()
   it("says what a reload would do, and does nothing", loop.spec(function()
     server = servers.start { conf = { pools = { { name = "web" } } } }

@@ -28,6 +28,7 @@ local PRIVATE, FOLDER = tonumber("600", 8), tonumber("700", 8)
 local REGULAR = 1 -- enum vf_file_kind
 local DAY_MS, MINUTE_MS = 24 * 3600 * 1000, 60 * 1000
 local AGAIN_MS = MINUTE_MS -- after a failure
+local SENT = 5 -- of those that were sent stay for a restore by their name
 
 local retry_ms -- when a schedule that failed is tried again
 
@@ -140,7 +141,7 @@ local function write_both(node, id, made, options)
 end
 
 --- Makes a backup and keeps it. May yield.
--- @param options {passphrase or nil, now_ms, origin = "api" or "schedule"}
+-- @param options {passphrase or nil, now_ms, origin = "api", "sent" or "schedule"}
 -- @return {ok = true, backup = as of `find`}, or an outcome that says why not
 function M.store(node, options)
   local made = backup.create(options)
@@ -155,6 +156,17 @@ function M.store(node, options)
   if ok then return { ok = true, backup = M.find(node, id) } end
   unlink(node, id)
   return refuse(message)
+end
+
+--- Deletes those that were made to be sent (origin "sent") but the newest few.
+function M.drop_sent(node)
+  local kept = 0
+  for _, found in ipairs(M.list(node)) do
+    if found.origin == "sent" then
+      kept = kept + 1
+      if kept > SENT then unlink(node, found.id) end
+    end
+  end
 end
 
 -- The schedule ----------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ M.ENDING = ".vfbackup"
 ---@class pdk.backups.kept
 ---@field backup_id string pdk.json.null: it is yet to be made
 ---@field status "stored"|"scheduled"
----@field origin "api"|"schedule"|"unknown"
+---@field origin "api"|"sent"|"schedule"|"unknown"
 ---@field encrypted_with "master"|"passphrase"|"unknown"
 ---@field created_at? string
 ---@field scheduled_at? string when it will be made

@@ -40,22 +40,35 @@ end
 
 -- Archives ------------------------------------------------------------------------------------------
 
-local function create(of, passphrase)
-  local bad = bad_passphrase(passphrase)
-  if bad then return nil, bad end
-  local made = transactions.backup { passphrase = passphrase, now_ms = now_ms() }
-  if not made.ok then return nil, outcomes.refused(made) end
-  return { backup_id = backups.name_at(made.created_ms), created_at = status.time(made.created_ms),
-    version = made.version, size = made.size, checksum = made.checksum, key_count = made.entities,
-    tenant_count = made.tenants, archive = documents.new(made.content, of) }
-end
-
 --- Opens an archive that the node keeps. Returns a document, or nil and a problem.
 local function open(of, id)
   local content, _, code = backups.open_archive(node_of(), id)
   if content then return documents.new(content, of) end
   if code == "busy" then return nil, documents.refused { code = "unavailable" } end
   return nil, problem.new("not_found", ("There is no backup %s%s in the folder."):format(id, backups.ENDING))
+end
+
+--- Makes a backup that is sent, and keeps it for a while. Returns nil when it cannot be kept.
+local function create_kept(of, passphrase)
+  local stored = backups.store(node_of(), { passphrase = passphrase, now_ms = now_ms(), origin = "sent" })
+  local made = stored.ok and stored.backup
+  local archive = made and open(of, made.id)
+  if not archive then return nil end
+  backups.drop_sent(node_of())
+  return { backup_id = made.id, created_at = status.time(made.created_ms), version = made.version, size = made.size,
+    checksum = made.checksum, key_count = made.entities, tenant_count = made.tenants, archive = archive }
+end
+
+local function create(of, passphrase)
+  local bad = bad_passphrase(passphrase)
+  if bad then return nil, bad end
+  local kept = create_kept(of, passphrase)
+  if kept then return kept end
+  local made = transactions.backup { passphrase = passphrase, now_ms = now_ms() }
+  if not made.ok then return nil, outcomes.refused(made) end
+  return { backup_id = backups.name_at(made.created_ms), created_at = status.time(made.created_ms),
+    version = made.version, size = made.size, checksum = made.checksum, key_count = made.entities,
+    tenant_count = made.tenants, archive = documents.new(made.content, of) }
 end
 
 -- The document that create makes is taken as it is; of its fields these are read.
