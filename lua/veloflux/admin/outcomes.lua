@@ -52,14 +52,15 @@ function M.dry(result, headers)
     warnings = json.array(result.warnings or {}), findings = M.findings(result) } }
 end
 
--- Codes of transactions that the API knows by the same name; anything else is a fault of ours.
-local CODES = { invalid = true, not_found = true, exists = true, conflict = true, stale = true, owned = true,
-  unavailable = true, referenced = true, insufficient_storage = true }
+-- Codes of transactions, as the API says them; anything else is a fault of ours.
+local CODES = { invalid = "invalid", not_found = "not_found", exists = "exists", conflict = "conflict",
+  stale = "stale", owned = "owned", unavailable = "unavailable", referenced = "referenced", fenced = "unavailable",
+  insufficient_storage = "insufficient_storage" }
 
 --- Answers a refusal.
 -- @param prefix of pointers to what the request was about within its entity, or nil
 function M.refused(result, prefix)
-  local code = CODES[result.code] and result.code or "internal_error"
+  local code = CODES[result.code] or "internal_error"
   local errors = {}
   for i, found in ipairs(result.errors or {}) do
     local pointer = found.pointer or ""

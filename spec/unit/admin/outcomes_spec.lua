@@ -28,7 +28,7 @@ describe("the answer to a transaction", function()
 
   it("has the status of its code", function()
     for code, status in pairs { invalid = 400, not_found = 404, exists = 409, conflict = 409, owned = 409,
-      referenced = 409, stale = 412, unavailable = 503, nonsense = 500 } do
+      referenced = 409, stale = 412, unavailable = 503, fenced = 503, nonsense = 500 } do
       assert.equal(status, outcomes.refused({ code = code, message = "no" }).status, code)
     end
     assert.same({ "Retry-After", "1" }, outcomes.refused({ code = "unavailable" }).headers)
