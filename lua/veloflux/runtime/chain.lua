@@ -127,6 +127,9 @@ local function failed(instance, message)
   return true
 end
 
+--- A task of the core has raised: what plugins raise does not come here.
+function task.on_error(message) report.write(report.ERROR, "task.failed", "error", message) end
+
 --- For handlers without a pcall around them: the coroutine has ended.
 function task.on_handler_error(message)
   local run, instance = task.run, M.current()
