@@ -20,7 +20,7 @@ enum {
     CORE_RESERVE = 2 /* core code may use so many times the limit: it must not fail */
 };
 
-static struct vf_guards *ticking; /* whom the signal is for */
+static struct vf_guards *ticking; /* whom the signal is for: mostly one */
 
 static struct vf_guards *guards_of(struct vf_run *run)
 {
@@ -34,10 +34,20 @@ static bool is_core(const char *source)
     return strncmp(source, "=veloflux.", 10) == 0 || strncmp(source, "=[C]", 4) == 0;
 }
 
+/* Returns whose state a coroutine is of, or NULL. */
+static struct vf_guards *guards_of_state(lua_State *lua)
+{
+    struct vf_guards *guards = ticking;
+    const void *wanted = lua_topointer(lua, LUA_REGISTRYINDEX);
+    while (guards != NULL && lua_topointer(guards->tasks->lua, LUA_REGISTRYINDEX) != wanted)
+        guards = guards->next;
+    return guards;
+}
+
 /* Raises in the plugin's code; its way through ours has to end where it began. */
 static void on_hook(lua_State *lua, lua_Debug *where)
 {
-    struct vf_guards *guards = ticking;
+    struct vf_guards *guards = guards_of_state(lua);
     if (guards == NULL || !guards->tasks->run.cut || lua_getinfo(lua, "Sl", where) == 0 ||
         is_core(where->source))
         return;
@@ -45,12 +55,8 @@ static void on_hook(lua_State *lua, lua_Debug *where)
                where->short_src, where->currentline, (int)(guards->limits.cpu_us / 1000));
 }
 
-static void on_tick(int signal)
+static void look_at(struct vf_guards *guards)
 {
-    struct vf_guards *guards = ticking;
-    (void)signal;
-    if (guards == NULL)
-        return;
     struct vf_run *run = &guards->tasks->run;
     uint64_t entered_ns = run->entered_ns;
     if (entered_ns == 0 || run->cut || guards->limits.cpu_us == UINT64_MAX ||
@@ -58,6 +64,13 @@ static void on_tick(int signal)
         return;
     run->cut = 1;
     lua_sethook(guards->tasks->lua, on_hook, LUA_MASKCOUNT, 1);
+}
+
+static void on_tick(int signal)
+{
+    (void)signal;
+    for (struct vf_guards *guards = ticking; guards != NULL; guards = guards->next)
+        look_at(guards);
 }
 
 static void end_cut(struct vf_guards *guards)
@@ -185,6 +198,7 @@ int vf_guards_init(struct vf_guards *guards, struct vf_tasks *tasks, struct vf_s
                          (size_t)lua_gc(tasks->lua, LUA_GCCOUNTB, 0);
     guards->allocate = lua_getallocf(tasks->lua, &guards->allocate_ud);
     lua_setallocf(tasks->lua, allocate, guards);
+    guards->next = ticking;
     ticking = guards;
     return start_timer(guards);
 }
@@ -196,7 +210,11 @@ void vf_guards_deinit(struct vf_guards *guards)
     if (guards->has_timer)
         timer_delete(guards->timer);
     guards->has_timer = false;
-    ticking = NULL;
+    struct vf_guards **at = &ticking;
+    while (*at != NULL && *at != guards)
+        at = &(*at)->next;
+    if (*at != NULL)
+        *at = guards->next;
     lua_setallocf(guards->tasks->lua, guards->allocate, guards->allocate_ud);
     guards->tasks->guards = NULL;
     guards->tasks->on_switch = NULL;

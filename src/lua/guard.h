@@ -35,6 +35,7 @@ struct vf_guard {
 
 /* The bounds of one Lua state. Embedded by its owner. */
 struct vf_guards {
+    struct vf_guards *next; /* of this process */
     struct vf_tasks *tasks;
     struct vf_state *state;
     struct vf_state_block *block;
@@ -50,8 +51,7 @@ struct vf_guards {
     uint64_t collected_ns; /* when the whole heap was collected because of its size */
 };
 
-/* Bounds `tasks` and its Lua state. One per process: the signal of the timer finds it. Returns 0 or
- * UV_E*. */
+/* Bounds `tasks` and its Lua state; all of a process are on one thread. Returns 0 or UV_E*. */
 int vf_guards_init(struct vf_guards *guards, struct vf_tasks *tasks, struct vf_state *state,
                    struct vf_state_block *block);
 void vf_guards_deinit(struct vf_guards *guards);
