@@ -5,6 +5,8 @@ local stores = require "veloflux.store"
 
 local M = {}
 
+local OF_ONE_NODE = { sqlite = true, memory = true } -- drivers of stores that nobody shares
+
 local open = stores.open -- specs put another in its place
 local store
 local in_use -- settings of the store
@@ -22,7 +24,7 @@ end
 function M.current() return store end
 
 --- True when other nodes may commit to the store.
-function M.is_shared() return store ~= nil and store:status().driver ~= "sqlite" end
+function M.is_shared() return store ~= nil and not OF_ONE_NODE[store:status().driver] end
 
 --- Returns the state of the store as store:status says it, or nil when there is none.
 function M.status() return store and store:status() end

@@ -56,7 +56,7 @@
 -- goes on counting. A rollback or an import is a commit like any other.
 local M = {}
 
-local DRIVERS = { sqlite = "veloflux.store.sqlite", redis = "veloflux.store.redis" }
+local DRIVERS = { sqlite = "veloflux.store.sqlite", redis = "veloflux.store.redis", memory = "veloflux.store.memory" }
 local SOURCES = { api = true, file = true, seed = true, rollback = true, import = true, job = true }
 local DEFAULT_LIMIT = 100
 local MOST_CHANGES = 1000 -- versions that one call of `changes` returns
@@ -68,7 +68,7 @@ Store.__index = Store
 --- Opens a store. That it works is seen by the first answer.
 -- @param settings driver and what it needs. "sqlite": path of the file, absolute. "redis": url, sentinel or cluster and
 -- the like (store/redis/address.lua), prefix, timeout_ms, log = function(level, event, message) or nil. For specs and
--- commands: host, redis_host, now_ms, busy_ms
+-- commands: host, redis_host, now_ms, busy_ms, and "memory": later, data (store/memory.lua)
 -- @return the store, or nil and a message
 function M.open(settings)
   local driver = require(assert(DRIVERS[settings.driver or "sqlite"], "no such driver"))
