@@ -57,6 +57,19 @@ describe("veloflux plugin new", function()
     assert.matches('"$schema":"https://json-schema.org/draft/2020-12/schema"', out, 1, true)
   end))
 
+  it("makes one for control", loop.spec(function()
+    local dir = tempdir.new()
+    local code, out, err = run("new", "my-2nd", "--control", "--dir", dir)
+    assert.same({ 0, "" }, { code, err })
+    for _, file in ipairs { "entities.lua", "api.lua", "README.md", "spec/my-2nd_spec.lua" } do
+      assert.matches("created " .. dir .. "/my-2nd/" .. file, out, 1, true)
+      assert.is_nil(tempdir.read(dir .. "/my-2nd/" .. file):find "NAME" or nil)
+    end
+    code, out, err = run("test", dir .. "/my-2nd")
+    assert.same({ 0, "" }, { code, err })
+    assert.matches("\n3 passed, 0 failed, 0 pending %(", out)
+  end))
+
   it("refuses names that are none, are shipped, or are there", loop.spec(function()
     local dir = tempdir.new()
     for _, name in ipairs { "My", "1st", "a_b", "a--b", "a-", "../a", "a/b", "", ("a"):rep(65) } do

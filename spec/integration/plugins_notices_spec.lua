@@ -30,6 +30,14 @@ local function notice(fields)
   return value
 end
 
+describe("the plugin of the guide", function()
+  it("passes its specs", loop.spec(function()
+    local code, out, err = servers.command { "plugin", "test", EXAMPLES .. "/notices" }
+    assert.same({ 0, "" }, { code, err })
+    assert.matches("\n4 passed, 0 failed, 0 pending %(", out)
+  end))
+end)
+
 describe("the kind of a plugin", function()
   it("is at /api/KIND with the usual verbs", spec(function(api)
     local made = api.is(api.post("/api/notices", notice { severity = "warning" }), 201)

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "kit/desk.h"
 #include "kit/wires.h"
 #include "lua/plugins.h"
 #include "proxy/core.h"
@@ -36,23 +37,24 @@ struct vf_kit {
     struct vf_state *state;
     struct vf_proxy *proxy;
     struct vf_plugins *plugins; /* NULL until a configuration has some */
+    struct vf_desk *desk;       /* NULL unless control is under test, too */
     struct vf_snapshot *snapshot;
     int block;
     char *log[2]; /* what is logged, and what was given out */
     size_t log_len;
 };
 
-static struct vf_kit *logging; /* whose log is caught */
+static struct vf_kit *current; /* whose log is caught */
 
 /* The log */
 
 /* A spec that logs more than there is room for loses the rest. */
 static void on_line(const char *line, size_t len)
 {
-    if (logging->log_len + len > LOG_BYTES)
+    if (current->log_len + len > LOG_BYTES)
         return;
-    memcpy(logging->log[0] + logging->log_len, line, len);
-    logging->log_len += len;
+    memcpy(current->log[0] + current->log_len, line, len);
+    current->log_len += len;
 }
 
 size_t vf_kit_log(struct vf_kit *kit, const char **lines)
@@ -72,7 +74,7 @@ static int catch_log(struct vf_kit *kit)
     kit->log[1] = malloc(LOG_BYTES);
     if (kit->log[0] == NULL || kit->log[1] == NULL)
         return UV_ENOMEM;
-    logging = kit;
+    current = kit;
     vf_log_setup(VF_LOG_INFO, VF_LOG_JSON, "kit");
     vf_log_divert(on_line);
     return 0;
@@ -133,9 +135,11 @@ int vf_kit_free(struct vf_kit *kit)
 {
     if (kit == NULL)
         return 0;
+    vf_desk_stop(kit->desk);
     vf_plugins_stop(kit->plugins);
     vf_proxy_free(kit->proxy);
     vf_plugins_free(kit->plugins);
+    vf_desk_free(kit->desk);
     vf_snapshot_release(&kit->snapshot);
     int rc = close_loop(&kit->loop);
     vf_state_unmap(kit->state);
@@ -143,7 +147,7 @@ int vf_kit_free(struct vf_kit *kit)
     vf_log_divert(NULL);
     vf_random_release();
     vf_clock_release();
-    logging = NULL;
+    current = NULL;
     free(kit->log[0]);
     free(kit->log[1]);
     if (rc == 0) /* else the loop still knows it */
@@ -189,6 +193,8 @@ static int publish(struct vf_kit *kit, struct vf_snapshot *snapshot)
     if (kit->plugins != NULL)
         vf_plugins_publish(kit->plugins, snapshot);
     vf_proxy_publish(kit->proxy, snapshot);
+    if (kit->desk != NULL)
+        vf_desk_publish(kit->desk, snapshot);
     if (old == NULL)
         return listen_on_all(kit);
     vf_snapshot_release(&old);
@@ -225,6 +231,31 @@ static void offer_to_nobody(uint32_t kind, uint64_t sequence, int generation_fd,
 int vf_kit_publish_stage(struct vf_stage *stage)
 {
     return vf_stage_publish(stage, offer_to_nobody);
+}
+
+/* Control */
+
+int vf_kit_open_desk(struct vf_kit *kit)
+{
+    int rc = vf_desk_new(&kit->loop, kit->proxy, kit->state, &kit->desk);
+    if (rc == 0 && kit->snapshot != NULL)
+        vf_desk_publish(kit->desk, kit->snapshot);
+    return rc;
+}
+
+const char *vf_kit_desk_call(struct vf_kit *kit, const char *name, const char *text)
+{
+    return vf_desk_call(kit->desk, name, text);
+}
+
+const char *vf_kit_desk_fault(const struct vf_kit *kit)
+{
+    return vf_desk_fault(kit->desk);
+}
+
+struct vf_kit *vf_kit_current(void)
+{
+    return current;
 }
 
 /* Running */

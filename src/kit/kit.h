@@ -25,6 +25,16 @@ int vf_kit_new(double seed, double wall_ms, struct vf_kit **out);
  * people in `fault`; nothing has changed then. */
 int vf_kit_publish(struct vf_kit *kit, int fd, char *fault, size_t fault_bytes);
 
+/* Opens control in it, once (kit/desk.h). Returns 0 or UV_E*. */
+int vf_kit_open_desk(struct vf_kit *kit);
+
+/* vf_desk_call and vf_desk_fault of that. */
+const char *vf_kit_desk_call(struct vf_kit *kit, const char *name, const char *text);
+const char *vf_kit_desk_fault(const struct vf_kit *kit);
+
+/* The gateway that there is, for the Lua of its control. */
+struct vf_kit *vf_kit_current(void);
+
 /* Makes a table say what its stage says (snapshot/table_stage.h). Returns 0 or UV_E*. */
 int vf_kit_publish_stage(struct vf_stage *stage);
 

@@ -1,6 +1,7 @@
 --- veloflux plugin new | test | docs | list: for who writes plugins.
 local arguments = require "veloflux.cli.arguments"
 local conf = require "veloflux.conf"
+local control = require "veloflux.plugin.control"
 local files = require "veloflux.conf.files"
 local loader = require "veloflux.plugin.loader"
 local sources = require "veloflux.plugin.sources"
@@ -8,8 +9,9 @@ local sources = require "veloflux.plugin.sources"
 local M = {}
 
 M.USAGE = [[
-usage: veloflux plugin new NAME [--dir DIR]
-           a folder DIR/NAME (DIR: the current one) with a handler, a schema, a README and a spec that passes
+usage: veloflux plugin new NAME [--dir DIR] [--control]
+           a folder DIR/NAME (DIR: the current one) with a handler, a schema, a README and a spec that passes;
+           --control: with an entity and an endpoint of the admin API instead
        veloflux plugin test [DIR] [--filter TEXT] [--seed N]
            runs DIR/spec/*_spec.lua, without network, store or clock; TEXT: those whose full name contains it;
            N: cuts bodies at the same places again
@@ -23,7 +25,8 @@ local TEST_OPTIONS = {
   ["--filter"] = { name = "filter", values = 1, expects = "a text" },
   ["--seed"] = { name = "seed", values = 1, expects = "a whole number" },
 }
-local NEW_OPTIONS = { ["--dir"] = { name = "dir", values = 1, expects = "a folder" } }
+local NEW_OPTIONS = { ["--dir"] = { name = "dir", values = 1, expects = "a folder" },
+  ["--control"] = { name = "control", values = 0 } }
 local DOCS_OPTIONS = {
   ["--all"] = { name = "all", values = 0 },
   ["--json-schema"] = { name = "json_schema", values = 0 },
@@ -31,14 +34,23 @@ local DOCS_OPTIONS = {
 }
 local LIST_OPTIONS = { ["-c"] = arguments.CONFIG, ["--config"] = arguments.CONFIG }
 
+--- Says whether a folder has one of the files that plugins begin with.
+local function is_plugin(folder)
+  if files.real_path(folder .. "/handler.lua") then return true end
+  for _, file in ipairs(control.FILES) do
+    if files.real_path(("%s/%s.lua"):format(folder, file)) then return true end
+  end
+  return false
+end
+
 --- Finds the plugin in a folder.
 -- @return {name, folder, paths}; or nil and a message
 function M.at(folder)
   local real = files.real_path(folder)
   if not real then return nil, ("%s: no such folder"):format(folder) end
   local name = real:match "([^/]+)$" or ""
-  if not files.real_path(real .. "/handler.lua") then
-    return nil, ("%s: is not the folder of a plugin: there is no handler.lua"):format(folder)
+  if not is_plugin(real) then
+    return nil, ("%s: is not the folder of a plugin: there is no handler.lua, and no file for control"):format(folder)
   elseif not name:find(sources.NAME_PATTERN) then
     return nil, ("%s: the folder's name is that of the plugin: letters, digits, - and _"):format(folder)
   end
@@ -62,7 +74,7 @@ function commands.new(args, out, err)
   local parsed, message = arguments.parse(args, NEW_OPTIONS)
   if parsed and #parsed ~= 1 then parsed, message = nil, "expected one NAME" end
   if not parsed then return nil, message end
-  local folder, created = require("veloflux.kit.scaffold").create(parsed[1], parsed.dir or ".")
+  local folder, created = require("veloflux.kit.scaffold").create(parsed[1], parsed.dir or ".", parsed.control)
   if not folder then
     err("veloflux plugin new: " .. created)
     return 1

@@ -3,7 +3,9 @@
 local ffi = require "ffi"
 local client = require "veloflux.kit.client"
 local conf = require "veloflux.conf"
+local control = require "veloflux.kit.control"
 local host = require "veloflux.kit.host"
+local json = require "veloflux.pdk.json"
 local log = require "veloflux.kit.log"
 local metrics = require "veloflux.kit.metrics"
 local native = require "veloflux.kit.native"
@@ -92,6 +94,7 @@ end
 
 --- Uses another configuration, as after a reload: `options` as for kit.start, hosts stay.
 function Gateway:reload(options)
+  if self.control then error("gateway:reload: with control, changes go through gateway:call", 2) end
   local ok, message = configure(self, options)
   if not ok then error(message, 2) end
   self.world:settle()
@@ -111,6 +114,25 @@ function Gateway:requests(list)
   for i, request in ipairs(list) do pending[i] = client.begin(self, request) end
   for i, each in ipairs(pending) do answers[i] = each:answer() end
   return answers
+end
+
+-- Control -------------------------------------------------------------------------------------------
+
+for _, name in ipairs { "call", "run_job", "jobs", "follow", "lead" } do
+  Gateway[name] = function(self, ...)
+    if not self.control then
+      error(("gateway:%s: this gateway has no control, kit.start { control = true } has"):format(name), 2)
+    end
+    return self.control[name](self.control, ...)
+  end
+end
+
+--- Starts control upon the conf that the gateway has.
+local function open_control(self, options)
+  local text = assert(json.canonical(site.conf(options, self.paths)))
+  local message
+  self.control, message = control.open(self, text, site.NAME, options.stored, options.plugin)
+  return self.control, message
 end
 
 -- What has happened ---------------------------------------------------------------------------------
@@ -204,6 +226,7 @@ function M.start(options, paths, seed)
   table.sort(places) -- names get their addresses in the same order every time
   for _, place in ipairs(places) do self:host(place, options.hosts[place]) end
   local ok, message = configure(self, options)
+  if ok and options.control then ok, message = open_control(self, options) end
   if not ok then
     self:stop()
     return nil, message

@@ -73,6 +73,8 @@ local world = require "veloflux.kit.world"
 ---@field log_level? string
 ---@field time? number
 ---@field fuzz? boolean
+---@field control? boolean
+---@field stored? table<string, { version?: integer, record: table }[]>
 
 ---@class kit.gateway
 ---@field request fun(self: kit.gateway, request: kit.request): kit.answer
@@ -87,6 +89,32 @@ local world = require "veloflux.kit.world"
 ---@field advance fun(self: kit.gateway, seconds: number)
 ---@field settle fun(self: kit.gateway)
 ---@field stop fun(self: kit.gateway)
+---@field call fun(self: kit.gateway, request: kit.call): kit.called
+---@field run_job fun(self: kit.gateway, name: string, plugin?: string): string
+---@field jobs fun(self: kit.gateway): table[]
+---@field follow fun(self: kit.gateway, request: kit.call): table?, kit.called?
+---@field lead fun(self: kit.gateway, is_leader: boolean)
+
+---@class kit.call a request to the admin API
+---@field method? string "GET"
+---@field path string with the query
+---@field headers? table<string, string>
+---@field body? table|string a table is sent as JSON
+---@field identity? kit.identity|false nil: an administrator; false: nobody
+---@field ip? string
+
+---@class kit.identity who asks
+---@field name? string
+---@field role? "admin"|"user"
+---@field permissions? string[] instead of a role
+---@field tenant? string whose user it is
+
+---@class kit.called what the admin API has answered
+---@field status integer
+---@field headers table<string, string|string[]>
+---@field fields string[][]
+---@field body any decoded, when it is JSON
+---@field text string
 
 ---@class kit
 local M = {
@@ -99,7 +127,7 @@ local M = {
 local running -- the gateway that runs, or nil
 
 local KNOWN = { "plugins", "config", "upstream", "hosts", "consumers", "global_plugins", "tenants", "route", "pool",
-  "conf", "log_level", "time", "fuzz" }
+  "conf", "log_level", "time", "fuzz", "control", "stored" }
 local known = {}
 for _, name in ipairs(KNOWN) do known[name] = true end
 
@@ -109,7 +137,11 @@ local function complete(options)
   end
   local result = {}
   for name, value in pairs(options) do result[name] = value end
-  if not result.plugins and M.plugin then result.plugins = { { name = M.plugin, config = options.config } } end
+  result.plugin = M.plugin
+  local is_only_control = result.control and result.config == nil
+  if not result.plugins and M.plugin and not is_only_control then
+    result.plugins = { { name = M.plugin, config = options.config } }
+  end
   return result
 end
 
@@ -125,6 +157,9 @@ end
 --   log_level  "info"
 --   time       seconds since 1970 at the start
 --   fuzz       false: bodies are not cut at random places
+--   control    true: the admin API, jobs and channels, too (gateway:call and others); without `config` the plugin
+--              under test stands on no route then
+--   stored     with control: what older versions of plugins have left, kind -> list of {version, record}
 ---@param options? kit.options
 ---@return kit.gateway
 function M.start(options)

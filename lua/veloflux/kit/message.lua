@@ -15,7 +15,8 @@ local Headers = {
   end,
 }
 
-local function headers_of(fields)
+--- Returns the headers of a list of {name, value}: a table that finds names in any case.
+function M.headers_of(fields)
   local headers = {}
   for _, field in ipairs(fields) do
     local name, value = field[1]:lower(), field[2]
@@ -45,7 +46,7 @@ function M.read_head(wire)
   if not text then return nil, why, rest end
   local line, more = text:match "^(.-)\r\n(.*)$"
   local fields = parse_fields(more or "")
-  return line or text, headers_of(fields), fields
+  return line or text, M.headers_of(fields), fields
 end
 
 local function read_chunks(wire)

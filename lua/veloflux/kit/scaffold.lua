@@ -89,6 +89,88 @@ describe("NAME", function()
 end)
 ]]
 
+local CONTROL_ENTITIES = [[
+--- What is stored: at /api/NAME-notes, versioned, in exports and backups, with all that the admin API offers.
+return {
+  {
+    kind = "NAME-notes",
+    noun = "note",
+    description = "Notes.",
+    schema = {
+      text = { type = "string", required = true, len_max = 500, order = 1, description = "What it says." },
+    },
+    indexes = { "text" },
+  },
+}
+]]
+
+local CONTROL_API = [[
+--- An endpoint of the admin API: finds notes by a word.
+local pdk = require "veloflux.pdk"
+
+local function find(request)
+  local names = pdk.json.array()
+  for _, note in ipairs(pdk.model.list "NAME-notes") do
+    if note.text:find(request.query.word, 1, true) then names[#names + 1] = note.name end
+  end
+  return 200, names
+end
+
+return {
+  {
+    method = "GET", path = "/api/NAME-notes-with", permission = "SUBJECT:read", summary = "Finds notes by a word.",
+    query = { word = { type = "string", required = true, description = "A part of the text." } },
+    handler = find,
+  },
+}
+]]
+
+local CONTROL_README = [[
+# NAME
+
+Keeps notes, which the admin API finds by a word.
+
+```yaml
+plugin_path: [ ../plugins ]    # its folder in there is enough: nothing has to name it
+```
+
+    curl -X POST localhost:8080/api/NAME-notes -H 'Content-Type: application/json' -d '{"name": "a", "text": "hello"}'
+    curl localhost:8080/api/NAME-notes-with?word=hello
+
+    veloflux plugin test .    # runs spec/NAME_spec.lua
+]]
+
+local CONTROL_SPEC = [[
+local kit = require "veloflux.kit"
+
+describe("NAME", function()
+  local gateway
+  before_each(function() gateway = kit.start { control = true } end)
+
+  local function post(note) return gateway:call { method = "POST", path = "/api/NAME-notes", body = note } end
+
+  it("finds notes by a word", function()
+    assert.equal(201, post({ name = "a", text = "hello there" }).status)
+    assert.equal(201, post({ name = "b", text = "good bye" }).status)
+    local answer = gateway:call { path = "/api/NAME-notes-with?word=hello",
+      identity = { name = "ana", permissions = { "SUBJECT:read" } } }
+    assert.equal(200, answer.status)
+    assert.same({ "a" }, answer.body)
+  end)
+
+  it("tells those who may know", function()
+    assert.equal(403, gateway:call({ path = "/api/NAME-notes-with?word=a", identity = { role = "user" } }).status)
+    assert.equal(401, gateway:call({ path = "/api/NAME-notes-with?word=a", identity = false }).status)
+  end)
+
+  it("refuses a note without a text", function()
+    local answer = post { name = "a" }
+    assert.equal(400, answer.status)
+    assert.equal("/text", answer.body.errors[1].pointer)
+  end)
+end)
+]]
+
 --- Says why a plugin cannot be called so; nil when it can.
 local function name_problem(name)
   if #name > MOST_BYTES then return ("a name has at most %d characters"):format(MOST_BYTES) end
@@ -105,19 +187,22 @@ local function strerror(rc) return rc == -13 and "permission denied" or "error "
 --- Makes the folder of a plugin.
 -- @param name of the plugin
 -- @param dir the folder that it comes into, made when it is not there
+-- @param for_control true: one that works in control instead of one with a handler
 -- @return the folder and the list of files; or nil and a message
-function M.create(name, dir)
+function M.create(name, dir, for_control)
   local problem = name_problem(name)
   if problem then return nil, problem end
   local folder = (dir == "." and "" or dir:gsub("/+$", "") .. "/") .. name
   if files.real_path(folder) then return nil, folder .. " is there already; nothing was changed" end
-  local texts = { { "handler.lua", HANDLER }, { "schema.lua", SCHEMA }, { "README.md", README },
-    { ("spec/%s_spec.lua"):format(name), SPEC } }
+  local spec = ("spec/%s_spec.lua"):format(name)
+  local texts = for_control and { { "entities.lua", CONTROL_ENTITIES }, { "api.lua", CONTROL_API },
+    { "README.md", CONTROL_README }, { spec, CONTROL_SPEC } }
+    or { { "handler.lua", HANDLER }, { "schema.lua", SCHEMA }, { "README.md", README }, { spec, SPEC } }
   local rc = C.vf_file_make_folder(folder .. "/spec", FOLDER)
   if rc ~= 0 then return nil, ("%s cannot be created: %s"):format(folder, strerror(rc)) end
-  local created = {}
+  local created, subject = {}, name:gsub("[%d-]+", "_"):gsub("_*$", "_notes", 1)
   for i, entry in ipairs(texts) do
-    local path, text = folder .. "/" .. entry[1], entry[2]:gsub("NAME", name)
+    local path, text = folder .. "/" .. entry[1], entry[2]:gsub("SUBJECT", subject):gsub("NAME", name)
     rc = C.vf_file_create(path, text, #text, FILE)
     if rc ~= 0 then return nil, ("%s cannot be created: %s"):format(path, strerror(rc)) end
     created[i] = path

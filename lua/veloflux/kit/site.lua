@@ -18,6 +18,8 @@ local M = {}
 M.UPSTREAM = "192.0.2.80:80"
 M.NAME = "kit.start" -- of the conf, in problems
 local MASTER_KEY = ("plugin kit "):rep(3)
+-- Or they would be made, and written down.
+local ADMIN, CLUSTER = { auth = { password = "of the plugin kit" } }, { node_id = "kit" }
 
 --- An empty table of a spec may be a list: the schema knows.
 local function with_lists(compiled, value)
@@ -60,7 +62,7 @@ function M.conf(options, paths)
   local route = merged({ name = "route", pool = "upstream", plugins = options.plugins or {} }, options.route)
   local pool = merged({ name = "upstream", backends = { { address = M.UPSTREAM } } }, options.pool)
   local root = merged({
-    plugin_path = paths, master_key = MASTER_KEY,
+    plugin_path = paths, master_key = MASTER_KEY, admin = ADMIN, cluster = CLUSTER,
     listeners = { { name = "http", address = "127.0.0.1:8000" } },
     log = { level = options.log_level or "info", access = { path = "off" } },
     pools = { pool }, routes = { route },

@@ -68,7 +68,7 @@ end)
 
 describe("the pages of docs/plugins", function()
   local examples = require "docs_examples"
-  for _, page in ipairs { "README", "phases", "porting" } do
+  for _, page in ipairs { "README", "phases", "porting", "control" } do
     it(("show the examples as they are: %s.md"):format(page), function()
       local text = read("docs/plugins/" .. page .. ".md")
       assert.is_true(text:find("<!-- plugins/", 1, true) ~= nil)

@@ -30,6 +30,7 @@ local function context_of(entry)
 end
 
 local function note_end(entry, how)
+  entry.how = how
   entry.is_running = false
   entry.runs = entry.runs + 1
   entry.last_ms, entry.last_result = wall_ms(), how == "done" and "ok" or how
@@ -79,6 +80,15 @@ local function wait_for(before, entry)
   take_counts(entry, before)
 end
 
+--- It is time: runs the job, unless another node does.
+local function beat(entry)
+  if entry.job.scope == "cluster" and not leader.current() then
+    entry.skipped, entry.how = entry.skipped + 1, "skipped"
+  else
+    run(entry)
+  end
+end
+
 local function live(entry)
   wait_for(entry.before, entry)
   entry.before = nil
@@ -89,11 +99,8 @@ local function live(entry)
     entry.due_ms = due_ms
     if not wait_until(entry, due_ms) then return end
     last_ms = schedule.every_ms and (last_ms or due_ms - schedule.every_ms) + schedule.every_ms or due_ms
-    if entry.job.scope == "cluster" and not leader.current() then
-      entry.skipped = entry.skipped + 1
-    else
-      run(entry)
-    end
+    while entry.is_running do network.wait_signal(network.signal(), POLL_MS) end -- that was asked for: run_now
+    if not entry.is_stopped then beat(entry) end
   end
 end
 
@@ -109,6 +116,20 @@ local function start(plugin, job)
   take_counts(entry, known)
   entries[key] = entry
   task.spawn(live, entry)
+end
+
+--- Runs a job now, besides its times: at once, when it does not run already.
+-- @param plugin, name of the job
+-- @param callback function(how): it has ended so, or was "skipped", since another node leads
+-- @return true; or nil and why not
+function M.run_now(plugin, name, callback)
+  local entry = entries[plugin .. "\0" .. name]
+  if not entry then return nil, ("%s has no job %s"):format(plugin, name) end
+  if entry.is_running then return nil, name .. " is running" end
+  return task.spawn(function()
+    if not entry.is_running then beat(entry) end
+    callback(entry.how)
+  end)
 end
 
 --- Follows the plugins that are at work: their jobs run, those of others do not begin again.
