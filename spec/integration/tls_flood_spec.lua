@@ -12,14 +12,14 @@ local tls = require "support.tls"
 
 ffi.cdef [[
 struct tlsr_client;
-struct tlsr_sink;
+struct tlsr_backend;
 struct tlsr_client *tlsr_open(int port, int version);
 int tlsr_send(struct tlsr_client *, int type, const char *data, size_t len, int count);
 int tlsr_send_raw(struct tlsr_client *, const char *data, size_t len, int count);
 int tlsr_read(struct tlsr_client *, char *out, size_t room);
 void tlsr_close(struct tlsr_client *);
-struct tlsr_sink *tlsr_sink_start(int *port);
-void tlsr_sink_stop(struct tlsr_sink *);
+struct tlsr_backend *tlsr_backend_start(int *port, const char *chain, const char *key, int warnings);
+void tlsr_backend_stop(struct tlsr_backend *);
 ]]
 
 local CHANGE, ALERT, HANDSHAKE, DATA = 20, 21, 22, 23
@@ -30,15 +30,22 @@ local GET = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 local POST = "POST /sink HTTP/1.1\r\nHost: a.test\r\nContent-Length: 900000000\r\n\r\n"
 
 describe("a flood of TLS records", function()
-  local shared, server, lib, sink = loop.scope()
+  local shared, server, lib = loop.scope()
+  local backends = {}
   setup(shared:spec(function()
     local site = pki.self_signed(tempdir.new(), "site", { names = { "a.test" } })
     lib = native.load "tls_records"
     local port = ffi.new "int[1]"
-    sink = lib.tlsr_sink_start(port)
+    local function pool(name, certificate, warnings)
+      backends[#backends + 1] = lib.tlsr_backend_start(port, certificate and certificate.cert,
+        certificate and certificate.key, warnings)
+      return { name = name, tls = certificate and { verify = false },
+        backends = { { address = "127.0.0.1:" .. port[0] } } }
+    end
     server = servers.start { conf = {
-      pools = { { name = "sink", backends = { { address = "127.0.0.1:" .. port[0] } } } },
+      pools = { pool("sink", nil, 0), pool("warns", site, LIMIT - 1), pool("floods", site, 500) },
       routes = { { name = "sink", path = "/sink", pool = "sink" },
+        { name = "warns", path = "/warns", pool = "warns" }, { name = "floods", path = "/floods", pool = "floods" },
         { name = "hi", path_prefix = "/", respond = { status = 200, body = "hello" } } },
       listeners = { { name = "http", address = "127.0.0.1:0" },
         { name = "https", address = "127.0.0.1:0", tls = { certificates = { site } } } },
@@ -46,7 +53,7 @@ describe("a flood of TLS records", function()
   end))
   teardown(function()
     shared:run(function() server:stop() end)
-    lib.tlsr_sink_stop(sink)
+    for _, backend in ipairs(backends) do lib.tlsr_backend_stop(backend) end
     shared:close()
   end)
 
@@ -167,6 +174,12 @@ describe("a flood of TLS records", function()
         assert.equal("200", answer(client))
       end
     end)
+  end))
+
+  it("is no better of a backend", loop.spec(function()
+    local answer_of = tls.get(server.ports.https, { path = "/warns" })
+    assert.same({ 200, "ok" }, { answer_of.status, answer_of.body })
+    assert.equal(502, tls.get(server.ports.https, { path = "/floods" }).status)
   end))
 
   describe("in a handshake", function()

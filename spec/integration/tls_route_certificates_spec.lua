@@ -1,5 +1,6 @@
 --- Certificates of clients that single routes want, with authorities of their own.
 local ffi = require "ffi"
+local apis = require "support.api"
 local clients = require "support.client"
 local loop = require "support.loop"
 local native = require "support.native"
@@ -34,12 +35,13 @@ local DATA = 23
 
 describe("a route with authorities of its own", function()
   local shared, server, dir, conf, origin = loop.scope()
-  local partners, staff, crl, good, expired, revoked, colleague, deep, stranger
+  local partners, staff, crl, good, expired, early, revoked, colleague, deep, stranger
   setup(shared:spec(function()
     dir = tempdir.new()
     local site = pki.self_signed(dir, "site", { names = { "a.test", "b.test" } })
     partners, staff = pki.authority(dir, "partners"), pki.authority(dir, "staff")
     good, expired = pki.issue(dir, "good", partners), pki.issue(dir, "expired", partners, { days = -1 })
+    early = pki.issue_early(dir, "early", partners)
     revoked, colleague = pki.issue(dir, "revoked", partners), pki.issue(dir, "colleague", staff)
     local others = pki.authority(dir, "others")
     stranger = pki.issue(dir, "stranger", others)
@@ -111,6 +113,7 @@ describe("a route with authorities of its own", function()
       assert.equal(200, ask("/staff", colleague, options).status)
       assert.same({ 403, "client_certificate_required", "none_given" }, refused("/partners", nil, options))
       assert.same(no "expired", refused("/partners", expired, options))
+      assert.same(no "not_yet_valid", refused("/partners", early, options))
       assert.same(no "revoked", refused("/partners", revoked, options))
       assert.same(no "not_trusted", refused("/partners", colleague, options))
       assert.same(no "not_trusted", refused("/staff", good, options))
@@ -179,7 +182,8 @@ describe("a route with authorities of its own", function()
       local args = { "-msg" }
       for _, arg in ipairs(more.args or {}) do args[#args + 1] = arg end
       more.args, more.name = args, name
-      more.request = ("GET / HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"):format(more.host or name or "a.test")
+      more.request = ("GET %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n"):format(more.path or "/",
+        name or "a.test")
       return tls.shake(server.ports.https, more)
     end
     local ASKED = "CertificateRequest"
@@ -192,6 +196,13 @@ describe("a route with authorities of its own", function()
         assert.is_nil(other.output:find(ASKED, 1, true))
         assert.equal("200", other.answer)
       end
+    end))
+
+    it("asks where the hello has to be repeated, too", loop.spec(function()
+      local args = { "-tls1_3", "-groups", "X448:P-256", "-cert", good.cert, "-key", good.key }
+      local result = shake("a.test", { args = args, path = "/partners" })
+      assert.truthy(result.output:find(ASKED, 1, true))
+      assert.equal("200", result.answer)
     end))
 
     it("alone resumes no session", loop.spec(function()
@@ -215,8 +226,30 @@ describe("a route with authorities of its own", function()
       assert.equal("421", result.answer)
       assert.truthy(result.output:find("client_certificate_not_asked", 1, true))
       assert.truthy(result.output:lower():find("connection: close", 1, true))
+      local h2 = ask("/partners", good, { name = "b.test", args = { "--http2", "-H", "Host: a.test" } })
+      assert.same({ 421, "client_certificate_not_asked" }, { h2.status, cjson.decode(h2.body).code })
     end))
   end)
+
+  it("may come and go by the admin API", loop.spec(function()
+    local api = apis.of(server)
+    local function asks() return tls.shake(server.ports.https, { name = "b.test", args = { "-msg" } }).output
+      :find("CertificateRequest", 1, true) ~= nil end
+    local wanted = { mode = "require", ca = pki.read(staff.cert), depth = 1 }
+    apis.is(api.post("/api/routes", { name = "late", host = "b.test", path = "/late", respond = { status = 200 },
+      client_certificate = wanted }), 201)
+    assert.is_true(asks())
+    assert.equal(200, ask("/late", colleague, { name = "b.test" }).status)
+    assert.same({ 403, "client_certificate_refused", "not_trusted" }, refused("/late", good, { name = "b.test" }))
+    local shown = apis.is(api.get "/api/routes/late", 200)
+    assert.same({ "require", wanted.ca, 1 }, { shown.client_certificate.mode, shown.client_certificate.ca,
+      shown.client_certificate.depth })
+    wanted.ca = "nothing"
+    apis.problem(api.put("/api/routes/late", { name = "late", host = "b.test", path = "/late",
+      respond = { status = 200 }, client_certificate = wanted }), 400, "invalid", "/client_certificate/ca")
+    apis.is(api.delete "/api/routes/late", 204)
+    assert.is_false(asks())
+  end))
 
   it("judges open connections anew after a reload", loop.spec(function()
     local lib = native.load "tls_records"

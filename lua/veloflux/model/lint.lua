@@ -2,6 +2,7 @@
 --
 --   pool_without_backends            a route or a listener leads to a pool that has none, or none with a weight
 --   http1_check_of_http2             checks by HTTP/1.1 of backends that are asked by HTTP/2
+--   client_certificate_unmet         a route requires certificates that no listener asks for
 --   plain_secret                     a secret stands in a conf file in clear
 --   admin_open                       everybody who reaches the admin address may use it
 --   shared_store_without_master_key  nodes that share a store could not read each other's secrets
@@ -169,6 +170,30 @@ local function http1_checks(model, places, out)
   end
 end
 
+--- Returns which listeners there are: some with TLS, and some that know authorities for clients.
+local function secure_listeners(node)
+  local has_tls, knows_clients = false, false
+  for _, listener in ipairs(node.listeners) do
+    if listener.mode == "http" and listener.tls then
+      has_tls, knows_clients = true, knows_clients or listener.tls.client_auth ~= nil
+    end
+  end
+  return has_tls, knows_clients
+end
+
+local function unmet_certificates(model, places, out)
+  local has_tls, knows_clients = secure_listeners(model.node)
+  for i, route in ipairs(model.routes) do
+    local wanted = rawget(route, "client_certificate")
+    local own = type(wanted) == "table"
+    if (own and wanted.mode == "require" or wanted == "require") and not (own and has_tls or knows_clients) then
+      local file, line, path = places("routes", i, "client_certificate")
+      out[#out + 1] = { code = "client_certificate_unmet", file = file, line = line, path = path,
+        message = (has_tls and "no listener has client_auth" or "no listener has tls") .. ": all requests get 403" }
+    end
+  end
+end
+
 local function node_settings(node, line_of, out)
   local admin = node.admin
   if type(admin.address) == "table" and not admin.auth.enabled and not address.is_loopback(admin.address) then
@@ -194,6 +219,7 @@ function M.run(model, root, compiled, places, line_of)
   node_settings(model.node, line_of, out)
   empty_pools(model, places, out)
   http1_checks(model, places, out)
+  unmet_certificates(model, places, out)
 end
 
 return M

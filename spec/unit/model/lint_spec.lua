@@ -1,6 +1,9 @@
 --- What is allowed but hardly meant, by code.
 require "support.library"
 local conf = require "veloflux.conf"
+local loop = require "support.loop"
+local pki = require "support.pki"
+local tempdir = require "support.tempdir"
 
 local HEAD = "data_dir: /nowhere\n"
 
@@ -50,6 +53,29 @@ pools:
     assert.same({ "pool_without_backends conf.yaml:6 pools[0].backends" }, list)
     assert.equal("has no backends, and the listener a leads here: connections are reset", model.lint[1].message)
   end)
+
+  it("finds routes that require certificates which nobody is asked for", loop.spec(function()
+    local dir = tempdir.new()
+    local site, authority = pki.self_signed(dir, "site"), pki.authority(dir, "authority")
+    local text = [[
+listeners: [ { name: a, address: ":1"%s } ]
+routes:
+- { name: a, path: /a, client_certificate: require, respond: { status: 204 } }
+- { name: b, path: /b, client_certificate: { ca: CA }, respond: { status: 204 } }
+- { name: c, path: /c, client_certificate: { mode: optional, ca: CA }, respond: { status: 204 } }
+]]
+    text = text:gsub("CA", authority.cert)
+    local tls = (", tls: { certificates: [ { cert: %s, key: %s } ]"):format(site.cert, site.key)
+    local A, B = "client_certificate_unmet conf.yaml:4 routes[0].client_certificate",
+      "client_certificate_unmet conf.yaml:5 routes[1].client_certificate"
+    local list, model = findings(text:format "")
+    assert.same({ A, B }, list)
+    assert.equal("no listener has tls: all requests get 403", model.lint[1].message)
+    list, model = findings(text:format(tls .. " }"))
+    assert.same({ A }, list)
+    assert.equal("no listener has client_auth: all requests get 403", model.lint[1].message)
+    assert.same({}, findings(text:format(tls .. ", client_auth: { ca: " .. authority.cert .. " } }")))
+  end))
 
   it("finds checks by HTTP/1.1 of backends that speak HTTP/2", function()
     local list = findings [[
