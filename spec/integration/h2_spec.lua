@@ -108,6 +108,44 @@ describe("a client of HTTP/2", function()
     client:close()
   end))
 
+  it("that stops reading gets the rest of one stream behind the end of another", loop.spec(function()
+    local piece, pieces, written = ("x"):rep(65536), 400, 0 -- more than all sockets on the way hold
+    local origin = origins.start(function(conn, request)
+      if request.target == "/quick" then return conn:write(origins.response(200, nil, "ok")) end
+      conn:write(("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"):format(#piece * pieces))
+      for i = 1, pieces do
+        conn:write(piece)
+        written = i
+      end
+    end)
+    local server = rig.start({ origin }, { conf = { workers = 1, routes = {
+      { name = "own", path = "/own", respond = { status = 200, body = "mine" } },
+      { name = "site", path_prefix = "/", pool = "web" } } } })
+    local client, other = h2.open(server.ports.http, { settings = { { 4, 2 ^ 30 } } }), h2.open(server.ports.http)
+    local id = 1
+    local function ask_others()
+      for _ = 1, 50 do
+        other:send(h2.headers(id, get "/quick", ENDS))
+        assert.equal("ok", other:answer(id).body)
+        id = id + 2
+      end
+    end
+    client.stream:pause()
+    client:send(h2.window(0, 2 ^ 30), h2.headers(1, get "/large", ENDS))
+    local before
+    repeat -- until nothing moves any more
+      before = written
+      ask_others()
+    until written > 0 and written == before
+    client:send(h2.headers(3, get "/own", ENDS)) -- answered at once, and kept: its frames are the next that leave
+    ask_others()
+    client.stream:resume()
+    assert.equal("mine", client:answer(3).body)
+    assert.equal(#piece * pieces, #client:answer(1).body)
+    client:close()
+    other:close()
+  end))
+
   it("whose stream is reset lets the others be, and the backend's request is given up", loop.spec(function()
     local gone = loop.condition()
     local origin = origins.start(function(conn, request)

@@ -128,20 +128,35 @@ void vf_h2_on_timer(struct vf_h2 *h2)
         terminate(h2, NGHTTP2_NO_ERROR, "idle");
 }
 
+/* Walks over the open streams, any of which may end meanwhile: vf_h2_stream_bury moves the walk on.
+ * Returns NULL at the end. */
+static struct vf_h2_stream *next_of_walk(struct vf_h2 *h2)
+{
+    struct vf_h2_stream *stream = h2->next_of_walk;
+    if (stream != NULL)
+        h2->next_of_walk = stream->next;
+    return stream;
+}
+
 void vf_h2_on_drained(struct vf_h2 *h2)
 {
-    struct vf_h2_stream *stream = h2->streams;
+    struct vf_h2_stream *stream;
     vf_h2_pump(h2);
+    if (h2->conn->is_dead)
+        return;
+    h2->next_of_walk = h2->streams;
     /* those that had all their frames made, and waited for the socket alone */
-    for (; stream != NULL && !h2->conn->is_dead && !h2->conn->stream.blocked; stream = stream->next)
+    while (!h2->conn->is_dead && !h2->conn->stream.blocked && (stream = next_of_walk(h2)) != NULL)
         if (stream->ex != NULL && !stream->was_full)
             vf_h2_stream_on_drained(stream);
 }
 
 void vf_h2_abandon(struct vf_h2 *h2, const char *reason)
 {
+    struct vf_h2_stream *stream;
     vf_h2_enter(h2);
-    for (struct vf_h2_stream *stream = h2->streams; stream != NULL; stream = stream->next) {
+    h2->next_of_walk = h2->streams;
+    while ((stream = next_of_walk(h2)) != NULL) {
         struct vf_exchange *ex = stream->ex;
         vf_reactor_timer_stop(h2->proxy->reactor, &stream->timer);
         stream->ex = NULL;

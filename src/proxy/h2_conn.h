@@ -18,9 +18,10 @@ struct vf_h2 {
     struct vf_downstream *conn;
     struct vf_proxy *proxy;
     nghttp2_session *session;
-    struct vf_h2 *next_pending;   /* among those that have frames to send */
-    struct vf_h2_stream *streams; /* open ones */
-    struct vf_h2_stream *dead;    /* closed: freed once nothing that is queued points there */
+    struct vf_h2 *next_pending;        /* among those that have frames to send */
+    struct vf_h2_stream *streams;      /* open ones */
+    struct vf_h2_stream *dead;         /* closed: freed once nothing that is queued points there */
+    struct vf_h2_stream *next_of_walk; /* over `streams`; NULL: its end, or there is none */
     struct vf_h2_stream *in_hand; /* whose content is being sent; NULL when it was closed by that */
     struct vf_h2_guard guard;
     uint32_t n_streams;

@@ -27,6 +27,8 @@ void vf_h2_stream_bury(struct vf_h2_stream *stream)
     vf_reactor_timer_stop(h2->proxy->reactor, &stream->timer);
     if (h2->in_hand == stream)
         h2->in_hand = NULL;
+    if (h2->next_of_walk == stream)
+        h2->next_of_walk = stream->next;
     if (stream->was_full)
         h2->n_full--;
     if (stream->prev != NULL)
