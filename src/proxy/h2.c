@@ -116,10 +116,19 @@ static void check_peer(struct vf_h2 *h2)
     }
 }
 
+/* Nothing else can come on the connection before the rest of this head. */
+static void give_up_head(struct vf_h2 *h2)
+{
+    vf_count_add(&h2->proxy->block->totals.client_timeouts, 1);
+    terminate(h2, NGHTTP2_NO_ERROR, "client_timeout");
+}
+
 void vf_h2_on_timer(struct vf_h2 *h2)
 {
     if (!h2->is_acked)
         terminate(h2, NGHTTP2_SETTINGS_TIMEOUT, "client_timeout");
+    else if (h2->awaits_head)
+        give_up_head(h2);
     else if (h2->is_draining && !h2->is_leaving)
         leave(h2);
     else if (h2->n_streams > 0)
@@ -311,8 +320,6 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     return 0;
 }
 
-/* RFC 9113 section 8.1: behind a complete answer the client is told that the rest of its request is
- * not wanted. */
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *owner)
 {
     (void)owner;
@@ -321,7 +328,7 @@ static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, v
         return 0;
     struct vf_h2_stream *stream = stream_at(session, frame->hd.stream_id);
     if (stream != NULL && stream->ex == NULL && stream->stops_input)
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+        vf_h2_stream_linger(stream);
     return 0;
 }
 
@@ -403,17 +410,43 @@ bool vf_h2_start(struct vf_downstream *client)
     return true;
 }
 
+/* The connection ends for what the client has sent. */
+static void refuse(struct vf_h2 *h2, const char *word)
+{
+    struct vf_downstream *conn = h2->conn;
+    const char *client = vf_downstream_peer_text(conn).data;
+    if (h2->guard.code == NGHTTP2_ENHANCE_YOUR_CALM) {
+        vf_count_add(&vf_downstream_counters(conn)->h2_floods, 1);
+        vf_log_warn(&h2->proxy->log, "client.flood", "listener=%s client=%s kind=%s",
+                    conn->acceptor->name, client, word);
+    } else {
+        vf_count_add(&h2->proxy->block->totals.malformed_requests, 1);
+        vf_log_info(&h2->proxy->log, "client.bad_frame",
+                    "listener=%s client=%s type=%d stream=%d err=%s", conn->acceptor->name, client,
+                    vf_h2_guard_type(&h2->guard), (int)vf_h2_guard_stream(&h2->guard), word);
+    }
+    terminate(h2, h2->guard.code, word);
+}
+
+/* The time for a head runs while it comes in pieces. */
+static void watch_head(struct vf_h2 *h2)
+{
+    bool is_open = vf_h2_guard_in_head(&h2->guard);
+    if (is_open == h2->awaits_head || !h2->is_acked)
+        return;
+    h2->awaits_head = is_open;
+    set_timer(h2, is_open ? vf_downstream_policy(h2->conn)->value[VF_POLICY_CLIENT_HEADER_MS]
+                          : patience_ms(h2));
+}
+
 void vf_h2_feed(struct vf_h2 *h2, const char *data, size_t len)
 {
     struct vf_downstream *conn = h2->conn;
-    const char *flood =
+    const char *word =
         vf_h2_guard_scan(&h2->guard, data, len, vf_reactor_now_ns(h2->proxy->reactor));
     h2->was_heard = true;
-    if (flood != NULL) {
-        vf_count_add(&vf_downstream_counters(conn)->h2_floods, 1);
-        vf_log_warn(&h2->proxy->log, "client.flood", "listener=%s client=%s kind=%s",
-                    conn->acceptor->name, vf_downstream_peer_text(conn).data, flood);
-        terminate(h2, NGHTTP2_ENHANCE_YOUR_CALM, flood);
+    if (word != NULL) {
+        refuse(h2, word);
         return;
     }
     vf_h2_enter(h2);
@@ -430,4 +463,5 @@ void vf_h2_feed(struct vf_h2 *h2, const char *data, size_t len)
         terminate(h2, NGHTTP2_PROTOCOL_ERROR, "malformed");
         return;
     }
+    watch_head(h2);
 }

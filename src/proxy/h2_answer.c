@@ -127,8 +127,7 @@ static void drop_input(struct vf_h2_stream *stream)
     stream->stops_input = !stream->input_ended;
     if (stream->stops_input &&
         nghttp2_session_get_stream_local_close(stream->h2->session, stream->id) == 1)
-        nghttp2_submit_rst_stream(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id,
-                                  NGHTTP2_NO_ERROR);
+        vf_h2_stream_linger(stream);
 }
 
 /* The stream goes on without its exchange, to its end. */

@@ -32,6 +32,7 @@ struct vf_h2 {
     bool is_sending;  /* nghttp2 makes frames */
     bool has_lent;    /* what is queued points into memory of streams */
     bool is_acked;    /* the client has our settings */
+    bool awaits_head; /* the rest of one that has begun */
     bool was_heard;   /* since the timer last looked */
     bool was_pinged;  /* and has not answered yet */
     bool is_draining; /* the first GOAWAY is on its way */
@@ -62,7 +63,7 @@ struct vf_h2_stream {
     nghttp2_nv *trailers; /* malloc; NULL: none */
     size_t n_trailers;
     bool has_content;  /* DATA frames follow the head */
-    bool stops_input;  /* RST_STREAM with NO_ERROR behind the end: the rest is not wanted */
+    bool stops_input;  /* the rest is not wanted: vf_h2_stream_linger */
     bool has_ended;    /* no more content will come */
     bool wants_resume; /* the exchange takes content again, in a moment */
     bool was_full;     /* the exchange waits until it may send again */
@@ -119,6 +120,8 @@ void vf_h2_stream_resume(struct vf_exchange *ex);
 bool vf_h2_stream_awaits_content(const struct vf_h2_stream *stream);
 void vf_h2_stream_await_content(struct vf_h2_stream *stream);
 void vf_h2_stream_set_timer(struct vf_h2_stream *stream, uint64_t delay_ms);
+/* The answer is out before its request was: the client is told, in a moment, to send no more. */
+void vf_h2_stream_linger(struct vf_h2_stream *stream);
 
 void vf_h2_stream_free(struct vf_h2_stream *stream);
 

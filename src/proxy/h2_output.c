@@ -79,6 +79,7 @@ int vf_h2_send_content(nghttp2_session *session, nghttp2_frame *frame, const uin
     struct vf_stream *out = &h2->conn->stream;
     size_t kept = stream->kept_end - stream->kept_begin, from_kept = len < kept ? len : kept;
     (void)session, (void)frame;
+    vf_h2_guard_sent(&h2->guard, len);
     put(h2, header, VF_H2_FRAME_HEADER_BYTES);
     if (from_kept > 0) {
         vf_stream_add(out, vf_str_make(stream->kept + stream->kept_begin, from_kept));

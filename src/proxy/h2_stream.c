@@ -6,7 +6,10 @@
 #include "proxy/account.h"
 #include "proxy/h2_conn.h"
 
-enum { FIRST_ROOM = 4096 };
+enum {
+    FIRST_ROOM = 4096,
+    LINGER_MS = 100 /* for clients that lose an answer when its reset comes along with it */
+};
 
 static struct vf_h2_stream *stream_of(const struct vf_exchange *ex)
 {
@@ -92,13 +95,29 @@ static void check_stall(struct vf_h2_stream *stream)
         vf_h2_stream_set_timer(stream, ex->policy->value[field]);
 }
 
+void vf_h2_stream_linger(struct vf_h2_stream *stream)
+{
+    vf_h2_stream_set_timer(stream, LINGER_MS);
+}
+
+/* RFC 9113 section 8.1: the rest of the request is not wanted. */
+static void stop_input(struct vf_h2_stream *stream)
+{
+    if (stream->is_closed || stream->input_ended)
+        return;
+    nghttp2_submit_rst_stream(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+    vf_h2_pend(stream->h2);
+}
+
 static void on_timer(struct vf_timer *timer)
 {
     struct vf_h2_stream *stream =
         (struct vf_h2_stream *)((char *)timer - offsetof(struct vf_h2_stream, timer));
     struct vf_h2 *h2 = stream->h2;
-    if (stream->ex == NULL)
+    if (stream->ex == NULL) {
+        stop_input(stream);
         return;
+    }
     if (!vf_h2_stream_awaits_content(stream)) {
         check_stall(stream);
         return;
@@ -257,8 +276,12 @@ static bool keep_input(struct vf_h2_stream *stream, const char *data, size_t len
 void vf_h2_stream_on_data(struct vf_h2_stream *stream, const char *data, size_t len)
 {
     const struct vf_exchange *ex = stream->ex;
-    if (ex == NULL || (ex->request_state == VF_FLOW_DONE && !ex->request.wants_upgrade)) {
-        vf_h2_stream_give_back(stream, len); /* nobody wants it any more */
+    if (ex == NULL) { /* nobody wants it any more, nor what would follow */
+        nghttp2_session_consume_connection(stream->h2->session, len);
+        return;
+    }
+    if (ex->request_state == VF_FLOW_DONE && !ex->request.wants_upgrade) {
+        vf_h2_stream_give_back(stream, len);
         return;
     }
     if (stream->input_begin == stream->input_end && may_take(stream))

@@ -6,9 +6,14 @@ local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
 ffi.cdef [[
 struct vf_h2_guard {
   uint8_t header[9], header_len, preface_len;
-  uint32_t skip, continuations;
+  bool is_backend, in_block;
+  uint32_t skip, continuations, pings_earned, windows_earned, code;
   uint64_t idle_due_ns, reset_due_ns, window_due_ns;
+  struct { uint32_t last; uint8_t fates[64]; } ids;
 };
+void vf_h2_guard_init_backend(struct vf_h2_guard *);
+void vf_h2_guard_sent(struct vf_h2_guard *, size_t);
+bool vf_h2_guard_in_head(const struct vf_h2_guard *);
 const char *vf_h2_guard_scan(struct vf_h2_guard *, const char *, size_t, uint64_t now_ns);
 ]]
 
@@ -43,6 +48,71 @@ describe("the guard against floods", function()
     end)
   end
 
+  it("lets answers earn what their readers say about them", function()
+    local guard = new_guard()
+    for _ = 1, 100 do -- 160 MB, in 16 KiB frames, each with two windows and a PING
+      for _ = 1, 100 do lib.vf_h2_guard_sent(guard, 16384) end
+      assert.is_nil(scan(guard, (h2.window(0, 16384) .. h2.window(1, 16384) .. h2.ping()):rep(100)))
+    end
+    assert.is_true(guard.windows_earned <= 20000 + 17)
+    assert.is_true(guard.pings_earned <= 1000)
+  end)
+
+  it("lets answers in tiny pieces earn no windows", function()
+    local guard = new_guard()
+    local function dribble()
+      lib.vf_h2_guard_sent(guard, 1)
+      return scan(guard, h2.window(1, 1))
+    end
+    for _ = 1, 20000 do assert.is_nil(dribble()) end
+    assert.equal("window_update_flood", dribble())
+  end)
+
+  it("minds no resets of a backend, which are answers", function()
+    local guard = ffi.new "struct vf_h2_guard"
+    lib.vf_h2_guard_init_backend(guard)
+    assert.is_nil(scan(guard, h2.settings() .. h2.rst(1, 7):rep(5000) .. h2.headers(1, {}, { ends = true }):rep(3)))
+    assert.equal("ping_flood", scan(guard, h2.ping():rep(1001)))
+  end)
+
+  it("knows whether a head has begun", function()
+    local guard, head = new_guard(), h2.headers(1, h2.get "/", { ends = true })
+    scan(guard, head:sub(1, 12))
+    assert.is_true(lib.vf_h2_guard_in_head(guard))
+    scan(guard, head:sub(13))
+    assert.is_false(lib.vf_h2_guard_in_head(guard))
+    scan(guard, h2.headers(3, h2.get "/", { open = true }))
+    assert.is_true(lib.vf_h2_guard_in_head(guard))
+    scan(guard, h2.continuation(3, {}, true))
+    assert.is_false(lib.vf_h2_guard_in_head(guard))
+  end)
+
+  local ENDED = h2.headers(1, h2.get "/", { ends = true })
+  for name, of in pairs {
+    ["DATA behind END_STREAM"] = { ENDED .. h2.data(1, "x"), "stream_closed", 5 },
+    ["HEADERS behind RST_STREAM"] = { h2.headers(1, {}) .. h2.rst(1, 8) .. h2.headers(1, {}), "stream_closed", 5 },
+    ["DATA behind DATA with END_STREAM"] = { h2.headers(1, {}) .. h2.data(1, "", true):rep(2), "stream_closed", 5 },
+    ["a stream that was left out"] = { h2.headers(7, {}) .. h2.headers(5, {}), "stream_id", 1 },
+    ["one left out before the first"] = { h2.headers(501, {}) .. h2.headers(3, {}), "stream_id", 1 },
+  } do
+    it("refuses " .. name, function()
+      local guard = new_guard()
+      assert.equal(of[2], scan(guard, of[1]))
+      assert.equal(of[3], guard.code)
+    end)
+  end
+
+  for name, bytes in pairs {
+    ["content and trailers"] = h2.headers(1, {}) .. h2.data(1, "x") .. h2.headers(1, {}, { ends = true }),
+    ["windows, resets and priorities of what has ended"] = ENDED .. h2.window(1, 1) .. h2.rst(1, 8):rep(2)
+      .. h2.frame(h2.PRIORITY, 0, 1, "\0\0\0\0\1"),
+    ["streams too old to know"] = h2.headers(1, {}) .. h2.headers(4001, {}, { ends = true }) .. h2.data(1, "x"),
+    ["what nghttp2 refuses"] = h2.data(1, "x") .. h2.headers(2, {}) .. h2.headers(0, {}) .. h2.rst(9, 8),
+    ["a frame within a header block"] = h2.headers(1, {}, { open = true, ends = true }) .. h2.data(1, "x"),
+  } do
+    it("leaves alone " .. name, function() assert.is_nil(scan(new_guard(), bytes)) end)
+  end
+
   it("counts CONTINUATION within one header block", function()
     local guard, block = new_guard(), h2.headers(1, {}, { open = true }) .. h2.continuation(1, {}):rep(8)
     assert.is_nil(scan(guard, block))
@@ -51,8 +121,12 @@ describe("the guard against floods", function()
   end)
 
   it("never minds requests and their content, however they are cut", function()
-    local bytes = (h2.headers(1, h2.get "/", { ends = true }) .. h2.data(3, ("x"):rep(100))
-      .. h2.data(3, "", true)):rep(5000)
+    local pieces = {}
+    for id = 1, 6000, 4 do
+      pieces[#pieces + 1] = h2.headers(id, h2.get "/", { ends = true }) .. h2.headers(id + 2, h2.request("POST", "/"))
+        .. h2.data(id + 2, ("x"):rep(100)) .. h2.data(id + 2, "", true)
+    end
+    local bytes = table.concat(pieces)
     assert.is_nil(scan(new_guard(), bytes))
     for _, size in ipairs { 1, 7, 4096 } do
       local guard = new_guard()
