@@ -62,7 +62,7 @@ struct vf_totals_status {
 struct vf_totals_backend {
   struct vf_totals_str address, pool, tenant;
   uint64_t requests, responses[5];
-  uint64_t connects, connect_failures, timeouts, reused, malformed, aborted;
+  uint64_t connects, connect_failures, timeouts, reused, malformed, aborted, h2_floods;
   uint64_t bytes_in, bytes_out, sum_us;
   uint64_t in_flight, idle, open;
   uint64_t latency_us;

@@ -540,3 +540,48 @@ describe("answers that break HTTP/2", function()
     server:stop()
   end))
 end)
+
+describe("floods of frames by a backend", function()
+  local function answer_with(frames)
+    return function(call)
+      if call:get ":path" == "/good" then return echo(call) end
+      local head = h2.block { { ":status", "200" } }
+      call.conn:write(h2.frame("HEADERS", h2.END_HEADERS, call.stream, head) .. frames(call))
+    end
+  end
+  local cases = {
+    ping_flood = function() return h2.frame("PING", 0, 0, "12345678"):rep(2000) end,
+    settings_flood = function() return h2.settings({ [3] = 100 }):rep(2000) end,
+    empty_frame_flood = function(call) return h2.frame("DATA", 0, call.stream, ""):rep(2000) end,
+    priority_flood = function(call) return h2.frame("PRIORITY", 0, call.stream, "\0\0\0\0\1"):rep(2000) end,
+    window_update_flood = function() return h2.window(0, 1):rep(30000) end,
+    continuation_flood = function(call)
+      return h2.frame("HEADERS", 0, call.stream, "") .. h2.frame("CONTINUATION", 0, call.stream, ""):rep(20)
+    end,
+  }
+  for kind, frames in pairs(cases) do
+    it("end its connection: " .. kind, loop.spec(function()
+      local origin = h2.start(answer_with(frames))
+      local server = rig.start({ origin }, OPTIONS)
+      get(server)
+      origin:wait("the end", function() return origin.links[1].ended end)
+      assert.equal(200, get(server, "/good").status)
+      server:wait_log("backend%.flood.*kind=" .. kind)
+      local metrics = clients.get(server.ports.admin, "/metrics").body
+      assert.equal("1", metrics:match "veloflux_backend_http2_floods_total{[^}]*} (%d+)")
+      server:stop()
+    end))
+  end
+
+  it("are none where requests earn them: windows for uploads, resets of refused requests", loop.spec(function()
+    local origin = h2.start(function(call)
+      if call:get ":path" == "/refused" then return call:reset(CANCEL) end
+      call:body()
+      call:head(200, {}, true)
+    end)
+    local server = rig.start({ origin }, OPTIONS)
+    for _ = 1, 600 do assert.equal(502, get(server, "/refused").status) end
+    assert.equal(1, #origin.links)
+    server:stop()
+  end))
+end)

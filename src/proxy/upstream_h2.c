@@ -348,10 +348,24 @@ static void fail_malformed(struct vf_h2_link *link)
     terminate(link, NGHTTP2_PROTOCOL_ERROR, VF_UPSTREAM_MALFORMED, &fault);
 }
 
+static void fail_flood(struct vf_h2_link *link, const char *word)
+{
+    struct vf_fault fault = {502, "malformed_response", word, "RFC 9113 section 10.5", 0};
+    vf_count_add(&vf_upstream_counters(link->up)->h2_floods, 1);
+    vf_log_warn(&link->proxy->log, "backend.flood", "backend_slot=%u kind=%s", link->up->peer->slot,
+                word);
+    terminate(link, NGHTTP2_ENHANCE_YOUR_CALM, VF_UPSTREAM_MALFORMED, &fault);
+}
+
 static void feed(struct vf_h2_link *link, const char *data, size_t len)
 {
+    const char *flood = vf_h2_guard_scan(&link->guard, data, len, vf_proxy_now_ns(link->proxy));
     link->was_heard = true;
     vf_count_add(&vf_upstream_counters(link->up)->bytes_in, len);
+    if (flood != NULL) {
+        fail_flood(link, flood);
+        return;
+    }
     link->depth++;
     ssize_t n = nghttp2_session_mem_recv(link->session, (const uint8_t *)data, len);
     link->depth--;
@@ -435,6 +449,7 @@ struct vf_h2_link *vf_h2_link_new(struct vf_upstream_conn *up, const struct vf_e
     link->proxy = up->proxy;
     link->may_fall_back = may_fall_back;
     link->is_private = is_private;
+    vf_h2_guard_init_backend(&link->guard);
     link->connect_ms = ex->policy->value[VF_POLICY_CONNECT_MS];
     up->h2 = link;
     up->stream.events = &events;

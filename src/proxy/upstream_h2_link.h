@@ -5,6 +5,7 @@
 #define VF_PROXY_UPSTREAM_H2_LINK_H
 
 #include "http/h2_client.h"
+#include "http/h2_guard.h"
 #include "proxy/core.h"
 #include "proxy/upstream_h2.h"
 
@@ -21,6 +22,7 @@ struct vf_h2_link {
     uint32_t depth;               /* of calls into exchanges or nghttp2: no frame is made */
     uint64_t connect_ms, idle_ms; /* of the exchange that came last */
     const char *fault;            /* what the backend broke; NULL: nothing */
+    struct vf_h2_guard guard;
     bool may_fall_back;
     bool is_private;
     bool is_idle;    /* counted as kept */

@@ -63,7 +63,8 @@ int vf_h2_link_send_content(nghttp2_session *session, nghttp2_frame *frame, cons
     struct vf_stream *out = &link->up->stream;
     size_t kept = call->kept_end - call->kept_begin, from_kept = len < kept ? len : kept;
     (void)session, (void)frame;
-    put(link, header, 9);
+    vf_h2_guard_sent(&link->guard, len);
+    put(link, header, VF_H2_FRAME_HEADER_BYTES);
     if (from_kept > 0) {
         vf_stream_add(out, vf_str_make(call->kept + call->kept_begin, from_kept));
         call->kept_begin += from_kept;

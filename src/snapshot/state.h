@@ -110,6 +110,7 @@ struct vf_state_pool {
 struct vf_state_backend {
     vf_count requests, class_1xx, class_2xx, class_3xx, class_4xx, class_5xx;
     vf_count connects, connect_failures, timeouts, reused, malformed, aborted;
+    vf_count h2_floods; /* connections that were ended for one */
     vf_count bytes_in, bytes_out, sum_us;
     vf_count in_flight; /* gauge: exchanges */
     vf_count idle;      /* gauge: kept connections */

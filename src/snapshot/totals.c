@@ -300,7 +300,7 @@ uint32_t vf_totals_statuses(const struct vf_state *state, const struct vf_snapsh
 static void add_backend(const struct vf_state *state, uint32_t n_blocks, uint32_t slot,
                         struct vf_totals_backend *out)
 {
-    enum { COUNTERS = 15 /* requests to sum_us */ };
+    enum { COUNTERS = 16 /* requests to sum_us */ };
     _Static_assert(offsetof(struct vf_state_backend, in_flight) == COUNTERS * sizeof(vf_count) &&
                        offsetof(struct vf_totals_backend, in_flight) -
                                offsetof(struct vf_totals_backend, requests) ==

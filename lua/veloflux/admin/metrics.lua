@@ -116,6 +116,8 @@ local BACKEND_COUNTERS = {
   { "timeouts", "timeouts_total", "counter", "Time-outs while waiting for a backend." },
   { "malformed", "malformed_responses_total", "counter", "Malformed answers of a backend." },
   { "aborted", "aborted_total", "counter", "Answers of a backend that were cut short." },
+  { "h2_floods", "http2_floods_total", "counter",
+    "Connections that were ended because a backend sent a flood of frames that bring nothing." },
   { "bytes_in", "received_bytes_total", "counter", "Content received from a backend." },
   { "bytes_out", "sent_bytes_total", "counter", "Content sent to a backend." },
   { "sum_us", "duration_seconds_total", "counter", "Time that the exchanges of a backend took, summed.", 1e-6 },
