@@ -445,6 +445,8 @@ static bool read_once(struct vf_upstream_conn *up)
         vf_upstream_close(up); /* end of file, or an answer that nobody asked for */
         return false;
     }
+    if (n == VF_ETLS)
+        vf_upstream_log_tls(up, up->ex);
     if (n <= 0 && (n == 0 || up->ex->response_state != VF_FLOW_BODY)) {
         on_end(up);
         return false;

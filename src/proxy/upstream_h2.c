@@ -383,6 +383,8 @@ static bool read_once(struct vf_h2_link *link)
     ssize_t n = vf_stream_read(&link->up->stream, &data);
     if (link->up->is_dead || n == UV_EAGAIN || n == UV_ECANCELED)
         return false;
+    if (n == VF_ETLS && link->calls != NULL)
+        vf_upstream_log_tls(link->up, link->calls->ex);
     if (n <= 0 || link->session == NULL) {
         vf_h2_link_fail(link, VF_UPSTREAM_CLOSED, NULL);
         return false;

@@ -279,6 +279,8 @@ static void send_proxy_header(struct vf_exchange *ex, struct vf_upstream_conn *u
 void vf_upstream_log_tls(const struct vf_upstream_conn *up, const struct vf_exchange *ex)
 {
     char reason[64];
+    if (!ex->has_target && ex->snapshot == NULL) /* a tunnel stands */
+        return;
     struct vf_str address =
         ex->has_target ? ex->target_text : vf_snap_str(ex->snapshot, ex->backend->address_text);
     vf_log_warn(&up->proxy->log, "backend.tls_failed", "backend=%.*s reason=%s", (int)address.len,

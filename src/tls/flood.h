@@ -23,7 +23,7 @@ enum vf_tls_flood_kind {
 enum {
     VF_TLS_HANDSHAKE_RECORDS = 256, /* of one side; a chain of 16 KiB in the smallest ones has 36 */
     VF_TLS_BARREN_RECORDS = 32,     /* in a row */
-    VF_TLS_WINDOW_RECORDS = 32768,  /* after which their size and rate are looked at */
+    VF_TLS_WINDOW_RECORDS = 131072, /* after which their size and rate are looked at */
     VF_TLS_TINY_BYTES = 32,         /* of content, on average */
     /* Records a second: of a peer that is always ahead of us, and of one that waits at times, as
      * who sends many small messages does. */

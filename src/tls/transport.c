@@ -138,6 +138,7 @@ static int read_more(struct vf_tls_conn *conn)
 /* The first bytes of a record are at hand. Returns 0, or why it is not read. */
 static int judge_record(struct vf_tls_conn *conn, unsigned char type)
 {
+    conn->was_alerted = false; /* of what came before, such as a wish to renegotiate */
     if (!vf_tls_flood_record(&conn->flood, conn->base.is_open))
         return VF_TLS_CODE_FLOOD;
     if (conn->base.is_open && type == MBEDTLS_SSL_MSG_CHANGE_CIPHER_SPEC) /* RFC 8446 section 5 */
@@ -211,8 +212,7 @@ static int note_failure(struct vf_tls_conn *conn, int code)
     conn->code = code;
     if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE && conn->ssl.MBEDTLS_PRIVATE(in_msg) != NULL)
         conn->alert = conn->ssl.MBEDTLS_PRIVATE(in_msg)[1];
-    else if (code != MBEDTLS_ERR_SSL_CONN_EOF &&
-             (!conn->was_alerted || code == VF_TLS_CODE_FLOOD) && /* what it was warned of */
+    else if (code != MBEDTLS_ERR_SSL_CONN_EOF && !conn->was_alerted &&
              vf_tls_borrow_output(conn) == 0)
         mbedtls_ssl_send_alert_message(&conn->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
                                        vf_tls_alert_for(code));

@@ -8,7 +8,7 @@ bool vf_tls_flood_window(struct vf_tls_flood *, uint64_t now_ns);
 const char *vf_tls_flood_word(uint32_t kind);
 ]]
 
-local SECOND, WINDOW, TINY = 1000000000, 32768, 3
+local SECOND, WINDOW, TINY = 1000000000, 131072, 3
 
 --- Judges one window of records of `bytes` each, which took `seconds`.
 local function window(bytes, seconds, ran_dry)
@@ -22,8 +22,8 @@ end
 
 describe("a window of records", function()
   it("may have small ones at the pace of who sends messages", function()
-    assert.is_true(window(1, 2.1))
-    assert.is_true(window(1, 0.3, true))
+    assert.is_true(window(1, 8.1))
+    assert.is_true(window(1, 1.1, true))
     assert.is_true(window(31, 3600, true))
   end)
 
@@ -33,9 +33,9 @@ describe("a window of records", function()
   end)
 
   it("is a flood of tiny ones above a rate, lower for who never lets us wait", function()
-    assert.is_false(window(1, 1.9))
+    assert.is_false(window(1, 7.9))
     assert.is_false(window(31, 0))
-    assert.is_false(window(1, 0.2, true))
+    assert.is_false(window(1, 0.9, true))
   end)
 
   it("has words", function()
