@@ -108,6 +108,46 @@ describe("objects of the admin API", function()
   end))
 end)
 
+describe("dry runs", function()
+  it("say what operations at run time would change, and change nothing", loop.spec(function()
+    start { pools = { { name = "web", backends = { { address = "127.0.0.1:1" }, { address = "127.0.0.1:2" } } } } }
+    local id = api.is(api.get "/api/backends", 200)[1].id
+    local path = "/api/backends/" .. id
+    local function changes_of(response)
+      local found = {}
+      for i, entity in ipairs(api.is(response, 200).diff) do
+        local change = entity.changes[1]
+        found[i] = ("%s %s: %s -> %s"):format(entity.name, change.pointer, change.before, change.after)
+      end
+      return found
+    end
+    assert.same({ "127.0.0.1:1 /drain: none -> draining" }, changes_of(api.post(path .. "/drain?dry_run=true")))
+    assert.same({ "127.0.0.1:1 /effective_weight: 100 -> 7" },
+      changes_of(api.post(path .. "/weight?dry_run=true", { weight = 7 })))
+    assert.same({}, changes_of(api.post(path .. "/undrain?dry_run=true")))
+    assert.equal(2, #changes_of(api.post("/api/pools/web/drain?dry_run=true", { mode = "disable" })))
+    api.problem(api.post(path .. "/drain?dry_run=perhaps"), 400, "invalid")
+    for _, backend in ipairs(api.is(api.get "/api/backends", 200)) do
+      assert.same({ "none", 100 }, { backend.drain, backend.effective_weight })
+    end
+    assert.equal("draining", api.is(api.post(path .. "/drain?dry_run=false"), 200).drain)
+    server:stop()
+  end))
+
+  it("make and revoke no keys, and end no node", loop.spec(function()
+    start()
+    assert.equal("added", api.is(api.post("/api/apikeys?dry_run=true", { name = "ci" }), 200).diff[1].action)
+    api.problem(api.get "/api/apikeys/ci", 404, "not_found")
+    api.is(api.post("/api/apikeys", { name = "ci" }), 201)
+    api.problem(api.post("/api/apikeys?dry_run=true", { name = "ci" }), 409, "exists")
+    assert.equal("removed", api.is(api.delete "/api/apikeys/ci?dry_run=true", 200).diff[1].action)
+    api.is(api.get "/api/apikeys/ci", 200)
+    assert.same({ "dry_run", true }, { api.is(api.post "/api/system/drain?dry_run=true", 200).status,
+      api.is(api.get "/ready", 200).ready })
+    server:stop()
+  end))
+end)
+
 describe("the admin address", function()
   it("says to strangers what it is, and to browsers where to log in", loop.spec(function()
     start { admin = { address = "127.0.0.1:0", auth = { password = "correct horse" } } }

@@ -108,9 +108,28 @@ local function read(context, request)
     expires_ms = record.expires_in and now_ms() + record.expires_in }
 end
 
+--- Answers a dry run.
+local function would(action, name, change)
+  change.pointer = ""
+  return outcomes.dry { summary = "apikeys: 1 " .. action,
+    diff = { { action = action, kind = "apikeys", key = name, name = name, changes = { change } } } }
+end
+
+local function would_create(fields)
+  if api_keys.find(fields.name) then
+    return problem.new("exists", ("There is an API key %s already."):format(fields.name))
+  end
+  return would("added", fields.name, { after = { name = fields.name, role = fields.role, tenant_id = fields.tenant,
+    description = fields.description } })
+end
+
 local function create(context, request)
   local fields, bad = read(context, request)
   if not fields then return bad end
+  local is_dry
+  is_dry, bad = parameters.flag(request, "dry_run")
+  if bad then return bad end
+  if is_dry then return would_create(fields) end
   local result = await.call(function(callback)
     api_keys.create(fields, rest.context_of(request, false), callback)
   end)
@@ -125,6 +144,10 @@ end
 local function revoke(_, request)
   local record, bad = find(request)
   if not record then return bad end
+  local is_dry
+  is_dry, bad = parameters.flag(request, "dry_run")
+  if bad then return bad end
+  if is_dry then return would("removed", record.name, { before = shown(record) }) end
   local result = await.call(function(callback)
     api_keys.revoke(record.name, rest.context_of(request, false), callback)
   end)
@@ -146,16 +169,19 @@ local ROWS = {
     parameters = { { "limit", { type = "integer" }, "Items of a page." }, { "cursor", TEXT, "Where the page begins." },
       { "role", TEXT, "Only those with this role." }, { "tenant_id", TEXT, "Only those of this tenant." } } } },
   { "POST", "/api/apikeys", "apikeys:write", create, { summary = "Makes a key. It is shown this once.", body = BODY,
+    may_be_tried = true,
     answers = { ["201"] = { "The key.", { [JSON] = SHOWN } }, ["409"] = { "The name is taken." } } } },
   { "GET", "/api/apikeys/{name}", "apikeys:read", get, { summary = "One of them.",
     answers = { ["200"] = { "It.", { [JSON] = SHOWN } }, ["404"] = { "There is none." } } } },
   { "DELETE", "/api/apikeys/{name}", "apikeys:write", revoke, { summary = "Revokes a key, at once.",
+    may_be_tried = true,
     answers = { ["204"] = { "It opens nothing any more." }, ["404"] = { "There is none." } } } },
 }
 
 local function handler_of(context, handler)
   local served = rest.post(context, handler)
-  return handler == list and served or parameters.taking(nil, served)
+  if handler == list then return served end
+  return parameters.taking(handler ~= get and { "dry_run" } or nil, served)
 end
 
 --- Registers them.

@@ -74,8 +74,9 @@ end
 --- Browsers cannot set Authorization for a WebSocket: a bearer token may be a parameter, a cookie or a subprotocol.
 function M.take_token(request)
   if has_credentials(request) then return end
-  local token = query.first(request.query, "token")
-    or ("; " .. (request.headers.cookie or "")):match ";%s*auth_token=([^;]+)" or handshake.token_of(request)
+  local cookies = "; " .. (request.headers.cookie or "")
+  local token = query.first(request.query, "token") or cookies:match ";%s*auth_token=([^;]+)"
+    or cookies:match ";%s*vf_auth_token=([^;]+)" or handshake.token_of(request)
   if type(token) ~= "string" or not token:find "^[%w._~+/-]+=*$" then return end
   request.headers.authorization = "Bearer " .. token
 end

@@ -5,6 +5,7 @@
 --   summary           what it does, a sentence
 --   tag               the group that it stands in
 --   parameters        list of {name, schema, description, is_required}: of the query; in a path all are required
+--   may_be_tried      true: takes dry_run, and changes no entity otherwise
 --   body              {media type = schema}; is_body_optional
 --   answers           {status = {description, {media type = schema} or nil}}
 -- Schemas are plain tables, objects of json_schema, or names of `components`.
@@ -53,7 +54,7 @@ end
 
 local function content(media)
   local out = object()
-  for _, kind in ipairs(names_of(media)) do out:set(kind, object("schema", schema_of(media[kind]))) end
+  for _, kind in ipairs(names_of(media)) do out:set(kind:match "^[^;]+", object("schema", schema_of(media[kind]))) end
   return out
 end
 
@@ -254,6 +255,15 @@ function M.produces(endpoint)
   return kinds[1] and kinds or { JSON }
 end
 
+--- Adds the answer to a dry run of what changes no entity (`may_be_tried` of a doc).
+local function add_dry_run(answers, declared)
+  local given, schema = declared["200"], ref "DryRun"
+  local made = given and given[2] and given[2][JSON]
+  if made then schema = object("anyOf", { schema_of(made), schema }) end
+  answers:set("200", object("description", (given and given[1] .. " " or "") .. "What would change (dry run).",
+    "content", object(JSON, object("schema", schema))))
+end
+
 local function other_operation(endpoint, operation)
   local doc = doc_of(endpoint) or {}
   operation:set("summary", doc.summary or endpoint.method .. " " .. endpoint.path)
@@ -263,6 +273,7 @@ local function other_operation(endpoint, operation)
   for _, row in ipairs(doc.parameters or {}) do -- what can be tried changes the model
     if row[1] == "dry_run" then parameters[#parameters + 1] = query_parameters({ WAIT })[1] end
   end
+  if doc.may_be_tried then parameters[#parameters + 1] = query_parameters({ DRY })[1] end
   if doc.is_of_tenant then
     for _, row in ipairs(query_parameters { TENANT }) do parameters[#parameters + 1] = row end
   end
@@ -281,6 +292,7 @@ local function other_operation(endpoint, operation)
     local media = given[2] or status >= "400" and { [PROBLEM] = "Problem" }
     answers:set(status, object("description", given[1], "content", media and content(media) or nil))
   end
+  if doc.may_be_tried then add_dry_run(answers, declared) end
   if not endpoint.open then add_failures(answers, { "401", "403" }) end
   if doc.body then add_failures(answers, { "413" }) end
   if endpoint.spools then add_failures(answers, { "507" }) end

@@ -20,6 +20,11 @@ local function invalid(errors)
   return problem.new("invalid", errors[1].pointer .. ": " .. errors[1].detail, { errors = errors })
 end
 
+local function described(word)
+  return { status = word, dry_run = word == "dry_run" or nil, node_id = cluster.id() or json.null,
+    active_connections = totals.number(totals.node().connections) }
+end
+
 local function drain(request)
   local body, refused = bodies.read(request, bodies.JSON, true)
   if not body then return refused end
@@ -32,11 +37,13 @@ local function drain(request)
     end
   end
   if #errors > 0 then return invalid(errors) end
+  local is_dry, bad = parameters.flag(request, "dry_run")
+  if bad then return bad end
+  if is_dry then return { json = described "dry_run" } end
   log.write("warn", "admin.drain", { "by", request.identity.name, "client", request.client,
     "request_id", request.request_id })
   C.vf_control_stop_node()
-  return { json = { status = "draining", node_id = cluster.id() or json.null,
-    active_connections = totals.number(totals.node().connections) } }
+  return { json = described "draining" }
 end
 
 local CONFIRM = { ["application/json"] = { type = "object", additionalProperties = false,
@@ -47,9 +54,10 @@ local CONFIRM = { ["application/json"] = { type = "object", additionalProperties
 function M.register(router, context)
   local function add(method, path, permission, handler, doc)
     router:register { method = method, path = path, permission = permission, doc = doc,
-      handler = parameters.taking(nil, function(request) return handler(request, context) end) }
+      handler = parameters.taking({ "dry_run" }, function(request) return handler(request, context) end) }
   end
   add("POST", "/api/system/drain", "system:drain", drain, { tag = "system", body = CONFIRM, is_body_optional = true,
+    may_be_tried = true,
     summary = "Finishes what is under way and ends the node, as SIGTERM does." })
 end
 

@@ -4,10 +4,13 @@ local bodies = require "veloflux.admin.body"
 local entities = require "veloflux.admin.entities"
 local json = require "veloflux.pdk.json"
 local log = require "veloflux.admin.log"
+local outcomes = require "veloflux.admin.outcomes"
 local overrides = require "veloflux.control.overrides"
 local problem = require "veloflux.admin.problem"
+local query = require "veloflux.admin.query"
 local resources = require "veloflux.admin.resources"
 local rest = require "veloflux.admin.rest"
+local status = require "veloflux.admin.status"
 local totals = require "veloflux.totals"
 
 local M = {}
@@ -67,13 +70,45 @@ local function gone(entry)
   return problem.new("conflict", ("The backend %s is not running yet."):format(entry.record.address.text))
 end
 
-local function of_backend(event, read, apply)
+-- What is set, as backends show it: its field, and the text or number that a value becomes there.
+local DRAIN = { field = "drain", shown = function(_, value) return status.DRAIN[value] end }
+local WEIGHED = { field = "effective_weight", shown = function(entry, value)
+  return value == CONFIGURED and entry.record.weight or value
+end }
+
+--- Answers a dry run: which backends would be changed.
+local function would_set(what, backends, value)
+  local diff = {}
+  for _, entry in ipairs(backends) do
+    local address = entry.record.address.text
+    local before, after = rest.show(resources.backends, entry)[what.field], what.shown(entry, value)
+    if before ~= after then
+      diff[#diff + 1] = { action = "changed", kind = "backends", tenant = entry.tenant, name = address,
+        key = ("%s/%s/%s"):format(entry.tenant, entry.name, address),
+        changes = { { pointer = "/" .. what.field, before = before, after = after } } }
+    end
+  end
+  return outcomes.dry({ diff = diff, summary = #diff > 0 and ("backends: %d changed"):format(#diff) or "no changes" })
+end
+
+--- Finds what a request is about, and reads what is to be set. Returns both and whether it is a dry run; or nil and a
+-- problem.
+local function take(resource, context, request, read)
+  local entry, params = rest.find(resource, context, request, { dry_run = true })
+  if not entry then return nil, params end
+  local is_dry, bad = query.flag(params, "dry_run")
+  if bad then return nil, bad end
+  local value
+  value, bad = read(request)
+  if not value then return nil, bad end
+  return entry, value, is_dry
+end
+
+local function of_backend(event, read, apply, what)
   return function(context, request)
-    local entry, bad = rest.find(resources.backends, context, request)
-    if not entry then return bad end
-    local value
-    value, bad = read(request)
-    if not value then return bad end
+    local entry, value, is_dry = take(resources.backends, context, request, read)
+    if not entry then return value end
+    if is_dry then return would_set(what, { entry }, value) end
     if not apply(entry, value) then return gone(entry) end
     note(request, event, entry)
     return { json = rest.show(resources.backends, entry) }
@@ -82,11 +117,9 @@ end
 
 local function of_pool(event, read)
   return function(context, request)
-    local entry, bad = rest.find(resources.pools, context, request)
-    if not entry then return bad end
-    local value
-    value, bad = read(request)
-    if not value then return bad end
+    local entry, value, is_dry = take(resources.pools, context, request, read)
+    if not entry then return value end
+    if is_dry then return would_set(DRAIN, entities.elements(entry, "backends"), value) end
     for _, backend in ipairs(entities.elements(entry, "backends")) do
       if not override(backend, value, AS_IT_IS) then return gone(backend) end
     end
@@ -106,12 +139,13 @@ local WEIGHT = { [JSON] = { type = "object", additionalProperties = false, requi
   properties = { weight = { type = { "integer", "null" }, minimum = 0, maximum = MAX_WEIGHT } } } }
 
 local ROWS = {
-  { "/api/backends/{id}/drain", "backends", of_backend("backend.drain", read_mode, set_drain), MODE, true, "Backend",
+  { "/api/backends/{id}/drain", "backends", of_backend("backend.drain", read_mode, set_drain, DRAIN), MODE, true,
+    "Backend",
     "Drains a backend: no new requests but those of clients that stick to it; with mode disable none at all." },
-  { "/api/backends/{id}/undrain", "backends", of_backend("backend.undrain", read_none, set_drain), NOTHING, true,
-    "Backend", "Takes back what drain did." },
-  { "/api/backends/{id}/weight", "backends", of_backend("backend.weight", read_weight, set_weight), WEIGHT, false,
-    "Backend", "Sets the weight at run time; null: the configured one again." },
+  { "/api/backends/{id}/undrain", "backends", of_backend("backend.undrain", read_none, set_drain, DRAIN), NOTHING,
+    true, "Backend", "Takes back what drain did." },
+  { "/api/backends/{id}/weight", "backends", of_backend("backend.weight", read_weight, set_weight, WEIGHED), WEIGHT,
+    false, "Backend", "Sets the weight at run time; null: the configured one again." },
   { "/api/pools/{id}/drain", "pools", of_pool("pool.drain", read_mode), MODE, true, "Pool",
     "Drains all backends of a pool." },
   { "/api/pools/{id}/undrain", "pools", of_pool("pool.undrain", read_none), NOTHING, true, "Pool",
@@ -126,7 +160,7 @@ function M.register(router, context)
       is_of_tenant = true,
       handler = rest.post(context, row[3]),
       doc = { tag = row[2], summary = row[7], body = row[4], is_body_optional = row[5],
-        is_of_tenant = true, answers = { ["200"] = { "How it is now.", { [JSON] = row[6] } },
+        is_of_tenant = true, may_be_tried = true, answers = { ["200"] = { "How it is now.", { [JSON] = row[6] } },
           ["404"] = { "There is none." }, ["409"] = { "It is not running yet." } } } }
   end
 end

@@ -1,5 +1,6 @@
 --- The query of a request to the admin address. What an endpoint does not know is refused: a parameter that
 -- is misspelt should not pass for one that was heeded.
+local conditions = require "veloflux.admin.query"
 local problem = require "veloflux.admin.problem"
 local query = require "veloflux.runtime.query"
 
@@ -29,6 +30,12 @@ function M.read(request, names)
     found[name] = value
   end
   return found
+end
+
+--- Returns a parameter that `taking` has read as a boolean, false when it is not there; or nil and a problem.
+function M.flag(request, name)
+  local text = request.parameters[name]
+  return conditions.flag({ [name] = text and { text } }, name)
 end
 
 --- Wraps a handler of an endpoint that takes the query parameters `names` (none when nil): the handler gets

@@ -34,6 +34,8 @@ describe("channels on the admin address", function()
     assert.equal("Bearer eyJ.x/y+z=", token_of("token=eyJ.x%2Fy%2Bz%3D"))
     assert.equal("Bearer abc", token_of("", "x=1; auth_token=abc; y=2"))
     assert.equal("Bearer abc", token_of(nil, "auth_token=abc"))
+    assert.equal("Bearer abc", token_of(nil, "vf_auth_token=abc; b=c"))
+    assert.equal("Bearer abc", token_of(nil, "vf_auth_token=def; auth_token=abc"))
     assert.equal("Basic x", token_of("token=abc", "auth_token=abc", "Basic x"))
     for _, query in ipairs { "", "token", "token=", "token=a%20b", "token=%0d%0aX: y", "tokens=abc" } do
       assert.is_nil(token_of(query))
