@@ -6,7 +6,7 @@ local encoding, json = pdk.encoding, pdk.json
 
 local M = {}
 
-local MAX_BYTES = 16384
+local MAX_BYTES = 8192
 local MAX_DEPTH = { max_depth = 16 }
 local MAX_NAME_BYTES = 256 -- of a kid
 
@@ -42,7 +42,7 @@ end
 ---@return table|nil token {header, claims, signed, signature}: `signed` is what `signature` is of
 ---@return string|nil problem
 function M.parse(text)
-  if #text > MAX_BYTES then return nil, "longer than 16 KiB" end
+  if #text > MAX_BYTES then return nil, "longer than 8 KiB" end
   local first, second = find_dots(text)
   if not first then return nil, "not three parts" end
   local header, claims, problem

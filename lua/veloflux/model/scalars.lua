@@ -120,7 +120,10 @@ function M.string(attr)
   local function parse(text)
     if #text < low then return nil, nil, "len_min" end
     if #text > high then return nil, nil, "len_max" end
-    if match and not text:find(match) then return nil, nil, "match" end
+    if match and not text:find(match) then
+      return nil, ("expected %s, got %s"):format(attr.expects or ("a text that matches %s"):format(match),
+        reader.quote(text)), "match"
+    end
     return text
   end
   return { expected = text_length(attr), parse = parse, format = attr.numeric and digits_as_number or same }

@@ -199,9 +199,12 @@ local function compile_scalar(attr)
     if words and words[text] then return text end
     local value, problem, rule = parse(text, where)
     if value == nil then
-      problem = attr.err or problem
       local got = attr.secret and "another" or reader.quote(text)
-      if attr.secret then problem = attr.err end
+      if attr.err then
+        problem = attr.secret and attr.err or ("%s, got %s"):format(attr.err, got)
+      elseif attr.secret then
+        problem = nil
+      end
       return where:break_rule(rule or "type", index, "%s", problem or ("expected %s, got %s"):format(expected, got))
     end
     if extra then value = ask(where, index, extra, value) end

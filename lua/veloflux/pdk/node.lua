@@ -25,7 +25,8 @@ function M.get_hostname()
   return hostname
 end
 
---- Returns an id of this node that stays the same: a UUID made of the machine's name and its id.
+--- Returns an id of this node that stays the same: a UUID made of the machine's name and its id. Several instances on
+-- one machine have the same; in a cluster the nodes' own ids are those of GET /api/cluster.
 ---@return string
 function M.get_id()
   if not id then
