@@ -86,8 +86,10 @@ static enum vf_verdict give_answer(struct vf_plugin_run *run)
 static enum vf_verdict conclude(struct vf_plugin_run *run, enum vf_task_outcome outcome)
 {
     struct vf_exchange *ex = run->ex;
-    if (outcome == VF_TASK_DONE)
+    if (outcome == VF_TASK_DONE) {
+        run->has_answer = false; /* of an exit that could not leave, and was caught */
         return VF_VERDICT_GO;
+    }
     bool in_log = ex->waits == VF_PHASE_LOG;
     if (outcome == VF_TASK_FAILED)
         vf_log_error(NULL, "plugins.fault", "error=%s", run->plugins->tasks.message);

@@ -263,8 +263,8 @@ function M:invalidate_local(key)
   cached.invalidate(prefix, key)
 end
 
---- Forgets a key in all workers of this node, at once: as invalidate_local. Other nodes of a cluster keep what they have
--- until its time is up.
+--- Forgets a key in all workers of this node, at once: as invalidate_local. Other nodes of a cluster keep what they
+-- have until its time is up.
 ---@param key string
 function M:invalidate(key)
   check_key(self, key, "cache.invalidate")

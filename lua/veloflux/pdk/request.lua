@@ -26,7 +26,7 @@ end
 
 local function check_max(max, default, what)
   if max == nil then return default end
-  if type(max) ~= "number" or max < 1 or max > MOST then
+  if type(max) ~= "number" or not (max >= 1 and max <= MOST) then
     error(("%s: expected a number between 1 and %d"):format(what, MOST), 3)
   end
   return max

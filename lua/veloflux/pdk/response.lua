@@ -53,7 +53,7 @@ end
 function M.get_headers(max_headers)
   check(FIELDS, "get_headers")
   local max = max_headers or MAX_FIELDS
-  if type(max) ~= "number" or max < 1 or max > MOST then
+  if type(max) ~= "number" or not (max >= 1 and max <= MOST) then
     error(("response.get_headers: expected a number between 1 and %d"):format(MOST), 2)
   end
   local found, err = view.fields(view.RESPONSE, max)
@@ -228,6 +228,7 @@ end
 -- Answers of the plugin's own ----------------------------------------------------------------------
 
 local function begin(status, body)
+  if not task.is_own() then error("response.exit: not possible inside a coroutine of the plugin's own", 4) end
   local rc = C.vf_view_answer(task.run.ex, status, body, #body)
   if rc ~= 0 then error(("response.exit: status %s %s"):format(tostring(status), view.problem(rc)), 4) end
   local chain = require "veloflux.runtime.chain"
@@ -307,7 +308,7 @@ end
 ---@param headers table<string, string|number|boolean|string[]>|nil
 function M.exit(status, body, headers)
   if not EXIT[task.run.phase] then wrong(EXIT, "response.exit") end
-  if type(status) ~= "number" or status < 200 or status > 599 then
+  if type(status) ~= "number" or not (status >= 200 and status <= 599) then
     error("response.exit: expected a status between 200 and 599", 2)
   end
   if body ~= nil and type(body) ~= "string" and type(body) ~= "table" then
@@ -324,7 +325,7 @@ end
 ---@param headers table<string, string|number|boolean|string[]>|nil
 function M.error(status, message, headers)
   if not EXIT[task.run.phase] then wrong(EXIT, "response.error") end
-  if type(status) ~= "number" or status < 400 or status > 599 then
+  if type(status) ~= "number" or not (status >= 400 and status <= 599) then
     error("response.error: expected a status between 400 and 599", 2)
   end
   if message ~= nil and type(message) ~= "string" and type(message) ~= "table" then

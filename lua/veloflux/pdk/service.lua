@@ -66,8 +66,8 @@ end
 function M.set_timeouts(connect, send, read)
   check "set_timeouts"
   for name, value in pairs { connect = connect, write = send, read = read } do
-    if type(value) ~= "number" or value < 1 or value > 2147483646 then
-      error(("service.set_timeouts: %s: expected milliseconds between 1 and 2147483646"):format(name), 2)
+    if type(value) ~= "number" or not (value >= 1 and value <= 2147483646) or value % 1 ~= 0 then
+      error(("service.set_timeouts: %s: expected whole milliseconds between 1 and 2147483646"):format(name), 2)
     end
   end
   C.vf_view_set_timeouts(task.run.ex, connect, send, read)

@@ -38,7 +38,7 @@ end
 function M.get_headers(max_headers)
   check "get_headers"
   local max = max_headers or MAX_FIELDS
-  if type(max) ~= "number" or max < 1 or max > MOST then
+  if type(max) ~= "number" or not (max >= 1 and max <= MOST) then
     error(("service.response.get_headers: expected a number between 1 and %d"):format(MOST), 2)
   end
   if not has_answer() then return {} end
@@ -68,7 +68,7 @@ end
 function M.get_body(mimetype, max_args)
   check "get_body"
   local max = max_args or MAX_FIELDS
-  if type(max) ~= "number" or max < 1 or max > MOST then
+  if type(max) ~= "number" or not (max >= 1 and max <= MOST) then
     error(("service.response.get_body: expected a number between 1 and %d"):format(MOST), 2)
   end
   local content_type = mimetype or M.get_header "content-type"

@@ -4,6 +4,7 @@
 -- Sources are texts: bytecode is refused, for LuaJIT does not verify it. What a plugin may require
 -- besides its own files is the business of `provide`.
 local C = require("ffi").C
+local task = require "veloflux.runtime.task"
 require("ffi").cdef "uint64_t vf_clock_wall_ms(void);"
 
 local M = {}
@@ -58,13 +59,23 @@ local function own_os()
   return own
 end
 
+--- Only coroutines that the plugin has made are its own to yield: nobody would go on with the one that runs a handler.
+local function own_coroutine()
+  local own, yield = copy(coroutine), coroutine.yield
+  own.yield = function(...)
+    if task.is_own() then error("attempt to yield from outside a coroutine of the plugin's own", 2) end
+    return yield(...)
+  end
+  return own
+end
+
 --- Makes what a plugin sees as globals. They stand in the table itself, so that compiled code reaches
 -- them as it would anywhere; others cannot be added.
 local function environment_of(sandbox, extra)
   local visible = copy(_G, FUNCTIONS)
   visible._VERSION, visible.jit = _VERSION, { version = jit.version, os = jit.os, arch = jit.arch }
   visible.string, visible.table, visible.math = copy(string), copy(table), copy(math)
-  visible.bit, visible.coroutine, visible.os = copy(bit), copy(coroutine), own_os()
+  visible.bit, visible.coroutine, visible.os = copy(bit), own_coroutine(), own_os()
   visible.string.dump = nil
   visible.getmetatable = getmetatable_of
   visible.collectgarbage = function() return collectgarbage "count" end

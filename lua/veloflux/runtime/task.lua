@@ -49,6 +49,9 @@ M.run = { phase = 0, context = 0, instance = 0, cancelled = 0 }
 --- Called by C once.
 function M.init(run) M.run = ffi.cast("struct vf_run *", run) end
 
+--- Says whether the coroutine of the task runs, and none that a plugin has made.
+function M.is_own() return running() == coroutines[M.run.context] end
+
 --- Yields until what the binding has registered wakes the task. Raises why when the task is ended
 -- meanwhile ("client gone"), and when it cannot wait here.
 function M.wait()

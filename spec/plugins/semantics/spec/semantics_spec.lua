@@ -358,6 +358,31 @@ describe("functions in the wrong phase", function()
   end)
 end)
 
+describe("coroutines of the plugin's own", function()
+  it("yield, and what runs the handler does not", function()
+    local answer, said = run { access = [[
+      local count = coroutine.wrap(function() for i = 1, 3 do coroutine.yield(i) end end)
+      local inner = coroutine.create(function() pdk.response.exit(200, "inner") end)
+      say(count(), count(), fails(coroutine.yield, 1), select(2, coroutine.resume(inner)))]] }
+    assert.same({ 200, "" }, { answer.status, answer.body })
+    assert.same({ 1, 2 }, { said[1][1], said[1][2] })
+    assert.matches("attempt to yield from outside a coroutine of the plugin's own", said[1][3])
+    assert.matches("response.exit: not possible inside a coroutine of the plugin's own", said[1][4])
+  end)
+end)
+
+describe("numbers that are none", function()
+  it("are refused", function()
+    local said = said_of [[
+      local nan = 0 / 0
+      say(fails(pdk.service.set_timeouts, nan, 1, 1), fails(pdk.service.set_timeouts, 1.5, 1, 1),
+        fails(pdk.request.get_query, nan), fails(pdk.request.get_headers, nan), fails(pdk.response.exit, nan),
+        fails(pdk.response.set_status, nan), fails(pdk.service.set_retries, nan), fails(pdk.timer.sleep, nan))]]
+    assert.equal(8, #said)
+    for _, problem in ipairs(said) do assert.is_string(problem) end
+  end)
+end)
+
 describe("units of memory", function()
   it("are of either case", function()
     local said = said_of [[
