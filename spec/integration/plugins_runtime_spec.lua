@@ -108,16 +108,18 @@ describe("a handler that is wrong", function()
     strays = { handler = [[
       function Plugin:access()
         if pdk.request.get_path() == "/stray" then coroutine.yield() end
+        if pdk.request.get_path() == "/waits" then coroutine.yield(1) end
         pdk.response.set_header("X-Passed", "1")
       end]] },
   }, function(rig)
     for _ = 1, 3 do
       assert.equal(500, clients.get(rig.port, "/stray").status)
+      assert.equal(500, clients.get(rig.port, "/waits").status)
       local response = clients.get(rig.port, "/")
       assert.equal(200, response.status)
       assert.equal("1", response:get "X-Passed")
     end
-    rig.server:wait_log "plugins%.fault.*nothing to wait for"
+    rig.server:wait_log "plugin%.failed.*plugin=strays.*handler%.lua:4: attempt to yield from outside a coroutine"
   end))
 
   it("fails only its own requests, after a hundred of which the others are still answered", spec_of({

@@ -309,7 +309,7 @@ end
 function M.exit(status, body, headers)
   if not EXIT[task.run.phase] then wrong(EXIT, "response.exit") end
   if type(status) ~= "number" or not (status >= 200 and status <= 599) then
-    error("response.exit: expected a status between 200 and 599", 2)
+    error(("response.exit: status %s: expected one between 200 and 599"):format(tostring(status)), 2)
   end
   if body ~= nil and type(body) ~= "string" and type(body) ~= "table" then
     error("response.exit: expected a string, a table or nothing as body", 2)
@@ -326,7 +326,7 @@ end
 function M.error(status, message, headers)
   if not EXIT[task.run.phase] then wrong(EXIT, "response.error") end
   if type(status) ~= "number" or not (status >= 400 and status <= 599) then
-    error("response.error: expected a status between 400 and 599", 2)
+    error(("response.error: status %s: expected one between 400 and 599"):format(tostring(status)), 2)
   end
   if message ~= nil and type(message) ~= "string" and type(message) ~= "table" then
     error("response.error: expected a string, a table or nothing as message", 2)
