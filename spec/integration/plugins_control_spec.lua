@@ -192,7 +192,10 @@ describe("an endpoint of a plugin", function()
     local folder = plugins.write { x = { api = api_of(endpoint("/api/x", ([[
       local answer, err = pdk.http.get "http://%s/"
       if not answer then return 502, err end
-      return 200, answer.body]]):format(origin.address)), endpoint("/api/pool", [[
+      return 200, answer.body]]):format(origin.address)), endpoint("/api/name", ([[
+      local answer, err = pdk.http.get "http://%s/"
+      return 200, answer and answer.body or err]]):format((origin.address:gsub("^127.0.0.1", "localhost")))),
+      endpoint("/api/pool", [[
       local _, err, code = pdk.http.request { pool = "web", path = "/" }
       return 200, code .. ": " .. err]])) } }
     local server = servers.start { conf = { plugin_path = { folder } } }
@@ -201,6 +204,7 @@ describe("an endpoint of a plugin", function()
       assert.same({ 200, "from afar" }, { answer.status, answer.body })
     end
     assert.equal(1, origin.accepted)
+    assert.equal("from afar", clients.get(server.ports.admin, "/api/name").body)
     assert.equal("not_available: GET http://web/: pools can be asked in workers only",
       clients.get(server.ports.admin, "/api/pool").body)
     server:stop()

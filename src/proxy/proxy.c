@@ -424,16 +424,14 @@ static int make_parts(struct vf_proxy *proxy)
     int rc;
     if ((rc = vf_reactor_new(proxy->loop, after_events, proxy, &proxy->reactor)) < 0 ||
         (rc = vf_net_init(&proxy->net, proxy->reactor, UINT64_MAX)) < 0 ||
-        (rc = vf_upstreams_new(proxy, &proxy->upstreams)) < 0)
+        (rc = vf_upstreams_new(proxy, &proxy->upstreams)) < 0 ||
+        (rc = vf_resolver_new(proxy->loop, &options, &proxy->resolver)) < 0)
         return rc;
     if (proxy->has_handler)
         return 0;
     if ((proxy->router = vf_router_new()) == NULL)
         return UV_ENOMEM;
-    if ((rc = vf_balancers_new(proxy->state, proxy->block_index, proxy->id_seed[0],
-                               &proxy->balancers)) < 0)
-        return rc;
-    return vf_resolver_new(proxy->loop, &options, &proxy->resolver);
+    return vf_balancers_new(proxy->state, proxy->block_index, proxy->id_seed[0], &proxy->balancers);
 }
 
 int vf_proxy_new(uv_loop_t *loop, struct vf_state *state, int block,
