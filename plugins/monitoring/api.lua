@@ -10,6 +10,23 @@ local function wants_text(request)
   return (accept:find "text/plain" or accept:find "openmetrics") and not accept:find "application/json"
 end
 
+--- Browsers name text/html in Accept, and no kind of JSON before it.
+local function wants_html(request)
+  for item in (request.headers.accept or ""):gmatch "[^,]+" do
+    local kind = item:match "^%s*([^;%s]+)"
+    if kind == "text/html" then return true end
+    if kind and kind:find "^application/.*json$" then return false end
+  end
+  return false
+end
+
+--- Strangers learn that it runs; browsers get a page, which asks for the rest.
+local function root(request)
+  local is_known = request.identity ~= nil
+  if wants_html(request) then return 200, state.page(is_known and state.status() or pdk.json.null) end
+  return 200, is_known and state.status() or state.banner(), { Vary = "Accept" }
+end
+
 local function exposition()
   local text, content_type = state.exposition()
   return 200, text, { ["Content-Type"] = content_type, Vary = "Accept" }
@@ -39,6 +56,9 @@ end
 local PROBE = { any_query = true }
 
 return {
+  get("/", "status:read", "The status page; JSON for tools.", root, { any_query = true, greets = true,
+    response_type = { "text/html", "application/json" }, openapi = { answers = { ["200"] = { "The answer.",
+      { ["text/html"] = { type = "string" }, ["application/json"] = { type = "object" } } } } } }),
   get("/health", "none", "Whether the node lives, and how its parts are.", health, PROBE),
   get("/api/health", "none", "The same as /health.", health, PROBE),
   get("/ready", "none", "Whether the node may get traffic.", ready, { any_query = true,

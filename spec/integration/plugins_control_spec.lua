@@ -253,6 +253,38 @@ describe("an endpoint of a plugin", function()
       assert.matches('veloflux_plugin_errors_total{plugin="x",phase="control"} 8', api.get("/metrics").body)
     end, { plugin_limits = { memory = "16m" } }))
 
+  it("may do what our own do: greet, show the page, describe and reload", spec({ x = { api = api_of(
+    endpoint("/api/greet", "return 200, { name = request.identity and request.identity.name or 'stranger' }",
+      "greets = true,"),
+    endpoint("/api/page", "return 200, pdk.state.page(pdk.json.null)", "response_type = 'text/html',"),
+    endpoint("/api/kinds", "return 200, { kinds = pdk.schemas.kinds(), none = pdk.schemas.get 'cats' == nil,"
+      .. " title = pdk.json.decode(pdk.schemas.get 'pools').title,"
+      .. " paths = pdk.json.decode(pdk.schemas.openapi()).paths['/api/kinds'] ~= nil }"),
+    endpoint("/api/again", [[
+      local result, problem = pdk.configuration.reload()
+      if not result then return problem end
+      return 200, result]], "method = 'POST', dry_run = true, probation = false,")) } }, function(api, server)
+    local password = { Authorization = "Basic " .. encoding.base64_encode "admin:a long password" }
+    assert.same({ "stranger", "admin" },
+      { api.is(api.get "/api/greet", 200).name, api.is(api.get("/api/greet", password), 200).name })
+    api.problem(api.get("/api/greet", { Authorization = "Basic eA==" }), 401, "unauthorized")
+    password.Accept = "text/html"
+    local page = api.get("/api/page", password)
+    assert.matches("^text/html", page:get "content-type")
+    assert.matches("<title>", page.body)
+    password.Accept = nil
+    local told = api.is(api.get("/api/kinds", password), 200)
+    assert.same({ true, true, "pool" }, { told.none, told.paths, told.title })
+    assert.is_truthy(table.concat(told.kinds, " "):find "consumers credentials")
+    api.problem(api.post("/api/again?probation=30s", nil, password), 400, "invalid")
+    assert.is_true(api.is(api.post("/api/again?dry_run=true", nil, password), 200).dry_run)
+    local done = api.post("/api/again", nil, password)
+    assert.equal(tostring(api.is(done, 200).version), done:get "veloflux-version")
+    server:write_conf { pools = { { nam = "x" } } }
+    local refused = api.problem(api.post("/api/again", nil, password), 422, "config_rejected")
+    assert.matches("did you mean name", refused.detail)
+  end, { admin = { address = "127.0.0.1:0", auth = { enabled = true, password = "a long password" } } }))
+
   it("rests when it fails too often", spec({ x = { api = api_of(endpoint("/api/raise", "error 'broken'")) } },
     function(api, server)
       for _ = 1, 3 do api.problem(api.get "/api/raise", 500, "internal_error") end

@@ -1,28 +1,14 @@
---- What there is to configure: the schemas of the kinds, the plugins that are installed, the listeners of this node,
--- and the OpenAPI document of it all.
-local bodies = require "veloflux.admin.body"
+--- What there is on this node: the plugins that are installed, their jobs, the listeners.
 local job_report = require "veloflux.control.plugins.job_report"
 local json = require "veloflux.pdk.json"
 local live = require "veloflux.admin.live"
-local openapi = require "veloflux.admin.openapi"
 local plugin_json_schema = require "veloflux.plugin.json_schema"
 local plugin_loader = require "veloflux.plugin.loader"
 local problem = require "veloflux.admin.problem"
 local query = require "veloflux.admin.query"
-local resources = require "veloflux.admin.resources"
-local schemas = require "veloflux.admin.schemas"
 local view = require "veloflux.model.view"
 
 local M = {}
-
-local SCHEMA = "application/schema+json"
-local TEXT_HEADERS = { "Cache-Control", "no-store", "X-Content-Type-Options", "nosniff" }
-
-local function text_answer(kind, text)
-  local headers = { "Content-Type", kind }
-  for _, value in ipairs(TEXT_HEADERS) do headers[#headers + 1] = value end
-  return { status = 200, headers = headers, body = text .. "\n" }
-end
 
 --- Wraps a handler that takes no parameters.
 local function without_query(handler)
@@ -33,26 +19,6 @@ local function without_query(handler)
   end
 end
 M.without_query = without_query
-
-local function kinds()
-  local names = {}
-  for _, resource in ipairs(resources.all()) do names[#names + 1] = resource.name end
-  table.sort(names)
-  return names
-end
-
-local function schema(request)
-  local name = request.params.kind
-  for _, resource in ipairs(resources.all()) do
-    if resource.name == name then
-      if not bodies.accepts(request, "application/json", SCHEMA) then
-        return problem.new("not_acceptable", "This is answered as application/schema+json.")
-      end
-      return text_answer(SCHEMA, schemas.text(resource))
-    end
-  end
-  return problem.new("not_found", ("There is no kind %s; the kinds are %s."):format(name, table.concat(kinds(), ", ")))
-end
 
 --- Describes a plugin that is installed, or says why it cannot be loaded.
 local function describe(loader, name)
@@ -120,18 +86,6 @@ local SORT = { "sort", STRING, "Fields, separated by commas; a minus before one 
 --- Registers them.
 -- @param context table: version; current() -> {model, version} or nil
 function M.register(router, context)
-  local document, revision
-  router:register { method = "GET", path = "/api/openapi.json", open = true, handler = without_query(function()
-    if revision ~= router.revision then
-      document, revision = openapi.text(router, context.version), router.revision
-    end
-    return text_answer("application/json", document)
-  end), doc = { tag = "catalog", summary = "This document.",
-    answers = { ["200"] = { "An OpenAPI 3.1 document.", { ["application/json"] = { type = "object" } } } } } }
-  router:register { method = "GET", path = "/api/schemas/{kind}", permission = "schemas:read",
-    handler = without_query(schema), doc = { tag = "catalog", summary = "The JSON Schema of a kind of objects.",
-      answers = { ["200"] = { "A JSON Schema.", { [SCHEMA] = { type = "object" } } },
-        ["404"] = { "There is no such kind." } } } }
   router:register { method = "GET", path = "/api/plugins/available", permission = "plugins:read",
     handler = available(context), doc = { tag = "catalog", parameters = { LIMIT, SORT },
       summary = "The plugins that are installed, with the JSON Schemas of their configurations.",

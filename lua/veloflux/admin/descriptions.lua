@@ -10,14 +10,9 @@ local function get(tag, summary, media, extra)
 end
 
 return {
-  ["GET /"] = get("monitoring", "The status page; JSON for tools.", { ["text/html"] = STRING, [JSON] = OBJECT }),
   ["GET /api/cluster"] = get("monitoring", "The nodes of the cluster."),
   ["GET /assets/status.css"] = get("monitoring", "A part of the status page.", { ["text/css"] = STRING }),
   ["GET /assets/status.js"] = get("monitoring", "A part of the status page.", { ["text/javascript"] = STRING }),
-  ["POST /api/reload"] = get("config", "Reads the conf file again and publishes it.", nil, {
-    parameters = { { "dry_run", { type = "boolean" }, "Only say what would change." } }, answers = {
-    ["200"] = { "It is live.", { [JSON] = OBJECT } },
-    ["422"] = { "It was refused; nothing has changed.", { ["application/problem+json"] = "Problem" } } } }),
   ["POST /api/system/drain"] = get("system", "Ends the node when it has finished what is under way.", nil,
     { body = { [JSON] = { type = "object", properties = { confirm = { const = true } } } }, is_body_optional = true }),
 }

@@ -41,8 +41,10 @@ local runtime_entities = require "veloflux.runtime.entities"
 local queue = require "veloflux.control.queue"
 local rate_limits = require "veloflux.admin.rate_limit"
 local rates = require "veloflux.admin.rates"
+local reload_services = require "veloflux.control.plugins.reload"
 local rest = require "veloflux.admin.rest"
 local routers = require "veloflux.admin.router"
+local schema_services = require "veloflux.control.plugins.schemas"
 local slices = require "veloflux.slices"
 local spools = require "veloflux.spool"
 local state_services = require "veloflux.control.plugins.state"
@@ -125,6 +127,8 @@ end
 state_services.register(context)
 configuration_services.register(context)
 bulk_services.register(context)
+reload_services.register(context)
+schema_services.register(M.router, context.version)
 template_services.register(context)
 backup_services.register(context)
 documents.register(function() return data_dir end)

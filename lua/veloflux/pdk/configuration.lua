@@ -43,6 +43,17 @@ function M.import(document, mode, options)
   return control.call("import", of, network.plugin_name(), document, mode, options_of(options))
 end
 
+--- Reads the conf file of the node again, and publishes it when it is good.
+---@async
+---@param options? { dry_run?: boolean } dry_run: only say what would change
+---@return table? result {version, dry_run, changes = {added, updated, removed}, summary, diff, warnings, findings,
+--- laggards}
+---@return pdk.problem.document? problem config_rejected, with an error for each fault of the file: nothing has changed
+function M.reload(options)
+  local of = control.current "configuration.reload"
+  return control.call("reload", of, options_of(options).dry_run or of.dry_run == true)
+end
+
 --- Judges a whole conf file, node settings and all.
 ---@async
 ---@param document string|pdk.document.content JSON or YAML

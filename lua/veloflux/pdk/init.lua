@@ -36,13 +36,14 @@
 ---@field configuration pdk.configuration
 ---@field templates pdk.templates
 ---@field backups pdk.backups
+---@field schemas pdk.schemas
 ---@field bulk pdk.bulk
 ---@field state pdk.state
 ---@field problem pdk.problem
 local GROUPS = { "request", "service", "response", "client", "auth", "ctx", "log", "cache", "router", "ip", "node",
   "plugin", "table", "vault", "tracing", "http", "socket", "redis", "timer", "shared", "queue", "crypto", "json", "re",
   "template", "metrics", "ratelimit", "model", "encoding", "document", "transaction", "versions", "configuration",
-  "templates", "backups", "bulk", "state", "problem" }
+  "templates", "backups", "schemas", "bulk", "state", "problem" }
 
 local known = {}
 for _, name in ipairs(GROUPS) do known[name] = true end

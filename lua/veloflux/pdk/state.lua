@@ -21,6 +21,21 @@ end
 ---@return table
 function M.status() return ask "status" end
 
+--- Returns what anybody may know: that it runs, and its version.
+---@async
+---@return { status: string, version: string }
+function M.banner() return ask "banner" end
+
+--- Returns the page that shows the state to people. Its script asks GET /api/status for more.
+---@async
+---@param document table what `status` returns; pdk.json.null: the page asks for it, and the browser for credentials
+---@return string html
+---@return string[] headers name, value, name, value: its type, and what browsers may do with it
+function M.page(document)
+  if document == nil then error("state.page: expected what state.status returns, or pdk.json.null", 2) end
+  return ask("page", document)
+end
+
 --- Returns the health of the node and its parts: {status, components, ...}.
 ---@async
 ---@return table

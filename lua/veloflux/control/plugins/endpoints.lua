@@ -248,7 +248,7 @@ function M.of(plugin, definitions)
     list[i] = { method = definition.method, path = definition.path,
       permission = definition.permission ~= "none" and definition.permission or nil,
       open = open or definition.permission == "none" or nil, doc = doc_of(definition),
-      is_of_tenant = definition.is_of_tenant, takes_probation = definition.takes_dry_run or nil,
+      is_of_tenant = definition.is_of_tenant, takes_probation = definition.takes_probation, greets = definition.greets,
       max_bytes = definition.max_bytes, spools = definition.max_bytes and true or nil,
       handler = function(request)
         local bad = not_acceptable(definition, request)

@@ -9,6 +9,7 @@ local metrics = require "veloflux.admin.metrics"
 local monitoring = require "veloflux.admin.monitoring"
 local node = require "veloflux.admin.node"
 local overview = require "veloflux.admin.overview"
+local page = require "veloflux.admin.page"
 local prometheus = require "veloflux.admin.prometheus"
 local seam = require "veloflux.runtime.control"
 local status = require "veloflux.admin.status"
@@ -16,8 +17,7 @@ local status = require "veloflux.admin.status"
 local M = {}
 
 --- Returns what GET /api/status and the status page show.
--- @param context of admin/init.lua
-function M.status(context)
+local function document_of(context)
   local document = status.full(context.version, context.rates, context.now())
   document.node_id, document.cluster = cluster.summary()
   document.websocket_clients = channels.count()
@@ -33,7 +33,7 @@ function M.register(context)
     local current = context.current()
     return current and current.model
   end
-  function services.state_status() return M.status(context) end
+  function services.state_status() return document_of(context) end
   function services.state_health() return health.document(context.version) end
   function services.state_ready() return health.is_ready() end
   function services.state_exposition() return metrics.text(context.version), prometheus.CONTENT_TYPE end
@@ -43,6 +43,8 @@ function M.register(context)
   end
   function services.state_rates() return monitoring.realtime(context.rates, context.now()) end
   function services.state_info() return node.info(context.version, model()) end
+  function services.state_banner() return { status = status.word(), version = context.version } end
+  function services.state_page(document) return page.html(document), page.HEADERS end
   function services.state_version() return node.version(context.version) end
   function services.state_is_metrics_open() return context.metrics_open() end
   function services.state_list(what, first, count) return debugging.list(what, first, count, context) end

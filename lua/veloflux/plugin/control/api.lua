@@ -19,8 +19,8 @@ local KNOWN = { method = "string", path = "string", permission = "string", open 
   tag = "string", query = "table", any_query = "boolean", request = { "table", "string" },
   request_type = { "string", "table" }, request_optional = "boolean", max_body = { "number", "string" },
   response = "table", response_type = { "string", "table" }, status = "number", answers = "table", openapi = "table",
-  dry_run = "boolean", etag = "function", of_tenant = "boolean", accept = "string", timeout = { "number", "string" },
-  handler = "function" }
+  dry_run = "boolean", probation = "boolean", greets = "boolean", etag = "function",
+  of_tenant = "boolean", accept = "string", timeout = { "number", "string" }, handler = "function" }
 
 local KNOWN_OF_KIND = { kind = "string", path = "string" }
 
@@ -119,6 +119,8 @@ function M.read(reader, definition, place, own)
   local made = { method = definition.method, path = definition.path, permission = definition.permission,
     open = definition.open, summary = definition.summary, tag = definition.tag or reader.name,
     handler = definition.handler, etag = definition.etag, takes_dry_run = definition.dry_run == true,
+    takes_probation = definition.dry_run == true and definition.probation ~= false or nil,
+    greets = definition.greets == true or nil,
     any_query = definition.any_query == true, openapi = definition.openapi, answers = definition.answers,
     max_bytes = max_bytes, is_of_tenant = definition.of_tenant == true, any_accept = definition.accept == "any",
     status = definition.status, timeout_ms = timeout_ms,
