@@ -18,6 +18,14 @@ local function wait(request)
   pdk.timer.sleep(request.query.seconds)
   return 200, "waited"
 end
+local function rows(request)
+  local writer = pdk.document.writer()
+  for i = 1, request.query.count do writer:write(("row %d "):format(i):rep(100) .. "\n") end
+  local document, problem = writer:finish()
+  if not document then return problem end
+  return 200, document, { ["Content-Type"] = "text/plain" }
+end
+local COUNT = { count = { type = "integer", required = true } }
 local function spin() while true do local _ = {} end end
 local Q = { seconds = { type = "number", required = true } }
 return {
@@ -28,6 +36,8 @@ return {
   { method = "GET", path = "/api/fetch", permission = "admin", summary = "Fetches.", handler = fetch },
   { method = "GET", path = "/api/wait", permission = "admin", summary = "Waits.", timeout = "10s", query = Q,
     handler = wait },
+  { method = "GET", path = "/api/rows", permission = "admin", summary = "Rows.", response_type = "text/plain",
+    query = COUNT, handler = rows },
   { method = "GET", path = "/api/raise", permission = "admin", summary = "Raises.",
     handler = function() error "no box" end },
   { method = "GET", path = "/api/spin", permission = "admin", summary = "Spins.", handler = spin },
@@ -108,6 +118,16 @@ describe("the control of a kit", function()
     assert.equal("application/json", answer.headers["content-type"])
     assert.matches('"who":"ana"', answer.text, 1, true)
     assert.same({}, gateway:call({ path = "/api/open", identity = false }).body.query)
+  end)
+
+  it("has documents, long ones too", function()
+    local gateway = start()
+    for _, count in ipairs { 0, 3, 1000 } do
+      local answer = gateway:call { path = "/api/rows?count=" .. count, headers = { Accept = "*/*" } }
+      assert.equal(200, answer.status, answer.text)
+      local _, lines = answer.text:gsub("\n", "\n")
+      assert.equal(count, lines)
+    end
   end)
 
   it("lets in whom control lets in", function()

@@ -4,6 +4,7 @@
 local ffi = require "ffi"
 local alarms = require "veloflux.control.alarms"
 local seams = require "veloflux.kit.desk.link"
+local spools = require "veloflux.spool"
 
 local M = {}
 
@@ -36,8 +37,17 @@ end
 
 local native = {}
 
+--- Content that is in a file (veloflux/spool.lua) is as long as what a spec has in memory may be.
+local function text_of(pointer)
+  local spool = assert(spools.take(pointer))
+  local text = spools.text(spool)
+  spools.close(spool)
+  return text
+end
+
 function native.respond(id, status, headers, body)
   identities[tostring(id)] = nil
+  if type(body) == "cdata" then body = text_of(body) end
   tell("answer", { id = id, status = status, headers = json.array(headers), body = body })
 end
 
@@ -182,6 +192,7 @@ local function open_control(source)
   admin.start(native, ffi.C.vf_kit_state(ffi.C.vf_kit_current()), { current = flow.current,
     reload = function(callback) callback { ok = false, lines = { "there is no file to be read again" } } end,
     dry_reload = function(callback) callback { ok = false, lines = { "there is no file to be read again" } } end })
+  require("veloflux.control.plugins.documents").register(function() return os.getenv "TMPDIR" or "/tmp" end)
   admin.auth:add { scheme = "kit", identify = function(number) return identities[number] end }
 end
 
