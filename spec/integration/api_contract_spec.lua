@@ -296,7 +296,10 @@ for _, resource in ipairs(RESOURCES) do
         problem(request("PUT", path .. "?mode=other", resource.change), 400, "invalid")
         problem(request("PUT", path, with(resource.change, { colour = 1 })), 400, "invalid", "/colour")
         problem(request("PUT", path, resource.wrong), 400, "invalid", "/" .. next(resource.wrong))
-        problem(request("PATCH", path, resource.change, { ["Content-Type"] = JSON }), 415, "unsupported_media_type")
+        is(request("PATCH", path, resource.change, { ["Content-Type"] = JSON }), 200) -- a merge patch is JSON
+        for _, media in ipairs { "application/json-patch+json", "text/plain", "application/vnd.x+json" } do
+          problem(request("PATCH", path, resource.change, { ["Content-Type"] = media }), 415, "unsupported_media_type")
+        end
         problem(request("PUT", path .. "x", resource.change), 404, "not_found")
         problem(request("POST", path, {}), 405, "method_not_allowed")
       end))
