@@ -1,30 +1,16 @@
 --- API keys of the admin address: who may do what with one, and until when.
+local apis = require "support.api"
 local cjson = require "cjson"
 local children = require "support.children"
-local clients = require "support.client"
 local loop = require "support.loop"
 local servers = require "support.server"
 local uv = require "luv"
 
 local server
+local is = apis.is
 local BASIC = "Basic " .. "YWRtaW46aHVudGVyMi1odW50ZXIy" -- admin:hunter2-hunter2
 
-local function request(method, path, body, fields)
-  local all = { Authorization = BASIC }
-  if body then all["Content-Type"] = "application/json" end
-  for name, value in pairs(fields or {}) do all[name] = value or nil end
-  if type(body) == "table" then body = next(body) == nil and "{}" or cjson.encode(body) end
-  local response = clients.request(server.ports.admin, method, path, all, body)
-  if (response:get "content-type" or ""):find "json" and #response.body > 0 then
-    response.json = cjson.decode(response.body)
-  end
-  return response
-end
-
-local function is(response, status)
-  assert.equal(status, response.status, response.body)
-  return response.json
-end
+local request = apis.requester(function() return server.ports.admin end, { Authorization = BASIC })
 
 --- Asks with a key.
 local function with(key, method, path, body)

@@ -1,5 +1,5 @@
 --- The configuration as a whole through the admin API of the real binary: documents, versions, the way back.
-local cjson = require "cjson"
+local apis = require "support.api"
 local clients = require "support.client"
 local loop = require "support.loop"
 local servers = require "support.server"
@@ -7,29 +7,8 @@ local servers = require "support.server"
 local JSON, YAML = "application/json", "application/yaml"
 local server, port
 
-local function request(method, path, body, fields)
-  local all = {}
-  if body then all["Content-Type"] = JSON end
-  for name, value in pairs(fields or {}) do all[name] = value end
-  if type(body) == "table" then body = next(body) == nil and "{}" or cjson.encode(body) end
-  local response = clients.request(port, method, path, all, body)
-  if (response:get "content-type" or ""):find "json" and #response.body > 0 then
-    response.json = cjson.decode(response.body)
-  end
-  return response
-end
-
-local function is(response, status)
-  assert.equal(status, response.status, response.body)
-  return response.json
-end
-
-local function problem(response, status, code)
-  assert.equal(status, response.status, response.body)
-  assert.equal("application/problem+json", response:get "content-type")
-  assert.equal(code, response.json.code)
-  return response.json
-end
+local request = apis.requester(function() return port end)
+local is, problem = apis.is, apis.problem
 
 local function spec(conf, body)
   return loop.spec(function()

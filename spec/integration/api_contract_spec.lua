@@ -1,5 +1,6 @@
 --- The contract of the admin API, one table over every resource of the real binary: what each takes, answers and
 -- refuses.
+local apis = require "support.api"
 local cjson = require "cjson"
 local clients = require "support.client"
 local loop = require "support.loop"
@@ -73,24 +74,15 @@ local ELSEWHERE = { ["/api/certificates"] = "api_certificates_spec.lua",
   ["/api/pools/{pool_name}/backends"] = "/api/pools/base/backends",
   ["/api/consumers/{consumer}/credentials"] = "/api/consumers/ana/credentials" }
 
-local JSON, MERGE = "application/json", "application/merge-patch+json"
+local JSON = "application/json"
 local server, port
 
 local function escape(text)
   return (text:gsub("[^%w._~-]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
-local function request(method, path, body, fields)
-  local all = { Accept = JSON }
-  if body ~= nil then all["Content-Type"] = method == "PATCH" and MERGE or JSON end
-  for name, value in pairs(fields or {}) do all[name] = value end
-  if type(body) == "table" then body = next(body) == nil and "{}" or cjson.encode(body) end
-  local response = clients.request(port, method, path, all, body)
-  if #response.body > 0 and (response:get "content-type" or ""):find "json" then
-    response.json = cjson.decode(response.body)
-  end
-  return response
-end
+local request = apis.requester(function() return port end, { Accept = JSON }, true)
+local is = apis.is
 
 local function problem(response, status, code, pointer)
   assert.equal(status, response.status, response.body)
@@ -106,11 +98,6 @@ local function problem(response, status, code, pointer)
     for _, found in ipairs(response.json.errors or {}) do pointers[#pointers + 1] = found.pointer end
     assert.is_truthy((" " .. table.concat(pointers, " ") .. " "):find(" " .. pointer .. " ", 1, true), response.body)
   end
-  return response.json
-end
-
-local function is(response, status)
-  assert.equal(status, response.status, response.body)
   return response.json
 end
 

@@ -9,31 +9,20 @@ local clients = require "support.client"
 
 local M = {}
 
-local JSON = "application/json"
-
-local function request_of(port)
-  return function(method, path, body, fields)
-    local all = { Accept = JSON }
-    if body then all["Content-Type"] = method == "PATCH" and "application/merge-patch+json" or JSON end
-    for name, value in pairs(fields or {}) do all[name] = value end
-    if type(body) == "table" then body = cjson.encode(body) end
-    if all.Accept == false then all.Accept = nil end
-    local response = clients.request(port, method, path, all, body)
-    if (response:get "content-type" or ""):find "json" and #response.body > 0 then
-      response.json = cjson.decode(response.body)
-    end
-    return response
-  end
-end
+local JSON, MERGE = "application/json", "application/merge-patch+json"
 
 --- Returns request(method, path, body, fields) for a server that is started later: bodies are JSON, a table or text as
--- it is; nothing is asked for by Accept.
+-- it is; of `fields` a value that is false takes a usual one away.
 -- @param port_of function: the admin port at that time
-function M.requester(port_of)
+-- @param usual fields of every request, or nil: none
+-- @param merges true: PATCH has merge patches
+function M.requester(port_of, usual, merges)
   return function(method, path, body, fields)
     local all = {}
-    if body then all["Content-Type"] = JSON end
-    for name, value in pairs(fields or {}) do all[name] = value end
+    if body then all["Content-Type"] = method == "PATCH" and merges and MERGE or JSON end
+    for _, given in ipairs { usual or {}, fields or {} } do
+      for name, value in pairs(given) do all[name] = value or nil end
+    end
     if type(body) == "table" then body = next(body) == nil and "{}" or cjson.encode(body) end
     local response = clients.request(port_of(), method, path, all, body)
     if (response:get "content-type" or ""):find "json" and #response.body > 0 then
@@ -62,7 +51,8 @@ end
 --- Returns the functions for a server: request(method, path, body, fields), get(path, fields), post(path, body,
 -- fields), put, patch, delete, and `is` and `problem`.
 function M.of(server)
-  local request = request_of(server.ports.admin)
+  local port = server.ports.admin
+  local request = M.requester(function() return port end, { Accept = JSON }, true)
   local api = { request = request, is = M.is, problem = M.problem }
   function api.get(path, fields) return request("GET", path, nil, fields) end
   for _, method in ipairs { "POST", "PUT", "PATCH", "DELETE" } do
