@@ -27,8 +27,8 @@ local function memory_of_control(server)
   return tonumber(metrics_of(server):match 'resident_memory_bytes{process="control"[^}]*} (%S+)')
 end
 
---- A conf whose backends make a frame of some hundred kilobytes, and channels that let a client be a few of them behind:
--- frames come when something has changed, too, while the spec does not look.
+--- A conf whose backends make a frame of some hundred kilobytes, and channels that let a client be a few of them
+-- behind: frames come when something has changed, too, while the spec does not look.
 local function large_conf()
   local backends = {}
   for i = 1, 500 do backends[i] = { address = ("127.0.0.1:%d"):format(1000 + i) } end

@@ -152,7 +152,8 @@ local DESCRIBE = {
   end },
   { "HOSTS", "host", function(self, host)
     if host.used == 0 then return "empty" end
-    return self:fields(host, ":name root asks_clients") .. self:candidates(host.prefix_root) .. self:candidates(host.regexes)
+    return self:fields(host, ":name root asks_clients") .. self:candidates(host.prefix_root)
+      .. self:candidates(host.regexes)
   end },
   { "NODES", "node", function(self, node)
     if node.parent == NONE then return "empty" end
@@ -170,7 +171,8 @@ end
 local function settings_lines(self, lines)
   local settings = self.header.settings
   lines[#lines + 1] = self:fields(settings, "workers uid gid change_user log_level log_format access_format "
-    .. "access_query :access_path :data_dir :pid_file connections buffer_memory upstream_keepalive client_certs asks_clients")
+    .. "access_query :access_path :data_dir :pid_file connections buffer_memory upstream_keepalive client_certs "
+    .. "asks_clients")
   lines[#lines + 1] = bytes_of(settings.sticky_key, 32)
     .. bytes_of(settings.plugin_limits, ffi.sizeof(settings.plugin_limits))
   lines[#lines + 1] = self:chain(settings.chain)
