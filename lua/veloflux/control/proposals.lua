@@ -23,10 +23,13 @@ local now_ms
 -- @param clock function: wall clock in milliseconds
 function M.open(clock) now_ms = clock end
 
+--- Asks whoever wants a job whether that still holds. Returns an outcome when it does not, or nil.
+function M.check(job) return job.context.check and job.context.check() end
+
 --- The edits of a job upon a set.
 local function edits_of(job, set, version)
   local base = setmetatable({ set = set, version = version, now_ms = now_ms() }, { __index = standing.world() })
-  local refusal = job.context.check and job.context.check()
+  local refusal = M.check(job)
   if refusal then return nil, refusal end
   if job.make then return job.make(base) end
   return edits.apply(base, job.ops)

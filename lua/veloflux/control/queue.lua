@@ -292,6 +292,8 @@ local function process(batch)
   if not model and #jobs > 1 then return try_alone(jobs) end
   if not model and behind then return refuse_behind(jobs, refusal) end
   if not model then return refuse_all(jobs, refusal) end
+  refusal = #jobs == 1 and proposals.check(jobs[1]) -- a long one may have been called off meanwhile
+  if refusal then return refuse_all(jobs, refusal) end
   next_world = proposals.with_probation(jobs, next_world, model)
   offer(jobs, next_world, model, proposals.changes(jobs))
 end

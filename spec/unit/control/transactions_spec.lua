@@ -63,6 +63,19 @@ describe("transactions", function()
     assert.is_nil(transactions.find("pools", "default", "b"))
   end)
 
+  it("may be called off until they are offered to the processes", function()
+    local asked, result = 0, nil
+    local function is_off()
+      asked = asked + 1
+      return asked == 2 and { ok = false, code = "cancelled", errors = {} } or nil
+    end
+    transactions.apply({ pool "a" }, { check = is_off }, function(answer) result = answer end)
+    assert.equal("cancelled", result.code)
+    assert.same({}, door.commits)
+    assert.is_nil(transactions.find("pools", "default", "a"))
+    assert.is_true(door.apply({ pool "a" }).ok)
+  end)
+
   it("read what is only tested", function()
     local test = pool "api"
     test.is_test = true
