@@ -8,6 +8,7 @@ local ffi = require "ffi"
 local crypto = require "veloflux.pdk.crypto"
 local files = require "veloflux.conf.files"
 local json = require "veloflux.pdk.json"
+local lineage = require "veloflux.lineage"
 local slices = require "veloflux.slices"
 local quote = require("veloflux.model.json").quote
 
@@ -51,14 +52,32 @@ function M.begin(path, text, stored, sum, version, bytes)
     room = math.max(LEAST_ROOM, bytes * SHARE) }
 end
 
-local function diff(before, after)
-  local puts, deletes = {}, {}
+--- Calls visit(key, entity) for each entity of `after` that is not the same in `before`; with nil for one that is gone.
+-- Stops, and returns true, when `visit` does.
+local function each_difference(before, after, visit)
+  local keys, seen = lineage.difference(before, after), {}
+  if keys then
+    for _, key in ipairs(keys) do
+      if not seen[key] and before[key] ~= after[key] and visit(key, after[key]) then return true end
+      seen[key] = true
+    end
+    return
+  end
   for key, entity in pairs(after) do
-    if before[key] ~= entity then puts[#puts + 1] = M.row(entity) end
+    slices.pause()
+    if before[key] ~= entity and visit(key, entity) then return true end
   end
   for key in pairs(before) do
-    if not after[key] then deletes[#deletes + 1] = quote(key) end
+    slices.pause()
+    if not after[key] and visit(key, nil) then return true end
   end
+end
+
+local function diff(before, after)
+  local puts, deletes = {}, {}
+  each_difference(before, after, function(key, entity)
+    if entity then puts[#puts + 1] = M.row(entity) else deletes[#deletes + 1] = quote(key) end
+  end)
   return puts, deletes
 end
 
@@ -66,12 +85,11 @@ end
 local function is_too_much(stored)
   local left = last.room
   for kind, entities in pairs(stored) do
-    local before = last.kinds[kind] or {}
-    for key, entity in pairs(before ~= entities and entities or {}) do
-      slices.pause()
-      if before[key] ~= entity then left = left - #entity.json end
-      if left < 0 then return true end
-    end
+    local is_over = each_difference(last.kinds[kind] or {}, entities, function(_, entity)
+      left = left - (entity and #entity.json or 0)
+      return left < 0
+    end)
+    if is_over then return true end
   end
   return false
 end

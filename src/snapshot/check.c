@@ -466,14 +466,26 @@ static const char *(*const fault_of[VF_SNAP_SECTIONS])(const struct check *check
 
 /* --- Records ---------------------------------------------------------------------------------- */
 
+/* What else such an entry holds is never looked at. */
+static bool is_empty_entry(const struct check *check, uint32_t section, uint32_t index)
+{
+    if (section == VF_SNAP_HOSTS) {
+        const struct vf_snap_host *hosts = vf_snap_section(&check->snapshot, section);
+        return hosts[index].used == 0;
+    }
+    const struct vf_snap_node *nodes = vf_snap_section(&check->snapshot, section);
+    return nodes[index].parent == VF_SNAP_NONE;
+}
+
 /* Checks the records of a section, each by all of the `n` rules: it is in the cache by then. */
 static int check_section(struct check *check, const struct rule *of_section, size_t n)
 {
     uint32_t section = of_section->section, bytes = vf_snap_record_bytes(section);
     uint32_t count = vf_snap_count(&check->snapshot, section);
     const char *record = vf_snap_section(&check->snapshot, section);
+    bool is_table = section == VF_SNAP_HOSTS || section == VF_SNAP_NODES;
     for (uint32_t i = 0; i < count; i++, record += bytes)
-        for (size_t r = 0; r < n; r++)
+        for (size_t r = 0; r < n && !(is_table && is_empty_entry(check, section, i)); r++)
             if (!holds(check, &of_section[r], record))
                 return refuse(check, section_names[section], i, of_section[r].field);
     return 0;
@@ -511,16 +523,6 @@ static int check_records(struct check *check)
         }
     }
     return 0;
-}
-
-static bool is_empty_entry(const struct check *check, uint32_t section, uint32_t index)
-{
-    if (section == VF_SNAP_HOSTS) {
-        const struct vf_snap_host *hosts = vf_snap_section(&check->snapshot, section);
-        return hosts[index].used == 0;
-    }
-    const struct vf_snap_node *nodes = vf_snap_section(&check->snapshot, section);
-    return nodes[index].parent == VF_SNAP_NONE;
 }
 
 /* A search in a hash table ends at an empty entry, so there must be one. */

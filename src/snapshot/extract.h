@@ -1,6 +1,7 @@
 /* snapshot/extract.h - copies of a snapshot without its secrets, for the processes that serve no
  * client: the supervisor and the checker. A copy is a snapshot itself, with the same records under
- * the same indexes; what is secret are empty texts there, and holes where the bytes stood.
+ * the same indexes, but for routes and their tables, which it has not; what is secret are empty
+ * texts there, and holes where the bytes stood.
  *
  * Secret are the keys of certificates, configurations and sources of plugins, values of header
  * field edits and of conditions, and the key of sticky cookies. A health check of a backend that

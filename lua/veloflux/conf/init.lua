@@ -182,8 +182,9 @@ function Loader:check(root, more)
   return self:assemble(root, more, self.problems)
 end
 
---- Returns a list with the elements of both.
+--- Returns a list with the elements of both; it may be one of them, which is not to be changed.
 local function joined(list, more)
+  if #list == 0 and more then return more end
   local all = {}
   append(all, list)
   append(all, more or {})
@@ -202,7 +203,7 @@ function Loader:take(result, root, more, before)
     end
     node[kind] = news:take(kind, list)
     result[kind] = node[kind]
-    if news_of.ANNOTATED[kind] then result.inputs[kind] = before and list or joined(list) end
+    if news_of.ANNOTATED[kind] then result.inputs[kind] = list end
   end
   return news
 end

@@ -7,12 +7,15 @@
 local document = require "veloflux.model.document"
 local grammar = require "veloflux.conf.grammar"
 local migrations = require "veloflux.control.migrations"
+local lineage = require "veloflux.lineage"
 local model = require "veloflux.model"
 local reader = require "veloflux.model.reader"
 local schema = require "veloflux.model.schema"
 local slices = require "veloflux.slices"
 
 local M = {}
+
+local new_table = require "table.new"
 
 local TYPES = {} -- those of the conf file, so that records of both compare
 for _, kind in ipairs(model.KINDS) do TYPES[kind] = grammar.file.by_name[kind].element end
@@ -89,10 +92,12 @@ end
 function M.get(set, kind, key) return set[kind] and set[kind][key] end
 
 local function copy_list(list)
-  local copy = {}
+  local copy = new_table(#list, 0)
   for i = 1, #list do copy[i] = list[i] end
   return copy
 end
+
+local records_of = setmetatable({}, { __mode = "k" }) -- list of M.sorted -> the records in it
 
 --- Keeps the list of a kind in order when an entity takes the place of another; else it is made anew when needed.
 local function replace_in_list(set, edit)
@@ -108,6 +113,7 @@ local function replace_in_list(set, edit)
     if list[middle].key < edit.key then low = middle + 1 else high = middle end
   end
   list[low] = edit.entity
+  records_of[list] = nil
 end
 
 --- Returns another set in which some entities are different.
@@ -127,13 +133,12 @@ function M.with(set, edits, own)
   for _, edit in ipairs(edits) do
     local kind = edit.kind
     if not is_own[kind] then
-      local copy = {}
-      for key, entity in pairs(set[kind] or {}) do copy[key] = entity end
-      result[kind], is_own[kind] = copy, true
+      result[kind], is_own[kind] = lineage.copy(set[kind] or {}), true
       if result.lists[kind] then result.lists[kind] = copy_list(result.lists[kind]) end
     end
     replace_in_list(result, edit)
     result[kind][edit.key] = edit.entity
+    lineage.note(result[kind], edit.key)
   end
   return result
 end
@@ -150,14 +155,27 @@ function M.sorted(set, kind)
   return list
 end
 
---- Returns lists of records by kind, as conf.complete wants them.
+local function list_records(list)
+  local records, n = new_table(#list, 0), 0
+  for i = 1, #list do
+    local record = list[i].record
+    if record then
+      n = n + 1
+      records[n] = record
+    end
+  end
+  return records
+end
+
+--- Returns lists of records by kind, as conf.complete wants them. They are not to be changed: sets that have the same
+-- entities of a kind share its list.
 -- @param plugins of plugin/loader.lua: whose kinds are wanted, too
 function M.records(set, plugins)
   local lists = {}
   for _, kind in ipairs(model.kinds_of(plugins)) do
-    local records = {}
-    for _, entity in ipairs(M.sorted(set, kind)) do records[#records + 1] = entity.record end
-    lists[kind] = records
+    local list = M.sorted(set, kind)
+    records_of[list] = records_of[list] or list_records(list)
+    lists[kind] = records_of[list]
   end
   return lists
 end

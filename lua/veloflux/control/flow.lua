@@ -120,6 +120,7 @@ function M.offer(candidate)
   pending = candidate
   pending.compiled, pending.tables = compiled, staged
   link.offer(candidate.version, fd)
+  candidate.warnings, candidate.findings = explain.warnings(model, compiled) -- while the others prepare it
   return true
 end
 
@@ -234,11 +235,10 @@ local function conclude(laggards)
   if state_area then compiler.sweep(pending.compiled, state()) end
   if state_area then overrides.sweep(pending.model) end
   link.set_config(true, "")
+  log_new(pending.warnings)
   slices.look()
-  local warnings, findings = explain.warnings(pending.model, pending.compiled)
-  log_new(warnings)
-  slices.look()
-  finish { ok = true, version = pending.version, warnings = warnings, findings = findings, laggards = laggards }
+  finish { ok = true, version = pending.version, warnings = pending.warnings, findings = pending.findings,
+    laggards = laggards }
 end
 
 function M.live(laggards)

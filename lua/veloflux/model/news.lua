@@ -8,6 +8,7 @@
 -- Of routes and consumers, to which checks add what they find out, the model keeps the lists that it was made of in
 -- `inputs`.
 local alignment = require "veloflux.alignment"
+local new_table = require "table.new"
 
 local M = {}
 
@@ -21,10 +22,24 @@ News.__index = News
 -- @param before a model of the same conf file without problems, or nil
 function M.new(before) return setmetatable({ before = before, positions = {}, gone = {} }, News) end
 
-local function all_of(list)
+--- Lists the positions of runs that are new.
+local function positions_of(runs)
   local positions = {}
-  for i = 1, #list do positions[i] = i end
+  for k = 1, #runs, 3 do
+    for i = runs[k], runs[k] + (runs[k + 1] == 0 and runs[k + 2] or 0) - 1 do positions[#positions + 1] = i end
+  end
   return positions
+end
+
+--- Makes a list of what is new in `list`, and of the rest from `annotated`.
+local function joined(runs, list, annotated)
+  local result = new_table(#list, 0)
+  for k = 1, #runs, 3 do
+    local new, at, length = runs[k], runs[k + 1], runs[k + 2]
+    local from, offset = at > 0 and annotated or list, at > 0 and at - new or 0
+    for i = new, new + length - 1 do result[i] = from[i + offset] end
+  end
+  return result
 end
 
 --- Lists what a list of before has and the runs do not.
@@ -53,27 +68,15 @@ end
 -- has them.
 -- @param list the records as they were read; it stays as it is
 function News:take(kind, list)
-  local before = self.before
-  if not before then
-    self.positions[kind], self.gone[kind] = all_of(list), {}
-    return list
+  local before, is_annotated = self.before, M.ANNOTATED[kind]
+  local old = before and (is_annotated and before.inputs[kind] or before[kind]) or {}
+  if before and old == list then
+    self.positions[kind], self.gone[kind] = {}, {}
+    return is_annotated and joined({ 1, 1, #list }, list, before[kind]) or list
   end
-  local is_annotated = M.ANNOTATED[kind]
-  local old = is_annotated and before.inputs[kind] or before[kind] or {}
-  local runs, positions, result = alignment.runs(list, old), {}, is_annotated and {} or list
-  local annotated = before[kind]
-  for k = 1, #runs, 3 do
-    local new, at, length = runs[k], runs[k + 1], runs[k + 2]
-    if at == 0 then
-      for i = new, new + length - 1 do positions[#positions + 1] = i end
-    end
-    if is_annotated then
-      local from, offset = at > 0 and annotated or list, at > 0 and at - new or 0
-      for i = new, new + length - 1 do result[i] = from[i + offset] end
-    end
-  end
-  self.positions[kind], self.gone[kind] = positions, gone_of(runs, old)
-  return result
+  local runs = before and alignment.runs(list, old) or { 1, 0, #list }
+  self.positions[kind], self.gone[kind] = positions_of(runs), gone_of(runs, old)
+  return is_annotated and joined(runs, list, before and before[kind]) or list
 end
 
 --- Says whether a kind has just the records that it had.

@@ -139,6 +139,21 @@ describe("an extract of a snapshot", function()
     end)
   end)
 
+  it("has no routes, and tables in which none is found", function()
+    local builder = start()
+    pool(builder, "web", fixture.NONE, true)
+    for i = 1, 40 do fixture.route(builder, { name = "r" .. i, path = "/a/" .. i, hosts = { i .. ".test" } }) end
+    with_copies(builder, function(_, _, _, out)
+      for _, fd in ipairs { out.bare_fd, out.checker_fd } do
+        local snapshot = open(fd)
+        for section, count in pairs { ROUTES = 0, BINDINGS = 0, CANDIDATES = 0, HOSTS = 1, NODES = 1, POOLS = 1 } do
+          assert.equal(count, snapshot.header.sections[lib["VF_SNAP_" .. section]].count, section)
+        end
+        release(snapshot)
+      end
+    end)
+  end)
+
   it("keeps a text that is no secret elsewhere", function()
     local builder = start()
     field_op(builder, "Host", "backend.test")
