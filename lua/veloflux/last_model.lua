@@ -162,7 +162,7 @@ function M.read(data_dir, env, node, n_tries)
   local seal, unseal = keys.sealer(node or keys.remembered(data_dir))
   if not seal then return nil, { { file = path, path = "", message = unseal } } end
   local draft = conf.read { source = { text = text, name = path, dir = data_dir }, env = env, unseal = unseal,
-    is_canonical = true }
+    is_canonical = true, is_forgiving = true }
   if #draft.problems > 0 then return nil, draft.problems end
   stored = json.decode(stored) or {}
   version = add_changes(path, sum, tonumber(version), stored)

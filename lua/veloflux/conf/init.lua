@@ -162,7 +162,7 @@ function Loader:open_plugins(doc, dir)
     where:open(doc, dir)
     paths = grammar.file.by_name.plugin_path.read(where, at)
   end
-  self.reader.plugins = plugin_loader.new(paths or {})
+  self.reader.plugins = plugin_loader.new(paths or {}, self.is_forgiving)
   self.reader.plugins:load_control(grammar.owner)
 end
 
@@ -291,14 +291,14 @@ local function new_loader(options)
   local lookup = type(env) == "table" and function(name) return env[name] end or env
   local self = setmetatable({ env = lookup, reader = reader.new(lookup), documents = {}, files = {} }, Loader)
   self.problems, self.reader.unseal, self.is_canonical = self.reader.problems, options.unseal, options.is_canonical
-  self.parsed = options.source.document
+  self.parsed, self.is_forgiving = options.source.document, options.is_forgiving
   return self
 end
 
 --- Reads a conf file and all that it includes, without what can only be judged with the entities of the
 -- store: `complete` does the rest.
 -- @param options as for load, without `lenient`; is_canonical: the text was written by model/schema.lua, so what is not
--- there is the schema's default whatever else is set
+-- there is the schema's default whatever else is set; is_forgiving: see plugin/loader.lua
 -- @return a draft: {node, plugins, ...}: the node settings with the file's own entities as far as known, and the loader
 function M.read(options)
   local self = new_loader(options)

@@ -6,6 +6,7 @@ local ffi = require "ffi"
 local flow = require "veloflux.control.flow"
 local last_model = require "veloflux.last_model"
 local link = require "veloflux.control.link"
+local plugin_log = require "veloflux.control.plugins.log"
 local plugins = require "veloflux.control.plugins"
 local queue = require "veloflux.control.queue"
 local shared = require "veloflux.control.shared"
@@ -27,6 +28,15 @@ local function fail_start(problems)
   link.give_up()
 end
 
+--- Reads the conf file. A broken plugin that nobody names does not keep the node from starting.
+local function read_conf()
+  local draft = conf.read { source = candidates.source(), is_forgiving = true }
+  for _, faults in pairs(draft.plugins and draft.plugins.left_out or {}) do
+    for _, fault in ipairs(faults) do plugin_log.left_out(fault) end
+  end
+  return draft
+end
+
 --- What is known of the store's entities without the store: those of the last model.
 local function entities_of_last(draft, tools)
   local saved, version, stored = last_model.read(draft.node.data_dir, nil, draft.root and draft.node)
@@ -39,7 +49,7 @@ end
 local function combine_last(start, newest)
   local known, version = entities_of_last(start.draft, start.tools)
   if not version or version >= newest then return nil end
-  local draft = conf.read { source = candidates.source() } -- the other one has its problems noted
+  local draft = read_conf() -- the other one has its problems noted
   return candidates.combine(draft, known, version)
 end
 
@@ -78,7 +88,7 @@ end
 -- Without its store it serves what it served last, under the same version. What several nodes share is served under
 -- the version that it has there.
 function start_fresh(done, tries)
-  local draft = conf.read { source = candidates.source() }
+  local draft = read_conf()
   local tools = worlds.tools(draft, worlds.sealing(draft.node) or {})
   local start = { draft = draft, tools = tools, done = done, tries = tries or 1 }
   if not draft.root or #draft.problems > 0 then return start_with(start, entities.new(), 1) end
@@ -115,7 +125,7 @@ end
 --- Finds what a predecessor published, or was about to: what it wrote down, else the conf file if that is good.
 -- @return a draft, its version, the entities of the store, and true when those are not known; or nil and problems
 local function recover(published)
-  local draft = conf.read { source = candidates.source() }
+  local draft = read_conf()
   local saved, version, stored = last_model.read(draft.node.data_dir, nil, draft.root and draft.node)
   if saved and version >= published then return says_the_same(draft, saved) and draft or saved, version, stored end
   if #draft.problems > 0 then return nil, draft.problems end

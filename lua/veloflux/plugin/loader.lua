@@ -6,7 +6,7 @@
 -- nothing gets the very same tables again.
 local bounded = require "veloflux.plugin.bounded"
 local control = require "veloflux.plugin.control"
-local kinds = require "veloflux.plugin.control.kinds"
+local loading = require "veloflux.plugin.control.loading"
 local provide = require "veloflux.plugin.provide"
 local sandbox = require "veloflux.plugin.sandbox"
 local phases = require "veloflux.plugin.phases"
@@ -110,15 +110,6 @@ local function is_callable(value) return type(value) == "function" end
 
 local function line_defined(value) return is_callable(value) and debug.getinfo(value, "S").linedefined or nil end
 
---- Finds the first line that says a text.
-local function line_said(text, what)
-  local number = 0
-  for line in (text .. "\n"):gmatch "(.-)\n" do
-    number = number + 1
-    if line:find(what, 1, true) then return number end
-  end
-end
-
 function Plugin:read_phase(name, value)
   if type(name) ~= "string" or not is_callable(value) then return end
   local line = line_defined(value)
@@ -206,7 +197,7 @@ function Plugin:read_control()
   if not self:is_controls() then return end
   self.control = control.read({ name = self.name, run = function(file) return self:table_of(file) end,
     note = function(file, message, value)
-      local line = value and (line_defined(value) or line_said(self.sources[file].text, tostring(value)))
+      local line = value and (line_defined(value) or loading.line_said(self.sources[file].text, tostring(value)))
       self:note(file, message, line)
     end,
     schema = function(file, raw, place)
@@ -299,9 +290,11 @@ end
 -- @param paths list of absolute folders that come before what the binary carries
 -- @return a loader {problems, warnings, read}: problems and warnings of plugins as conf.load's, each once;
 -- `read`: the paths of the files and folders that were looked at
-function M.new(paths)
+-- @param is_forgiving true: what control cannot load and nobody names is left out, with warnings
+-- (plugin/control/loading.lua)
+function M.new(paths, is_forgiving)
   return setmetatable({ paths = paths, found = {}, problems = {}, warnings = {}, read = {}, kinds = {},
-    kind_names = {} }, Loader)
+    kind_names = {}, is_forgiving = is_forgiving, left_out = {} }, Loader)
 end
 
 local function append(list, more)
@@ -343,51 +336,21 @@ function Loader:find(name)
     self.found[name] = found
   end
   if type(found) == "table" then return found end
-  if found == "broken" then return nil, ("the plugin %s cannot be loaded"):format(name) end
+  if found == "broken" then
+    append(self.problems, self.left_out[name] or {}) -- now that somebody needs it
+    self.left_out[name] = nil
+    return nil, ("the plugin %s cannot be loaded"):format(name)
+  end
   local nearest = suggest.nearest(name, self:names())
   return nil, ('unknown plugin "%s"%s'):format(name, nearest and (", did you mean %s?"):format(nearest) or "")
 end
 
--- Control -------------------------------------------------------------------------------------------
-
---- Takes the kinds of a plugin, unless others have them.
-function Loader:take_kinds(plugin, taken)
-  local own = {}
-  for _, kind in ipairs(plugin.control.kinds) do own[kind.kind] = true end
-  for _, kind in ipairs(plugin.control.kinds) do
-    local owner = taken(kind.kind) or self.kinds[kind.kind] and "the plugin " .. self.kinds[kind.kind].plugin
-    local foreign
-    for _, reference in ipairs(kind.references) do
-      if not kinds.may_refer(reference.kind, own) then foreign = reference end
-    end
-    local function note(message)
-      local source = plugin.sources.entities
-      table.insert(self.problems, { file = source.chunk, line = line_said(source.text, kind.kind), path = "",
-        message = message, plugin = plugin.name })
-    end
-    if owner then
-      note(("the kind %s is taken, by %s"):format(kind.kind, owner))
-    elseif foreign then
-      note(("%s.references.%s: there is no kind %s to refer to"):format(kind.kind, foreign.field, foreign.kind))
-    else
-      self.kinds[kind.kind] = kind
-      self.kind_names[#self.kind_names + 1] = kind.kind
-    end
-  end
-end
-
---- Loads all plugins that have something for control, whether or not a conf names them.
+--- Loads all plugins that have something for control, whether or not a conf names them (plugin/control/loading.lua).
 -- @param taken function(kind) -> who has a kind of this name already, or nil
 -- @return list of plugins, by name. Their kinds are in `kinds` by name, and `kind_names`, in order
 function Loader:load_control(taken)
   self.control = {}
-  for _, name in ipairs(sources_of.names(self.paths, control.FILES)) do
-    local plugin = self:find(name)
-    if plugin and plugin.control then
-      table.insert(self.control, plugin)
-      self:take_kinds(plugin, taken)
-    end
-  end
+  loading.run(self, taken, function(name, sources) return load_plugin(name, sources) end)
   table.sort(self.kind_names)
   return self.control
 end

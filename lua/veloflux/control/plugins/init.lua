@@ -106,13 +106,11 @@ local function add_endpoints(candidate, plugin)
   end
 end
 
---- Makes a candidate of what a loader has found. Nothing changes.
--- @param loader of plugin/loader.lua after load_control
--- @return a candidate, or nil and problems
-function M.prepare(loader)
+--- Makes a candidate of a list of plugins as the loader has them. Returns it, or nil and problems.
+local function candidate_of(list)
   local candidate = { plugins = {}, by_name = {}, endpoints = {}, kinds = {} }
   local problems = {}
-  for _, found in ipairs(loader.control or {}) do
+  for _, found in ipairs(list) do
     local plugin, bad = current.by_name[found.name], nil
     if not plugin or plugin.found ~= found then plugin, bad = load(found) end
     add_all(problems, bad or {})
@@ -122,9 +120,37 @@ function M.prepare(loader)
       add_endpoints(candidate, plugin)
     end
   end
-  if host then add_all(problems, clashes.of(loader.control or {}, host.router)) end
+  if host then add_all(problems, clashes.of(list, host.router)) end
   if #problems > 0 then return nil, problems end
   return candidate
+end
+
+--- Returns those of a list of plugins that have no part in problems.
+local function without_faulty(list, problems)
+  local is_faulty, kept = {}, {}
+  for _, problem in ipairs(problems) do
+    is_faulty[problem.plugin or ""] = true
+    log.left_out(problem)
+  end
+  for _, found in ipairs(list) do
+    if not is_faulty[found.name] then kept[#kept + 1] = found end
+  end
+  return kept
+end
+
+--- Makes a candidate of what a loader has found. Nothing changes. What is wrong refuses it; a loader that forgives does
+-- without the plugin.
+-- @param loader of plugin/loader.lua after load_control
+-- @return a candidate, or nil and problems
+function M.prepare(loader)
+  local list = loader.control or {}
+  while true do
+    local candidate, problems = candidate_of(list)
+    if candidate or not loader.is_forgiving then return candidate, problems end
+    local kept = without_faulty(list, problems)
+    if #kept == #list then return nil, problems end
+    list = kept
+  end
 end
 
 -- Putting to work -----------------------------------------------------------------------------------

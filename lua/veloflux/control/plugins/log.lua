@@ -15,6 +15,12 @@ function M.bad_answer(plugin, what, message)
     message)
 end
 
+--- The node starts without a plugin, because of a problem {file, message, plugin}.
+function M.left_out(problem)
+  report.write(report.ERROR, "plugin.left_out", "plugin", problem.plugin or "", "phase", "control", "file",
+    problem.file, "error", problem.message)
+end
+
 --- Plugins in control have been loaded anew.
 function M.loaded(names)
   report.write(report.INFO, "control.plugins", "plugins", table.concat(names, ","))

@@ -116,6 +116,30 @@ describe("the files of a plugin for control", function()
       one { entities = "return { { kind = 'My Things', schema = {} } }" })
   end)
 
+  it("are left out by a loader that forgives, until somebody names their plugin", function()
+    local function load(sources)
+      local loader = loaders.new({ fixture.write(sources) }, true)
+      loader:load_control(grammar.owner)
+      local names = {}
+      for _, plugin in ipairs(loader.control) do names[plugin.name] = plugin end
+      return loader, names
+    end
+    local loader, names = load { w = { api = "return {", entities = entities().entities }, x = api(),
+      monitoring = { api = "error 'boom'" }, y = { entities = entities().entities },
+      z = { entities = entities().entities } }
+    assert.same({}, loader.problems)
+    assert.is_nil(names.w)
+    assert.is_table(names.x)
+    assert.is_nil(names.monitoring.folder) -- the binary's own
+    assert.equal("y", loader.kinds.widgets.plugin)
+    assert.is_nil(names.z) -- whose kind is taken
+    assert.equal("plugin_left_out", loader.warnings[1].code)
+    assert.matches("boom; the plugin monitoring is left out$", loader.warnings[1].message)
+    for _ = 1, 2 do assert.is_nil(loader:find "w") end
+    assert.equal(1, #loader.problems)
+    assert.matches("api.lua$", loader.problems[1].file)
+  end)
+
   it("say what is wrong with a job", function()
     assert.equal("jobs.lua:-: [1].every: expected either every or at", one(jobs ""))
     assert.equal("jobs.lua:1: [1].every: expected at least 100ms", one(jobs "every = '1ms'"))
