@@ -39,7 +39,7 @@ static bool persists(const struct vf_exchange *ex)
 static void choose_framing(struct vf_exchange *ex, struct vf_h1_framing_lines *lines)
 {
     const struct vf_head *head = &ex->response;
-    bool has_content = head->framing != VF_FRAMING_NONE;
+    bool has_content = head->framing != VF_FRAMING_NONE || ex->filters_body;
     if (vf_client_has_length(ex)) {
         lines->length = head->status >= 200 && head->status != 204;
     } else if (has_content && ex->request.version_minor >= 1) {

@@ -386,11 +386,19 @@ static bool begin_tunnel(struct vf_exchange *ex)
     return true;
 }
 
-/* Whether the content of the answer, if it has any, goes through the body filter. */
+/* Whether the answer may have content, though it need not. */
+static bool may_have_content(const struct vf_exchange *ex)
+{
+    uint32_t status = ex->response.status;
+    return !ex->is_tunnel && ex->request.method != VF_METHOD_HEAD && status >= 200 &&
+           status != 204 && status != 304;
+}
+
+/* Whether the content of the answer goes through the body filter: an empty one, too, of which the
+ * filter may make another. */
 static bool wants_body_filter(const struct vf_exchange *ex)
 {
-    return (ex->phases >> VF_PHASE_BODY_FILTER & 1) != 0 && !ex->is_tunnel &&
-           ex->response.framing != VF_FRAMING_NONE;
+    return (ex->phases >> VF_PHASE_BODY_FILTER & 1) != 0 && may_have_content(ex);
 }
 
 static void send_head(struct vf_exchange *ex)
@@ -424,7 +432,7 @@ void vf_exchange_on_response(struct vf_exchange *ex)
     ex->n_upstream_fields = ex->response.fields.count;
     vf_forward_response(ex);
     vf_phases_add_early_fields(ex);
-    if (ex->buffers_answer && ex->response.framing != VF_FRAMING_NONE && !ex->is_tunnel)
+    if (ex->buffers_answer && may_have_content(ex))
         ex->is_buffering = true; /* the header filter sees the content, too */
     else if (vf_phases_run(ex, VF_PHASE_HEADER_FILTER) == VF_VERDICT_GO)
         send_head(ex);

@@ -31,7 +31,7 @@ static void send_head(struct vf_exchange *ex)
     nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = vf_h2_read_content};
     nghttp2_nv *fields;
     bool is_tunnel = ex->is_tunnel; /* RFC 8441 section 5: 200 where HTTP/1.1 has 101 */
-    stream->has_content = is_tunnel || ex->response.framing != VF_FRAMING_NONE;
+    stream->has_content = is_tunnel || ex->response.framing != VF_FRAMING_NONE || ex->filters_body;
     stream->due = is_tunnel || !vf_client_has_length(ex) ? UINT64_MAX : ex->response.content_length;
     uint32_t status = is_tunnel ? 200 : ex->response.status;
     if (stream->is_extended && !is_tunnel && status / 100 == 2)

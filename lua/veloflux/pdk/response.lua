@@ -160,7 +160,7 @@ local function collect(values)
     kept = { pieces = {}, bytes = 0 }
     values.response_body = kept
   end
-  if kept.whole then return kept.whole end
+  if kept.whole then return piece end -- whatever another plugin has made of it
   if kept.overflow then return nil, "the response body is larger than plugins may have" end
   kept.bytes = kept.bytes + #piece
   kept.pieces[#kept.pieces + 1] = piece

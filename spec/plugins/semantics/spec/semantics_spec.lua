@@ -254,6 +254,55 @@ describe("an answer of the plugin's", function()
   end)
 end)
 
+describe("an answer without content", function()
+  local function empty(status)
+    return function() return { status = status or 200, headers = { ["X-Empty"] = "1" }, body = "" } end
+  end
+
+  it("goes through the body filter, which may give it some", function()
+    local FILL = 'local body = pdk.response.get_raw_body() say(body, select(2, pdk.response.get_chunk())) '
+      .. 'if body then pdk.response.set_raw_body("filled") end'
+    for _, case in ipairs { { empty() }, { empty(404) }, { nil, "pdk.response.exit(403)" },
+      { nil, "pdk.timer.sleep(1) pdk.response.exit(302, nil, { Location = '/' })" } } do
+      local answer, said = run({ access = case[2], body_filter = FILL }, { upstream = case[1] })
+      assert.same({ "filled", { { "", true } } }, { answer.body, said })
+    end
+    local answer, said = run({ body_filter = "pdk.timer.sleep(1) " .. FILL }, { upstream = empty() })
+    assert.same({ "filled", { { "", true } } }, { answer.body, said })
+  end)
+
+  it("has none after HEAD, nor with 204 and 304", function()
+    for _, case in ipairs { { 200, "HEAD" }, { 204, "GET" }, { 304, "GET" } } do
+      local answer, said = run({ body_filter = 'say "run"' }, { upstream = empty(case[1]),
+        request = { method = case[2] } })
+      assert.same({ case[1], "", {} }, { answer.status, answer.body, said })
+    end
+  end)
+
+  it("is a whole one, too", function()
+    local answer, said = run({ access = "pdk.service.request.enable_buffering()",
+      header_filter = 'say(pdk.service.response.get_raw_body()) pdk.response.set_raw_body("made")' },
+      { upstream = empty() })
+    assert.same({ "made", "4", { { "" } } }, { answer.body, answer.headers["content-length"], said })
+  end)
+end)
+
+describe("plugins that collect the same content", function()
+  it("see what those before them have made of it", function()
+    local function script(name, body_filter)
+      return { name = "script", as = name, config = { body_filter = body_filter } }
+    end
+    local gateway = kit.start { plugins = {
+      script("a", "pdk.response.get_raw_body()"),
+      script("b", [[local piece, is_last = pdk.response.get_chunk()
+        if is_last then pdk.response.set_chunk(piece .. "!") end]]),
+      script("c", [[local body = pdk.response.get_raw_body()
+        if body then pdk.response.set_raw_body("<" .. body .. ">") end]]),
+    }, upstream = function() return { body = { "one ", "two" } } end }
+    assert.equal("<one two!>", gateway:request({}).body)
+  end)
+end)
+
 describe("the backend's answer", function()
   it("is decoded as its type says", function()
     local function body_of(arguments, content_type, body)
