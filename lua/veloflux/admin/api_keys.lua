@@ -65,15 +65,9 @@ end
 local PATHS = { name = true, role = true, tenant_id = true, expired = true, created_by = true }
 
 local function list(_, request)
-  local params, names = query.parse(request.query)
-  if not params then return names end
-  local known = { limit = true, cursor = true, page = true, sort = true }
-  for name in pairs(PATHS) do known[name] = true end
-  local bad = query.unknown(names, known)
-  if bad then return bad end
   local all = {}
   for i, record in ipairs(api_keys.list()) do all[i] = shown(record) end
-  return query.answer(request, params, all, PATHS, "name")
+  return query.list(request, all, PATHS, "name")
 end
 
 local function find(request)

@@ -18,7 +18,6 @@ local function without_query(handler)
     return query.unknown(names, {}) or handler(request)
   end
 end
-M.without_query = without_query
 
 --- Describes a plugin that is installed, or says why it cannot be loaded.
 local function describe(loader, name)
@@ -34,20 +33,6 @@ end
 local AVAILABLE_PATHS = { name = true, usable = true, version = true, priority = true, phases = true,
   has_credentials = true, shipped = true }
 local LISTENER_PATHS = { name = true, address = true, mode = true, proxy_protocol = true }
-local PAGING = { limit = true, cursor = true, page = true, sort = true }
-
---- Answers a list without a resource.
-local function answer_list(request, items, paths)
-  local params, names = query.parse(request.query)
-  if not params then return names end
-  local known = {}
-  for _, set in ipairs { PAGING, paths } do
-    for name in pairs(set) do known[name] = true end
-  end
-  local bad = query.unknown(names, known)
-  if bad then return bad end
-  return query.answer(request, params, items, paths, "name")
-end
 
 local function available(context)
   return function(request)
@@ -55,7 +40,7 @@ local function available(context)
     local loader = plugin_loader.new(current and current.model.node.plugin_path or {})
     local list = {}
     for i, name in ipairs(loader:names()) do list[i] = describe(loader, name) end
-    return answer_list(request, list, AVAILABLE_PATHS)
+    return query.list(request, list, AVAILABLE_PATHS, "name")
   end
 end
 
@@ -75,7 +60,7 @@ local function listeners(context)
   return function(request)
     local current = context.current()
     if not current then return problem.new("unavailable", "There is no configuration yet.") end
-    return answer_list(request, listeners_of(current.model.node), LISTENER_PATHS)
+    return query.list(request, listeners_of(current.model.node), LISTENER_PATHS, "name")
   end
 end
 

@@ -1,7 +1,6 @@
 --- /api/keys: the master keys of secrets at rest (control/rotation.lua). Keys themselves are never shown.
 local await = require "veloflux.admin.await"
 local bodies = require "veloflux.admin.body"
-local configuration = require "veloflux.admin.configuration"
 local json = require "veloflux.pdk.json"
 local outcomes = require "veloflux.admin.outcomes"
 local parameters = require "veloflux.admin.parameters"
@@ -50,7 +49,9 @@ local function rotate(_, request)
   local keys
   keys, bad = shown()
   if not keys then return bad end
-  return configuration.changed("rotated", result, false, { resealed = result.resealed, keys = keys })
+  local told = outcomes.changed(result, false)
+  told.status, told.resealed, told.keys = "rotated", result.resealed, keys
+  return { status = outcomes.laggards(result) > 0 and 202 or 200, json = told, headers = outcomes.headers(result) }
 end
 
 local function retire(_, request)

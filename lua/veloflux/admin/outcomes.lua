@@ -1,4 +1,5 @@
 --- What becomes of the outcome of a transaction (control/transactions.lua) on the way to the client.
+local conf = require "veloflux.conf"
 local duration = require "veloflux.model.duration"
 local json = require "veloflux.pdk.json"
 local problem = require "veloflux.admin.problem"
@@ -43,6 +44,28 @@ function M.findings(result)
       source = found.line and ("%s:%d"):format(found.file, found.line) or found.file }
   end
   return list
+end
+
+--- Returns what a configuration warns of, as texts.
+function M.texts(warnings)
+  local list = json.array()
+  for i, value in ipairs(warnings or {}) do
+    list[i] = type(value) == "table" and value.message and conf.format(value) or value
+  end
+  return list
+end
+
+--- Returns what a change of many entities has done, or would do.
+function M.changed(result, is_dry)
+  local counts = result.counts
+  local told = { dry_run = is_dry, version = not is_dry and result.version or nil,
+    changes = { added = counts.added, updated = counts.changed, removed = counts.removed }, summary = result.summary,
+    skipped = json.array(result.skipped or {}), warnings = M.texts(result.warnings), findings = M.findings(result),
+    diff = marked(result.diff) }
+  if is_dry then
+    told.affected_routes, told.affected_count = json.array(result.affected_routes or {}), result.affected_count
+  end
+  return told
 end
 
 --- Answers a dry run: what would change.

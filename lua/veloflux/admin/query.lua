@@ -278,4 +278,17 @@ function M.answer(request, params, items, fields, default, finish)
   return { json_text = M.encode(list, first, last, finish), headers = headers }
 end
 
+local PAGING = { limit = true, cursor = true, page = true, sort = true }
+
+--- Answers the list that a request asks for; see `answer`. What its query has besides is refused.
+function M.list(request, items, fields, default)
+  local params, names = M.parse(request.query)
+  if not params then return names end
+  local known = {}
+  for _, set in ipairs { PAGING, fields } do
+    for name in pairs(set) do known[name] = true end
+  end
+  return M.unknown(names, known) or M.answer(request, params, items, fields, default)
+end
+
 return M

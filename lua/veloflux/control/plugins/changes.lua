@@ -1,7 +1,5 @@
 --- Changes of many entities that plugins ask for: how transactions are asked, and what the plugin is told.
 local await = require "veloflux.admin.await"
-local conf = require "veloflux.conf"
-local json = require "veloflux.pdk.json"
 local outcomes = require "veloflux.admin.outcomes"
 local problem = require "veloflux.admin.problem"
 local rest = require "veloflux.admin.rest"
@@ -34,15 +32,6 @@ function M.ask(name, ...)
   return nil, outcomes.refused(outcome)
 end
 
---- Returns what a configuration warns of, as texts.
-function M.listed(list)
-  local result = json.array()
-  for i, value in ipairs(list or {}) do
-    result[i] = type(value) == "table" and value.message and conf.format(value) or value
-  end
-  return result
-end
-
 --- Notes the version that a change has made, for the answer of the endpoint.
 -- @param of what runs (runtime/control.lua)
 function M.note(of, outcome)
@@ -51,17 +40,8 @@ end
 
 --- Returns what a change of many entities has done.
 function M.changed(of, outcome, is_dry)
-  local counts = outcome.counts
-  local result = { dry_run = is_dry, version = not is_dry and outcome.version or nil,
-    changes = { added = counts.added, updated = counts.changed, removed = counts.removed }, summary = outcome.summary,
-    skipped = json.array(outcome.skipped or {}), warnings = M.listed(outcome.warnings),
-    findings = outcomes.findings(outcome), diff = outcomes.diff(outcome.diff) }
-  if is_dry then
-    result.affected_routes, result.affected_count = json.array(outcome.affected_routes or {}), outcome.affected_count
-  else
-    M.note(of, outcome)
-  end
-  return result
+  if not is_dry then M.note(of, outcome) end
+  return outcomes.changed(outcome, is_dry)
 end
 
 return M

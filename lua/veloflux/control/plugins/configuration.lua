@@ -77,7 +77,7 @@ function M.register(context)
       errors[i] = { path = found.pointer, pointer = found.pointer, message = found.detail, detail = found.detail,
         line = found.line }
     end
-    return { valid = outcome.ok, errors = errors, warnings = changes.listed(outcome.warnings),
+    return { valid = outcome.ok, errors = errors, warnings = outcomes.texts(outcome.warnings),
       findings = outcomes.findings(outcome) }
   end)
 end

@@ -4,15 +4,10 @@ local seam = require "veloflux.runtime.control"
 
 local M = {}
 
-local PAGING = { limit = true, cursor = true, page = true, sort = true }
-
 local function answer(request, items, names, order)
-  local params, given = queries.parse(request.query)
-  if not params then return given end
-  local known, fields = {}, {}
-  for name in pairs(PAGING) do known[name] = true end
-  for _, name in ipairs(names) do known[name], fields[name] = true, true end
-  return queries.unknown(given, known) or queries.answer(request, params, items, fields, order)
+  local fields = {}
+  for _, name in ipairs(names) do fields[name] = true end
+  return queries.list(request, items, fields, order)
 end
 
 --- Returns what a handler returns: status, body and headers; or a problem.
