@@ -195,6 +195,16 @@ describe("the control of a kit", function()
     assert.equal(404, used:call({ path = "/api/boxes/a" }).status)
   end)
 
+  it("changes what workers serve", function()
+    local gateway = start()
+    assert.equal(200, gateway:request({ path = "/new", host = "new.test" }).status) -- the route of the kit
+    local made = gateway:call { method = "POST", path = "/api/routes", body = { name = "new", host = "new.test",
+      respond = { status = 201, body = "made" } } }
+    assert.equal(201, made.status, made.text)
+    local answer = gateway:request { path = "/new", host = "new.test" }
+    assert.same({ 201, "made" }, { answer.status, answer.body })
+  end)
+
   it("brings what older versions have left to the version of now", function()
     local gateway = start { stored = { boxes = { { record = { name = "old", width = 5 } },
       { version = 2, record = { name = "new", size = 6 } }, { record = { name = "bad", size = 0 } } } } }
