@@ -129,11 +129,16 @@ describe("jwt", function()
     assert.equal(401, ask(make.good { exp = os.time() }).status)
     assert.equal(401, ask(make.good { nbf = os.time() + 3600 }).status)
     assert.equal(401, ask(make.good { exp = tostring(os.time() + 3600) }).status)
-    local short, first = make.good { exp = os.time() + 2 }, nil
-    repeat
-      local answer = ask(short)
-      first = first or answer.status
-    until answer.status == 401
+    local first
+    for life = 2, 32, 5 do -- a machine may be too slow for the shortest
+      local short = make.good { exp = os.time() + life }
+      first = nil
+      repeat
+        local answer = ask(short)
+        first = first or answer.status
+      until answer.status == 401
+      if first == 200 then break end
+    end
     assert.equal(200, first)
   end))
 

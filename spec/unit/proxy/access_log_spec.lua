@@ -424,7 +424,7 @@ describe("an access log", function()
     local start = uv.hrtime()
     local said = stderr_of(function()
       for _ = 1, total do write(log, "1") end
-      assert.is_true(uv.hrtime() - start < 1e9)
+      assert.is_true(uv.hrtime() - start < 20e9) -- 5 ms for each line, if it waited
       local parts = {}
       wait_until(function() -- nothing more is added: what was kept arrives
         parts[#parts + 1] = read_now(reader)
@@ -499,7 +499,7 @@ describe("an access log", function()
     for _ = 1, 500 do write(log, "1") end
     local start = uv.hrtime()
     lib.vf_access_log_free(log)
-    assert.is_true(uv.hrtime() - start < 4e9)
+    assert.is_true(uv.hrtime() - start < 20e9)
     wait_until(function() -- the thread notices, and counts what it could not write
       local written, dropped = counts()
       return written + dropped == 500
