@@ -40,6 +40,7 @@ end
 
 --- Events that tell of a fault of a plugin: a spec that does not look at the log fails when there is one.
 M.FAULTS = { ["plugin.failed"] = true, ["plugin.tripped"] = true, ["plugins.fault"] = true,
-  ["socket.left_open"] = true, ["plugins.publish_failed"] = true, ["plugins.chain_failed"] = true }
+  ["socket.left_open"] = true, ["plugins.publish_failed"] = true, ["plugins.chain_failed"] = true,
+  ["plugin.late"] = true, ["plugin.bad_answer"] = true, ["task.failed"] = true, ["control.fault"] = true }
 
 return M
