@@ -149,7 +149,8 @@ struct vf_dict_window { /* what vf_dict_slide says */
 
 /* Counts `cost` events of a key in windows of `window_ns` if that keeps the estimate for the last
  * window_ns at or below `limit`: the count of this window, and that of the one before weighted by
- * how much of it the last window_ns still cover. Keeps its own kind of value under the key, which
+ * how much of it the last window_ns still cover (by nothing once they do not cover its last event).
+ * Keeps its own kind of value under the key, which
  * expires by itself. A cost of 0 only tells. Nothing is evicted for it, because that would be
  * lenient: VF_DICT_NO_MEMORY when there is no room. Expired entries do make room. Only entries of
  * other calls on the same dictionary may evict windows: give windows a dictionary of their own.

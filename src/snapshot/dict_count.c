@@ -130,6 +130,7 @@ static bool turn_to(struct vf_shard *shard, struct vf_shard_entry *entry, uint32
     uint32_t gone = index - entry->flags;
     if (gone == 0 || gone > INT32_MAX)
         return gone == 0;
+    vf_shard_put(shard, &entry->value_len, gone == 1 ? entry->value_len << 16 : 0);
     vf_shard_put(shard, &entry->window.previous, gone == 1 ? entry->window.current : 0);
     vf_shard_put(shard, &entry->window.current, 0);
     vf_shard_put(shard, &entry->flags, index);
@@ -141,6 +142,22 @@ struct window { /* where in which window a call comes */
     uint32_t index;
 };
 
+/* Where the last events of this window and of the one before were, in 65535ths of a window, rounded
+ * up, is kept in value_len: what is counted of the window before is nothing once the last is out. */
+enum { PARTS = 65535 };
+
+static uint32_t part_of(const struct window *window)
+{
+    double part = (double)window->elapsed_ns / (double)window->length_ns * PARTS;
+    uint32_t whole = (uint32_t)part;
+    return whole < PARTS && (double)whole < part ? whole + 1 : whole;
+}
+
+static double ns_of(const struct window *window, uint32_t part)
+{
+    return (double)part / PARTS * (double)window->length_ns;
+}
+
 static int charge(const struct vf_dict_key *key, struct vf_shard_entry *entry,
                   const struct window *window, uint32_t cost, uint64_t now_ns)
 {
@@ -150,30 +167,41 @@ static int charge(const struct vf_dict_key *key, struct vf_shard_entry *entry,
             return rc;
         vf_shard_put(key->shard, &entry->flags, window->index);
     }
+    uint32_t last = part_of(window), before = entry->value_len & PARTS;
+    last = last > before ? last : before; /* clocks differ */
+    vf_shard_put(key->shard, &entry->value_len, (entry->value_len & ~(uint32_t)PARTS) | last);
     vf_shard_put(key->shard, &entry->window.current, entry->window.current + cost);
     entry->expires_ns = vf_dict_expiry(2 * window->length_ns - window->elapsed_ns, now_ns);
     return VF_DICT_OK;
 }
 
+static double lesser(double a, double b)
+{
+    return a < b ? a : b;
+}
+
 /* Returns how long it takes until `cost` more are below the limit, with what this window and the
- * one before have counted. */
+ * one before have counted, and where their last events were. */
 static uint64_t wait_of(const struct window *window, uint32_t current, uint32_t previous,
-                        double limit, double cost)
+                        uint32_t lasts, double limit, double cost)
 {
     double room = limit - cost, length = (double)window->length_ns, wait;
+    double elapsed = (double)window->elapsed_ns;
     if (room < 0)
         return UINT64_MAX;
     if (current <= room) /* in this window: the one before has to weigh less */
-        wait = (1 - (room - current) / previous) * length - (double)window->elapsed_ns;
+        wait = lesser((1 - (room - current) / previous) * length, ns_of(window, lasts >> 16)) -
+               elapsed;
     else
-        wait = length - (double)window->elapsed_ns + (1 - room / current) * length;
+        wait =
+            length - elapsed + lesser((1 - room / current) * length, ns_of(window, lasts & PARTS));
     return wait > 0 ? (uint64_t)wait + ROUNDING_NS : ROUNDING_NS;
 }
 
 static int slide(const struct vf_dict_key *key, uint64_t limit, struct window *window,
                  uint64_t cost, uint64_t now_ns, struct vf_dict_window *out)
 {
-    uint32_t at = vf_dict_use(key, now_ns), current = 0, previous = 0;
+    uint32_t at = vf_dict_use(key, now_ns), current = 0, previous = 0, lasts = 0;
     struct vf_shard_entry *entry = at != 0 ? vf_shard_entry_at(key->shard, at) : NULL;
     *out = (struct vf_dict_window){0};
     if (entry != NULL && entry->type != VF_SHARD_WINDOW)
@@ -183,11 +211,14 @@ static int slide(const struct vf_dict_key *key, uint64_t limit, struct window *w
             window->elapsed_ns = 0;
         double weight = 1 - (double)window->elapsed_ns / (double)window->length_ns;
         current = entry->window.current;
-        previous = entry->window.previous;
+        lasts = entry->value_len;
+        if ((double)window->elapsed_ns < ns_of(window, lasts >> 16))
+            previous = entry->window.previous;
         out->used = current + previous * weight;
     }
     if (out->used + (double)(cost > 0 ? cost : 1) > (double)limit)
-        out->retry_ns = wait_of(window, current, previous, (double)limit, cost > 0 ? cost : 1);
+        out->retry_ns =
+            wait_of(window, current, previous, lasts, (double)limit, cost > 0 ? cost : 1);
     out->reset_ns = window->length_ns - window->elapsed_ns;
     out->admitted = out->used + (double)cost <= (double)limit && cost <= UINT32_MAX - current;
     if (!out->admitted || cost == 0)

@@ -67,7 +67,7 @@ struct vf_shard_entry { /* the first chunk of an entry; key and value bytes foll
             uint32_t current, previous;
         } window;
     };
-    uint32_t value_len; /* bytes of a string; elements of a list */
+    uint32_t value_len; /* bytes of a string; elements of a list; of a window see dict_count.c */
     uint32_t flags;
     uint16_t key_len;
     uint8_t type, reserved;

@@ -6,7 +6,7 @@
 -- Two algorithms. `gcra` (generic cell rate algorithm) spaces requests: `rate` per `per` seconds, of which `burst` may
 -- come at once; it needs 8 bytes a key, and only while the key is ahead of its schedule. `window` counts in sliding
 -- windows: this window's count, and that of the one before, weighted by how much of it the last `window` seconds still
--- cover.
+-- cover, or nothing once they do not cover its last request.
 --
 -- A limit is a key with its numbers: the same key under another rate is another limit, so one key may have one for the
 -- second and one for the hour. Keys are the plugin's own, as in pdk.shared. Limits are never lenient: when there is no

@@ -52,6 +52,15 @@ describe("rate-limiting", function()
     assert.equal(60, (send(gateway, 70)))
   end)
 
+  it("lets the next one pass when a second has passed since the last", function()
+    local gateway = kit.start { config = { second = 1 } }
+    gateway:advance(1 - kit.now() % 1 + 0.7)
+    for _ = 1, 5 do
+      assert.equal(1, (send(gateway, 2)))
+      gateway:advance(1.1)
+    end
+  end)
+
   it("lets bursts pass and then as many as there is time for, with gcra", function()
     local gateway = kit.start { config = { algorithm = "gcra", rate = 2, per = 1, burst = 5 } }
     local passed, answer = send(gateway, 10)

@@ -279,11 +279,12 @@ describe("a sliding window", function()
   end
 
   it("weighs the window before by what it still covers", with_dict(65536, function(dict)
+    dict.now = dict.now + 9 * SECOND
     for _ = 1, 8 do assert.is_true(slide(dict, "k", 8, 1)) end
     assert.is_false(slide(dict, "k", 8, 1))
     assert.equal(8, window.used)
-    assert.equal(10 * SECOND, window.reset_ns)
-    dict.now = dict.now + 15 * SECOND -- half of the next: 8 * 0.5 are used
+    assert.equal(1 * SECOND, window.reset_ns)
+    dict.now = dict.now + 6 * SECOND -- half of the next: 8 * 0.5 are used
     assert.is_true(slide(dict, "k", 8, 4))
     assert.is_false(slide(dict, "k", 8, 1))
     assert.is_true(slide(dict, "k", 8, 0))
@@ -297,18 +298,41 @@ describe("a sliding window", function()
     assert.same({ nil, TYPE }, { dict:get "k" })
   end))
 
+  it("forgets the window before once its last event is out", with_dict(65536, function(dict)
+    local function wait_s() return tonumber(window.retry_ns) / 1e9 end
+    dict.now = dict.now + 2 * SECOND
+    assert.is_true(slide(dict, "k", 8, 5))
+    dict.now = dict.now + 1 * SECOND
+    assert.is_true(slide(dict, "k", 8, 3))
+    assert.is_false(slide(dict, "k", 8, 1))
+    assert.is_true(wait_s() > 7 and wait_s() <= 8.25 + 0.001)
+    assert.is_false(slide(dict, "k", 8, 8))
+    assert.is_true(wait_s() >= 10 and wait_s() < 10.001, wait_s())
+    dict.now = dict.now + 10 * SECOND - 1000000 -- a millisecond too early
+    assert.is_false(slide(dict, "k", 8, 8))
+    dict.now = dict.now + 2000000
+    assert.is_true(slide(dict, "k", 8, 8))
+    for _ = 1, 5 do -- one in each window's length, wherever it is in a window
+      assert.is_true(slide(dict, "one", 1, 1))
+      assert.is_false(slide(dict, "one", 1, 1))
+      dict.now = dict.now + window.retry_ns
+      assert.is_true(wait_s() < 10.001, wait_s())
+    end
+  end))
+
   it("says when to come again", with_dict(65536, function(dict)
     local function wait_s() return math.floor(tonumber(window.retry_ns) / 1e7) / 100 end
     assert.is_true(slide(dict, "k", 8, 0))
     assert.equal(0, tonumber(window.retry_ns))
+    dict.now = dict.now + 9 * SECOND
     assert.is_true(slide(dict, "k", 8, 8))
     assert.is_true(slide(dict, "k", 8, 0)) -- none are admitted, one more would not be
-    assert.equal(11.25, wait_s())
+    assert.equal(2.25, wait_s())
     assert.is_false(slide(dict, "k", 8, 9))
     assert.is_true(window.retry_ns == 0xffffffffffffffffULL)
-    dict.now = dict.now + 5 * SECOND
-    assert.is_false(slide(dict, "k", 8, 2)) -- 5 s until the window ends, 2.5 s until two of 8 are forgotten
-    assert.equal(7.5, wait_s())
+    dict.now = dict.now + SECOND / 2
+    assert.is_false(slide(dict, "k", 8, 2)) -- 0.5 s until the window ends, 2.5 s until two of 8 are forgotten
+    assert.equal(3, wait_s())
     dict.now = dict.now + window.retry_ns
     assert.is_true(slide(dict, "k", 8, 2))
     assert.is_false(slide(dict, "k", 8, 2)) -- in this window
