@@ -143,7 +143,7 @@ struct window { /* where in which window a call comes */
 };
 
 /* Where the last events of this window and of the one before were, in 65535ths of a window, rounded
- * up, is kept in value_len: what is counted of the window before is nothing once the last is out. */
+ * up, stands in value_len: of the window before nothing counts once its last event is out. */
 enum { PARTS = 65535 };
 
 static uint32_t part_of(const struct window *window)
