@@ -102,6 +102,11 @@ struct vf_totals_plugin {
   uint32_t has_phases;
   uint32_t reserved;
 };
+struct vf_totals_duration {
+  struct vf_totals_str method;
+  uint64_t buckets[14];
+  uint64_t sum_us;
+};
 struct vf_totals_numbers { uint32_t listeners, pools, backends, routes, tenants, plugins; };
 
 struct vf_state;
@@ -121,6 +126,10 @@ void vf_totals_route(const struct vf_state *, const struct vf_snapshot *, uint32
 void vf_totals_tenant(const struct vf_usage *, const struct vf_snapshot *, uint32_t, struct vf_totals_tenant *);
 void vf_totals_plugin(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_plugin *);
 void vf_totals_routes_from(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_route *);
+uint32_t vf_totals_durations(const struct vf_state *, const struct vf_snapshot *, uint32_t,
+                             struct vf_totals_duration *);
+uint32_t vf_totals_durations_from(const struct vf_state *, const struct vf_snapshot *, uint32_t,
+                                  struct vf_totals_duration *);
 void vf_totals_pools_from(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_pool *);
 void vf_totals_backends_from(const struct vf_state *, const struct vf_snapshot *, uint32_t, struct vf_totals_backend *);
 void vf_totals_tenants_from(const struct vf_usage *, const struct vf_snapshot *, uint32_t, struct vf_totals_tenant *);
@@ -133,11 +142,12 @@ local M = {}
 
 M.MAX_PROCESSES = 136 -- VF_STATE_BLOCKS
 local MAX_STATUSES, MAX_ERRORS = 128, 50
+local METHODS = 8 -- VF_STATE_METHODS
 local NEVER = 0xffffffffffffffffULL
 
 local C = ffi.C
 local STRUCTS = { "counts", "node", "process", "listener", "pool", "status", "backend", "route", "tenant", "error",
-  "plugin_phase", "plugin" }
+  "plugin_phase", "plugin", "duration" }
 
 for i, name in ipairs(STRUCTS) do
   assert(C.vf_totals_size(i - 1) == ffi.sizeof("struct vf_totals_" .. name),
@@ -199,6 +209,7 @@ local backend, backend_rest = ffi.new "struct vf_totals_backend", ffi.new "struc
 local route, route_rest = ffi.new "struct vf_totals_route", ffi.new "struct vf_totals_route"
 local tenant, tenant_rest = ffi.new "struct vf_totals_tenant", ffi.new "struct vf_totals_tenant"
 local plugin = ffi.new "struct vf_totals_plugin"
+local durations = ffi.new("struct vf_totals_duration[?]", METHODS)
 local statuses = ffi.new("struct vf_totals_status[?]", MAX_STATUSES)
 local errors = ffi.new("struct vf_totals_error[?]", MAX_ERRORS)
 
@@ -235,6 +246,11 @@ function M.plugin(index) C.vf_totals_plugin(state, snapshot, index, plugin) retu
 
 --- The sums over all entities from index `first` on.
 function M.pools_from(first) C.vf_totals_pools_from(state, snapshot, first, pool_rest) return pool_rest end
+
+--- How long exchanges took by method: an array, and how many methods it has.
+function M.durations(index) return durations, C.vf_totals_durations(state, snapshot, index, durations) end
+
+function M.durations_from(first) return durations, C.vf_totals_durations_from(state, snapshot, first, durations) end
 
 function M.backends_from(first)
   C.vf_totals_backends_from(state, snapshot, first, backend_rest)

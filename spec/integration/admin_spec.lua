@@ -422,7 +422,11 @@ describe("admin numbers", function()
     assert.equal(2, requests("POST", "503"))
     assert.equal(1, requests("HEAD", "200"))
     assert.equal(11, exposition.sum(metrics, "veloflux_requests_total"))
-    assert.equal(11, value("veloflux_request_duration_seconds_count", { method = "all", pool = "web" }))
+    for method, count in pairs { GET = 8, POST = 2, HEAD = 1 } do
+      assert.equal(count, value("veloflux_request_duration_seconds_count", { method = method, pool = "web" }))
+      local above_all = { method = method, pool = "web", le = "+Inf" }
+      assert.equal(count, value("veloflux_request_duration_seconds_bucket", above_all))
+    end
     assert.equal(11, value "veloflux_http_request_duration_seconds_count")
     assert.equal(6, value("veloflux_http_requests_total", { status = "2xx" }))
     assert.equal(3, value("veloflux_http_requests_total", { status = "4xx" }))

@@ -53,7 +53,7 @@ static void count_pool(struct vf_exchange *ex, uint32_t status, uint64_t us)
     vf_count_add(&pool->requests, 1);
     vf_count_add(&pool->bytes_in, ex->bytes_in);
     vf_count_add(&pool->bytes_out, ex->bytes_out);
-    vf_state_observe(&pool->latency, us);
+    vf_state_observe(&pool->latency[vf_state_method(ex->request.method)], us);
     vf_state_count_status(pool, ex->request.method, status);
 }
 

@@ -360,7 +360,7 @@ static void count(struct vf_errand *errand)
     vf_count_add(&pool->requests, 1);
     vf_count_add(&pool->bytes_in, errand->bytes_sent);
     vf_count_add(&pool->bytes_out, errand->bytes_received);
-    vf_state_observe(&pool->latency, us);
+    vf_state_observe(&pool->latency[vf_state_method(errand->method)], us);
     vf_state_count_status(pool, errand->method, errand->status);
     if (errand->status != 0)
         vf_account_backend(counters_of(errand), errand->status, errand->bytes_sent, us);

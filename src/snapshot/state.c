@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/shm.h"
+#include "http/method.h"
 #include "snapshot/cells.h"
 #include "snapshot/dict_core.h"
 
@@ -299,6 +300,24 @@ void vf_state_observe(struct vf_state_histogram *histogram, uint64_t us)
         bucket++;
     vf_count_add(&histogram->buckets[bucket], 1);
     vf_count_add(&histogram->sum_us, us);
+}
+
+static const int observed_methods[VF_STATE_METHODS - 1] = {
+    VF_METHOD_GET,   VF_METHOD_HEAD,   VF_METHOD_POST,    VF_METHOD_PUT,
+    VF_METHOD_PATCH, VF_METHOD_DELETE, VF_METHOD_OPTIONS,
+};
+
+uint32_t vf_state_method(uint32_t method)
+{
+    uint32_t place = 0;
+    while (place < VF_STATE_METHODS - 1 && (uint32_t)observed_methods[place] != method)
+        place++;
+    return place;
+}
+
+int vf_state_method_at(uint32_t place)
+{
+    return place < VF_STATE_METHODS - 1 ? observed_methods[place] : -1;
 }
 
 void vf_state_observe_handler(struct vf_state_plugin_phase *phase, uint64_t ns)

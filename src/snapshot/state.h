@@ -32,6 +32,7 @@ enum {
     VF_STATE_PHASES = 11,       /* VF_PHASES of snapshot/layout.h */
     VF_STATE_BUCKETS = 14,      /* of a latency histogram */
     VF_STATE_FINE_BUCKETS = 14, /* of the time that a plugin's handler takes */
+    VF_STATE_METHODS = 8,       /* whose latencies are kept apart in a pool; the last: all others */
     VF_STATE_STATUS_CELLS = 64, /* (method, status) pairs counted per pool; the last: all others */
     VF_STATE_STAMPS = 65536,    /* of pdk.cache, a power of two */
     VF_STATE_ERRORS = 32        /* recent errors kept per block */
@@ -103,7 +104,7 @@ struct vf_state_status_cell {
 struct vf_state_pool {
     vf_count requests, retries, failovers, unavailable /* 503: no usable backend */;
     vf_count bytes_in, bytes_out;
-    struct vf_state_histogram latency;
+    struct vf_state_histogram latency[VF_STATE_METHODS]; /* by vf_state_method */
     struct vf_state_status_cell statuses[VF_STATE_STATUS_CELLS];
 };
 
@@ -329,6 +330,12 @@ uint64_t vf_state_oldest_pinned(const struct vf_state *state, uint64_t now);
 
 /* Adds one observation of `us` microseconds. */
 void vf_state_observe(struct vf_state_histogram *histogram, uint64_t us);
+
+/* Returns the place of a method's latencies, below VF_STATE_METHODS. */
+uint32_t vf_state_method(uint32_t method);
+
+/* Returns the method whose latencies are at a place, or -1: all others. */
+int vf_state_method_at(uint32_t place);
 
 /* Adds one call of a handler that took `ns` nanoseconds, waiting included, to its histogram (not to
  * `calls`, which counts them when they begin). */

@@ -59,6 +59,7 @@ uint32_t vf_totals_size(uint32_t which)
         sizeof(struct vf_totals_backend),      sizeof(struct vf_totals_route),
         sizeof(struct vf_totals_tenant),       sizeof(struct vf_totals_error),
         sizeof(struct vf_totals_plugin_phase), sizeof(struct vf_totals_plugin),
+        sizeof(struct vf_totals_duration),
     };
     return which < sizeof(sizes) / sizeof(*sizes) ? sizes[which] : 0;
 }
@@ -213,8 +214,10 @@ static void add_pool(const struct vf_state *state, uint32_t n_blocks, uint32_t s
         if (vf_count_get(&counts->requests) + vf_count_get(&counts->unavailable) == 0)
             continue; /* also keeps the pages of unused blocks untouched beyond the first */
         add_words(&out->requests, &counts->requests, 6);
-        add_words(out->buckets, counts->latency.buckets, VF_STATE_BUCKETS);
-        out->sum_us += vf_count_get(&counts->latency.sum_us);
+        for (int k = 0; k < VF_STATE_METHODS; k++) {
+            add_words(out->buckets, counts->latency[k].buckets, VF_STATE_BUCKETS);
+            out->sum_us += vf_count_get(&counts->latency[k].sum_us);
+        }
     }
 }
 
@@ -239,6 +242,55 @@ void vf_totals_pools_from(const struct vf_state *state, const struct vf_snapshot
     memset(out, 0, sizeof(*out));
     for (uint32_t i = first; i < n; i++)
         add_pool(state, n_blocks, vf_snap_pool(snapshot, i)->slot, out);
+}
+
+static void add_durations(const struct vf_state *state, uint32_t n_blocks, uint32_t slot,
+                          struct vf_totals_duration *out)
+{
+    for (uint32_t i = 0; i < n_blocks; i++) {
+        const struct vf_state_pool *counts = &state->blocks[i].pools[slot];
+        if (vf_count_get(&counts->requests) == 0)
+            continue;
+        for (int k = 0; k < VF_STATE_METHODS; k++) {
+            add_words(out[k].buckets, counts->latency[k].buckets, VF_STATE_BUCKETS);
+            out[k].sum_us += vf_count_get(&counts->latency[k].sum_us);
+        }
+    }
+}
+
+/* Keeps the methods that were seen, in front. Returns how many. */
+static uint32_t keep_seen(struct vf_totals_duration *out)
+{
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < VF_STATE_METHODS; k++) {
+        uint64_t count = 0;
+        for (int i = 0; i < VF_STATE_BUCKETS; i++)
+            count += out[k].buckets[i];
+        if (count == 0)
+            continue;
+        int method = vf_state_method_at(k);
+        out[k].method = method >= 0 ? vf_method_name(method) : vf_str_make("", 0);
+        out[n++] = out[k];
+    }
+    return n;
+}
+
+uint32_t vf_totals_durations(const struct vf_state *state, const struct vf_snapshot *snapshot,
+                             uint32_t index, struct vf_totals_duration *out)
+{
+    memset(out, 0, VF_STATE_METHODS * sizeof(*out));
+    add_durations(state, used_blocks(state), vf_snap_pool(snapshot, index)->slot, out);
+    return keep_seen(out);
+}
+
+uint32_t vf_totals_durations_from(const struct vf_state *state, const struct vf_snapshot *snapshot,
+                                  uint32_t first, struct vf_totals_duration *out)
+{
+    uint32_t n = vf_snap_count(snapshot, VF_SNAP_POOLS), n_blocks = used_blocks(state);
+    memset(out, 0, VF_STATE_METHODS * sizeof(*out));
+    for (uint32_t i = first; i < n; i++)
+        add_durations(state, n_blocks, vf_snap_pool(snapshot, i)->slot, out);
+    return keep_seen(out);
 }
 
 static void add_status(struct vf_totals_status *out, uint32_t room, uint32_t *n,

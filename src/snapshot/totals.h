@@ -72,6 +72,12 @@ struct vf_totals_pool {
     uint32_t is_sticky;
 };
 
+struct vf_totals_duration {             /* how long exchanges of a pool took, of one method */
+    struct vf_str method;               /* empty: all others */
+    uint64_t buckets[VF_STATE_BUCKETS]; /* not cumulative */
+    uint64_t sum_us;
+};
+
 struct vf_totals_status { /* answers of a pool by method and status */
     struct vf_str method; /* empty: the cell of all others */
     uint64_t status, count;
@@ -169,6 +175,13 @@ void vf_totals_backends_from(const struct vf_state *state, const struct vf_snaps
                              uint32_t first, struct vf_totals_backend *out);
 void vf_totals_tenants_from(const struct vf_usage *usage, const struct vf_snapshot *snapshot,
                             uint32_t first, struct vf_totals_tenant *out);
+
+/* Fills `out`, which has room for VF_STATE_METHODS, with the methods that the pool at `index` has
+ * seen; of all pools from `first` on. Returns how many. */
+uint32_t vf_totals_durations(const struct vf_state *state, const struct vf_snapshot *snapshot,
+                             uint32_t index, struct vf_totals_duration *out);
+uint32_t vf_totals_durations_from(const struct vf_state *state, const struct vf_snapshot *snapshot,
+                                  uint32_t first, struct vf_totals_duration *out);
 
 /* Fills *out for block `index` and returns true when it is leased. */
 bool vf_totals_process(const struct vf_state *state, uint32_t index, struct vf_totals_process *out);

@@ -267,25 +267,33 @@ local function add_statuses(requests, index, name)
   end
 end
 
+--- A pool that has seen nothing yet has a series of zeros, so that rates begin with its first request.
+local function add_durations(family, name, durations, count)
+  for i = 0, math.max(count, 1) - 1 do
+    local of = durations[i]
+    local method = count == 0 and "GET" or of.method.len == 0 and OTHER or text(of.method)
+    family:add_histogram(labels_of { "method", method, "pool", name }, totals.BUCKETS, bucket_of(of),
+      number(of.sum_us) / 1e6)
+  end
+end
+
 local function add_pools(exposition, count, max)
   local requests = exposition:family("veloflux_requests_total", "counter",
     "Requests that were given to a pool, by method and status answered (000: none).")
   local duration = exposition:family("veloflux_request_duration_seconds", "histogram",
-    "How long exchanges took, from the head of the request to the end of the answer; all methods together.")
+    "How long exchanges took, from the head of the request to the end of the answer.")
   local families = families_of(exposition, "veloflux_pool_", POOL)
   for index in each("pools", max) do
     local pool = totals.pool(index)
     local name = shown(pool.tenant, pool.name)
     add_statuses(requests, index, name)
-    duration:add_histogram(labels_of { "method", "all", "pool", name }, totals.BUCKETS, bucket_of(pool),
-      number(pool.sum_us) / 1e6)
+    add_durations(duration, name, totals.durations(index))
     add_all(families, POOL, labels_of { "pool", name }, pool)
   end
   if count > max then
     local rest = totals.pools_from(max)
     requests:add(labels_of { "method", OTHER, "status_code", OTHER, "pool", OTHER }, number(rest.requests))
-    duration:add_histogram(labels_of { "method", "all", "pool", OTHER }, totals.BUCKETS, bucket_of(rest),
-      number(rest.sum_us) / 1e6)
+    add_durations(duration, OTHER, totals.durations_from(max))
     add_all(families, POOL, labels_of { "pool", OTHER }, rest)
   end
   local all = totals.pools_from(0)

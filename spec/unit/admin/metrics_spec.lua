@@ -110,8 +110,8 @@ describe("metrics", function()
       for _ = 1, 3 do lib.vf_state_count_status(one.pools[0], 1, 200) end
       lib.vf_state_count_status(one.pools[0], 3, 502)
       one.pools[0].requests = 4
-      lib.vf_state_observe(one.pools[0].latency, 3000)
-      lib.vf_state_observe(one.pools[0].latency, 20000000)
+      lib.vf_state_observe(one.pools[0].latency[lib.vf_state_method(1)], 3000)
+      lib.vf_state_observe(one.pools[0].latency[lib.vf_state_method(3)], 20000000)
     end
     block(control).totals.requests = 99
     block(control).process.connections = 50
@@ -124,10 +124,15 @@ describe("metrics", function()
     assert.equal(30, value("veloflux_http_requests_total", { status = "2xx" }))
     assert.equal(6, value("veloflux_requests_total", { method = "GET", status_code = "200", pool = "pool1" }))
     assert.equal(2, value("veloflux_requests_total", { method = "POST", status_code = "502", pool = "pool1" }))
-    assert.equal(2, value("veloflux_request_duration_seconds_bucket", { method = "all", pool = "pool1", le = "0.005" }))
-    assert.equal(4, value("veloflux_request_duration_seconds_count", { method = "all", pool = "pool1" }))
-    assert.equal(40.006, value("veloflux_request_duration_seconds_sum", { method = "all", pool = "pool1" }))
-    assert.equal(0, value("veloflux_request_duration_seconds_count", { method = "all", pool = "acme/pool2" }))
+    local function duration(what, method, le)
+      return value("veloflux_request_duration_seconds_" .. what, { method = method, pool = "pool1", le = le })
+    end
+    assert.same({ 2, 2, 0.006 }, { duration("bucket", "GET", "0.005"), duration("count", "GET"),
+      duration("sum", "GET") })
+    assert.same({ 0, 2, 40 }, { duration("bucket", "POST", "10"), duration("count", "POST"), duration("sum", "POST") })
+    assert.is_nil(duration("count", "PUT"))
+    assert.equal(0, value("veloflux_request_duration_seconds_count", { method = "GET", pool = "acme/pool2" }))
+    assert.equal(4, value "veloflux_http_request_duration_seconds_count")
     local backend = { pool = "pool1", backend = "10.0.0.1:1" }
     assert.equal(10, value("veloflux_backend_requests_total", backend))
     local answers = { pool = "pool1", backend = "10.0.0.1:1", class = "2xx" }

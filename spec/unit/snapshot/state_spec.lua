@@ -235,7 +235,7 @@ end)
 
 describe("counting", function()
   it("puts a latency into the bucket whose bound it does not pass", with_state(function(state)
-    local histogram = block_at(state, 0).pools[0].latency
+    local histogram = block_at(state, 0).pools[0].latency[0]
     for _, us in ipairs { 0, 1000, 1001, 2500, 10000000, 10000001, 99999999 } do
       lib.vf_state_observe(histogram, us)
     end
@@ -246,6 +246,21 @@ describe("counting", function()
     assert.equal(0.001, lib.vf_state_bucket_bounds[0])
     assert.equal(10, lib.vf_state_bucket_bounds[12])
   end))
+
+  it("keeps the latencies of seven methods apart, and of all others together", function()
+    local last, apart = lib.VF_STATE_METHODS - 1, 0
+    assert.equal(-1, lib.vf_state_method_at(last))
+    for method = 0, 63 do
+      local place = lib.vf_state_method(method)
+      if place ~= last then
+        assert.equal(method, lib.vf_state_method_at(place))
+        apart = apart + 1
+      end
+    end
+    assert.equal(7, apart)
+    local GET, TRACE = 1, 7
+    assert.same({ 0, last }, { lib.vf_state_method(GET), lib.vf_state_method(TRACE) })
+  end)
 
   it("keeps methods and statuses apart and loses none when there are too many", with_state(function(state)
     local pool, total = block_at(state, 0).pools[3], 0
