@@ -17,6 +17,17 @@ function M.piece(content, first, len)
   return content:sub(first + 1, len and first + len or -1)
 end
 
+--- Opens a file that is there: a short one is read at once. Returns its content; or nil, a message and a code, as
+-- spools.open.
+function M.open(path)
+  local spool, message, code = spools.open(path)
+  if not spool or spool.len > IN_MEMORY then return spool, message, code end
+  local text
+  text, message = spools.text(spool)
+  spools.close(spool)
+  return text, message, not text and "failed" or nil
+end
+
 --- Gives its file back now instead of some time later.
 function M.close(content)
   if type(content) ~= "string" then spools.close(content) end
@@ -29,7 +40,10 @@ Writer.__index = Writer
 
 --- Begins content that is written piece by piece, in memory at first.
 -- @param folder for its file
-function M.writer(folder) return setmetatable({ folder = folder, parts = {}, kept = 0, size = 0 }, Writer) end
+-- @param is_own true: it is not for sending (spool.lua)
+function M.writer(folder, is_own)
+  return setmetatable({ folder = folder, is_own = is_own, parts = {}, kept = 0, size = 0 }, Writer)
+end
 
 local function fail(self, message, code)
   self.failure = { message = message, code = code == "busy" and "unavailable" or "insufficient_storage" }
@@ -41,7 +55,7 @@ end
 local function spill(self)
   local message, code
   if not self.spool then
-    self.spool, message, code = spools.new(self.folder)
+    self.spool, message, code = spools.new(self.folder, self.is_own)
     if not self.spool then return fail(self, message, code) end
   end
   local ok

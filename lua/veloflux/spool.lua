@@ -18,7 +18,7 @@ local C = ffi.C
 local M = {}
 
 local EBUSY, ENOENT, EINVAL = -16, -2, -22
-local OUT = 1 -- enum vf_spool_kind
+local OUT, OWN = 1, 2 -- enum vf_spool_kind
 local ROOM_BYTES = 64 * 1024
 
 local pointer_room = ffi.new "struct vf_spool *[1]"
@@ -36,8 +36,9 @@ local function failure(rc, what)
 end
 
 --- Makes an empty one in a folder. Returns it; or nil, a message and a code (see `failure`).
-function M.new(folder)
-  local rc = C.vf_spool_new(folder, OUT, pointer_room)
+-- @param is_own true: it is not for sending, so no client can keep it for long
+function M.new(folder, is_own)
+  local rc = C.vf_spool_new(folder, is_own and OWN or OUT, pointer_room)
   if rc ~= 0 then return failure(rc, folder) end
   return adopt(pointer_room[0])
 end

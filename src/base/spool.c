@@ -18,7 +18,7 @@ struct vf_spool {
     enum vf_spool_kind kind;
 };
 
-static int n_open[VF_SPOOL_OUT + 1];
+static int n_open[VF_SPOOL_OWN + 1];
 
 /* File systems without O_TMPFILE get a name that is gone at once. */
 static int open_unlinked(const char *folder)

@@ -1,7 +1,7 @@
 /* base/spool.h - bytes that come piece by piece and are too many for memory: a file without a name,
  * mapped or read when it is whole. It goes with its owner, and with the process whatever happens.
  * Of each kind there are at most VF_SPOOLS at a time in a process, so that who reads slowly what we
- * have for him does not keep others from sending. */
+ * have for him keeps neither others from sending nor the process from its own work. */
 #ifndef VF_BASE_SPOOL_H
 #define VF_BASE_SPOOL_H
 
@@ -13,7 +13,11 @@
 
 enum { VF_SPOOLS = 4 };
 
-enum vf_spool_kind { VF_SPOOL_IN = 0, VF_SPOOL_OUT };
+enum vf_spool_kind {
+    VF_SPOOL_IN = 0, /* content of requests */
+    VF_SPOOL_OUT,    /* what is sent */
+    VF_SPOOL_OWN     /* what nobody waits for who might be slow */
+};
 
 struct vf_spool;
 

@@ -299,7 +299,7 @@ local function respond(id, request, result)
     status, headers = status or 200, joined(JSON_HEADERS, headers)
     body = (result.json_text or json.lenient(result.json)) .. "\n"
   elseif result.content then
-    body = type(result.content) == "string" and result.content or spools.give(result.content)
+    body = spools.give(result.content)
   end
   native.respond(id, status, cors.add(request, headers), body)
 end

@@ -1,7 +1,7 @@
 --- The endpoints of the admin address: a table of methods and path patterns.
 -- Plugins add theirs by the same `register` as the shipped ones. A handler is a function (request) that
 -- returns a result: {status, headers, body}, {json = value, status, headers}, the same with its text as `json_text`,
--- {content = of content.lua, status, headers}, or a problem (admin/problem.lua). It may yield. `request` has method,
+-- {content = of spool.lua, status, headers}, or a problem (admin/problem.lua). It may yield. `request` has method,
 -- path, query, headers (lower-case names), body, client, request_id, identity, and `params`: what the pattern's {names}
 -- matched.
 local problem = require "veloflux.admin.problem"

@@ -59,7 +59,7 @@ local function failed(failure)
 end
 
 --- Makes an archive of what is published, piece by piece.
--- @param options {passphrase, or nil: the master key of the node; now_ms}
+-- @param options {passphrase, or nil: the master key of the node; now_ms; is_own, or nil: it is not for sending}
 -- @return {ok = true, content, size, checksum, created_ms, version, entities, tenants: how many}, where content
 -- (content.lua) is the caller's to close; or an outcome that says why not
 function M.create(options)
@@ -67,7 +67,7 @@ function M.create(options)
   if not world then return unavailable "nothing is published yet" end
   local secrets, problem = secrets_of(world, options.passphrase)
   if not secrets then return unavailable(problem) end
-  local bytes = contents.writer(world.draft.node.data_dir)
+  local bytes = contents.writer(world.draft.node.data_dir, options.is_own)
   local writer, fault = archive.writer(secrets, function(piece) return bytes:write(piece) end)
   if not writer then return unavailable(fault) end
   writer:add(json.encode { format = FORMAT, created_ms = options.now_ms, version = world.version })

@@ -97,7 +97,7 @@ end
 
 --- Opens the archive of a backup. Returns its content (content.lua), the caller's to close; or nil, a message and a
 -- code: not_found, busy or failed.
-function M.open_archive(node, id) return spools.open(path_of(node, id)) end
+function M.open_archive(node, id) return contents.open(path_of(node, id)) end
 
 --- Deletes one. Returns false when there is none.
 function M.delete(node, id) return unlink(node, id) end
@@ -144,7 +144,7 @@ end
 -- @param options {passphrase or nil, now_ms, origin = "api", "sent" or "schedule"}
 -- @return {ok = true, backup = as of `find`}, or an outcome that says why not
 function M.store(node, options)
-  local made = backup.create(options)
+  local made = backup.create { passphrase = options.passphrase, now_ms = options.now_ms, is_own = true }
   if not made.ok then return made end
   local folder, id = M.folder(node), free_id(node, options.now_ms)
   taken[id] = true

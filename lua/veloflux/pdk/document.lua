@@ -8,7 +8,8 @@
 --     return 200, document, { ["Content-Type"] = "text/csv" }
 --
 -- A document is in memory while it is small, and in a file without a name otherwise; it is sent as the client takes it.
--- It lasts as long as the handler or the job that has made it. Writing beyond that raises an error.
+-- It lasts as long as the handler or the job that has made it. An answer that is in a file is not kept for an
+-- Idempotency-Key: who repeats the request has it made again.
 -- May be called in control only: in the functions of api.lua and jobs.lua.
 local control = require "veloflux.runtime.control"
 

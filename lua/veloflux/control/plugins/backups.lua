@@ -48,13 +48,14 @@ local function open(of, id)
   return nil, problem.new("not_found", ("There is no backup %s%s in the folder."):format(id, backups.ENDING))
 end
 
---- Makes a backup that is sent, and keeps it for a while. Returns nil when it cannot be kept.
+--- Makes a backup that is sent, and keeps it for a while. Returns nil when it cannot be kept, and perhaps a problem.
 local function create_kept(of, passphrase)
   local stored = backups.store(node_of(), { passphrase = passphrase, now_ms = now_ms(), origin = "sent" })
-  local made = stored.ok and stored.backup
-  local archive = made and open(of, made.id)
-  if not archive then return nil end
+  if not stored.ok then return nil end
+  local made = stored.backup
+  local archive, refused = open(of, made.id)
   backups.drop_sent(node_of())
+  if not archive then return nil, refused end
   return { backup_id = made.id, created_at = status.time(made.created_ms), version = made.version, size = made.size,
     checksum = made.checksum, key_count = made.entities, tenant_count = made.tenants, archive = archive }
 end
@@ -62,8 +63,8 @@ end
 local function create(of, passphrase)
   local bad = bad_passphrase(passphrase)
   if bad then return nil, bad end
-  local kept = create_kept(of, passphrase)
-  if kept then return kept end
+  local kept, refused = create_kept(of, passphrase)
+  if kept or refused then return kept, refused end
   local made = transactions.backup { passphrase = passphrase, now_ms = now_ms() }
   if not made.ok then return nil, outcomes.refused(made) end
   return { backup_id = backups.name_at(made.created_ms), created_at = status.time(made.created_ms),

@@ -96,6 +96,7 @@ local function result_of(status, body, given, of)
   if not is_document then return { status = status, body = body or "", headers = headers } end
   local content, gone = documents.take(body)
   if not content then return nil, gone end
+  if type(content) == "string" then return { status = status, body = content, headers = headers } end
   return { status = status, content = content, headers = headers }
 end
 
