@@ -57,6 +57,9 @@ describe("monitoring endpoints", function()
     local metrics = get(server, "/api/metrics")
     assert.equal(10, metrics.requests.total)
     assert.equal(1, metrics.errors.total)
+    local charted = metrics.backends.pools[1]
+    assert.same({ "string", charted.requests, "number" }, { type(charted.color), charted.value, type(charted.load) })
+    assert.is_truthy(metrics.http_status_codes[1].color:match "^#%x%x%x%x%x%x$")
     assert.same({ 0, 7, 0, 2, 1 }, { metrics.http_status_codes[1].count, metrics.http_status_codes[2].count,
       metrics.http_status_codes[3].count, metrics.http_status_codes[4].count, metrics.http_status_codes[5].count })
     assert.is_true(metrics.requests.avg_response_time > 0)

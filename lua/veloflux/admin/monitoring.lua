@@ -87,11 +87,18 @@ local function requests(rates, now)
     avg_response_time = average, p95_response_time = p95, active_connections = number(node.connections) }
 end
 
+-- What charts of dashboards paint a state or a class of answers with.
+local COLORS = { healthy = "#16a34a", degraded = "#f59e0b", unhealthy = "#dc2626", ["1xx"] = "#64748b",
+  ["2xx"] = "#16a34a", ["3xx"] = "#2563eb", ["4xx"] = "#f59e0b", ["5xx"] = "#dc2626" }
+
 local function pool_summary(pool)
-  local in_flight = 0
-  for _, backend in ipairs(pool.backends) do in_flight = in_flight + backend.in_flight end
-  return { name = pool.name, tenant_id = pool.tenant, status = pool.status, backends = pool.total_backends,
-    healthy = pool.active_backends, requests = pool.requests, requests_per_second = pool.requests_per_second,
+  local in_flight, open, idle = 0, 0, 0
+  for _, backend in ipairs(pool.backends) do
+    in_flight, open, idle = in_flight + backend.in_flight, open + backend.connections, idle + backend.idle_connections
+  end
+  return { name = pool.name, value = pool.requests, color = COLORS[pool.status],
+    load = percent(math.max(open - idle, 0), open), tenant_id = pool.tenant, status = pool.status,
+    backends = pool.total_backends, healthy = pool.active_backends, requests = pool.requests, requests_per_second = pool.requests_per_second,
     in_flight = in_flight }
 end
 
@@ -108,7 +115,10 @@ end
 
 local function status_codes()
   local list, responses = json.array(), totals.node().counts.responses
-  for i = 0, 4 do list[i + 1] = { code = (i + 1) .. "xx", count = number(responses[i]) } end
+  for i = 0, 4 do
+    local code = (i + 1) .. "xx"
+    list[i + 1] = { code = code, count = number(responses[i]), color = COLORS[code] }
+  end
   return list
 end
 
