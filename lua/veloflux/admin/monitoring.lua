@@ -98,8 +98,8 @@ local function pool_summary(pool)
   end
   return { name = pool.name, value = pool.requests, color = COLORS[pool.status],
     load = percent(math.max(open - idle, 0), open), tenant_id = pool.tenant, status = pool.status,
-    backends = pool.total_backends, healthy = pool.active_backends, requests = pool.requests, requests_per_second = pool.requests_per_second,
-    in_flight = in_flight }
+    backends = pool.total_backends, healthy = pool.active_backends, requests = pool.requests,
+    requests_per_second = pool.requests_per_second, in_flight = in_flight }
 end
 
 local function backends(rates, now)
