@@ -7,14 +7,20 @@ local M = {}
 local client, request = pdk.client, pdk.request
 local LONGEST = 64 -- of what clients choose; longer texts are counted by their hash
 
+-- Plugins may authenticate consumers and credentials of their own, with whatever as id.
+local function as_text(id)
+  if type(id) == "string" or id == nil then return id end
+  return tostring(id)
+end
+
 local function consumer_id()
   local consumer = client.get_consumer()
-  return consumer and (consumer.id or consumer.name)
+  return consumer and as_text(consumer.id or consumer.name)
 end
 
 local function credential_id()
   local credential = client.get_credential()
-  return credential and (credential.id or client.get_credential_identifier()) or nil
+  return credential and as_text(credential.id or client.get_credential_identifier()) or nil
 end
 
 local WHO = {

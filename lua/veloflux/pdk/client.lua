@@ -172,7 +172,7 @@ function M.authenticate(consumer, credential)
   end
   local values = view.values()
   values.consumer, values.credential = consumer, credential
-  view.set_consumer(consumer and consumer.name or "")
+  view.set_consumer(consumer and tostring(consumer.name or consumer.username or consumer.id or "") or "")
   local chain = consumer and consumer.chain
   if chain then check_chain(consumer, chain) end
   if chain ~= values.consumer_chain then

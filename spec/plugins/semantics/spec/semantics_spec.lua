@@ -324,6 +324,19 @@ describe("the backend's answer", function()
   end)
 end)
 
+describe("a consumer that a plugin has made", function()
+  it("is one for those behind it", function()
+    local gateway = kit.start { plugins = {
+      { name = "script", config = { access = 'pdk.client.authenticate({ id = tonumber(pdk.request.get_header "x-id"), '
+        .. 'username = "eve" }, { id = 5 })' } },
+      { name = "rate-limiting", config = { hour = 1 } },
+      { name = "rate-limiting", as = "credential", config = { hour = 3, limit_by = "credential" } },
+    } }
+    local function ask(id) return gateway:request({ headers = { ["X-Id"] = id } }).status end
+    assert.same({ 200, 429, 200, 429 }, { ask "1", ask "1", ask "2", ask "3" })
+  end)
+end)
+
 describe("what log.serialize returns", function()
   it("has the request, the answer and who has asked", function()
     local _, said = run({ access = 'local c = pdk.client.load_consumer "ana" pdk.client.authenticate(c, { id = "c1" })',
