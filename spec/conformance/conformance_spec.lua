@@ -15,7 +15,7 @@ local SUBJECTS = {
 }
 
 -- Long enough for sanitizers; a case that hits it has failed.
-local CASE_TIMEOUT_MS = os.getenv "VF_SAN" and 15000 or 5000
+local CASE_TIMEOUT_MS = os.getenv "VF_SAN" and 120000 or 60000
 
 -- The configuration that cases may rely on: its routes, by path, are described in README.md.
 local function conf(origin_address, refused_address)

@@ -6,7 +6,7 @@ local origins = require "support.origin"
 local plugins = require "support.plugins"
 local traffics = require "support.traffic"
 
-local PATIENCE = { timeout_ms = loop.WATCHDOG_MS }
+local PATIENCE = { timeout_ms = 10 * loop.WATCHDOG_MS } -- hundreds of reloads each
 
 local function spec_of(sources, run, options)
   return loop.spec(function()

@@ -26,8 +26,9 @@ ffi.C.signal(SIGPIPE, SIG_IGN)
 
 local M = {}
 
---- How long one run may take before the watchdog fails it; sanitizers and slow machines get more by environment.
-M.WATCHDOG_MS = tonumber(os.getenv "VF_WATCHDOG_MS") or (os.getenv "VF_SAN" and 180000 or 60000)
+--- How long one run may take before the watchdog fails it: what takes seconds takes minutes where many processes share
+-- a processor. Others get more by environment.
+M.WATCHDOG_MS = tonumber(os.getenv "VF_WATCHDOG_MS") or (os.getenv "VF_SAN" and 300000 or 180000)
 
 local active                                      -- the run in progress: { scope, failure, done }
 local waiting = setmetatable({}, { __mode = "k" }) -- coroutine -> what it awaits

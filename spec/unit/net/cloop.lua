@@ -21,7 +21,7 @@ local lib = callbacks.outside(require "support.library")
 
 local RUN_ONCE, READABLE, HANDLE_BYTES = 1, 1, 512
 local LONGEST_WAIT_MS = 100
-local WATCHDOG_MS = os.getenv "VF_SAN" and 60000 or 20000
+local WATCHDOG_MS = os.getenv "VF_SAN" and 180000 or 60000
 
 local on_poll = callbacks.nothing "void (*)(uv_handle_t *, int, int)"
 local on_timer = callbacks.nothing "void (*)(uv_handle_t *)"
