@@ -194,7 +194,24 @@ local function unmet_certificates(model, places, out)
   end
 end
 
+local function is_folder(path)
+  local folder = io.open(path .. "/.", "r")
+  if folder then folder:close() end
+  return folder ~= nil
+end
+
+local function plugin_folders(node, line_of, out)
+  for i, path in ipairs(node.plugin_path or {}) do
+    if not is_folder(path) then
+      local file, line = line_of("plugin_path", node.plugin_path)
+      out[#out + 1] = { code = "no_plugin_folder", file = file, line = line, path = ("plugin_path[%d]"):format(i - 1),
+        message = ("%s is no folder, or none that can be read: no plugin is found there"):format(path) }
+    end
+  end
+end
+
 local function node_settings(node, line_of, out)
+  plugin_folders(node, line_of, out)
   local admin = node.admin
   if type(admin.address) == "table" and not admin.auth.enabled and not address.is_loopback(admin.address) then
     local file, line = line_of("admin", admin)

@@ -114,6 +114,11 @@ consumers:
     assert.same({}, findings "admin: { address: off, auth: { enabled: false } }\n")
   end)
 
+  it("finds folders of plugins that are not there", function()
+    assert.same({ "no_plugin_folder conf.yaml:2 plugin_path[1]", "no_plugin_folder conf.yaml:2 plugin_path[2]" },
+      findings "plugin_path: [ /, /nowhere/at/all, /proc/self/status ]\n")
+  end)
+
   it("finds a shared store without a key that is shared", function()
     local store = "store: { driver: redis, url: redis://127.0.0.1:6379/0 }\n"
     assert.truthy(table.concat(findings(store), "\n"):find("shared_store_without_master_key conf.yaml:2 master_key", 1,
