@@ -40,6 +40,23 @@ local function rollback(request)
   return endpoint.changed("rolled_back", versions.rollback(number, { reason = request.body.reason }))
 end
 
+--- Makes the handler of an endpoint that ends a probation.
+local function ending(word)
+  return function(request)
+    local number = number_of(request.params.version)
+    if not number then return no_version(request.params.version) end
+    local ended, problem = versions[word](number)
+    if not ended then return problem end
+    return 200, ended
+  end
+end
+
+local JSON = "application/json"
+local ENDING = { timeout = "10m", openapi = { is_body_optional = true,
+  body = { [JSON] = { type = "object", additionalProperties = false } },
+  answers = { ["200"] = { "How it has ended.", { [JSON] = { type = "object" } } },
+    ["409"] = { "It is not on probation." } } } }
+
 local function state_of(request, name)
   local text = request.query[name]
   if text == "running" or text == "file" then return text end
@@ -71,6 +88,10 @@ return {
   endpoint.new("POST", "versions/{version}/rollback", "write", "Brings back what the store had in a version, as a new "
     .. "version. What the conf file has stays.", rollback, { dry_run = true, request_optional = true, timeout = "10m",
       request = { reason = { type = "string", len_min = 0, len_max = 1000 } } }),
+  endpoint.new("POST", "versions/{version}/confirm", "write", "Ends the probation of a version: it stays.",
+    ending "confirm", ENDING),
+  endpoint.new("POST", "versions/{version}/reject", "write", "Ends the probation of a version: what it changed is "
+    .. "taken back now, by a new version.", ending "reject", ENDING),
   endpoint.new("GET", "diff", "history", "What is different between two states.", diff, { query = {
     from = { type = "string", default = "running", description = "The number of a version, running or file." },
     to = { type = "string", default = "file", description = "The same." } } }),

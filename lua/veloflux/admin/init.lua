@@ -107,7 +107,6 @@ catalog.register(M.router, context)
 overrides.register(M.router, context) -- before what has a pool where these have an id
 rest.register(M.router, context)
 configuration.register(M.router, context)
-probation.register(M.router, context)
 key_endpoints.register(M.router, context)
 api_keys.register(M.router, context)
 api_keys.authenticate(M.auth)

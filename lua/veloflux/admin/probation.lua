@@ -1,23 +1,18 @@
---- Changes on probation (control/probation.lua): `?probation=30s` of a write, and how one is ended by hand.
+--- Changes on probation (control/probation.lua): `?probation=30s` of a write, and how one is shown.
 -- What endpoints say `takes_probation` get it read here, so that they need not know of it: `request.probation`.
 local await = require "veloflux.admin.await"
-local bodies = require "veloflux.admin.body"
 local document = require "veloflux.model.document"
 local duration = require "veloflux.model.duration"
 local encoding = require "veloflux.pdk.encoding"
 local guard = require "veloflux.model.kinds.guard"
 local json = require "veloflux.pdk.json"
-local outcomes = require "veloflux.admin.outcomes"
-local parameters = require "veloflux.admin.parameters"
 local query = require "veloflux.admin.query"
-local resources = require "veloflux.admin.resources"
-local rest = require "veloflux.admin.rest"
 local schema = require "veloflux.model.schema"
 local status = require "veloflux.admin.status"
 
 local M = {}
 
-local NAME, MAX_VERSION = "probation", 2 ^ 53
+local NAME = "probation"
 local SHORTEST, LONGEST = duration.parse(guard.DURATION.min), duration.parse(guard.DURATION.max)
 
 --- What a record of model/kinds/guard.lua says, as control/guard.lua wants it.
@@ -95,7 +90,7 @@ end
 M.PARAMETER = { NAME, { type = "string" }, "Watch the version for so long, such as `30s`, and take it back when the "
   .. "traffic gets worse; thresholds may follow: `30s,error_rate=1,min_requests=50`. `off`: do not." }
 
--- How one is shown, and ended -------------------------------------------------------------------------------
+-- How one is shown ------------------------------------------------------------------------------------------
 
 --- Returns the probation of a version as it is shown, or nil. Yields.
 function M.shown(context, version)
@@ -105,58 +100,6 @@ function M.shown(context, version)
   return { state = found.state, started_at = time(found.begun_ms), ["until"] = time(found.until_ms),
     ended_at = time(found.ended_ms), reason = found.reason, rollback = found.rollback, guard = found.guard,
     routes = found.routes, before = found.before, since = found.since }
-end
-
-local function version_of(request)
-  local number = request.params.version:match "^%d+$" and tonumber(request.params.version)
-  if number and number >= 1 and number <= MAX_VERSION then return number end
-  return nil, resources.not_found("version", request.params.version)
-end
-
-local function no_body(request)
-  local body, bad = bodies.read(request, bodies.JSON, true)
-  if not body then return bad end
-  local name = next(body)
-  if name then return resources.invalid("/" .. name, "unknown key, expected none") end
-end
-
-local function ended(context, version, result)
-  if not result.ok then return outcomes.refused(result) end
-  return { json = { version = version, probation = M.shown(context, version) or json.null },
-    headers = result.rollback and outcomes.headers(result) or nil }
-end
-
-local function confirm(context, request)
-  local version, bad = version_of(request)
-  bad = bad or no_body(request)
-  if bad then return bad end
-  return ended(context, version, context.transactions().confirm(version, request.identity.name))
-end
-
-local function reject(context, request)
-  local version, bad = version_of(request)
-  bad = bad or no_body(request)
-  if bad then return bad end
-  local result = await.call(function(callback)
-    context.transactions().reject(version, request.identity.name, callback)
-  end)
-  return ended(context, version, result)
-end
-
-local JSON = "application/json"
-
---- Registers its endpoints.
-function M.register(router, context)
-  for _, row in ipairs {
-    { "confirm", confirm, "Ends the probation of a version: it stays." },
-    { "reject", reject, "Ends the probation of a version: what it changed is taken back now, by a new version." } } do
-    router:register { method = "POST", path = "/api/config/versions/{version}/" .. row[1], permission = "config:write",
-      handler = parameters.taking(nil, rest.post(context, row[2])),
-      doc = { tag = "config", summary = row[3], is_body_optional = true,
-        body = { [JSON] = { type = "object", additionalProperties = false } },
-        answers = { ["200"] = { "How it has ended.", { [JSON] = { type = "object" } } },
-          ["409"] = { "It is not on probation." } } } }
-  end
 end
 
 return M

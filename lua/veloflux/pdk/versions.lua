@@ -91,4 +91,26 @@ function M.rollback(number, options)
     { reason = options.reason and tostring(options.reason):sub(1, 1000), dry_run = options.dry_run == true })
 end
 
+--- Ends the probation of a version (`?probation` of the admin API): it stays.
+---@async
+---@param number integer
+---@return { version: integer, probation: table }? ended
+---@return pdk.problem.document? problem conflict: it is not on probation
+function M.confirm(number)
+  local of = control.current "versions.confirm"
+  expect_number(number, "versions.confirm")
+  return control.call("confirm", of, network.plugin_name(), number)
+end
+
+--- Ends the probation of a version: what it changed is taken back now, by a new version.
+---@async
+---@param number integer
+---@return { version: integer, probation: table }? ended
+---@return pdk.problem.document? problem conflict: it is not on probation
+function M.reject(number)
+  local of = control.current "versions.reject"
+  expect_number(number, "versions.reject")
+  return control.call("reject", of, network.plugin_name(), number)
+end
+
 return M

@@ -170,7 +170,7 @@ local function list()
 end
 
 local function note(of, plugin, event, id)
-  log.write("info", event, { "backup", id, "by", of.identity and of.identity.name or "plugin:" .. plugin, "request_id",
+  log.write("info", event, { "backup", id, "by", services.author_of(of, plugin), "request_id",
     of.request and of.request.request_id or "-" })
 end
 

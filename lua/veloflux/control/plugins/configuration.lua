@@ -54,6 +54,21 @@ function M.register(context)
     return changes.changed(of, outcome, own.dry_run)
   end)
 
+  --- Says how a probation has ended.
+  local function ended(of, number, outcome)
+    if not outcome.ok then return nil, outcomes.refused(outcome) end
+    if outcome.rollback then changes.note(of, outcome) end
+    return { version = number, probation = probation.shown(context, number) or json.null }
+  end
+
+  of_plugin.confirm = changes.ready(function(of, plugin, number)
+    return ended(of, number, transactions.confirm(number, services.author_of(of, plugin)))
+  end)
+
+  of_plugin.reject = changes.ready(function(of, plugin, number)
+    return ended(of, number, changes.outcome_of("reject", number, services.author_of(of, plugin)))
+  end)
+
   of_plugin.export = changes.ready(function(_, _, format, is_masked)
     return transactions.export(format, is_masked)
   end)

@@ -141,11 +141,14 @@ end
 
 local MAX_REASON = 1000
 
+--- Returns who changes something.
+function M.author_of(of, plugin) return of.identity and of.identity.name or "plugin:" .. plugin end
+
 --- Returns the context of a transaction: who changes something and why, and what the request says of it.
 function M.context_of(of, plugin, options)
   local request = of.request
   local reason = options.reason or request and request.headers["x-change-reason"]
-  return { author = of.identity and of.identity.name or "plugin:" .. plugin, source = of.source or "api",
+  return { author = M.author_of(of, plugin), source = of.source or "api",
     reason = reason and reason:sub(1, MAX_REASON), request_id = request and request.request_id,
     probation = request and request.probation, dry_run = options.dry_run or of.dry_run or false,
     fence = of.fence and of.fence() }
