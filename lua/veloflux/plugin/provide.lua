@@ -16,10 +16,19 @@ local function own(module)
   return copy
 end
 
+local function own_typedefs()
+  local copy = {}
+  for name, value in pairs(require "veloflux.plugin.typedefs") do
+    copy[name] = type(value) == "table" and value() or value
+  end
+  return copy
+end
+
 --- Returns the module `name` for a plugin, or nil when it is not for plugins. Called once for each plugin and module.
 function M.module(name)
   if name == "veloflux.pdk" then return own_api.new() end
-  if name == "kong.db.schema.typedefs" then return require "veloflux.plugin.typedefs" end
+  if name == "kong.db.schema.typedefs" then return own_typedefs() end
+  if name == "kong.db.schema" then return { define = require("veloflux.plugin.typedefs").define } end
   if MODULES[name] then return own(require(name)) end
   local group = name:match "^veloflux%.pdk%.([%w_]+)$"
   return group and own_api.group(group)

@@ -17,6 +17,8 @@ local function define(attributes)
   end })
 end
 
+M.define = define
+
 local function is_ip(text)
   local network = address.parse_network(text)
   if network and not text:find "/" then return true end

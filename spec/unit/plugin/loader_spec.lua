@@ -153,6 +153,18 @@ describe("the loader of plugins", function()
     assert.equal("port", plugin.compiled.fields[1][1])
   end)
 
+  it("gives schemas definitions of their own", function()
+    local plugin = load_files { schema = [[
+      local Schema, typedefs = require "kong.db.schema", require "kong.db.schema.typedefs"
+      typedefs.port.default, typedefs.port.between = 5, { 1, 9 }
+      local tag = Schema.define { type = "string", len_max = 3 }
+      return { port = typedefs.port, tag = tag { default = "a" }, tags = { type = "array", elements = tag } }
+    ]] }
+    assert.same({ 5, "a" }, { plugin.compiled.by_name.port.default, plugin.compiled.by_name.tag.default })
+    plugin = load_files { schema = 'return { port = require("kong.db.schema.typedefs").port }' }
+    assert.is_nil(plugin.compiled.by_name.port.default)
+  end)
+
   it("reads what its credentials look like", function()
     local plugin = load_files { entities = [[return { credential = { fields = {
       key = { type = "string", required = true, secret = true } }, id = "key", hashed = true } }]] }
