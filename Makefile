@@ -127,10 +127,12 @@ $(GEN)/embedded_lua.c: $(GEN)/embedded_lua.list $(lua_files) scripts/embed.sh
 	@scripts/embed.sh <$< >$@
 
 define variant_rules
-# Changes only with the flags, so that new flags rebuild every object.
-$(BUILD)/obj/$(1)/flags: force
+# Changes only with the flags and the libraries, whose headers say how large their objects are: new
+# ones rebuild every object.
+$(BUILD)/obj/$(1)/flags: force | deps-ready
 	@mkdir -p $$(@D)
-	@printf '%s\n' '$$(cc_$(1)) $$(flags_$(1))' | cmp -s - $$@ || printf '%s\n' '$$(cc_$(1)) $$(flags_$(1))' >$$@
+	@{ printf '%s\n' '$$(cc_$(1)) $$(flags_$(1))'; cat $(DEPS)/*.stamp; } >$$@.new
+	@if cmp -s $$@.new $$@; then rm $$@.new; else mv $$@.new $$@; fi
 $(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(sources)): $(BUILD)/obj/$(1)/%.o: %.c $(BUILD)/obj/$(1)/flags | deps-ready
 	@mkdir -p $$(@D)
 	@echo "cc $$@"

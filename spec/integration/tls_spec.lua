@@ -1,5 +1,6 @@
 --- TLS listeners of the real binary, as OpenSSL and curl see them.
 local clients = require "support.client"
+local hello = require "support.hello"
 local loop = require "support.loop"
 local pki = require "support.pki"
 local servers = require "support.server"
@@ -163,6 +164,58 @@ describe("a TLS listener", function()
       assert.equal(case[2], reason)
     end))
   end
+
+  local extension, vector = hello.extension, hello.vector
+  local GROUPS, SIGNATURES = extension(10, vector(2, "\0\29\0\23")), extension(13, vector(2, "\4\3\8\4"))
+  local TLS_1_3 = extension(43, vector(1, "\3\4"))
+  local function share(group, key) return extension(51, vector(2, group .. vector(2, key))) end
+  local NEW = GROUPS .. SIGNATURES .. TLS_1_3 .. share("\0\29", "\9" .. ("k"):rep(31))
+  local OLD = GROUPS .. SIGNATURES .. extension(0xff01, "\0")
+  local function first(extensions, suites, fields)
+    local of = { extensions = extensions, suites = suites }
+    for key, value in pairs(fields or {}) do of[key] = value end
+    return hello.make(of)
+  end
+  local function bad_share(group, key) return GROUPS .. SIGNATURES .. TLS_1_3 .. share(group, key) end
+
+  for what, case in pairs {
+    ["an extension that comes twice"] = { first(NEW .. SIGNATURES), 47, "illegal_parameter" },
+    ["bytes behind the extensions"] = { first(NEW, nil, { tail = "x" }), 50, "decode_error" },
+    ["a client that has fallen back"] = { first(OLD, "\192\43\86\0"), 86, "inappropriate_fallback" },
+    ["a share of the wrong length"] = { first(bad_share("\0\29", "short")), 47, "illegal_parameter" },
+    ["a share that is no point"] = { first(bad_share("\0\23", "\4" .. ("x"):rep(64))), 47, "illegal_parameter" },
+    ["an empty record"] = { hello.record("") .. first(NEW), 10, "unexpected_message" },
+    ["a record that is larger than 2^14"] = { "\22\3\1\64\1" .. ("\1"):rep(16385), 22, "record_overflow" },
+    ["a heartbeat"] = { hello.record("\1\255\255", 24), 10, "unexpected_message" },
+    ["a heartbeat in the handshake"] = { first(OLD, "\192\43") .. hello.record("\1\255\255", 24), 10,
+      "unexpected_message" },
+    ["a change of keys first"] = { hello.record("\1", 20), 10, "unexpected_message" },
+  } do
+    it("answers " .. what .. " with its alert, once", loop.spec(function()
+      local from = #server:log_lines() + 1
+      local answer, alerts = poke(case[1]), {}
+      while #answer > 0 do -- record by record
+        local length = answer:byte(4) * 256 + answer:byte(5)
+        if answer:byte(1) == 21 then alerts[#alerts + 1] = answer:byte(7) end
+        answer = answer:sub(6 + length)
+      end
+      assert.same({ case[2] }, alerts)
+      local _, reason = server:wait_log(HANDSHAKE_FAILED, from)
+      assert.equal(case[3], reason)
+    end))
+  end
+
+  it("skips what a client sends ahead, which nobody has offered", loop.spec(function()
+    local identity = vector(2, vector(2, "an unknown ticket") .. "\0\0\0\0")
+    local ticket = extension(41, identity .. vector(2, vector(1, ("b"):rep(32))))
+    local from, client = #server:log_lines() + 1, clients.connect(server.ports.https)
+    client:send(first(NEW .. extension(45, "\1\1") .. extension(42, "") .. ticket)
+      .. "\23\3\3" .. vector(2, ("x"):rep(1000)))
+    client:shutdown()
+    assert.truthy(client.stream:read_rest():find("^\22\3\3"))
+    local _, reason = server:wait_log(HANDSHAKE_FAILED, from)
+    assert.equal("cut", reason) -- not bad_record_mac
+  end))
 
   it("notes a handshake that was cut", loop.spec(function()
     local from = #server:log_lines() + 1

@@ -1,6 +1,5 @@
 #include "tls/client_hello.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -15,6 +14,8 @@ enum {
     SESSION_ID_BYTES = 32,
     EXTENSION_SERVER_NAME = 0,
     NAME_TYPE_HOST = 0,
+    FALLBACK_SCSV = 0x5600,
+    EXTENSIONS = 64, /* that are compared: more than anybody sends */
     LABEL_BYTES = 63
 };
 
@@ -234,14 +235,22 @@ static int read_extensions(struct input list, struct vf_client_hello *out)
     return 0;
 }
 
+/* Takes what stands in front of the extensions. */
+static bool take_front(struct input *in, size_t *version, struct input *suites,
+                       struct input *methods)
+{
+    struct input skipped;
+    return take_number(in, 2, version) && take(in, RANDOM_BYTES, &skipped) &&
+           take_vector(in, 1, &skipped) && skipped.left <= SESSION_ID_BYTES &&
+           take_vector(in, 2, suites) && suites->left > 0 && suites->left % 2 == 0 &&
+           take_vector(in, 1, methods) && methods->left > 0;
+}
+
 static int read_hello(struct input in, struct vf_client_hello *out)
 {
-    struct input skipped, suites, methods, extensions;
+    struct input suites, methods, extensions;
     size_t version;
-    if (!take_number(&in, 2, &version) || !take(&in, RANDOM_BYTES, &skipped) ||
-        !take_vector(&in, 1, &skipped) || skipped.left > SESSION_ID_BYTES ||
-        !take_vector(&in, 2, &suites) || suites.left == 0 || suites.left % 2 != 0 ||
-        !take_vector(&in, 1, &methods) || methods.left == 0)
+    if (!take_front(&in, &version, &suites, &methods))
         return refuse(out, VF_ALERT_DECODE_ERROR, "hello");
     if (version >> 8 != 3)
         return refuse(out, VF_ALERT_DECODE_ERROR, "hello_version");
@@ -262,6 +271,52 @@ int vf_client_hello_read(const char *data, size_t len, struct vf_client_hello *o
         return rc;
     struct input body = {message.bytes + MESSAGE_HEADER, message.len - MESSAGE_HEADER};
     return read_hello(body, out) < 0 ? VF_EMALFORMED : 1;
+}
+
+/* Checks */
+
+static bool has_suite(struct input suites, size_t wanted)
+{
+    size_t suite;
+    while (take_number(&suites, 2, &suite))
+        if (suite == wanted)
+            return true;
+    return false;
+}
+
+static int check_extensions(struct input list)
+{
+    uint16_t seen[EXTENSIONS];
+    struct input extension;
+    size_t n = 0, type;
+    while (list.left > 0) {
+        if (!take_number(&list, 2, &type) || !take_vector(&list, 2, &extension))
+            return VF_ALERT_DECODE_ERROR;
+        for (size_t i = 0; i < n; i++)
+            if (seen[i] == type)
+                return VF_ALERT_ILLEGAL_PARAMETER;
+        if (n < EXTENSIONS)
+            seen[n++] = (uint16_t)type;
+    }
+    return 0;
+}
+
+int vf_client_hello_check(const uint8_t *message, size_t len, bool is_older)
+{
+    struct input in = {message + MESSAGE_HEADER, len - MESSAGE_HEADER};
+    struct input suites, methods, extensions;
+    size_t version;
+    if (len < MESSAGE_HEADER || !take_front(&in, &version, &suites, &methods))
+        return VF_ALERT_DECODE_ERROR;
+    if (memchr(methods.at, 0, methods.left) == NULL)
+        return VF_ALERT_ILLEGAL_PARAMETER;
+    if (is_older && has_suite(suites, FALLBACK_SCSV))
+        return VF_ALERT_INAPPROPRIATE_FALLBACK;
+    if (in.left == 0)
+        return 0;
+    if (!take_vector(&in, 2, &extensions) || in.left > 0)
+        return VF_ALERT_DECODE_ERROR;
+    return check_extensions(extensions);
 }
 
 void vf_client_hello_alert(enum vf_alert alert, char out[VF_CLIENT_HELLO_ALERT])

@@ -6,6 +6,7 @@
 #ifndef VF_TLS_CLIENT_HELLO_H
 #define VF_TLS_CLIENT_HELLO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,7 @@ enum vf_alert {
     VF_ALERT_ILLEGAL_PARAMETER = 47,
     VF_ALERT_DECODE_ERROR = 50,
     VF_ALERT_INTERNAL_ERROR = 80,
+    VF_ALERT_INAPPROPRIATE_FALLBACK = 86,
     VF_ALERT_UNRECOGNIZED_NAME = 112
 };
 
@@ -39,6 +41,12 @@ struct vf_client_hello {
  * which never are more than VF_CLIENT_HELLO_MAX; or VF_EMALFORMED, with alert and fault: more bytes
  * would not help. What follows the hello is not looked at. */
 int vf_client_hello_read(const char *data, size_t len, struct vf_client_hello *out);
+
+/* Looks at a whole ClientHello, its header included, for what mbedTLS lets pass: an extension that
+ * comes twice (RFC 8446 section 4.2), bytes behind the last one, no method of no compression, and
+ * the mark of a client that has tried a newer version before (RFC 7507), while it `is_older` than
+ * the newest one here. Returns 0, or the alert that refuses it. */
+int vf_client_hello_check(const uint8_t *message, size_t len, bool is_older);
 
 /* Writes a fatal alert as a record. */
 void vf_client_hello_alert(enum vf_alert alert, char out[VF_CLIENT_HELLO_ALERT]);

@@ -15,7 +15,12 @@
 #include "tls/transport.h"
 #include "tls/trust.h"
 
-enum { VF_TLS_CODE_FLOOD = -0x7ffe /* among the codes of mbedTLS, which has none like it */ };
+/* Among the codes of mbedTLS, which has none like these. */
+enum {
+    VF_TLS_CODE_FLOOD = -0x7ffe,
+    VF_TLS_CODE_OVERFLOW = -0x7ffd, /* a record that is too long */
+    VF_TLS_CODE_FALLBACK = -0x7ffc  /* the client has tried a newer version before */
+};
 
 enum {
     VF_TLS_READ_BYTES = 128 * 1024, /* of ciphertext, at once */
@@ -92,15 +97,17 @@ struct vf_tls_conn {
     int code;         /* of mbedTLS, for the reason */
     uint8_t first[5]; /* bytes of what a client sends: the head of its first record */
     uint8_t n_first;
-    uint8_t alert;    /* that the peer sent last */
-    bool was_alerted; /* we told the peer why */
-    bool saw_end;     /* close_notify, or end of file */
-    bool was_cut;     /* end of file without close_notify */
-    bool sent_end;    /* our close_notify is on its way */
-    bool is_resumed;  /* the handshake resumed a session */
-    bool is_asked;    /* of a server: the client was asked for a certificate */
-    bool has_ticket;  /* of a client: one was offered */
-    bool is_address;  /* of a client: the name is an address, which nobody is asked for */
+    uint8_t sent_type; /* of the last record that mbedTLS has sent in this call, */
+    uint32_t sent_len; /* and its bytes; 0: none */
+    uint8_t alert;     /* that the peer sent last */
+    bool was_alerted;  /* we told the peer why */
+    bool saw_end;      /* close_notify, or end of file */
+    bool was_cut;      /* end of file without close_notify */
+    bool sent_end;     /* our close_notify is on its way */
+    bool is_resumed;   /* the handshake resumed a session */
+    bool is_asked;     /* of a server: the client was asked for a certificate */
+    bool has_ticket;   /* of a client: one was offered */
+    bool is_address;   /* of a client: the name is an address, which nobody is asked for */
     uint8_t address[16];
     uint8_t address_len;
     bool has_other_key; /* of a client: the peer has none of the pins */

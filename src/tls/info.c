@@ -107,6 +107,9 @@ static const struct row codes[] = {
     {MBEDTLS_ERR_SSL_BUFFER_TOO_SMALL, "message_too_large"},
     {MBEDTLS_ERR_SSL_ALLOC_FAILED, "out_of_memory"},
     {MBEDTLS_ERR_SSL_CONN_EOF, "cut"},
+    {MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY, "cut"},
+    {VF_TLS_CODE_OVERFLOW, "record_overflow"},
+    {VF_TLS_CODE_FALLBACK, "inappropriate_fallback"},
 };
 
 /* What tells the peer, where mbedTLS has not. */
@@ -129,6 +132,8 @@ static const struct {
     {MBEDTLS_ERR_SSL_PRIVATE_KEY_REQUIRED, MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE},
     {MBEDTLS_ERR_SSL_ALLOC_FAILED, MBEDTLS_SSL_ALERT_MSG_INTERNAL_ERROR},
     {VF_TLS_CODE_FLOOD, MBEDTLS_SSL_ALERT_MSG_UNEXPECTED_MESSAGE},
+    {VF_TLS_CODE_OVERFLOW, MBEDTLS_SSL_ALERT_MSG_RECORD_OVERFLOW},
+    {VF_TLS_CODE_FALLBACK, MBEDTLS_SSL_ALERT_MSG_INAPROPRIATE_FALLBACK},
 };
 
 static const struct row flags[] = {

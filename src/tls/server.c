@@ -5,9 +5,12 @@
 #include <string.h>
 #include <uv.h>
 
+#include "tls/client_hello.h"
 #include "tls/core.h"
 #include "tls/identity_parts.h"
 #include "tls/trust_parts.h"
+
+enum { EARLY_BYTES = 16 * 1024 /* that clients send ahead, which is skipped: we offer none */ };
 
 /* None is named, so clients show what they have. */
 static const mbedtls_x509_crt no_authorities;
@@ -45,13 +48,31 @@ static void ask_client(struct vf_tls_conn *conn)
     mbedtls_ssl_set_hs_dn_hints(&conn->ssl, &no_authorities);
 }
 
+static int check_hello(const mbedtls_ssl_context *ssl)
+{
+    bool is_older = mbedtls_ssl_get_version_number(ssl) != MBEDTLS_SSL_VERSION_TLS1_3;
+    switch (vf_client_hello_check(ssl->MBEDTLS_PRIVATE(in_msg), ssl->MBEDTLS_PRIVATE(in_hslen),
+                                  is_older)) {
+    case 0:
+        return 0;
+    case VF_ALERT_ILLEGAL_PARAMETER:
+        return MBEDTLS_ERR_SSL_ILLEGAL_PARAMETER;
+    case VF_ALERT_INAPPROPRIATE_FALLBACK:
+        return VF_TLS_CODE_FALLBACK;
+    default:
+        return MBEDTLS_ERR_SSL_DECODE_ERROR;
+    }
+}
+
 /* The client has said what it wants; a HelloRetryRequest makes it say so twice. */
 static int on_hello(mbedtls_ssl_context *ssl)
 {
     struct vf_tls_conn *conn = mbedtls_ssl_get_user_data_p(ssl);
     struct vf_tls_server *server = conn->server;
-    if (conn->n_identities > 0)
-        return 0;
+    int fault = check_hello(ssl);
+    if (fault != 0 || conn->n_identities > 0)
+        return fault;
+    ssl->MBEDTLS_PRIVATE(session_negotiate)->MBEDTLS_PRIVATE(max_early_data_size) = EARLY_BYTES;
     struct vf_str name = lower_name(conn);
     ask_client(conn);
     conn->n_identities = server->options.choose(server->options.owner, server->options.context,

@@ -11,7 +11,11 @@
 #include "tls/core.h"
 #include "tls/identity_parts.h"
 
-enum { RECORDS_PER_READ = 256 /* then others get their turn */ };
+enum {
+    RECORDS_PER_READ = 256, /* then others get their turn */
+    HEAD_BYTES = 5,         /* of a record */
+    ALERT_BYTES = 40        /* of the record of an alert with TLS 1.3, padded as mbedTLS does */
+};
 
 /* The connection of a stream, which may have moved since the last call (vf_stream_move). */
 static struct vf_tls_conn *of_stream(struct vf_stream *stream)
@@ -98,6 +102,8 @@ static int on_send(void *owner, const unsigned char *data, size_t len)
     struct vf_tls *tls = conn->tls;
     if (len > 0 && data[0] == MBEDTLS_SSL_MSG_ALERT)
         conn->was_alerted = true;
+    conn->sent_type = len > 0 ? data[0] : 0;
+    conn->sent_len = (uint32_t)len;
     if (tls->output_len + len > VF_TLS_SEND_BYTES) {
         int rc = push_output(conn);
         if (rc < 0)
@@ -147,6 +153,33 @@ static int judge_record(struct vf_tls_conn *conn, unsigned char type)
     return 0;
 }
 
+/* Without keys, a record holds 2^14 bytes; with keys more than that is let in (RFC 8446 section 5.2,
+ * RFC 5246 section 6.2.3). */
+static size_t most_bytes(const struct vf_tls_conn *conn)
+{
+    if (conn->ssl.MBEDTLS_PRIVATE(transform_in) == NULL)
+        return VF_TLS_RECORD_BYTES;
+    return mbedtls_ssl_get_version_number(&conn->ssl) == MBEDTLS_SSL_VERSION_TLS1_3
+               ? VF_TLS_RECORD_BYTES + 256
+               : VF_TLS_RECORD_BYTES + 2048;
+}
+
+/* The head of a record is there. Returns 0, or why it is not read: what mbedTLS calls an invalid
+ * record alike. What is no TLS at all is left to it. */
+static int judge_head(const struct vf_tls_conn *conn, const unsigned char *head)
+{
+    bool is_first = !conn->base.is_open && conn->flood.records == 1;
+    size_t bytes = (size_t)head[3] << 8 | head[4];
+    bool is_known = head[0] >= MBEDTLS_SSL_MSG_CHANGE_CIPHER_SPEC &&
+                    head[0] <= MBEDTLS_SSL_MSG_APPLICATION_DATA;
+    if (head[1] != 3)
+        return 0;
+    if (!is_known || (bytes == 0 && head[0] != MBEDTLS_SSL_MSG_APPLICATION_DATA) ||
+        (is_first && head[0] == MBEDTLS_SSL_MSG_CHANGE_CIPHER_SPEC))
+        return MBEDTLS_ERR_SSL_UNEXPECTED_MESSAGE;
+    return bytes > most_bytes(conn) ? VF_TLS_CODE_OVERFLOW : 0;
+}
+
 static int on_recv(void *owner, unsigned char *out, size_t len)
 {
     struct vf_tls_conn *conn = owner;
@@ -166,6 +199,12 @@ static int on_recv(void *owner, unsigned char *out, size_t len)
     conn->input_begin += n;
     for (size_t i = 0; i < n && conn->n_first < sizeof(conn->first); i++)
         conn->first[conn->n_first++] = out[i];
+    size_t there = conn->ssl.MBEDTLS_PRIVATE(in_left);
+    if (there < HEAD_BYTES && there + n >= HEAD_BYTES) {
+        int rc = judge_head(conn, out - there); /* mbedTLS has all of it in one piece */
+        if (rc < 0)
+            return rc;
+    }
     return (int)n;
 }
 
@@ -206,16 +245,41 @@ static ssize_t settle(struct vf_tls_conn *conn, ssize_t rc)
     return rc >= 0 && kept < 0 ? kept : rc;
 }
 
+/* True when mbedTLS has told the peer. With TLS 1.3 only the size of the record tells that it has. */
+static bool has_alerted(const struct vf_tls_conn *conn)
+{
+    return conn->was_alerted || (conn->sent_type == MBEDTLS_SSL_MSG_APPLICATION_DATA &&
+                                 conn->sent_len > 0 && conn->sent_len <= ALERT_BYTES);
+}
+
+static void send_alert(struct vf_tls_conn *conn, uint8_t alert)
+{
+    if (vf_tls_borrow_output(conn) < 0)
+        return;
+    if (conn->ssl.MBEDTLS_PRIVATE(out_left) >
+        0) /* then this call sends what is left, and no more */
+        mbedtls_ssl_send_alert_message(&conn->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, alert);
+    mbedtls_ssl_send_alert_message(&conn->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, alert);
+}
+
+/* mbedTLS tells a share of a client's that is no key apart from a message out of place only by where
+ * it is. */
+static int precise(const struct vf_tls_conn *conn, int code)
+{
+    bool is_share = conn->server != NULL && code == MBEDTLS_ERR_SSL_BAD_INPUT_DATA &&
+                    conn->ssl.MBEDTLS_PRIVATE(state) == MBEDTLS_SSL_SERVER_HELLO;
+    return is_share ? MBEDTLS_ERR_SSL_ILLEGAL_PARAMETER : code;
+}
+
 /* Remembers why, and tells the peer, unless mbedTLS has done that. */
 static int note_failure(struct vf_tls_conn *conn, int code)
 {
-    conn->code = code;
+    bool is_end = code == MBEDTLS_ERR_SSL_CONN_EOF || code == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY;
+    conn->code = code = precise(conn, code);
     if (code == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE && conn->ssl.MBEDTLS_PRIVATE(in_msg) != NULL)
         conn->alert = conn->ssl.MBEDTLS_PRIVATE(in_msg)[1];
-    else if (code != MBEDTLS_ERR_SSL_CONN_EOF && !conn->was_alerted &&
-             vf_tls_borrow_output(conn) == 0)
-        mbedtls_ssl_send_alert_message(&conn->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
-                                       vf_tls_alert_for(code));
+    else if (!is_end && !has_alerted(conn))
+        send_alert(conn, vf_tls_alert_for(code));
     if (conn->failure == 0)
         conn->failure = code == MBEDTLS_ERR_SSL_ALLOC_FAILED ? UV_ENOMEM : VF_ETLS;
     return conn->failure;
@@ -282,8 +346,10 @@ static int take_steps(struct vf_tls_conn *conn)
 {
     mbedtls_ssl_context *ssl = &conn->ssl;
     int rc = 0;
-    while (rc == 0 && ssl->MBEDTLS_PRIVATE(state) != MBEDTLS_SSL_HANDSHAKE_OVER)
+    while (rc == 0 && ssl->MBEDTLS_PRIVATE(state) != MBEDTLS_SSL_HANDSHAKE_OVER) {
+        conn->sent_len = 0;
         rc = conn->server != NULL ? take_server_step(conn) : mbedtls_ssl_handshake_step(ssl);
+    }
     return rc;
 }
 
@@ -327,6 +393,7 @@ static bool read_content(struct vf_tls_conn *conn, char *buffer, size_t len, siz
 {
     conn->wanted = len - *got;
     conn->is_starved = false;
+    conn->sent_len = 0;
     int rc = mbedtls_ssl_read(&conn->ssl, (unsigned char *)buffer + *got, len - *got);
     if (rc > 0) {
         *got += (size_t)rc;

@@ -5,6 +5,7 @@ local loop = require "support.loop"
 ffi.cdef [[
 struct hello_spec { char name[254]; uint32_t name_len; int alert; const char *fault; };
 int vf_client_hello_read(const char *data, size_t len, struct hello_spec *out);
+int vf_client_hello_check(const char *message, size_t len, bool is_older);
 void vf_client_hello_alert(int alert, char *out);
 ]]
 
@@ -130,6 +131,36 @@ describe("a ClientHello", function()
       assert.same({ MALFORMED, case[2], case[3] }, { read(case[1] .. ("x"):rep(100)) })
     end)
   end
+
+  local function check(fields, is_older)
+    local message = hello.message(fields)
+    local data = ffi.new("char[?]", #message, message)
+    return lib.vf_client_hello_check(data, #message, is_older or false)
+  end
+
+  local groups, psk = hello.extension(10, "\0\2\0\29"), hello.extension(41, "x")
+  for what, case in pairs {
+    ["one that is good"] = { { extensions = name "a.test" .. groups .. psk }, 0 },
+    ["none of the extensions"] = { { extensions = false }, 0 },
+    ["an extension that comes twice"] = { { extensions = groups .. psk .. groups }, 47 },
+    ["bytes behind the extensions"] = { { tail = "x" }, 50 },
+    ["extensions that are cut"] = { { extensions = groups:sub(1, -2) }, 50 },
+    ["compression alone"] = { { methods = "\1" }, 47 },
+    ["compression, or none"] = { { methods = "\1\0" }, 0 },
+    ["a mark of fallback to an older version"] = { { suites = "\19\1\86\0" }, 86, true },
+    ["a mark of fallback to the newest version"] = { { suites = "\19\1\86\0" }, 0, false },
+    ["no suites"] = { { suites = "" }, 50 },
+  } do
+    it("is checked for what mbedTLS lets pass: " .. what, function()
+      assert.equal(case[2], check(case[1], case[3]))
+    end)
+  end
+
+  it("may have more extensions than are compared", function()
+    local many = {}
+    for i = 1, 200 do many[i] = hello.extension(1000 + i, "") end
+    assert.equal(0, check { extensions = table.concat(many) })
+  end)
 
   it("is answered with alerts", function()
     local out = ffi.new "char[7]"
