@@ -127,12 +127,10 @@ $(GEN)/embedded_lua.c: $(GEN)/embedded_lua.list $(lua_files) scripts/embed.sh
 	@scripts/embed.sh <$< >$@
 
 define variant_rules
-# Changes only with the flags and the libraries, whose headers say how large their objects are: new
-# ones rebuild every object.
-$(BUILD)/obj/$(1)/flags: force | deps-ready
+# Changes only with the flags, so that new flags rebuild every object.
+$(BUILD)/obj/$(1)/flags: force
 	@mkdir -p $$(@D)
-	@{ printf '%s\n' '$$(cc_$(1)) $$(flags_$(1))'; cat $(DEPS)/*.stamp; } >$$@.new
-	@if cmp -s $$@.new $$@; then rm $$@.new; else mv $$@.new $$@; fi
+	@printf '%s\n' '$$(cc_$(1)) $$(flags_$(1))' | cmp -s - $$@ || printf '%s\n' '$$(cc_$(1)) $$(flags_$(1))' >$$@
 $(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(sources)): $(BUILD)/obj/$(1)/%.o: %.c $(BUILD)/obj/$(1)/flags | deps-ready
 	@mkdir -p $$(@D)
 	@echo "cc $$@"
@@ -142,6 +140,8 @@ $(BUILD)/obj/$(1)/gen/embedded_lua.o: $(GEN)/embedded_lua.c $(BUILD)/obj/$(1)/fl
 	@echo "cc $$@"
 	@$$(cc_$(1)) $$(flags_$(1)) -MMD -MP -c $$< -o $$@
 $(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(versioned)): $(GEN)/version
+# Its headers lay out structs: a new library makes new objects of those that include them.
+$(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(filter src/tls/% src/lua/%,$(sources))): $(wildcard $(DEPS)/mbedtls*.stamp)
 -include $$(patsubst %.o,%.d,$$(call objects,$(1)))
 endef
 $(foreach name,$(variant) $(if $(filter fuzz,$(MAKECMDGOALS)),fuzz),$(eval $(call variant_rules,$(name))))

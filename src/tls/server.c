@@ -72,7 +72,9 @@ static int on_hello(mbedtls_ssl_context *ssl)
     int fault = check_hello(ssl);
     if (fault != 0 || conn->n_identities > 0)
         return fault;
+#ifdef MBEDTLS_SSL_EARLY_DATA
     ssl->MBEDTLS_PRIVATE(session_negotiate)->MBEDTLS_PRIVATE(max_early_data_size) = EARLY_BYTES;
+#endif
     struct vf_str name = lower_name(conn);
     ask_client(conn);
     conn->n_identities = server->options.choose(server->options.owner, server->options.context,

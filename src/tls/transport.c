@@ -153,8 +153,8 @@ static int judge_record(struct vf_tls_conn *conn, unsigned char type)
     return 0;
 }
 
-/* Without keys, a record holds 2^14 bytes; with keys more than that is let in (RFC 8446 section 5.2,
- * RFC 5246 section 6.2.3). */
+/* Without keys, a record holds 2^14 bytes; with keys, somewhat more (RFC 8446 section 5.2, RFC 5246
+ * section 6.2.3). */
 static size_t most_bytes(const struct vf_tls_conn *conn)
 {
     if (conn->ssl.MBEDTLS_PRIVATE(transform_in) == NULL)
@@ -245,7 +245,7 @@ static ssize_t settle(struct vf_tls_conn *conn, ssize_t rc)
     return rc >= 0 && kept < 0 ? kept : rc;
 }
 
-/* True when mbedTLS has told the peer. With TLS 1.3 only the size of the record tells that it has. */
+/* True when mbedTLS has told the peer. With TLS 1.3 only the size of the record shows that. */
 static bool has_alerted(const struct vf_tls_conn *conn)
 {
     return conn->was_alerted || (conn->sent_type == MBEDTLS_SSL_MSG_APPLICATION_DATA &&
@@ -262,8 +262,8 @@ static void send_alert(struct vf_tls_conn *conn, uint8_t alert)
     mbedtls_ssl_send_alert_message(&conn->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, alert);
 }
 
-/* mbedTLS tells a share of a client's that is no key apart from a message out of place only by where
- * it is. */
+/* mbedTLS has one code for a client's share that is no key and for a message out of place: where it
+ * is tells them apart. */
 static int precise(const struct vf_tls_conn *conn, int code)
 {
     bool is_share = conn->server != NULL && code == MBEDTLS_ERR_SSL_BAD_INPUT_DATA &&
