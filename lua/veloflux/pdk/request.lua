@@ -111,7 +111,7 @@ function M.get_forwarded_prefix()
   local value = trusted_field "x-forwarded-prefix"
   if value then return (value:match "^[^?]*") end
   local route = require("veloflux.pdk.router").get_route()
-  return route and route.strip_path and route.paths and route.paths[1] or nil
+  return route and route.strip_path and not route.path_regex and route.paths[1] or nil
 end
 
 --- Returns 1.0, 1.1 or 2.

@@ -40,13 +40,16 @@ end
 local function make_route()
   local name, path = view.text(found.name), view.text(found.path)
   local is_regex = found.path_kind == 1
-  return { id = name, name = name, tenant = view.text(found.tenant), hosts = hosts(), methods = methods(),
-    paths = not is_regex and { path == "" and "/" or path } or nil, path_regex = is_regex and path or nil,
-    strip_path = found.strip_prefix ~= 0, service = found.pool.len > 0 and { id = view.text(found.pool) } or nil }
+  local shown = is_regex and "~" .. path or path == "" and "/" or path
+  return { id = name, name = name, tenant = view.text(found.tenant), protocols = { "http", "https" }, hosts = hosts(),
+    methods = methods(), paths = { shown }, path_regex = is_regex and path or nil,
+    strip_path = found.strip_prefix ~= 0, preserve_host = true,
+    service = found.pool.len > 0 and { id = view.text(found.pool) } or nil }
 end
 
---- Returns the route: {id, name, tenant, hosts, methods, paths, path_regex, strip_path, service}; nil when
--- no route was found. The table is shared: do not change it.
+--- Returns the route: {id, name, tenant, protocols, hosts, methods, paths, path_regex, strip_path, preserve_host,
+-- service}; a regular expression is in `paths` behind `~`. nil when no route was found. The table is shared: do not
+-- change it.
 ---@return table|nil
 function M.get_route()
   if not ANY[task.run.phase] then phase.wrong(ANY, "router.get_route") end

@@ -445,6 +445,26 @@ describe("numbers that are none", function()
   end)
 end)
 
+describe("the route", function()
+  local SAY = [[local route = pdk.router.get_route()
+    say(route.name, route.paths, route.protocols, route.path_regex or false, route.strip_path, route.service,
+      pdk.request.get_forwarded_prefix() or false)]]
+
+  it("is what the conf says, its path a prefix or an expression", function()
+    assert.same({ "route", { "/a" }, { "http", "https" }, false, true, { id = "upstream" }, "/a" },
+      said_of(SAY, { path = "/a/b" }, { route = { path_prefix = "/a", strip_prefix = true } }))
+    assert.same({ "route", { "~^/(?<id>b)" }, { "http", "https" }, "^/(?<id>b)", false, { id = "upstream" }, false },
+      said_of(SAY, { path = "/b" }, { route = { path_regex = "^/(?<id>b)" } }))
+  end)
+
+  it("has captures, with and without names", function()
+    local said = said_of([[local captures = pdk.request.get_uri_captures()
+      say(captures.named, { captures.unnamed[1], captures.unnamed[2] })]], { path = "/u/12/xy" },
+      { route = { path_regex = "^/u/(?<id>\\d+)/(\\w+)" } })
+    assert.same({ { id = "12" }, { "12", "xy" } }, said)
+  end)
+end)
+
 describe("units of memory", function()
   it("are of either case", function()
     local said = said_of [[
