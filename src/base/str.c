@@ -1,5 +1,12 @@
 #include "base/str.h"
 
+#include <endian.h>
+
+enum {
+    SAFE_DIGITS = 19, /* any decimal number of so many fits 64 bits */
+    MAX_DIGITS = 20   /* of 64 bits */
+};
+
 static bool is_ows(char c)
 {
     return c == ' ' || c == '\t';
@@ -64,7 +71,7 @@ bool vf_str_to_u64(struct vf_str text, uint64_t *out)
         return false;
     for (size_t i = 0; i < text.len; i++) {
         unsigned digit = (unsigned)(unsigned char)text.data[i] - '0';
-        if (digit > 9 || value > (UINT64_MAX - digit) / 10)
+        if (digit > 9 || (i >= SAFE_DIGITS && value > (UINT64_MAX - digit) / 10))
             return false;
         value = value * 10 + digit;
     }
@@ -74,13 +81,27 @@ bool vf_str_to_u64(struct vf_str text, uint64_t *out)
 
 size_t vf_u64_format(uint64_t value, char *out)
 {
-    char digits[20];
-    size_t n = 0;
+    char digits[MAX_DIGITS], *at = digits + MAX_DIGITS;
     do {
-        digits[n++] = (char)('0' + value % 10);
+        *--at = (char)('0' + value % 10);
         value /= 10;
     } while (value > 0);
-    for (size_t i = 0; i < n; i++)
-        out[i] = digits[n - 1 - i];
+    size_t n = (size_t)(digits + MAX_DIGITS - at);
+    memcpy(out, at, n);
     return n;
+}
+
+/* All eight digits at once: each nibble goes to a byte of its own, and what is above 9 is moved on
+ * to the letters. */
+void vf_hex_format(uint32_t value, char out[8])
+{
+    static const uint64_t each = 0x0101010101010101ULL;
+    uint64_t digits = value;
+    digits = (digits | digits << 16) & 0x0000ffff0000ffffULL;
+    digits = (digits | digits << 8) & 0x00ff00ff00ff00ffULL;
+    digits = (digits | digits << 4) & 0x0f0f0f0f0f0f0f0fULL;
+    uint64_t letters = (digits + 6 * each) >> 4 & each;
+    digits += '0' * each + letters * ('a' - '0' - 10);
+    digits = htobe64(digits);
+    memcpy(out, &digits, sizeof(digits));
 }

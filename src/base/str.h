@@ -70,4 +70,7 @@ bool vf_str_to_u64(struct vf_str text, uint64_t *out);
 /* Writes `value` in decimal at `out` (room for 20 bytes, no NUL). Returns the number of bytes. */
 size_t vf_u64_format(uint64_t value, char *out);
 
+/* Writes `value` as eight hexadecimal digits in lower case at `out` (no NUL). */
+void vf_hex_format(uint32_t value, char out[8]);
+
 #endif

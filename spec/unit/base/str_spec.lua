@@ -8,6 +8,7 @@ bool vf_str_next_item(struct vf_str *rest, struct vf_str *item);
 bool vf_str_has_token(struct vf_str list, struct vf_str token);
 bool vf_str_to_u64(struct vf_str text, uint64_t *out);
 size_t vf_u64_format(uint64_t value, char *out);
+void vf_hex_format(uint32_t value, char out[8]);
 ]]
 
 local held = {}
@@ -52,6 +53,7 @@ describe("str", function()
   it("reads numbers that are digits only and fit", function()
     local out = ffi.new "uint64_t[1]"
     for text, expected in pairs { ["0"] = 0ULL, ["007"] = 7ULL,
+      ["9999999999999999999"] = 9999999999999999999ULL, ["10000000000000000000"] = 10000000000000000000ULL,
       ["18446744073709551615"] = 18446744073709551615ULL } do
       assert.is_true(lib.vf_str_to_u64(view(text), out), text)
       assert.is_true(out[0] == expected, text)
@@ -68,5 +70,13 @@ describe("str", function()
       assert.equal(expected, ffi.string(out, lib.vf_u64_format(value, out)))
     end
     assert.equal("18446744073709551615", ffi.string(out, lib.vf_u64_format(18446744073709551615ULL, out)))
+  end)
+
+  it("writes numbers in hexadecimal", function()
+    local out = ffi.new "char[8]"
+    for _, value in ipairs { 0, 1, 9, 10, 15, 16, 0x9a, 0x0123abcd, 0x456789ef, 0xfedcba98, 0xffffffff } do
+      lib.vf_hex_format(value, out)
+      assert.equal(("%08x"):format(value), ffi.string(out, 8))
+    end
   end)
 end)
