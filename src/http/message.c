@@ -4,6 +4,32 @@
 
 enum { FIRST_ROOM = 24 };
 
+static const struct vf_str usual_names[VF_FIELD_IDS] = {
+#define NAME(id, text) [id] = {text, sizeof(text) - 1}
+    NAME(VF_FIELD_ACCEPT, "Accept"),
+    NAME(VF_FIELD_CONNECTION, "Connection"),
+    NAME(VF_FIELD_CONTENT_LENGTH, "Content-Length"),
+    NAME(VF_FIELD_COOKIE, "Cookie"),
+    NAME(VF_FIELD_DATE, "Date"),
+    NAME(VF_FIELD_EXPECT, "Expect"),
+    NAME(VF_FIELD_FORWARDED, "Forwarded"),
+    NAME(VF_FIELD_HOST, "Host"),
+    NAME(VF_FIELD_HTTP2_SETTINGS, "HTTP2-Settings"),
+    NAME(VF_FIELD_KEEP_ALIVE, "Keep-Alive"),
+    NAME(VF_FIELD_MAX_FORWARDS, "Max-Forwards"),
+    NAME(VF_FIELD_PROXY_CONNECTION, "Proxy-Connection"),
+    NAME(VF_FIELD_TE, "TE"),
+    NAME(VF_FIELD_TRAILER, "Trailer"),
+    NAME(VF_FIELD_TRANSFER_ENCODING, "Transfer-Encoding"),
+    NAME(VF_FIELD_UPGRADE, "Upgrade"),
+    NAME(VF_FIELD_VIA, "Via"),
+    NAME(VF_FIELD_X_FORWARDED_FOR, "X-Forwarded-For"),
+    NAME(VF_FIELD_X_FORWARDED_HOST, "X-Forwarded-Host"),
+    NAME(VF_FIELD_X_FORWARDED_PROTO, "X-Forwarded-Proto"),
+    NAME(VF_FIELD_X_REQUEST_ID, "X-Request-Id"),
+#undef NAME
+};
+
 static enum vf_field_id match(struct vf_str name, const char *lower, enum vf_field_id id)
 {
     for (size_t i = 0; i < name.len; i++)
@@ -72,16 +98,26 @@ static int grow(struct vf_fields *fields, struct vf_arena *arena)
     return 0;
 }
 
-int vf_fields_add(struct vf_fields *fields, struct vf_arena *arena, struct vf_str name,
-                  struct vf_str value)
+static inline int append(struct vf_fields *fields, struct vf_arena *arena, struct vf_str name,
+                         struct vf_str value, enum vf_field_id id)
 {
     if (fields->count == fields->room && grow(fields, arena) < 0)
         return UV_ENOMEM;
-    enum vf_field_id id = vf_field_id(name);
-    fields->list[fields->count++] = (struct vf_field){name, value, id, false, false, false};
-    if (id != VF_FIELD_OTHER)
-        fields->present |= 1U << id;
+    fields->list[fields->count++] = (struct vf_field){.name = name, .value = value, .id = id};
+    fields->present |= 1U << id & ~(1U << VF_FIELD_OTHER);
     return 0;
+}
+
+int vf_fields_add(struct vf_fields *fields, struct vf_arena *arena, struct vf_str name,
+                  struct vf_str value)
+{
+    return append(fields, arena, name, value, vf_field_id(name));
+}
+
+int vf_fields_add_known(struct vf_fields *fields, struct vf_arena *arena, enum vf_field_id id,
+                        struct vf_str value)
+{
+    return append(fields, arena, usual_names[id], value, id);
 }
 
 struct vf_field *vf_fields_find(const struct vf_fields *fields, struct vf_str name)

@@ -106,6 +106,11 @@ enum vf_field_id vf_field_id(struct vf_str name);
 int vf_fields_add(struct vf_fields *fields, struct vf_arena *arena, struct vf_str name,
                   struct vf_str value);
 
+/* Appends the field `id` (not VF_FIELD_OTHER) under its usual name, as who writes fields himself
+ * does. Returns 0 or UV_ENOMEM. */
+int vf_fields_add_known(struct vf_fields *fields, struct vf_arena *arena, enum vf_field_id id,
+                        struct vf_str value);
+
 /* Returns the first field called `name` in any case, dropped ones included, or NULL. */
 struct vf_field *vf_fields_find(const struct vf_fields *fields, struct vf_str name);
 

@@ -94,8 +94,8 @@ static void answer(struct vf_exchange *ex, uint32_t status, struct vf_str conten
     else
         ex->response.fields = (struct vf_fields){0};
     describe(ex, status);
-    vf_fields_add(&ex->response.fields, &ex->arena, VF_STR("Date"),
-                  copy(ex, vf_proxy_date(ex->proxy)));
+    vf_fields_add_known(&ex->response.fields, &ex->arena, VF_FIELD_DATE,
+                        copy(ex, vf_proxy_date(ex->proxy)));
     if (content_type.len > 0 &&
         vf_fields_find(&ex->response.fields, VF_STR("Content-Type")) == NULL)
         vf_fields_add(&ex->response.fields, &ex->arena, VF_STR("Content-Type"), content_type);

@@ -29,15 +29,14 @@ static bool is_request_id(struct vf_str id)
 
 static struct vf_str make_request_id(struct vf_exchange *ex)
 {
-    static const char digits[] = "0123456789abcdef";
     struct vf_proxy *proxy = ex->proxy;
     uint64_t n = ++proxy->id_counter;
     uint64_t words[2] = {vf_hash_mix(proxy->id_seed[0] + n), vf_hash_mix(proxy->id_seed[1] ^ n)};
     char *id = vf_arena_alloc(&ex->arena, REQUEST_ID_BYTES);
     if (id == NULL)
         return vf_str_make("", 0);
-    for (int i = 0; i < REQUEST_ID_BYTES; i++)
-        id[i] = digits[words[i / 16] >> (i % 16 * 4) & 15];
+    for (int i = 0; i < 4; i++)
+        vf_hex_format((uint32_t)(words[i / 2] >> (i % 2 * 32)), id + 8 * i);
     return vf_str_make(id, REQUEST_ID_BYTES);
 }
 
@@ -136,12 +135,24 @@ static void drop_named(struct vf_fields *fields, struct vf_str name)
             fields->list[i].dropped = true;
 }
 
+/* The field added last is for the backend only, not the client's. */
+static void mark_ours(struct vf_exchange *ex, struct vf_fields *fields)
+{
+    fields->list[fields->count - 1].is_ours = fields == &ex->request.fields;
+}
+
 static void add(struct vf_exchange *ex, struct vf_fields *fields, struct vf_str name,
                 struct vf_str value)
 {
-    if (value.data == NULL || vf_fields_add(fields, &ex->arena, name, value) != 0)
-        return; /* without memory the field is missing */
-    fields->list[fields->count - 1].is_ours = fields == &ex->request.fields;
+    if (value.data != NULL && vf_fields_add(fields, &ex->arena, name, value) == 0)
+        mark_ours(ex, fields); /* without memory the field is missing */
+}
+
+static void add_known(struct vf_exchange *ex, struct vf_fields *fields, enum vf_field_id id,
+                      struct vf_str value)
+{
+    if (value.data != NULL && vf_fields_add_known(fields, &ex->arena, id, value) == 0)
+        mark_ours(ex, fields);
 }
 
 void vf_exchange_edit(struct vf_exchange *ex, struct vf_fields *fields, struct vf_snap_list edits)
@@ -170,14 +181,14 @@ static struct vf_str join(struct vf_exchange *ex, struct vf_str first, struct vf
 
 /* Adds `value` to the list in the field `id`, or begins it. */
 static void append(struct vf_exchange *ex, struct vf_fields *fields, enum vf_field_id id,
-                   struct vf_str name, struct vf_str value, bool keep_old)
+                   struct vf_str value, bool keep_old)
 {
     if (keep_old && vf_fields_have(fields, id)) {
         struct vf_str old = vf_fields_joined(fields, id, &ex->arena);
         value = join(ex, old, VF_STR(", "), value);
     }
     drop(fields, id);
-    add(ex, fields, name, value);
+    add_known(ex, fields, id, value);
 }
 
 static void add_via(struct vf_exchange *ex, struct vf_fields *fields, const struct vf_head *head)
@@ -185,7 +196,7 @@ static void add_via(struct vf_exchange *ex, struct vf_fields *fields, const stru
     struct vf_str value = head->is_h2                ? VF_STR("2 veloflux")
                           : head->version_minor == 0 ? VF_STR("1.0 veloflux")
                                                      : VF_STR("1.1 veloflux");
-    append(ex, fields, VF_FIELD_VIA, VF_STR("Via"), value, true);
+    append(ex, fields, VF_FIELD_VIA, value, true);
 }
 
 /* What the client speaks with us. */
@@ -196,17 +207,17 @@ static struct vf_str scheme_of(const struct vf_exchange *ex)
 
 static void add_x_forwarded(struct vf_exchange *ex, struct vf_fields *fields)
 {
-    append(ex, fields, VF_FIELD_X_FORWARDED_FOR, VF_STR("X-Forwarded-For"),
-           vf_downstream_peer_text(ex->client->conn), ex->trusted);
+    append(ex, fields, VF_FIELD_X_FORWARDED_FOR, vf_downstream_peer_text(ex->client->conn),
+           ex->trusted);
     if (!ex->trusted || !vf_fields_have(fields, VF_FIELD_X_FORWARDED_PROTO)) {
         drop(fields, VF_FIELD_X_FORWARDED_PROTO);
-        add(ex, fields, VF_STR("X-Forwarded-Proto"), scheme_of(ex));
+        add_known(ex, fields, VF_FIELD_X_FORWARDED_PROTO, scheme_of(ex));
     }
     if (ex->trusted && vf_fields_have(fields, VF_FIELD_X_FORWARDED_HOST))
         return;
     drop(fields, VF_FIELD_X_FORWARDED_HOST);
     if (ex->host.len > 0)
-        add(ex, fields, VF_STR("X-Forwarded-Host"), ex->host);
+        add_known(ex, fields, VF_FIELD_X_FORWARDED_HOST, ex->host);
 }
 
 /* "for=192.0.2.1;host=example.com;proto=http" (RFC 7239 section 4). */
@@ -224,7 +235,7 @@ static void add_forwarded(struct vf_exchange *ex, struct vf_fields *fields)
     if (value.data != NULL)
         value = join(ex, value, VF_STR(";proto="), scheme_of(ex));
     if (value.data != NULL)
-        append(ex, fields, VF_FIELD_FORWARDED, VF_STR("Forwarded"), value, ex->trusted);
+        append(ex, fields, VF_FIELD_FORWARDED, value, ex->trusted);
 }
 
 static void lower_max_forwards(struct vf_exchange *ex, struct vf_fields *fields)
@@ -239,7 +250,8 @@ static void lower_max_forwards(struct vf_exchange *ex, struct vf_fields *fields)
     char *text = vf_arena_alloc(&ex->arena, 20);
     drop(fields, VF_FIELD_MAX_FORWARDS);
     if (text != NULL)
-        add(ex, fields, VF_STR("Max-Forwards"), vf_str_make(text, vf_u64_format(hops - 1, text)));
+        add_known(ex, fields, VF_FIELD_MAX_FORWARDS,
+                  vf_str_make(text, vf_u64_format(hops - 1, text)));
 }
 
 /* Targets */
@@ -393,7 +405,7 @@ int vf_forward_request(struct vf_exchange *ex, const struct vf_route_match *matc
     if (vf_snap_settings(ex->snapshot)->client_certs != 0)
         vf_client_cert_forward(ex);
     drop(fields, VF_FIELD_X_REQUEST_ID);
-    add(ex, fields, VF_STR("X-Request-Id"), ex->request_id);
+    add_known(ex, fields, VF_FIELD_X_REQUEST_ID, ex->request_id);
     return 0;
 }
 
@@ -418,8 +430,8 @@ void vf_forward_response(struct vf_exchange *ex)
         drop(fields, VF_FIELD_TRAILER);
     if (ex->response.status >= 200 && !vf_fields_have(fields, VF_FIELD_DATE)) {
         struct vf_str now = vf_proxy_date(ex->proxy); /* RFC 9110 section 6.6.1 */
-        add(ex, fields, VF_STR("Date"),
-            vf_str_make(vf_arena_strndup(&ex->arena, now.data, now.len), now.len));
+        add_known(ex, fields, VF_FIELD_DATE,
+                  vf_str_make(vf_arena_strndup(&ex->arena, now.data, now.len), now.len));
     }
     if (ex->response.status < 200)
         return;

@@ -5,6 +5,11 @@ local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
 ffi.cdef "struct vf_str { const char *data; size_t len; };"
 ffi.cdef [[
 int vf_field_id(struct vf_str name);
+struct vf_arena { void *chunks; char *next; size_t left; };
+void vf_arena_deinit(struct vf_arena *arena);
+struct vf_field { struct vf_str name, value; int id; bool dropped; };
+struct vf_fields { struct vf_field *list; uint32_t count, room, present; };
+int vf_fields_add_known(struct vf_fields *fields, struct vf_arena *arena, int id, struct vf_str value);
 bool vf_is_token(struct vf_str name);
 bool vf_is_field_value(struct vf_str value);
 struct vf_str vf_status_reason(uint32_t status);
@@ -37,6 +42,20 @@ describe("field names", function()
       assert.equal(0, lib.vf_field_id(str(name .. "x")), name)
     end
     assert.equal(0, lib.vf_field_id(str ""))
+  end)
+
+  it("are written as usual for fields of our own", function()
+    local fields, arena, value = ffi.new "struct vf_fields", ffi.new "struct vf_arena", str "v"
+    for _, name in ipairs(KNOWN) do
+      local id = lib.vf_field_id(str(name))
+      assert.equal(0, lib.vf_fields_add_known(fields, arena, id, value))
+      local field = fields.list[fields.count - 1]
+      assert.same({ name, "v", id }, { ffi.string(field.name.data, field.name.len):lower(),
+        ffi.string(field.value.data, field.value.len), tonumber(field.id) })
+      assert.equal(1, bit.band(bit.rshift(fields.present, id), 1))
+    end
+    assert.equal(#KNOWN, fields.count)
+    lib.vf_arena_deinit(arena)
   end)
 end)
 
