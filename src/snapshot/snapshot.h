@@ -13,7 +13,7 @@
 #include "base/str.h"
 #include "snapshot/layout.h"
 
-#define VF_SNAP_MAGIC 0x31504e5358464c56ULL /* "VLFXSNP1" in little-endian memory */
+#define VF_SNAP_MAGIC 0x32504e5358464c56ULL /* "VLFXSNP2" in little-endian memory */
 
 struct vf_snapshot {
     const struct vf_snap_header *header; /* the mapping */
