@@ -46,30 +46,27 @@ void vf_arena_init(struct vf_arena *arena)
     *arena = (struct vf_arena){0};
 }
 
-void *vf_arena_alloc(struct vf_arena *arena, size_t size)
+extern inline void *vf_arena_alloc(struct vf_arena *arena, size_t size);
+
+void *vf_arena_alloc_anew(struct vf_arena *arena, size_t size)
 {
     if (size > SIZE_MAX / 2)
         return NULL;
     size = (size + 7) & ~(size_t)7;
-    if (size > arena->left) {
-        bool large = size > VF_ARENA_CHUNK_BYTES / 4;
-        struct vf_arena_chunk *chunk = take_chunk(large ? size : VF_ARENA_CHUNK_BYTES);
-        if (chunk == NULL)
-            return NULL;
-        if (large && arena->chunks != NULL) { /* keep filling the current chunk */
-            chunk->next = arena->chunks->next;
-            arena->chunks->next = chunk;
-            return chunk->data;
-        }
-        chunk->next = arena->chunks;
-        arena->chunks = chunk;
-        arena->next = chunk->data;
-        arena->left = chunk->size;
+    bool large = size > VF_ARENA_CHUNK_BYTES / 4;
+    struct vf_arena_chunk *chunk = take_chunk(large ? size : VF_ARENA_CHUNK_BYTES);
+    if (chunk == NULL)
+        return NULL;
+    if (large && arena->chunks != NULL) { /* keep filling the current chunk */
+        chunk->next = arena->chunks->next;
+        arena->chunks->next = chunk;
+        return chunk->data;
     }
-    void *slice = arena->next;
-    arena->next += size;
-    arena->left -= size;
-    return slice;
+    chunk->next = arena->chunks;
+    arena->chunks = chunk;
+    arena->next = chunk->data + size;
+    arena->left = chunk->size - size;
+    return chunk->data;
 }
 
 void *vf_arena_zalloc(struct vf_arena *arena, size_t size)

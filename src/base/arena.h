@@ -22,8 +22,20 @@ struct vf_arena {
 /* Makes `*arena` empty. Allocates nothing. */
 void vf_arena_init(struct vf_arena *arena);
 
+/* As vf_arena_alloc, of an arena whose newest chunk has no room for it. */
+void *vf_arena_alloc_anew(struct vf_arena *arena, size_t size);
+
 /* Returns `size` bytes aligned to 8, valid until `vf_arena_deinit`; NULL when out of memory. */
-void *vf_arena_alloc(struct vf_arena *arena, size_t size);
+inline void *vf_arena_alloc(struct vf_arena *arena, size_t size)
+{
+    size_t taken = (size + 7) & ~(size_t)7;
+    if (taken < size || taken > arena->left)
+        return vf_arena_alloc_anew(arena, size);
+    void *slice = arena->next;
+    arena->next += taken;
+    arena->left -= taken;
+    return slice;
+}
 
 /* As vf_arena_alloc, filled with zeros. */
 void *vf_arena_zalloc(struct vf_arena *arena, size_t size);
