@@ -1,21 +1,14 @@
 #include "http/h1.h"
 
+#include <endian.h>
 #include <uv.h>
 
 #include "http/h1_parse.h"
 
 /* Callbacks of llhttp: they collect spans; everything is judged after the head is complete. */
 
-static int add_span(struct vf_h1 *h1, struct vf_str *span, const char *at, size_t len)
+static int join_span(struct vf_h1 *h1, struct vf_str *span, const char *at, size_t len)
 {
-    if (span->len == 0) {
-        *span = vf_str_make(at, len);
-        return 0;
-    }
-    if (span->data + span->len == at) { /* the usual case: same memory, next bytes */
-        span->len += len;
-        return 0;
-    }
     char *joined = vf_arena_alloc(h1->arena, span->len + len);
     if (joined == NULL) {
         h1->failed = UV_ENOMEM;
@@ -24,6 +17,17 @@ static int add_span(struct vf_h1 *h1, struct vf_str *span, const char *at, size_
     memcpy(joined, span->data, span->len);
     memcpy(joined + span->len, at, len);
     *span = vf_str_make(joined, span->len + len);
+    return 0;
+}
+
+static int add_span(struct vf_h1 *h1, struct vf_str *span, const char *at, size_t len)
+{
+    if (span->len == 0)
+        *span = vf_str_make(at, len);
+    else if (span->data + span->len == at) /* same memory, next bytes */
+        span->len += len;
+    else
+        return join_span(h1, span, at, len);
     return 0;
 }
 
@@ -204,22 +208,40 @@ const char *vf_h1_bare_cr(const char *data, size_t len)
     return NULL;
 }
 
+/* Returns the first byte below the space, of `at` .. `end`, or `end`. Looks at eight at a time: in
+ * the first that is less, and none before, the subtraction sets the highest bit. */
+static const char *find_control(const char *at, const char *end)
+{
+    static const uint64_t each = 0x0101010101010101ULL;
+    for (uint64_t word; end - at >= (ptrdiff_t)sizeof(word); at += sizeof(word)) {
+        memcpy(&word, at, sizeof(word));
+        word = le64toh(word);
+        uint64_t less = (word - ' ' * each) & ~word & 0x80 * each;
+        if (less != 0) /* bits above the lowest may be its borrow */
+            return at + __builtin_ctzll(less) / 8;
+    }
+    while (at < end && (unsigned char)*at >= ' ')
+        at++;
+    return at;
+}
+
 int vf_h1_check_lines(const char *data, size_t len, const char **rule, size_t *offset)
 {
-    const char *end = data + len, *at = data, *lf;
-    while (at < end && (lf = memchr(at, '\n', (size_t)(end - at))) != NULL) {
-        *offset = (size_t)(lf - data);
-        if (lf == at || lf[-1] != '\r') {
+    const char *end = data + len;
+    for (const char *at = data; (at = find_control(at, end)) < end;) {
+        *offset = (size_t)(at - data);
+        if (*at == '\n') {
             *rule = "a line ends with a bare line feed";
             return -1;
         }
-        if (memchr(at, '\r', (size_t)(lf - at - 1)) != NULL) {
+        if (*at++ != '\r')
+            continue; /* judged with the field that it is in */
+        if (at == end || *at++ != '\n') {
             *rule = "a carriage return within a line";
             return -1;
         }
-        at = lf + 1;
         if (at < end && (*at == ' ' || *at == '\t')) {
-            *offset += 1;
+            *offset += 2;
             *rule = "a folded header line";
             return -1;
         }

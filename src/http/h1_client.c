@@ -157,7 +157,8 @@ int vf_h1_client_write_head(struct vf_h1_client *client, struct vf_socket *socke
                                         .connection = VF_H1_PERSIST};
     client->request.content_length = length >= 0 ? (uint64_t)length : 0;
     struct vf_str text =
-        vf_h1_write_request(&client->arena, &client->request, client->target, client->host, &lines);
+        vf_h1_write_request(&client->arena, &client->request, client->request.method_name,
+                            client->target, client->host, &lines);
     if (text.data == NULL)
         return UV_ENOMEM;
     vf_socket_add(socket, text.data, text.len);

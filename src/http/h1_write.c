@@ -67,15 +67,15 @@ static char *put_framing(char *at, const struct vf_head *head,
 }
 
 struct vf_str vf_h1_write_request(struct vf_arena *arena, const struct vf_head *head,
-                                  struct vf_str target, struct vf_str host,
+                                  struct vf_str method, struct vf_str target, struct vf_str host,
                                   const struct vf_h1_framing_lines *lines)
 {
-    size_t room = head->method_name.len + target.len + host.len + 32 + fields_bytes(&head->fields) +
+    size_t room = method.len + target.len + host.len + 32 + fields_bytes(&head->fields) +
                   FRAMING_BYTES + head->connection_upgrade.len;
     char *text = vf_arena_alloc(arena, room), *at = text;
     if (text == NULL)
         return vf_str_make(NULL, 0);
-    at = put(at, head->method_name);
+    at = put(at, method);
     *at++ = ' ';
     at = put(at, target);
     at = put(at, VF_STR(" HTTP/1.1\r\nHost: "));

@@ -21,10 +21,10 @@ struct vf_h1_framing_lines {
     enum vf_h1_connection connection;
 };
 
-/* Returns the text of a request head for `target` and `host`, in the arena; NULL data when out of
- * memory. */
+/* Returns the text of a request head for `method`, `target` and `host`, in the arena; NULL data
+ * when out of memory. */
 struct vf_str vf_h1_write_request(struct vf_arena *arena, const struct vf_head *head,
-                                  struct vf_str target, struct vf_str host,
+                                  struct vf_str method, struct vf_str target, struct vf_str host,
                                   const struct vf_h1_framing_lines *lines);
 
 /* Returns the text of an answer's head, in the arena; NULL data when out of memory. */

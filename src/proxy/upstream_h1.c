@@ -110,11 +110,10 @@ static void send_head(struct vf_exchange *ex)
         lines.connection = VF_H1_UPGRADE;
     ex->chunk_request = lines.chunked;
     ex->response_state = VF_FLOW_HEAD;
-    struct vf_head head = ex->request; /* what the client asked for decides on its answer */
-    if (ex->new_method.data != NULL)
-        head.method_name = ex->new_method;
-    struct vf_str text =
-        vf_h1_write_request(&ex->arena, &head, ex->forward_target, ex->forward_host, &lines);
+    /* what the client asked for, in ex->request, decides on its answer */
+    struct vf_str method = ex->new_method.data != NULL ? ex->new_method : ex->request.method_name;
+    struct vf_str text = vf_h1_write_request(&ex->arena, &ex->request, method, ex->forward_target,
+                                             ex->forward_host, &lines);
     if (text.data == NULL) {
         fail(up, VF_UPSTREAM_CLOSED, NULL);
         return;
