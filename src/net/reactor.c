@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -11,7 +12,7 @@
 
 enum {
     BATCH = 128,
-    EVENTS_PER_TURN = 8 /* what they queued leaves together: see after_eventss in the header */
+    EVENTS_PER_TURN = 16 /* see vf_reactor_new */
 };
 
 struct vf_reactor {
@@ -23,7 +24,7 @@ struct vf_reactor {
     bool is_freed;    /* the owner is gone: no callback any more */
     struct vf_timers timers;
     uint64_t armed_ms; /* when `clock` fires; UINT64_MAX: stopped */
-    uint64_t now_ns;
+    uint64_t now_ns, now_ms;
     void (*after_events)(void *owner);
     void *owner;
     struct epoll_event events[BATCH];
@@ -33,6 +34,7 @@ struct vf_reactor {
 void vf_reactor_refresh(struct vf_reactor *reactor)
 {
     reactor->now_ns = vf_clock_ns();
+    reactor->now_ms = reactor->now_ns / 1000000;
 }
 
 static void after_events(struct vf_reactor *reactor)
@@ -76,19 +78,45 @@ uint64_t vf_reactor_due_ms(const struct vf_reactor *reactor)
     return wait_ms < 0 ? UINT64_MAX : now_ms + (uint64_t)wait_ms;
 }
 
-static void dispatch(struct vf_reactor *reactor)
+/* Moves the events of other kinds than 0 behind those of 0. */
+static void sort_by_kind(struct vf_reactor *reactor)
 {
-    unsigned n = 0;
-    while (reactor->next < reactor->n_events) {
+    struct epoll_event others[BATCH];
+    int n = 0, n_others = 0;
+    for (int i = 0; i < reactor->n_events; i++) {
+        const struct vf_io *io = reactor->events[i].data.ptr;
+        if (io->kind == 0)
+            reactor->events[n++] = reactor->events[i];
+        else
+            others[n_others++] = reactor->events[i];
+    }
+    memcpy(reactor->events + n, others, (size_t)n_others * sizeof(others[0]));
+}
+
+/* Handles the events up to `end`. */
+static void run_turn(struct vf_reactor *reactor, int end)
+{
+    for (int i = reactor->next; i < end; i++) {
+        struct vf_io *io = reactor->events[i].data.ptr;
+        if (io != NULL && io->gather != NULL)
+            io->gather(io, reactor->events[i].events);
+    }
+    while (reactor->next < end && reactor->next < reactor->n_events) {
         struct epoll_event *event = &reactor->events[reactor->next++];
         struct vf_io *io = event->data.ptr;
-        if (io == NULL) /* closed since the batch was collected */
-            continue;
-        io->on_ready(io, event->events);
-        if (++n % EVENTS_PER_TURN == 0)
-            after_events(reactor);
+        if (io != NULL) /* not closed since the batch was collected */
+            io->on_ready(io, event->events);
     }
     after_events(reactor);
+}
+
+static void dispatch(struct vf_reactor *reactor)
+{
+    sort_by_kind(reactor);
+    while (reactor->next < reactor->n_events) {
+        int left = reactor->n_events - reactor->next;
+        run_turn(reactor, reactor->next + (left < EVENTS_PER_TURN ? left : EVENTS_PER_TURN));
+    }
 }
 
 static void on_epoll(uv_poll_t *poll, int status, int events)
@@ -212,7 +240,7 @@ uint64_t vf_reactor_now_ns(const struct vf_reactor *reactor)
 
 uint64_t vf_reactor_now_ms(const struct vf_reactor *reactor)
 {
-    return reactor->now_ns / 1000000;
+    return reactor->now_ms;
 }
 
 void vf_reactor_timer(struct vf_reactor *reactor, struct vf_timer *timer, uint64_t delay_ms)

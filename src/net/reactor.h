@@ -14,16 +14,19 @@
 /* A registered descriptor: embed it. Edge-triggered: after an event, read until a short read or
  * EAGAIN, or remember that there is more. */
 struct vf_io {
-    int fd;                                              /* -1 when closed */
+    int fd;        /* -1 when closed */
+    uint32_t kind; /* of what was collected at a time 0 comes first, then all others */
     void (*on_ready)(struct vf_io *io, uint32_t events); /* EPOLLIN, EPOLLOUT, EPOLLRDHUP, ... */
+    void (*gather)(struct vf_io *io, uint32_t events);   /* before, see below; or NULL */
 };
 
 struct vf_reactor;
 
-/* Makes a reactor on `loop`. `after_events(owner)` is called after each turn of a few event
- * callbacks, and each run of timers: the place to flush what they queued. (To receive a few times
- * and then to send a few times costs some percent less than by turns: the code of either path stays
- * in the caches.) Owned by the caller. Returns 0 or UV_E*. */
+/* Makes a reactor on `loop`. Events are handled in turns of a few: `gather` of each may receive,
+ * but closes and queues nothing; then `on_ready` of each works; then `after_events(owner)`, also
+ * called after each run of timers, sends what they queued. (A few times the same, and events of one
+ * kind together, costs some percent less than one event after the other: the code stays in the
+ * caches.) Owned by the caller. Returns 0 or UV_E*. */
 int vf_reactor_new(uv_loop_t *loop, void (*after_events)(void *owner), void *owner,
                    struct vf_reactor **out);
 

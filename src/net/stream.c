@@ -17,7 +17,7 @@ enum {
     SPARE_OUTQS = 64, /* kept in the free list */
     SCRATCH_BYTES = 8192,
     JOIN_BYTES = 8192,     /* up to here a copy costs less than sending slices */
-    TURN_BYTES = 16 * 1024 /* read between two flushes: small messages of several streams */
+    TURN_BYTES = 48 * 1024 /* read before a flush: small messages of several streams */
 };
 
 /* Order on the wire: buffer[begin .. end), then the slices. */
@@ -33,7 +33,7 @@ struct vf_outq {
 int vf_net_init(struct vf_net *net, struct vf_reactor *reactor, uint64_t max_buffered_bytes)
 {
     *net = (struct vf_net){.reactor = reactor, .max_buffered_bytes = max_buffered_bytes};
-    net->read_buffer = malloc(TURN_BYTES + VF_NET_READ_BYTES);
+    net->read_buffer = malloc(TURN_BYTES + 2 * VF_NET_READ_BYTES);
     net->scratch = malloc(SCRATCH_BYTES);
     net->joined = malloc(JOIN_BYTES);
     if (net->read_buffer == NULL || net->scratch == NULL || net->joined == NULL) {
@@ -172,6 +172,11 @@ static void drop_sent(struct vf_stream *stream, size_t n)
     out->begin += first;
     stream->net->buffered_bytes -= first;
     n -= first;
+    if (n == out->slice_bytes) { /* the usual case: all of it */
+        out->n_slices = 0;
+        out->slice_bytes = 0;
+        return;
+    }
     out->slice_bytes -= n;
     int i = 0;
     while (i < out->n_slices && n >= out->slices[i].iov_len)
@@ -336,6 +341,48 @@ static void on_connect_event(struct vf_stream *stream)
         vf_stream_flush(stream);
 }
 
+/* Without output no slice points into the read buffer: what was queued was sent, or copied. */
+static void rewind_input(struct vf_net *net)
+{
+    if (net->dirty == NULL)
+        net->read_used = net->gathered;
+}
+
+static ssize_t receive(struct vf_stream *stream)
+{
+    struct vf_net *net = stream->net;
+    return vf_stream_recv(stream, net->read_buffer + net->read_used, vf_net_read_size(net));
+}
+
+static void gather(struct vf_io *io, uint32_t events)
+{
+    struct vf_stream *stream = (struct vf_stream *)io;
+    struct vf_net *net = stream->net;
+    if (events != (EPOLLIN | EPOLLOUT) || stream->connecting || stream->blocked ||
+        stream->transport != NULL || stream->has_gathered || stream->events->will_read == NULL)
+        return;
+    rewind_input(net);
+    if (net->read_used >= TURN_BYTES || !stream->events->will_read(stream))
+        return;
+    stream->readable = true;
+    stream->gathered = (int32_t)receive(stream);
+    stream->gathered_at = (uint32_t)net->read_used;
+    stream->gathered_all = !stream->readable;
+    stream->has_gathered = stream->readable = true;
+    net->n_gathered++;
+    if (stream->gathered > 0)
+        net->gathered = net->read_used += (size_t)stream->gathered;
+}
+
+static void forget_gathered(struct vf_stream *stream)
+{
+    if (!stream->has_gathered)
+        return;
+    stream->has_gathered = false;
+    if (--stream->net->n_gathered == 0)
+        stream->net->gathered = 0;
+}
+
 static void on_ready(struct vf_io *io, uint32_t events)
 {
     struct vf_stream *stream = (struct vf_stream *)io;
@@ -369,14 +416,18 @@ static void on_ready(struct vf_io *io, uint32_t events)
         stream->yielded = false;
         stream->readable = true;
         stream->events->on_readable(stream);
+        if (stream->has_gathered) { /* against the rules: better an end than a gap */
+            forget_gathered(stream);
+            shutdown(io->fd, SHUT_RDWR);
+        }
     }
 }
 
 void vf_stream_init(struct vf_stream *stream, struct vf_net *net,
                     const struct vf_stream_events *events, int fd)
 {
-    *stream =
-        (struct vf_stream){.io = {.fd = fd, .on_ready = on_ready}, .net = net, .events = events};
+    *stream = (struct vf_stream){
+        .io = {fd, events->kind, on_ready, gather}, .net = net, .events = events};
 }
 
 int vf_stream_watch(struct vf_stream *stream)
@@ -444,14 +495,19 @@ ssize_t vf_stream_read(struct vf_stream *stream, char **data)
     struct vf_net *net = stream->net;
     if (stream->is_dirty) /* an answer goes before the end of file that may be read next */
         vf_stream_flush(stream);
-    if (net->read_used >= TURN_BYTES)
+    if (net->read_used >= TURN_BYTES && !stream->has_gathered)
         vf_net_flush(net);
     if (stream->io.fd < 0) /* a write failed and the owner closed */
         return UV_ECANCELED;
-    if (net->dirty == NULL) /* no slice points into it: what was queued was sent, or copied */
-        net->read_used = 0;
+    if (stream->has_gathered) {
+        *data = net->read_buffer + stream->gathered_at;
+        stream->readable = !stream->gathered_all;
+        forget_gathered(stream);
+        return stream->gathered;
+    }
+    rewind_input(net);
+    ssize_t n = receive(stream);
     *data = net->read_buffer + net->read_used;
-    ssize_t n = vf_stream_recv(stream, *data, vf_net_read_size(net));
     if (n > 0)
         net->read_used += (size_t)n;
     return n;
@@ -514,6 +570,7 @@ int vf_stream_move(struct vf_stream *from, struct vf_stream *to,
 {
     struct vf_stream moved = *from;
     moved.io.fd = -1;
+    moved.io.kind = events->kind;
     moved.events = events;
     moved.out = NULL;
     moved.next_dirty = NULL;
@@ -545,6 +602,7 @@ void vf_stream_close(struct vf_stream *stream, bool reset)
         return;
     unlink_dirty(stream);
     bool is_clean = !reset && vf_stream_pending(stream) == 0;
+    forget_gathered(stream);
     if (stream->out != NULL) {
         give_outq(stream->net, stream->out);
         stream->out = NULL;

@@ -35,9 +35,11 @@ struct vf_net {
     uint64_t max_buffered_bytes;
     char *scratch; /* small pieces that live until the next flush */
     size_t scratch_used;
-    char *read_buffer; /* shared by all reads */
-    size_t read_used;  /* bytes of it that slices may point into */
-    char *joined;      /* short slices, to be sent in one piece */
+    char *read_buffer;   /* shared by all reads */
+    size_t read_used;    /* bytes of it that slices may point into */
+    size_t gathered;     /* bytes of it that have input of streams that has_gathered */
+    unsigned n_gathered; /* those streams */
+    char *joined;        /* short slices, to be sent in one piece */
 };
 
 /* Events of a stream, the same for all of one kind. */
@@ -46,6 +48,11 @@ struct vf_stream_events {
     void (*on_readable)(struct vf_stream *stream);  /* read until short, or stop: see `readable` */
     void (*on_drained)(struct vf_stream *stream);   /* everything queued was sent, after a wait */
     void (*on_failed)(struct vf_stream *stream, int error); /* a write failed: UV_E* */
+    /* Asked when input has come, before the turn of events in which on_readable follows: true when
+     * that will read at once, whatever happens before in the turn, unless the stream is closed. It
+     * is received then already, together with that of others. NULL: never. */
+    bool (*will_read)(const struct vf_stream *stream);
+    uint32_t kind; /* of struct vf_io */
 };
 
 struct vf_stream {
@@ -55,7 +62,11 @@ struct vf_stream {
     struct vf_outq *out;            /* NULL: nothing queued */
     struct vf_transport *transport; /* owned; NULL: the socket itself */
     struct vf_stream *next_dirty;
-    uint64_t bytes_out; /* taken from the queue, before any encryption */
+    uint64_t bytes_out;   /* taken from the queue, before any encryption */
+    uint32_t gathered_at; /* where in the shared buffer its input is, when has_gathered */
+    int32_t gathered;     /* bytes of it, or what else receiving came to */
+    bool has_gathered;    /* its input of this turn was received, and not read yet */
+    bool gathered_all;    /* nothing was left to be received then */
     bool is_dirty;
     bool yielded;    /* on_readable is due even without an event */
     bool readable;   /* there may be input that was not read yet */

@@ -446,5 +446,18 @@ void vf_downstream_resume(struct vf_exchange *ex)
         vf_stream_yield(&client->stream);
 }
 
+/* Between two requests nothing but the next one decides about a connection. */
+static bool will_read(const struct vf_stream *stream)
+{
+    const struct vf_downstream *client = (const struct vf_downstream *)stream;
+    return client->ex == NULL && client->input_len == 0 && client->h2 == NULL &&
+           client->mode == VF_LISTENER_HTTP && !client->expects_proxy_header &&
+           !client->is_handshaking && !client->at_hello && !client->closing && !client->lingering;
+}
+
 const struct vf_stream_events vf_downstream_events = {
-    .on_readable = on_readable, .on_drained = on_drained, .on_failed = on_failed};
+    .on_readable = on_readable,
+    .on_drained = on_drained,
+    .on_failed = on_failed,
+    .will_read = will_read,
+};

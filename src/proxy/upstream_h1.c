@@ -536,7 +536,8 @@ static void on_readable(struct vf_stream *stream)
         (vf_client_is_blocked(up->ex) || !drain_pipe(up)))
         return;
     for (int i = 0; i < READS_PER_EVENT; i++) {
-        if (!stream->readable || (up->ex != NULL && vf_client_is_blocked(up->ex)))
+        if (!stream->readable ||
+            (up->ex != NULL && vf_client_is_blocked(up->ex) && !stream->has_gathered))
             return;
         if (!(wants_splice(up) ? splice_once(up) : read_once(up)))
             return;
@@ -591,10 +592,23 @@ static void on_failed(struct vf_stream *stream, int error)
     }
 }
 
-const struct vf_stream_events vf_upstream_events = {.on_connected = on_connected,
-                                                    .on_readable = on_readable,
-                                                    .on_drained = on_drained,
-                                                    .on_failed = on_failed};
+/* An answer is due, and goes on to the client. */
+static bool will_read(const struct vf_stream *stream)
+{
+    const struct vf_upstream_conn *up = (const struct vf_upstream_conn *)stream;
+    const struct vf_exchange *ex = up->ex;
+    return ex != NULL && ex->response_state == VF_FLOW_HEAD && !ex->is_tunnel && !up->is_held &&
+           !up->saw_eof && up->splice == NULL && !vf_client_is_blocked(ex);
+}
+
+const struct vf_stream_events vf_upstream_events = {
+    .on_connected = on_connected,
+    .on_readable = on_readable,
+    .on_drained = on_drained,
+    .on_failed = on_failed,
+    .will_read = will_read,
+    .kind = 1,
+};
 
 const struct vf_upstream_codec vf_upstream_h1 = {.send_head = send_head,
                                                  .send_data = send_data,

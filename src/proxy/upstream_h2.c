@@ -437,7 +437,8 @@ static void on_failed(struct vf_stream *stream, int error)
 static const struct vf_stream_events events = {.on_connected = on_connected,
                                                .on_readable = on_readable,
                                                .on_drained = on_drained,
-                                               .on_failed = on_failed};
+                                               .on_failed = on_failed,
+                                               .kind = 1};
 
 /* --- Calls --- */
 
