@@ -97,13 +97,17 @@ ifneq ($(SKIP_DEPS),)
 deps_command := true
 endif
 
-.PHONY: deps deps-ready
+.PHONY: deps deps-ready deps-fit
 deps: deps-ready
 deps-ready:
 	@CC="$(CC)" $(deps_command)
 
+# Also with SKIP_DEPS: headers of one mbedTLS and the library of another compile, and corrupt the heap.
+deps-fit: deps-ready
+	@TLS_ACCEL=$(if $(filter plain,$(variant)),0,1) scripts/deps.sh --check-variant
+
 # The recipe rewrites a library only when its key changed; an empty one makes make look again.
-$(dep_libs): | deps-ready ;
+$(dep_libs): | deps-fit ;
 
 # --- Compiling --------------------------------------------------------------------------------
 
@@ -131,11 +135,11 @@ define variant_rules
 $(BUILD)/obj/$(1)/flags: force
 	@mkdir -p $$(@D)
 	@printf '%s\n' '$$(cc_$(1)) $$(flags_$(1))' | cmp -s - $$@ || printf '%s\n' '$$(cc_$(1)) $$(flags_$(1))' >$$@
-$(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(sources)): $(BUILD)/obj/$(1)/%.o: %.c $(BUILD)/obj/$(1)/flags | deps-ready
+$(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(sources)): $(BUILD)/obj/$(1)/%.o: %.c $(BUILD)/obj/$(1)/flags | deps-fit
 	@mkdir -p $$(@D)
 	@echo "cc $$@"
 	@$$(cc_$(1)) $$(flags_$(1)) -DVF_VERSION='"$$(version)"' -DVF_BUILD_DATE='"$$(build_date)"' -MMD -MP -c $$< -o $$@
-$(BUILD)/obj/$(1)/gen/embedded_lua.o: $(GEN)/embedded_lua.c $(BUILD)/obj/$(1)/flags | deps-ready
+$(BUILD)/obj/$(1)/gen/embedded_lua.o: $(GEN)/embedded_lua.c $(BUILD)/obj/$(1)/flags | deps-fit
 	@mkdir -p $$(@D)
 	@echo "cc $$@"
 	@$$(cc_$(1)) $$(flags_$(1)) -MMD -MP -c $$< -o $$@

@@ -3,6 +3,9 @@
 #
 #   scripts/deps.sh [build] [test] [bench] [clients]   install the packages of these groups, build the libraries
 #   scripts/deps.sh --check [GROUP...]                 change nothing; exit 1 and say what is missing
+#   scripts/deps.sh --check-variant                    exit 1 unless the mbedTLS that is built has the configuration of
+#                                                      this source and, by TLS_ACCEL, its hooks: structures that the
+#                                                      library and its users lay out differently corrupt the heap
 #
 # Debian packages are installed with apt-get, as root or through sudo. What Debian lacks, or
 # builds differently from what VeloFlux needs, is compiled from Debian sources into build/deps:
@@ -259,6 +262,17 @@ build_llhttp() {
     cp "$src/usr/src/llhttp/include/llhttp.h" "$DEPS/include/"
 }
 
+# Says whether the headers of the mbedTLS that this build uses end with our configuration. They are put
+# there together with the library, by hand too, so no stamp is needed.
+variant_fits() {
+    local folder=$DEPS config=("$MBEDTLS_CONFIG")
+    if [ "${TLS_ACCEL:-1}" = 0 ]; then folder+=/plain; else config+=("${MBEDTLS_HOOKS% *}"); fi
+    local header=$folder/include/mbedtls/mbedtls_config.h gcm=${MBEDTLS_HOOKS#* }
+    [ -e "$folder/lib/libmbedtls.a" ] && [ -e "$header" ] || return 1
+    cmp -s <(cat "${config[@]}") <(tail -c "$(cat "${config[@]}" | wc -c)" "$header") || return 1
+    [ "${TLS_ACCEL:-1}" = 0 ] || cmp -s "$gcm" "$folder/include/mbedtls/${gcm##*/}"
+}
+
 stamp_matches() { [ "$(cat "$DEPS/$1.stamp" 2>/dev/null)" = "$("key_$1")" ]; }
 stale_libraries() {
     local library
@@ -268,6 +282,12 @@ stale_libraries() {
 }
 
 # --- Command line -----------------------------------------------------------------------------
+
+if [ "${1:-}" = --check-variant ]; then
+    variant_fits || die "the mbedTLS in $DEPS is not built for this source with TLS_ACCEL=${TLS_ACCEL:-1}: run" \
+        "'make deps TLS_ACCEL=${TLS_ACCEL:-1}'"
+    exit 0
+fi
 
 check=""
 if [ "${1:-}" = --check ]; then

@@ -1,0 +1,68 @@
+local loop = require "support.loop"
+local tempdir = require "support.tempdir"
+
+local HOOKS = "src/tls/accel/mbedtls_config.h"
+local CONFIG, GCM = "src/tls/mbedtls_config.h", "src/tls/accel/gcm_alt.h"
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+describe("scripts/deps.sh --check-variant", function()
+  local folder
+
+  --- Puts the headers and the library of an mbedTLS below `prefix`.
+  local function install(prefix, config, gcm)
+    tempdir.write(folder .. prefix .. "/include/mbedtls/mbedtls_config.h", "#define DEFAULTS\n" .. config)
+    if gcm then tempdir.write(folder .. prefix .. "/include/mbedtls/gcm_alt.h", gcm) end
+    tempdir.write(folder .. prefix .. "/lib/libmbedtls.a", "")
+  end
+
+  local function check(accel)
+    local pipe = assert(io.popen(("TLS_ACCEL=%d bash %s/scripts/deps.sh --check-variant 2>&1 && echo fits")
+      :format(accel, folder)))
+    local said = pipe:read "*a"
+    pipe:close()
+    return said
+  end
+
+  local function refusal(accel)
+    return ("deps: error: the mbedTLS in build/deps is not built for this source with TLS_ACCEL=%d: "):format(accel)
+      .. ("run 'make deps TLS_ACCEL=%d'\n"):format(accel)
+  end
+
+  --- Makes a spec that runs in a folder of its own, with the script and our configuration.
+  local function in_folder(body)
+    return loop.spec(function()
+      folder = tempdir.new()
+      for _, path in ipairs { "scripts/deps.sh", CONFIG, HOOKS, GCM } do
+        tempdir.write(folder .. "/" .. path, read(path))
+      end
+      body()
+    end)
+  end
+
+  it("takes headers that end with the configuration of the variant", in_folder(function()
+    install("/build/deps", read(CONFIG) .. read(HOOKS), read(GCM))
+    install("/build/deps/plain", read(CONFIG))
+    assert.equal("fits\n", check(1))
+    assert.equal("fits\n", check(0))
+  end))
+
+  it("refuses those of the other variant", in_folder(function()
+    install("/build/deps", read(CONFIG))
+    install("/build/deps/plain", read(CONFIG) .. read(HOOKS), read(GCM))
+    assert.equal(refusal(1), check(1))
+    assert.equal(refusal(0), check(0))
+  end))
+
+  it("refuses what is not there, or was made for another source", in_folder(function()
+    assert.equal(refusal(1), check(1))
+    install("/build/deps", read(CONFIG) .. read(HOOKS), read(GCM) .. "/* older */\n")
+    assert.equal(refusal(1), check(1))
+    assert.equal(refusal(0), check(0))
+  end))
+end)
