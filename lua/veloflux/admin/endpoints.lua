@@ -1,5 +1,5 @@
 --- The endpoints of the node that the core serves itself.
-local channel_metrics = require "veloflux.admin.channel_metrics"
+local channel_metrics = require "veloflux.admin.metrics.channels"
 local cluster = require "veloflux.admin.cluster"
 local job_report = require "veloflux.control.plugins.job_report"
 local metrics = require "veloflux.admin.metrics"

@@ -7,6 +7,8 @@ local Exposition = {}
 Exposition.__index = Exposition
 local Family = {}
 Family.__index = Family
+local Rows = {}
+Rows.__index = Rows
 
 M.CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -40,6 +42,31 @@ function Exposition:family(name, kind, help)
   local family = setmetatable({ name = name, kind = kind, help = help, lines = buffer.new() }, Family)
   table.insert(self.families, family)
   return family
+end
+
+--- Adds families that are told of together.
+-- @param prefix of all their names
+-- @param rows list of { field, name behind the prefix, kind, help, scale }; the field of a struct or table that is the
+--   value, or a function of it; what is nil is left out. Without a scale the value is shown as it is.
+-- @return families with a method add(labels, source)
+function Exposition:rows(prefix, rows)
+  local families = {}
+  for i, row in ipairs(rows) do families[i] = self:family(prefix .. row[2], row[3], row[4]) end
+  return setmetatable({ rows = rows, families = families }, Rows)
+end
+
+--- Adds a sample to each of the families.
+-- @param labels text of `labels`, or ""
+-- @param source the struct or table that the fields are of
+function Rows:add(labels, source)
+  local rows, families = self.rows, self.families
+  for i = 1, #rows do
+    local row = rows[i]
+    local field = row[1]
+    local value
+    if type(field) == "function" then value = field(source) else value = source[field] end
+    if value ~= nil then families[i]:add(labels, tonumber(value) * (row[5] or 1)) end
+  end
 end
 
 local function put(lines, value)

@@ -14,6 +14,7 @@ ffi.cdef "int munmap(void *, size_t);\nint close(int);\nint getpid(void);"
 
 local totals = require "veloflux.totals"
 local metrics = require "veloflux.admin.metrics"
+local series = require "veloflux.admin.metrics.series"
 local rates = require "veloflux.admin.rates"
 local status = require "veloflux.admin.status"
 
@@ -206,13 +207,13 @@ describe("metrics", function()
     totals.open(state, snapshot)
     local channels, more = require "veloflux.channels", metrics.more
     channels.register { path = "/api/ws/documented", permission = "user", type = "x" }
-    local certificates, turns = require "veloflux.admin.certificates", require "veloflux.admin.turn_metrics"
+    local certificates, turns = require "veloflux.admin.certificates", require "veloflux.admin.metrics.turns"
     local of, read_turns = certificates.of, turns.read
     turns.read = function() return 1 end
     certificates.of = function() return { { name = "site", facts = { chain_not_after = 1 } } } end
     certificates.attach { current = function() return { model = {} } end }
-    metrics.more = { require("veloflux.admin.channel_metrics").add, function(to)
-      require("veloflux.admin.job_metrics").add(to, { { plugin = "x", name = "y", runs = 1, errors = 0,
+    metrics.more = { require("veloflux.admin.metrics.channels").add, function(to)
+      require("veloflux.admin.metrics.jobs").add(to, { { plugin = "x", name = "y", runs = 1, errors = 0,
         skipped = 0, last_ms = 1, next_ms = 2, took_ms = 3 } })
     end }
     local documented, found = {}, parsed()
@@ -278,10 +279,10 @@ describe("metrics", function()
     end
     local snapshot = snapshot_of(5, 5)
     totals.open(state, snapshot)
-    local max = metrics.MAX_SERIES
-    metrics.MAX_SERIES = 2
+    local max = series.MAX
+    series.MAX = 2
     local ok, found = pcall(parsed)
-    metrics.MAX_SERIES = max
+    series.MAX = max
     assert(ok, found)
     assert.equal(10, exposition.value(found, "veloflux_route_requests_total", { route = "route2" }))
     assert.equal(11100, exposition.value(found, "veloflux_route_requests_total", { route = "_other" }))

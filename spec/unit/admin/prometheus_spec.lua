@@ -23,6 +23,25 @@ b{x="2"} -1
     exposition.parse(text:text())
   end)
 
+  it("tells of families together, by the fields of a struct or table", function()
+    local text = prometheus.new()
+    local rows = text:rows("x_", {
+      { "n", "n_total", "counter", "Count." },
+      { function(source) return source.age end, "age_seconds", "gauge", "Age.", 1e-3 },
+    })
+    rows:add("", { n = 3, age = 1500 })
+    rows:add('{a="b"}', { n = 4ULL })
+    assert.equal([[
+# HELP x_n_total Count.
+# TYPE x_n_total counter
+x_n_total 3
+x_n_total{a="b"} 4
+# HELP x_age_seconds Age.
+# TYPE x_age_seconds gauge
+x_age_seconds 1.5
+]], text:text())
+  end)
+
   it("escapes labels and help", function()
     local text = prometheus.new()
     text:family("a", "gauge", "One\nline \\."):add(prometheus.labels { "x", 'q"b\\s\nn' }, 1)

@@ -1,7 +1,7 @@
 --- Metrics of plugins: what is counted, by whom, and what /metrics shows of it.
 local fixture = require "unit.pdk.area_fixture"
 local exposition = require "unit.admin.exposition"
-local plugin_metrics = require "veloflux.admin.plugin_metrics"
+local plugin_metrics = require "veloflux.admin.metrics.own"
 local prometheus = require "veloflux.admin.prometheus"
 local traces = require "support.traces"
 

@@ -235,7 +235,7 @@ describe("the metrics of tables", function()
     local parse = require "unit.admin.exposition"
     local function figures()
       local exposition = prometheus.new()
-      require("veloflux.admin.table_metrics").add(exposition)
+      require("veloflux.admin.metrics.tables").add(exposition)
       local written = exposition:text()
       local found = written ~= "" and parse.parse(written) or {}
       return function(name) return parse.value(found, "veloflux_table_" .. name, { table = "consumers" }) end

@@ -1,5 +1,5 @@
 --- What is told of the jobs of plugins: by GET /api/jobs, and in /metrics.
-local job_metrics = require "veloflux.admin.job_metrics"
+local job_metrics = require "veloflux.admin.metrics.jobs"
 local jobs = require "veloflux.control.plugins.jobs"
 local json = require "veloflux.pdk.json"
 local status = require "veloflux.admin.status"

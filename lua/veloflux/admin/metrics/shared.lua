@@ -7,7 +7,7 @@ local C = ffi.C
 
 local M = {}
 
--- Each list: field of the info struct, name of the metric behind its prefix, kind, help.
+-- Each list: rows of prometheus.lua over an info struct.
 local CELLS = {
   { "cells", "cells", "gauge", "Cells for rate limits that there are." },
   { "busy", "cells_busy", "gauge", "Cells of keys that are ahead of their schedule." },
@@ -35,15 +35,11 @@ local cells, dict = ffi.new "struct vf_cells_info", ffi.new "struct vf_dict_info
 -- @param state pointer to struct vf_state
 function M.add(exposition, state)
   C.vf_cells_info(memory.cells(state), C.vf_clock_ns(), cells)
-  for _, row in ipairs(CELLS) do
-    exposition:family("veloflux_rate_limit_" .. row[2], row[3], row[4]):add("", tonumber(cells[row[1]]))
-  end
-  local families = {}
-  for i, row in ipairs(DICT) do families[i] = exposition:family("veloflux_shared_dict_" .. row[2], row[3], row[4]) end
+  exposition:rows("veloflux_rate_limit_", CELLS):add("", cells)
+  local families = exposition:rows("veloflux_shared_dict_", DICT)
   for _, each in memory.dicts(state) do
     C.vf_dict_info(each, dict)
-    local labels = prometheus.labels { "dict", ffi.string(dict.name) }
-    for i, row in ipairs(DICT) do families[i]:add(labels, tonumber(dict[row[1]])) end
+    families:add(prometheus.labels { "dict", ffi.string(dict.name) }, dict)
   end
 end
 
