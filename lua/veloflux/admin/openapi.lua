@@ -1,6 +1,6 @@
 --- The OpenAPI 3.1 document of everything that the router serves, and the reference in docs/api.md, from the same
 -- declarations. What an endpoint says in its `doc`:
---   resource, what    one of resources.lua and list, create, get, put, patch or delete: the rest follows
+--   resource, what    one of resources/ and list, create, get, put, patch or delete: the rest follows
 -- or
 --   summary           what it does, a sentence
 --   tag               the group that it stands in

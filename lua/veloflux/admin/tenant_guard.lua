@@ -37,7 +37,7 @@ local function refusal(pointer, detail)
 end
 
 --- Judges a body that a tenant has sent.
--- @param resource of admin/resources.lua: what it is to be
+-- @param resource of admin/resources: what it is to be
 -- @return nil, or a problem
 function M.refuse(resource, body)
   local pointer, detail = find(body, "", resource.name == "plugins" or nil)
