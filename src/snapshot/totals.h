@@ -3,6 +3,8 @@
  * over the leased ones. Which entities there are, and their names, comes from a snapshot. Read
  * while others write: each number is whole, but two numbers may be a moment apart.
  *
+ * The node, pools, backends and errors are in totals_*.c, the rest in totals.c.
+ *
  * lua/veloflux/totals.lua mirrors the structs and checks their sizes when it is loaded. Texts
  * point into the snapshot or the state area and are valid as long as it. */
 #ifndef VF_SNAPSHOT_TOTALS_H
