@@ -5,199 +5,9 @@
 #include <uv.h>
 
 #include "snapshot/lines.h"
+#include "snapshot/rules.h"
 #include "snapshot/snapshot.h"
 #include "snapshot/state.h"
-
-enum rule_kind {
-    RULE_TEXT = 0, /* bytes within the snapshot */
-    RULE_LINE,     /* the same without control characters but tab */
-    RULE_TOKEN,    /* RFC 9110 section 5.6.2 */
-    RULE_INDEX,    /* below the number of records of section `limit` */
-    RULE_OPTIONAL, /* the same or VF_SNAP_NONE */
-    RULE_LIST,     /* within section `limit` */
-    RULE_BELOW     /* a number below `limit` */
-};
-
-struct rule {
-    uint8_t section;
-    uint8_t kind; /* enum rule_kind */
-    uint16_t offset;
-    uint32_t limit;
-    const char *field;
-};
-
-#define FIELD(section, record, field, kind, limit)                                                 \
-    {                                                                                              \
-        VF_SNAP_##section, RULE_##kind, offsetof(struct vf_snap_##record, field), limit, #field    \
-    }
-
-/* What holds for single fields, by section. */
-static const struct rule rules[] = {
-    FIELD(LISTENERS, listener, name, LINE, 0),
-    FIELD(LISTENERS, listener, address_text, LINE, 0),
-    FIELD(LISTENERS, listener, address.family, BELOW, VF_FAMILY_IPV6 + 1),
-    FIELD(LISTENERS, listener, kind, BELOW, VF_LISTENER_ADMIN + 1),
-    FIELD(LISTENERS, listener, slot, BELOW, VF_STATE_LISTENERS),
-    FIELD(LISTENERS, listener, policy, INDEX, VF_SNAP_POLICIES),
-    FIELD(LISTENERS, listener, tls, OPTIONAL, VF_SNAP_TLS),
-    FIELD(LISTENERS, listener, mode, BELOW, VF_LISTENER_TLS_PASSTHROUGH + 1),
-    FIELD(LISTENERS, listener, destinations, LIST, VF_SNAP_DESTINATIONS),
-    FIELD(LISTENERS, listener, edits.request, LIST, VF_SNAP_FIELD_OPS),
-    FIELD(LISTENERS, listener, edits.response, LIST, VF_SNAP_FIELD_OPS),
-
-    FIELD(POOLS, pool, name, LINE, 0),
-    FIELD(POOLS, pool, tenant, INDEX, VF_SNAP_TENANTS),
-    FIELD(POOLS, pool, slot, BELOW, VF_STATE_POOLS),
-    FIELD(POOLS, pool, algorithm, BELOW, VF_BALANCE_PEAK_EWMA + 1),
-    FIELD(POOLS, pool, hash_on, BELOW, VF_HASH_ON_PATH + 1),
-    FIELD(POOLS, pool, hash_name, LINE, 0),
-    FIELD(POOLS, pool, proxy_protocol, BELOW, 3),
-    FIELD(POOLS, pool, sticky_cookie, LINE, 0),
-    FIELD(POOLS, pool, backends, LIST, VF_SNAP_BACKENDS),
-    FIELD(POOLS, pool, policy, INDEX, VF_SNAP_POLICIES),
-    FIELD(POOLS, pool, tls, OPTIONAL, VF_SNAP_UPSTREAM_TLS),
-    FIELD(POOLS, pool, protocol, BELOW, VF_PROTOCOL_AUTO + 1),
-
-    FIELD(BACKENDS, backend, address_text, LINE, 0),
-    FIELD(BACKENDS, backend, host, LINE, 0),
-    FIELD(BACKENDS, backend, address.family, BELOW, VF_FAMILY_IPV6 + 1),
-    FIELD(BACKENDS, backend, pool, INDEX, VF_SNAP_POOLS),
-    FIELD(BACKENDS, backend, slot, BELOW, VF_STATE_BACKENDS),
-    FIELD(BACKENDS, backend, weight, BELOW, 1000001),
-    FIELD(BACKENDS, backend, health, OPTIONAL, VF_SNAP_HEALTH),
-
-    FIELD(ROUTES, route, name, LINE, 0),
-    FIELD(ROUTES, route, source, LINE, 0),
-    FIELD(ROUTES, route, tenant, INDEX, VF_SNAP_TENANTS),
-    FIELD(ROUTES, route, slot, BELOW, VF_STATE_ROUTES),
-    FIELD(ROUTES, route, path_kind, BELOW, VF_PATH_PREFIX + 1),
-    FIELD(ROUTES, route, path, TEXT, 0),
-    FIELD(ROUTES, route, conditions, LIST, VF_SNAP_CONDITIONS),
-    FIELD(ROUTES, route, rank, INDEX, VF_SNAP_ROUTES),
-    FIELD(ROUTES, route, action, BELOW, VF_ACTION_RESPOND + 1),
-    FIELD(ROUTES, route, status, BELOW, 1000),
-    FIELD(ROUTES, route, target, LINE, 0),
-    FIELD(ROUTES, route, body, TEXT, 0),
-    FIELD(ROUTES, route, content_type, LINE, 0),
-    FIELD(ROUTES, route, rewrite, LINE, 0),
-    FIELD(ROUTES, route, policy, OPTIONAL, VF_SNAP_POLICIES),
-    FIELD(ROUTES, route, edits.request, LIST, VF_SNAP_FIELD_OPS),
-    FIELD(ROUTES, route, edits.response, LIST, VF_SNAP_FIELD_OPS),
-    FIELD(ROUTES, route, bindings, LIST, VF_SNAP_BINDINGS),
-    FIELD(ROUTES, route, chain, OPTIONAL, VF_SNAP_CHAINS),
-    FIELD(ROUTES, route, client_cert, OPTIONAL, VF_SNAP_CLIENT_CERTS),
-
-    FIELD(BINDINGS, binding, route, INDEX, VF_SNAP_ROUTES),
-    FIELD(BINDINGS, binding, host, LINE, 0),
-
-    FIELD(CONDITIONS, condition, kind, BELOW, VF_CONDITION_QUERY + 1),
-    FIELD(CONDITIONS, condition, test, BELOW, VF_TEST_ABSENT + 1),
-    FIELD(CONDITIONS, condition, name, LINE, 0),
-    FIELD(CONDITIONS, condition, value, TEXT, 0),
-
-    FIELD(FIELD_OPS, field_op, kind, BELOW, VF_FIELD_ADD + 1),
-    FIELD(FIELD_OPS, field_op, name, TOKEN, 0),
-    FIELD(FIELD_OPS, field_op, value, LINE, 0),
-
-    FIELD(HEALTH, health, type, BELOW, VF_HEALTH_TCP + 1),
-    FIELD(HEALTH, health, n_ranges, BELOW, VF_HEALTH_RANGES + 1),
-    FIELD(HEALTH, health, path, LINE, 0),
-    FIELD(HEALTH, health, host, LINE, 0),
-
-    FIELD(NETWORKS, network, address.family, BELOW, VF_FAMILY_IPV6 + 1),
-
-    FIELD(TENANTS, tenant, name, LINE, 0),
-    FIELD(TENANTS, tenant, slot, BELOW, VF_STATE_TENANTS),
-
-    FIELD(PLUGINS, plugin, name, LINE, 0),
-    FIELD(PLUGINS, plugin, slot, BELOW, VF_STATE_PLUGINS),
-    FIELD(PLUGINS, plugin, phases, BELOW, 1 << VF_PHASE_TIMER),
-    FIELD(PLUGINS, plugin, files, LIST, VF_SNAP_PLUGIN_FILES),
-
-    FIELD(PLUGIN_FILES, plugin_file, name, LINE, 0),
-    FIELD(PLUGIN_FILES, plugin_file, chunk, LINE, 0),
-    FIELD(PLUGIN_FILES, plugin_file, source, TEXT, 0),
-
-    FIELD(INSTANCES, instance, as, LINE, 0),
-    FIELD(INSTANCES, instance, plugin, INDEX, VF_SNAP_PLUGINS),
-    FIELD(INSTANCES, instance, scope, BELOW, VF_SCOPE_CONSUMER + 1),
-    FIELD(INSTANCES, instance, tenant, OPTIONAL, VF_SNAP_TENANTS),
-    FIELD(INSTANCES, instance, phases, BELOW, 1 << VF_PHASE_TIMER),
-    FIELD(INSTANCES, instance, on_error, BELOW, VF_ON_ERROR_CONTINUE + 1),
-    FIELD(INSTANCES, instance, config, TEXT, 0),
-    FIELD(INSTANCES, instance, meta, TEXT, 0),
-    FIELD(INSTANCES, instance, source, LINE, 0),
-
-    FIELD(CHAINS, chain, phases, BELOW, 1 << VF_PHASE_TIMER),
-    FIELD(CHAINS, chain, kind, BELOW, VF_CHAIN_CONSUMER + 1),
-    FIELD(CHAINS, chain, members, LIST, VF_SNAP_MEMBERS),
-
-    FIELD(DESTINATIONS, destination, name, LINE, 0),
-    FIELD(DESTINATIONS, destination, pool, INDEX, VF_SNAP_POOLS),
-    FIELD(DESTINATIONS, destination, policy, INDEX, VF_SNAP_POLICIES),
-
-    FIELD(TLS, tls, alpn, TEXT, 0),
-    FIELD(TLS, tls, client_auth, BELOW, VF_CLIENT_AUTH_REQUIRED + 1),
-    FIELD(TLS, tls, trust, OPTIONAL, VF_SNAP_TRUSTS),
-    FIELD(TLS, tls, names, LIST, VF_SNAP_SERVER_NAMES),
-    FIELD(TLS, tls, defaults, LIST, VF_SNAP_NAME_IDENTITIES),
-
-    FIELD(IDENTITIES, identity, name, LINE, 0),
-    FIELD(IDENTITIES, identity, chain, TEXT, 0),
-    FIELD(IDENTITIES, identity, key, TEXT, 0),
-
-    FIELD(SERVER_NAMES, server_name, name, LINE, 0),
-    FIELD(SERVER_NAMES, server_name, identities, LIST, VF_SNAP_NAME_IDENTITIES),
-
-    FIELD(UPSTREAM_TLS, upstream_tls, name, LINE, 0),
-    FIELD(UPSTREAM_TLS, upstream_tls, pins, TEXT, 0),
-    FIELD(UPSTREAM_TLS, upstream_tls, trust, OPTIONAL, VF_SNAP_TRUSTS),
-    FIELD(UPSTREAM_TLS, upstream_tls, identity, OPTIONAL, VF_SNAP_IDENTITIES),
-
-    FIELD(TRUSTS, trust, authorities, TEXT, 0),
-    FIELD(TRUSTS, trust, revocations, TEXT, 0),
-
-    FIELD(CLIENT_CERTS, client_cert, mode, BELOW, VF_CLIENT_AUTH_REQUIRED + 1),
-    FIELD(CLIENT_CERTS, client_cert, trust, OPTIONAL, VF_SNAP_TRUSTS),
-
-    FIELD(HOSTS, host, name, LINE, 0),
-    FIELD(HOSTS, host, prefix_root, LIST, VF_SNAP_CANDIDATES),
-    FIELD(HOSTS, host, regexes, LIST, VF_SNAP_CANDIDATES),
-
-    FIELD(NODES, node, segment, TEXT, 0),
-    FIELD(NODES, node, prefix, LIST, VF_SNAP_CANDIDATES),
-    FIELD(NODES, node, exact, LIST, VF_SNAP_CANDIDATES),
-};
-
-static const struct rule settings_rules[] = {
-    {0, RULE_LINE, offsetof(struct vf_snap_settings, access_path), 0, "access_path"},
-    {0, RULE_LINE, offsetof(struct vf_snap_settings, data_dir), 0, "data_dir"},
-    {0, RULE_LINE, offsetof(struct vf_snap_settings, pid_file), 0, "pid_file"},
-    {0, RULE_BELOW, offsetof(struct vf_snap_settings, log_level), 4, "log_level"},
-    {0, RULE_BELOW, offsetof(struct vf_snap_settings, log_format), 3, "log_format"},
-    {0, RULE_BELOW, offsetof(struct vf_snap_settings, access_format), VF_ACCESS_COMBINED + 1,
-     "access_format"},
-    {0, RULE_OPTIONAL, offsetof(struct vf_snap_settings, plugin_tls[0]), VF_SNAP_UPSTREAM_TLS,
-     "plugin_tls"},
-    {0, RULE_OPTIONAL, offsetof(struct vf_snap_settings, plugin_tls[1]), VF_SNAP_UPSTREAM_TLS,
-     "plugin_tls"},
-    {0, RULE_OPTIONAL, offsetof(struct vf_snap_settings, chain), VF_SNAP_CHAINS, "chain"},
-};
-
-static const char *const section_names[VF_SNAP_SECTIONS] = {
-    "listener",     "pool",        "backend",
-    "route",        "binding",     "condition",
-    "policy",       "field op",    "health",
-    "network",      "tenant",      "plugin",
-    "file",         "instance",    "member",
-    "chain",        "destination", "TLS",
-    "identity",     "server name", "identity of a name",
-    "upstream TLS", "trust",       "client certificate",
-    "host",         "node",        "candidate",
-};
-
-enum { RULES = sizeof(rules) / sizeof(rules[0]) };
-enum { SETTINGS_RULES = sizeof(settings_rules) / sizeof(settings_rules[0]) };
 
 struct check {
     const char *base;
@@ -236,36 +46,36 @@ static bool list_fits(const struct check *check, struct vf_snap_list list, uint3
     return list.first <= count && list.count <= count - list.first;
 }
 
-static bool holds_text(const struct check *check, const struct rule *rule, const char *record)
+static bool holds_text(const struct check *check, const struct vf_rule *rule, const char *record)
 {
     struct vf_snap_text text;
     memcpy(&text, record + rule->offset, sizeof(text));
     if (!text_fits(check, text))
         return false;
     struct vf_str bytes = vf_snap_str(&check->snapshot, text);
-    if (rule->kind == RULE_LINE)
+    if (rule->kind == VF_RULE_LINE)
         return vf_lines_has(&check->lines, bytes);
-    return rule->kind == RULE_TEXT || is_token(bytes);
+    return rule->kind == VF_RULE_TEXT || is_token(bytes);
 }
 
-static bool holds(const struct check *check, const struct rule *rule, const char *record)
+static bool holds(const struct check *check, const struct vf_rule *rule, const char *record)
 {
     uint32_t number;
     struct vf_snap_list list;
     memcpy(&number, record + rule->offset, sizeof(number));
-    switch ((enum rule_kind)rule->kind) {
-    case RULE_TEXT:
-    case RULE_LINE:
-    case RULE_TOKEN:
+    switch ((enum vf_rule_kind)rule->kind) {
+    case VF_RULE_TEXT:
+    case VF_RULE_LINE:
+    case VF_RULE_TOKEN:
         return holds_text(check, rule, record);
-    case RULE_INDEX:
+    case VF_RULE_INDEX:
         return number < vf_snap_count(&check->snapshot, rule->limit);
-    case RULE_OPTIONAL:
+    case VF_RULE_OPTIONAL:
         return number == VF_SNAP_NONE || number < vf_snap_count(&check->snapshot, rule->limit);
-    case RULE_LIST:
+    case VF_RULE_LIST:
         memcpy(&list, record + rule->offset, sizeof(list));
         return list_fits(check, list, rule->limit);
-    case RULE_BELOW:
+    case VF_RULE_BELOW:
         return number < rule->limit;
     }
     return false;
@@ -280,7 +90,7 @@ static int check_extents(struct check *check)
         if (extent->record_bytes != vf_snap_record_bytes(i) || extent->offset % 8 != 0 ||
             extent->offset < sizeof(struct vf_snap_header) || extent->offset > check->size ||
             extent->count > (check->size - extent->offset) / extent->record_bytes)
-            return refuse(check, "section", i, section_names[i]);
+            return refuse(check, "section", i, vf_rules_noun(i));
     }
     return 0;
 }
@@ -300,9 +110,10 @@ static int check_header(struct check *check)
 static int check_settings(struct check *check)
 {
     const struct vf_snap_settings *settings = &check->snapshot.header->settings;
-    for (size_t i = 0; i < SETTINGS_RULES; i++)
-        if (!holds(check, &settings_rules[i], (const char *)settings))
-            return refuse(check, "settings", 0, settings_rules[i].field);
+    const struct vf_rules rules = vf_rules_of_settings();
+    for (size_t i = 0; i < rules.n; i++)
+        if (!holds(check, &rules.list[i], (const char *)settings))
+            return refuse(check, "settings", 0, rules.list[i].field);
     if (settings->workers == 0)
         return refuse(check, "settings", 0, "workers");
     return 0;
@@ -478,7 +289,7 @@ static bool is_empty_entry(const struct check *check, uint32_t section, uint32_t
 }
 
 /* Checks the records of a section, each by all of the `n` rules: it is in the cache by then. */
-static int check_section(struct check *check, const struct rule *of_section, size_t n)
+static int check_section(struct check *check, const struct vf_rule *of_section, size_t n)
 {
     uint32_t section = of_section->section, bytes = vf_snap_record_bytes(section);
     uint32_t count = vf_snap_count(&check->snapshot, section);
@@ -487,17 +298,18 @@ static int check_section(struct check *check, const struct rule *of_section, siz
     for (uint32_t i = 0; i < count; i++, record += bytes)
         for (size_t r = 0; r < n && !(is_table && is_empty_entry(check, section, i)); r++)
             if (!holds(check, &of_section[r], record))
-                return refuse(check, section_names[section], i, of_section[r].field);
+                return refuse(check, vf_rules_noun(section), i, of_section[r].field);
     return 0;
 }
 
 static int check_fields(struct check *check)
 {
+    const struct vf_rules rules = vf_rules_of_records();
     int rc = 0;
-    for (size_t first = 0, end; rc == 0 && first < RULES; first = end) {
-        for (end = first; end < RULES && rules[end].section == rules[first].section;)
+    for (size_t first = 0, end; rc == 0 && first < rules.n; first = end) {
+        for (end = first; end < rules.n && rules.list[end].section == rules.list[first].section;)
             end++;
-        rc = check_section(check, &rules[first], end - first);
+        rc = check_section(check, &rules.list[first], end - first);
     }
     return rc;
 }
@@ -519,7 +331,7 @@ static int check_records(struct check *check)
         for (uint32_t i = 0; i < count; i++) {
             const char *what = fault_of[section](check, i);
             if (what != NULL)
-                return refuse(check, section_names[section], i, what);
+                return refuse(check, vf_rules_noun(section), i, what);
         }
     }
     return 0;
@@ -530,11 +342,11 @@ static int check_table(struct check *check, uint32_t section)
 {
     uint32_t count = vf_snap_count(&check->snapshot, section);
     if (count == 0 || (count & (count - 1)) != 0)
-        return refuse(check, section_names[section], count, "table size");
+        return refuse(check, vf_rules_noun(section), count, "table size");
     for (uint32_t i = 0; i < count; i++)
         if (is_empty_entry(check, section, i))
             return 0;
-    return refuse(check, section_names[section], count, "full table");
+    return refuse(check, vf_rules_noun(section), count, "full table");
 }
 
 int vf_snapshot_check_frame(const void *memory, size_t size, char *fault, size_t fault_size)
@@ -573,27 +385,23 @@ int vf_snapshot_check(const void *memory, size_t size, char *fault, size_t fault
 
 /* --- Texts ------------------------------------------------------------------------------------ */
 
-static bool is_text(const struct rule *rule)
-{
-    return rule->kind == RULE_TEXT || rule->kind == RULE_LINE || rule->kind == RULE_TOKEN;
-}
-
 void vf_snapshot_each_text(const struct vf_snapshot *snapshot,
                            void (*visit)(void *owner, const struct vf_snap_place *place,
                                          struct vf_snap_text *text),
                            void *owner)
 {
-    for (size_t r = 0; r < SETTINGS_RULES; r++) {
-        const struct rule *rule = &settings_rules[r];
+    const struct vf_rules of_settings = vf_rules_of_settings(), of_records = vf_rules_of_records();
+    for (size_t r = 0; r < of_settings.n; r++) {
+        const struct vf_rule *rule = &of_settings.list[r];
         struct vf_snap_place place = {VF_SNAP_SECTIONS, 0, rule->offset};
         char *settings = (char *)&snapshot->header->settings;
-        if (is_text(rule))
+        if (vf_rules_is_text(rule))
             visit(owner, &place, (struct vf_snap_text *)(void *)(settings + rule->offset));
     }
-    for (size_t r = 0; r < RULES; r++) {
-        const struct rule *rule = &rules[r];
+    for (size_t r = 0; r < of_records.n; r++) {
+        const struct vf_rule *rule = &of_records.list[r];
         uint32_t bytes = vf_snap_record_bytes(rule->section);
-        uint32_t count = is_text(rule) ? vf_snap_count(snapshot, rule->section) : 0;
+        uint32_t count = vf_rules_is_text(rule) ? vf_snap_count(snapshot, rule->section) : 0;
         char *records = (char *)vf_snap_section(snapshot, rule->section);
         struct vf_snap_place place = {rule->section, 0, rule->offset};
         for (; place.index < count; place.index++) {
