@@ -9,9 +9,10 @@
 
 #include "base/log.h"
 #include "base/spool.h"
+#include "control/admin_message.h"
 #include "control/channels.h"
+#include "control/passwords.h"
 #include "control/websocket.h"
-#include "lua/password.h"
 #include "lua/task.h"
 #include "proxy/downstream.h"
 #include "proxy/exchange.h"
@@ -20,10 +21,8 @@
 #include "snapshot/state.h"
 
 enum {
-    SPOOL_BYTES = 1024 * 1024, /* content above, or of unknown length, that may go to a file */
-    TICK_MS = 2000,            /* between two samples of the rates */
-    MAX_VERIFICATIONS = 8,     /* at once: each takes 19 MiB and a thread for some 30 ms */
-    MAX_PASSWORD_BYTES = 1024,
+    SPOOL_BYTES = 1024 * 1024,   /* content above, or of unknown length, that may go to a file */
+    TICK_MS = 2000,              /* between two samples of the rates */
     TYPE_CDATA = LUA_TTHREAD + 2 /* lua_type of what LuaJIT's FFI makes */
 };
 
@@ -32,18 +31,6 @@ struct pending {
     struct pending *next;
     struct vf_exchange *ex; /* valid until answered or gone */
     lua_Number id;
-};
-
-/* A password that is compared on a thread. */
-struct verification {
-    uv_work_t work;
-    struct verification *next;
-    struct vf_admin *admin; /* NULL: it was freed meanwhile */
-    lua_Number token;       /* of the Lua side */
-    char encoded[VF_PASSWORD_ENCODED_BYTES];
-    char password[MAX_PASSWORD_BYTES];
-    size_t len;
-    int result;
 };
 
 struct vf_admin {
@@ -58,8 +45,7 @@ struct vf_admin {
     struct pending *pending;
     lua_Number last_id;
     int depth; /* callbacks of the proxy that are on the stack */
-    struct verification *verifications;
-    int n_verifications;
+    struct vf_passwords passwords;
     uv_timer_t *tick; /* frees itself when closed */
 };
 
@@ -91,61 +77,6 @@ static int call(struct vf_admin *admin, const char *name, int n_args)
     }
     lua_settop(lua, handler - 1);
     return rc;
-}
-
-static void set_text(lua_State *lua, const char *name, struct vf_str text)
-{
-    lua_pushlstring(lua, text.len > 0 ? text.data : "", text.len);
-    lua_setfield(lua, -2, name);
-}
-
-/* Appends to a field of the table on top that is there already, joined by a comma. */
-static void set_header(lua_State *lua, const struct vf_field *field)
-{
-    luaL_Buffer name;
-    luaL_buffinit(lua, &name);
-    for (size_t i = 0; i < field->name.len; i++)
-        luaL_addchar(&name, vf_lower(field->name.data[i]));
-    luaL_pushresult(&name);
-    lua_pushvalue(lua, -1);
-    lua_rawget(lua, -3);
-    bool is_first = lua_isnil(lua, -1);
-    if (is_first)
-        lua_pop(lua, 1);
-    else
-        lua_pushliteral(lua, ", ");
-    lua_pushlstring(lua, field->value.len > 0 ? field->value.data : "", field->value.len);
-    if (!is_first)
-        lua_concat(lua, 3);
-    lua_rawset(lua, -3);
-}
-
-static void push_request(struct vf_admin *admin, struct vf_exchange *ex)
-{
-    lua_State *lua = admin->lua;
-    const struct vf_fields *fields = &ex->request.fields;
-    bool is_local = ex->client->conn->peer.family == VF_FAMILY_NONE;
-    lua_createtable(lua, 0, 11);
-    set_text(lua, "method", ex->request.method_name);
-    set_text(lua, "path", ex->path.text);
-    set_text(lua, "query", ex->target.query);
-    set_text(lua, "host", ex->host);
-    set_text(lua, "body", ex->request_body);
-    if (ex->spool != NULL) {
-        lua_pushlightuserdata(lua, ex->spool); /* Lua's from here on */
-        lua_setfield(lua, -2, "spool");
-        ex->spool = NULL;
-    }
-    set_text(lua, "client", is_local ? VF_STR("local") : ex->client_ip);
-    set_text(lua, "request_id", ex->request_id);
-    lua_pushboolean(lua, is_local);
-    lua_setfield(lua, -2, "is_local");
-    lua_pushinteger(lua, (lua_Integer)ex->request.version_minor);
-    lua_setfield(lua, -2, "http_minor");
-    lua_createtable(lua, 0, (int)fields->count);
-    for (uint32_t i = 0; i < fields->count; i++)
-        set_header(lua, &fields->list[i]);
-    lua_setfield(lua, -2, "headers");
 }
 
 static struct pending **find_pending(struct vf_admin *admin, const struct vf_exchange *ex,
@@ -239,7 +170,7 @@ static void on_request(void *owner, struct vf_exchange *ex)
     admin->depth++;
     push_function(admin, "handle");
     lua_pushnumber(admin->lua, id);
-    push_request(admin, ex);
+    vf_admin_push_request(admin->lua, ex);
     int rc = call(admin, "handle", 2);
     struct vf_exchange *left = rc < 0 ? take_pending(admin, NULL, id) : NULL;
     if (left != NULL)
@@ -290,36 +221,6 @@ static void on_tunnel_drained(void *owner, struct vf_exchange *ex)
 
 /* --- From Lua --- */
 
-static struct vf_str copy_text(lua_State *lua, int index, struct vf_exchange *ex)
-{
-    size_t len;
-    const char *text = lua_tolstring(lua, index, &len);
-    char *kept = text != NULL ? vf_arena_strndup(&ex->arena, text, len) : NULL;
-    return vf_str_make(kept != NULL ? kept : "", kept != NULL ? len : 0);
-}
-
-/* Reads the list {name, value, name, value, ...} at `index`; takes Content-Type out of it, and
- * Upgrade, whose line stands with Connection. */
-static void read_headers(lua_State *lua, int index, struct vf_exchange *ex,
-                         struct vf_fields *fields, struct vf_str *content_type)
-{
-    int n = lua_istable(lua, index) ? (int)lua_objlen(lua, index) : 0;
-    for (int i = 1; i < n; i += 2) {
-        lua_rawgeti(lua, index, i);
-        lua_rawgeti(lua, index, i + 1);
-        struct vf_str name = copy_text(lua, -2, ex), value = copy_text(lua, -1, ex);
-        lua_pop(lua, 2);
-        if (!vf_is_token(name) || !vf_is_field_value(value))
-            continue; /* what came from a request must not add lines to the answer */
-        if (vf_str_ieq(name, VF_STR("content-type")))
-            *content_type = value;
-        else if (vf_str_ieq(name, VF_STR("upgrade")))
-            ex->response.connection_upgrade = value;
-        else
-            vf_fields_add(fields, &ex->arena, name, value);
-    }
-}
-
 /* Returns the spool that a pointer of LuaJIT's FFI, which lua.h does not know, points at. */
 static struct vf_spool *spool_at(lua_State *lua, int index)
 {
@@ -343,7 +244,7 @@ static int native_respond(lua_State *lua)
     }
     struct vf_fields fields = {0};
     struct vf_str content_type = {0};
-    read_headers(lua, 3, ex, &fields, &content_type);
+    vf_admin_read_headers(lua, 3, ex, &fields, &content_type);
     vf_fields_add(&fields, &ex->arena, VF_STR("X-Request-Id"), ex->request_id);
     if (spool != NULL)
         vf_exchange_answer_spool(ex, status, content_type, spool, &fields);
@@ -370,7 +271,7 @@ static int native_upgrade(lua_State *lua)
     struct vf_exchange *ex = pending->ex;
     struct vf_fields fields = {0};
     struct vf_str content_type = {0};
-    read_headers(lua, 3, ex, &fields, &content_type);
+    vf_admin_read_headers(lua, 3, ex, &fields, &content_type);
     vf_fields_add(&fields, &ex->arena, VF_STR("X-Request-Id"), ex->request_id);
     int rc = vf_channels_open(admin->channels, ex, client, &fields, max_message);
     if (rc < 0) {
@@ -385,30 +286,13 @@ static int native_upgrade(lua_State *lua)
     return 1;
 }
 
-static void on_verify(uv_work_t *work)
+static void on_verified(void *owner, double token, bool is_right)
 {
-    struct verification *job = work->data;
-    job->result = vf_password_verify(job->encoded, job->password, job->len);
-    explicit_bzero(job->password, sizeof(job->password));
-}
-
-static void on_verified(uv_work_t *work, int status)
-{
-    struct verification *job = work->data;
-    struct vf_admin *admin = job->admin;
-    if (admin != NULL) {
-        struct verification **at = &admin->verifications;
-        while (*at != job)
-            at = &(*at)->next;
-        *at = job->next;
-        admin->n_verifications--;
-        push_function(admin, "verified");
-        lua_pushnumber(admin->lua, job->token);
-        lua_pushboolean(admin->lua, status == 0 && job->result == 0);
-        call(admin, "verified", 2);
-    }
-    explicit_bzero(job->password, sizeof(job->password));
-    free(job);
+    struct vf_admin *admin = owner;
+    push_function(admin, "verified");
+    lua_pushnumber(admin->lua, token);
+    lua_pushboolean(admin->lua, is_right);
+    call(admin, "verified", 2);
 }
 
 /* verify(token, encoded, password) -> true and later a call of verified(token, is_right); false
@@ -416,27 +300,11 @@ static void on_verified(uv_work_t *work, int status)
 static int native_verify(lua_State *lua)
 {
     struct vf_admin *admin = lua_touserdata(lua, lua_upvalueindex(1));
-    lua_Number token = luaL_checknumber(lua, 1);
-    size_t encoded_len, len;
-    const char *encoded = luaL_checklstring(lua, 2, &encoded_len);
-    const char *password = luaL_checklstring(lua, 3, &len);
-    struct verification *job = NULL;
-    bool fits = encoded_len < sizeof(job->encoded) && len <= sizeof(job->password);
-    if (fits && admin->n_verifications < MAX_VERIFICATIONS)
-        job = calloc(1, sizeof(*job));
-    lua_pushboolean(lua, job != NULL);
-    if (job == NULL)
-        return 1;
-    memcpy(job->encoded, encoded, encoded_len);
-    memcpy(job->password, password, len);
-    job->len = len;
-    job->token = token;
-    job->admin = admin;
-    job->work.data = job;
-    job->next = admin->verifications;
-    admin->verifications = job;
-    admin->n_verifications++;
-    uv_queue_work(admin->loop, &job->work, on_verify, on_verified);
+    double token = luaL_checknumber(lua, 1);
+    struct vf_str encoded, password;
+    encoded.data = luaL_checklstring(lua, 2, &encoded.len);
+    password.data = luaL_checklstring(lua, 3, &password.len);
+    lua_pushboolean(lua, vf_passwords_verify(&admin->passwords, token, encoded, password));
     return 1;
 }
 
@@ -513,6 +381,7 @@ int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct vf_t
     admin->tasks = tasks;
     admin->lua = tasks->lua;
     admin->module = LUA_NOREF;
+    vf_passwords_init(&admin->passwords, loop, on_verified, admin);
     int rc;
     if ((rc = load_module(admin)) < 0 ||
         (rc = vf_proxy_new(loop, state, block, &handler, &admin->proxy)) < 0 ||
@@ -587,8 +456,7 @@ void vf_admin_free(struct vf_admin *admin)
         uv_close((uv_handle_t *)admin->tick, on_tick_closed);
     vf_channels_stop(admin->channels);
     vf_proxy_free(admin->proxy); /* tells on_gone about what is pending */
-    for (struct verification *job = admin->verifications; job != NULL; job = job->next)
-        job->admin = NULL;
+    vf_passwords_deinit(&admin->passwords);
     while (admin->pending != NULL)
         take_pending(admin, admin->pending->ex, -1);
     luaL_unref(admin->lua, LUA_REGISTRYINDEX, admin->module);
