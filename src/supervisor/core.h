@@ -2,7 +2,9 @@
  *
  *   supervisor.c  command line to exit code: loop, signals, stop
  *   child.c       one child process: start it, talk to it, reap it
- *   crew.c        who should run: posts, replacements, and who serves which listening socket
+ *   crew.c        who should run: posts and replacements, and whether they are alive
+ *   crew_sockets.c  who serves which listening socket
+ *   crew_events.c   what children say, and what follows from their ends
  *   publish.c     a configuration on its way: offered, bound, prepared, committed, published
  *   copies.c      a snapshot for those who may see all of it, and for the others
  *   shelf.c       tables that are kept for the children
