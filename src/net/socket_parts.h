@@ -1,5 +1,5 @@
-/* net/socket_parts.h - a socket inside: what socket.c (its life, connecting, sending, keeping) and
- * socket_input.c (what it has received) share. */
+/* net/socket_parts.h - a socket inside: what socket.c (its life, connecting, sending),
+ * socket_input.c (what it has received) and socket_keep.c (what outlives its use) share. */
 #ifndef VF_NET_SOCKET_PARTS_H
 #define VF_NET_SOCKET_PARTS_H
 
@@ -28,6 +28,8 @@ struct vf_socket {
     bool may_retry;
     bool parked;
 };
+
+extern const struct vf_stream_events vf_socket_events;
 
 static inline size_t vf_socket_input_len(const struct vf_socket *socket)
 {
