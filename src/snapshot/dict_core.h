@@ -48,6 +48,16 @@ int vf_dict_enter(const struct vf_dict *dict, const char *key, size_t key_len,
 /* Returns the entry of a key that has not expired, now the one used last; or 0. */
 uint32_t vf_dict_use(const struct vf_dict_key *key, uint64_t now_ns);
 
+/* Finds the entry of a key, which is now the one used last, when it is of `type`. Returns
+ * VF_DICT_OK with *out the entry, or NULL when there is none; or VF_DICT_TYPE. */
+static inline int vf_dict_use_as(const struct vf_dict_key *key, uint32_t type, uint64_t now_ns,
+                                 struct vf_shard_entry **out)
+{
+    uint32_t at = vf_dict_use(key, now_ns);
+    *out = at != 0 ? vf_shard_entry_at(key->shard, at) : NULL;
+    return *out == NULL || (*out)->type == type ? VF_DICT_OK : VF_DICT_TYPE;
+}
+
 /* Makes an entry for a key in a chain of chunks that was taken, and links it. */
 struct vf_shard_entry *vf_dict_begin_entry(const struct vf_dict_key *key, uint32_t chain,
                                            uint32_t type, uint64_t expires_ns);

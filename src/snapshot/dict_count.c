@@ -22,14 +22,13 @@ static int begin_number(const struct vf_dict_key *key, uint32_t type, uint64_t t
 static int incr(const struct vf_dict_key *key, double by, const double *init, uint64_t ttl_ns,
                 uint64_t now_ns, double *out)
 {
-    uint32_t at = vf_dict_use(key, now_ns);
-    struct vf_shard_entry *entry = at != 0 ? vf_shard_entry_at(key->shard, at) : NULL;
+    struct vf_shard_entry *entry;
+    int rc = vf_dict_use_as(key, VF_DICT_NUMBER, now_ns, &entry);
+    if (rc != VF_DICT_OK)
+        return rc;
     if (entry == NULL && init == NULL)
         return VF_DICT_ABSENT;
-    if (entry != NULL && entry->type != VF_DICT_NUMBER)
-        return VF_DICT_TYPE;
     double sum = (entry != NULL ? entry->number : *init) + by;
-    int rc = VF_DICT_OK;
     if (entry == NULL)
         rc = begin_number(key, VF_DICT_NUMBER, ttl_ns, now_ns, true, &entry);
     if (rc == VF_DICT_OK)
@@ -52,16 +51,15 @@ int vf_dict_incr(struct vf_dict *dict, const char *key, size_t key_len, double b
 static int count(const struct vf_dict_key *key, int64_t by, const int64_t *init, uint64_t ttl_ns,
                  uint64_t now_ns, int64_t *out)
 {
-    uint32_t at = vf_dict_use(key, now_ns);
-    struct vf_shard_entry *entry = at != 0 ? vf_shard_entry_at(key->shard, at) : NULL;
+    struct vf_shard_entry *entry;
     int64_t sum;
+    int rc = vf_dict_use_as(key, VF_DICT_INTEGER, now_ns, &entry);
+    if (rc != VF_DICT_OK)
+        return rc;
     if (entry == NULL && init == NULL)
         return VF_DICT_ABSENT;
-    if (entry != NULL && entry->type != VF_DICT_INTEGER)
-        return VF_DICT_TYPE;
     if (__builtin_add_overflow(entry != NULL ? entry->integer : *init, by, &sum))
         return VF_DICT_OVERFLOW;
-    int rc = VF_DICT_OK;
     if (entry == NULL)
         rc = begin_number(key, VF_DICT_INTEGER, ttl_ns, now_ns, true, &entry);
     if (rc == VF_DICT_OK)
@@ -86,18 +84,19 @@ int vf_dict_count(struct vf_dict *dict, const char *key, size_t key_len, int64_t
 static int spend(const struct vf_dict_key *key, uint64_t limit, uint64_t window_ns, uint64_t n,
                  uint64_t now_ns, struct vf_dict_budget *out)
 {
-    uint32_t at = vf_dict_use(key, now_ns);
-    struct vf_shard_entry *entry = at != 0 ? vf_shard_entry_at(key->shard, at) : NULL;
-    if (entry != NULL && (entry->type != VF_DICT_INTEGER || entry->integer < 0))
+    struct vf_shard_entry *entry;
+    int rc = vf_dict_use_as(key, VF_DICT_INTEGER, now_ns, &entry);
+    if (rc != VF_DICT_OK)
+        return rc;
+    if (entry != NULL && entry->integer < 0)
         return VF_DICT_TYPE;
     uint64_t used = entry != NULL ? (uint64_t)entry->integer : 0;
     limit = limit < INT64_MAX ? limit : INT64_MAX;
     *out = (struct vf_dict_budget){.left = used < limit ? limit - used : 0};
     out->granted = n <= out->left;
     if (out->granted && n > 0) {
-        int rc = entry == NULL
-                     ? begin_number(key, VF_DICT_INTEGER, window_ns, now_ns, false, &entry)
-                     : VF_DICT_OK;
+        if (entry == NULL)
+            rc = begin_number(key, VF_DICT_INTEGER, window_ns, now_ns, false, &entry);
         if (rc != VF_DICT_OK)
             return rc;
         entry->integer = (int64_t)(used + n);
@@ -201,11 +200,12 @@ static uint64_t wait_of(const struct window *window, uint32_t current, uint32_t 
 static int slide(const struct vf_dict_key *key, uint64_t limit, struct window *window,
                  uint64_t cost, uint64_t now_ns, struct vf_dict_window *out)
 {
-    uint32_t at = vf_dict_use(key, now_ns), current = 0, previous = 0, lasts = 0;
-    struct vf_shard_entry *entry = at != 0 ? vf_shard_entry_at(key->shard, at) : NULL;
+    uint32_t current = 0, previous = 0, lasts = 0;
+    struct vf_shard_entry *entry;
     *out = (struct vf_dict_window){0};
-    if (entry != NULL && entry->type != VF_SHARD_WINDOW)
-        return VF_DICT_TYPE;
+    int rc = vf_dict_use_as(key, VF_SHARD_WINDOW, now_ns, &entry);
+    if (rc != VF_DICT_OK)
+        return rc;
     if (entry != NULL) {
         if (!turn_to(key->shard, entry, window->index))
             window->elapsed_ns = 0;

@@ -178,11 +178,9 @@ int vf_dict_length(struct vf_dict *dict, const char *key, size_t key_len, uint64
     int rc = vf_dict_enter(dict, key, key_len, &place);
     if (rc != VF_DICT_OK)
         return rc;
-    uint32_t at = vf_dict_use(&place, now_ns);
-    const struct vf_shard_entry *entry = at != 0 ? vf_shard_entry_at(place.shard, at) : NULL;
-    if (entry != NULL && entry->type != VF_DICT_LIST)
-        rc = VF_DICT_TYPE;
-    else
+    struct vf_shard_entry *entry;
+    rc = vf_dict_use_as(&place, VF_DICT_LIST, now_ns, &entry);
+    if (rc == VF_DICT_OK)
         *length = entry != NULL ? entry->value_len : 0;
     vf_shard_unlock(place.shard);
     return rc;
