@@ -3,6 +3,7 @@ local arguments = require "veloflux.cli.arguments"
 local conf = require "veloflux.conf"
 local control = require "veloflux.plugin.control"
 local files = require "veloflux.conf.files"
+local group = require "veloflux.cli.group"
 local loader = require "veloflux.plugin.loader"
 local sources = require "veloflux.plugin.sources"
 
@@ -198,22 +199,7 @@ end
 -- @param out, err functions that write a line to standard output and standard error
 -- @return the exit status
 function M.run(args, out, err)
-  local name = args[1]
-  if name == "--help" or name == "-h" or name == "help" then
-    out(M.USAGE)
-    return 0
-  end
-  local command = commands[name or ""]
-  if not command then
-    err(name and ("veloflux plugin: unknown command %s"):format(name) or "veloflux plugin: no command")
-    err(M.USAGE)
-    return 1
-  end
-  local status, message = command({ unpack(args, 2) }, out, err)
-  if status then return status end
-  err(("veloflux plugin %s: %s"):format(name, message))
-  err(M.USAGE)
-  return 1
+  return group.run({ name = "plugin", usage = M.USAGE, commands = commands }, args, out, err)
 end
 
 return M

@@ -2,6 +2,7 @@
 local arguments = require "veloflux.cli.arguments"
 local copies = require "veloflux.cli.store_copy"
 local files = require "veloflux.conf.files"
+local group = require "veloflux.cli.group"
 local loops = require "veloflux.cli.store_loop"
 local wires = require "veloflux.store.redis.wire"
 
@@ -133,22 +134,7 @@ end
 -- @param out, err functions that write a line to standard output and standard error
 -- @return the exit status
 function M.run(args, out, err)
-  local name = args[1]
-  if name == "--help" or name == "-h" or name == "help" then
-    out(M.USAGE)
-    return 0
-  end
-  local command = commands[name or ""]
-  if not command then
-    err(name and ("veloflux store: unknown command %s"):format(name) or "veloflux store: no command")
-    err(M.USAGE)
-    return FAILED
-  end
-  local status, message = command({ unpack(args, 2) }, out, err)
-  if status then return status end
-  err(("veloflux store %s: %s"):format(name, message))
-  err(M.USAGE)
-  return FAILED
+  return group.run({ name = "store", usage = M.USAGE, commands = commands }, args, out, err)
 end
 
 return M
