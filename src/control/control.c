@@ -150,7 +150,7 @@ int vf_control_set_log(const char *text)
 {
     struct vf_link_message message;
     int rc = vf_log_override(text);
-    if (rc < 0)
+    if (rc < 0 || control.lua == NULL) /* without a house, in the plugin kit, that is all */
         return rc;
     vf_link_message_init(&message, VF_LINK_SET_LOG);
     vf_link_message_text(&message, text);
@@ -183,7 +183,8 @@ void vf_control_alarm(uint64_t delay_ms)
 
 void vf_control_stop_node(void)
 {
-    vf_follower_tell(&control.follower, VF_LINK_STOP, 0);
+    if (control.lua != NULL)
+        vf_follower_tell(&control.follower, VF_LINK_STOP, 0);
 }
 
 int vf_control_publish_stage(struct vf_stage *stage)

@@ -145,6 +145,7 @@ int vf_kit_free(struct vf_kit *kit)
     vf_state_unmap(kit->state);
     vf_wires_deinit(&kit->wires);
     vf_log_divert(NULL);
+    vf_log_override("");
     vf_random_release();
     vf_clock_release();
     current = NULL;
