@@ -1,6 +1,7 @@
 --- Which route answers a request and why; which routes never do. Asks the router on a compiled snapshot.
 local ffi = require "ffi"
 local layout = require "veloflux.compiler.layout"
+local slices = require "veloflux.slices"
 
 ffi.cdef [[
 struct vf_explain_field { const char *name; const char *value; };
@@ -19,7 +20,8 @@ uint32_t vf_explain_ranks(const void *snapshot, uint32_t *ranks, uint32_t room);
 int64_t vf_explain_backend(void *state, const void *snapshot, uint32_t pool_index, const char *hash_key,
                            const char *client);
 struct vf_explain_shadow { uint32_t route, by; };
-int64_t vf_explain_shadows(const void *snapshot, size_t size, struct vf_explain_shadow *shadows, size_t room);
+uint32_t vf_explain_shadows(const void *snapshot, size_t size, uint32_t first, uint32_t count,
+                            struct vf_explain_shadow *shadows);
 ]]
 local C = layout.C
 
@@ -28,6 +30,7 @@ local M = {}
 local VERDICTS = { [0] = "wins", "rank", "method", "condition" } -- enum vf_route_verdict
 local HOST_CLASSES = { [0] = "exact host", "wildcard host", "any host" } -- enum vf_host_class
 local MAX_RIVALS = 1024
+local SOME_ROUTES = 4096 -- that are looked at in one go: less than a millisecond
 
 --- Asks which routes match a request. `ask` is function(asked, rivals, room, count, path, fault, fault_bytes).
 local function ask_with(ask, request)
@@ -91,15 +94,31 @@ function M.backend(state, snapshot, pool, hash_key, client)
   return index
 end
 
---- Lists the routes that can never answer as {route, by}: positions in model.routes.
-function M.shadows(compiled)
-  local room = math.max(compiled.summary.routes, 1)
-  local shadows = ffi.new("struct vf_explain_shadow[?]", room)
-  local count = tonumber(C.vf_explain_shadows(compiled.data, compiled.size, shadows, room))
-  local list = {}
-  for i = 1, math.max(count, 0) do
-    list[i] = { route = shadows[i - 1].route + 1, by = shadows[i - 1].by + 1 }
+local last = {} -- {routes, tenants, list}: what shadows were looked for in last
+
+--- Says whether the routes of a model are those of the last one. Which of them match first depends on nothing else than
+-- them and the hosts of their tenants.
+local function is_last(model)
+  local routes = model.inputs and model.inputs.routes
+  if not routes or routes ~= last.routes or #model.tenants ~= #last.tenants then return false end
+  for i, tenant in ipairs(model.tenants) do
+    if tenant ~= last.tenants[i] then return false end
   end
+  return true
+end
+
+--- Lists the routes that can never answer as {route, by}: positions in model.routes. It may pause.
+-- @param compiled of compiler.compile
+function M.shadows(compiled)
+  if is_last(compiled.model) then return last.list end
+  local shadows, list = ffi.new("struct vf_explain_shadow[?]", SOME_ROUTES), {}
+  for first = 0, compiled.summary.routes - 1, SOME_ROUTES do
+    slices.look()
+    local count = C.vf_explain_shadows(compiled.data, compiled.size, first, SOME_ROUTES, shadows)
+    for i = 0, count - 1 do list[#list + 1] = { route = shadows[i].route + 1, by = shadows[i].by + 1 } end
+  end
+  local model = compiled.model
+  last = { routes = model.inputs and model.inputs.routes, tenants = model.tenants, list = list }
   return list
 end
 

@@ -114,23 +114,15 @@ int64_t vf_explain_backend(struct vf_state *state, const struct vf_snapshot *sna
     return rc < 0 ? rc : (int64_t)index;
 }
 
-int64_t vf_explain_shadows(const void *snapshot, size_t size, struct vf_explain_shadow *shadows,
-                           size_t room)
+uint32_t vf_explain_shadows(const void *snapshot, size_t size, uint32_t first, uint32_t count,
+                            struct vf_explain_shadow *shadows)
 {
-    struct vf_snapshot *adopted = NULL;
-    int rc = vf_snapshot_adopt(snapshot, size, &adopted);
-    if (rc < 0)
-        return rc;
-    int64_t count = 0;
-    uint32_t n_routes = vf_snap_count(adopted, VF_SNAP_ROUTES);
-    for (uint32_t i = 0; i < n_routes; i++) {
+    const struct vf_snapshot made = {.header = snapshot, .size = size};
+    uint32_t n_routes = vf_snap_count(&made, VF_SNAP_ROUTES), n = 0;
+    for (uint32_t i = first; i < n_routes && i - first < count; i++) {
         uint32_t by;
-        if (!vf_route_is_shadowed(adopted, i, &by))
-            continue;
-        if ((size_t)count < room)
-            shadows[count] = (struct vf_explain_shadow){.route = i, .by = by};
-        count++;
+        if (vf_route_is_shadowed(&made, i, &by))
+            shadows[n++] = (struct vf_explain_shadow){.route = i, .by = by};
     }
-    vf_snapshot_release(&adopted);
-    return count;
+    return n;
 }

@@ -54,9 +54,10 @@ struct vf_explain_shadow {
     uint32_t by;    /* because of this one */
 };
 
-/* Lists the routes that can never answer: at most `room`. Returns their number, or a negative code
- * as above. */
-int64_t vf_explain_shadows(const void *snapshot, size_t size, struct vf_explain_shadow *shadows,
-                           size_t room);
+/* Lists those of `count` routes from index `first` on that can never answer; `shadows` has room for
+ * as many. The snapshot is one that vf_snapb_finish has made: it is not checked again. Returns their
+ * number. */
+uint32_t vf_explain_shadows(const void *snapshot, size_t size, uint32_t first, uint32_t count,
+                            struct vf_explain_shadow *shadows);
 
 #endif

@@ -164,7 +164,7 @@ function M.used(model)
     end
   end
   local seen = {}
-  for _, route in ipairs(model.routes) do
+  for _, route in ipairs(model.has_chains ~= false and model.routes or {}) do
     local items = rawget(route, "_chain")
     if items and not seen[items] then
       seen[items] = true

@@ -235,6 +235,9 @@ local function conclude(laggards)
   if state_area then compiler.sweep(pending.compiled, state()) end
   if state_area then overrides.sweep(pending.model) end
   link.set_config(true, "")
+  if not pending.warnings then
+    pending.warnings, pending.findings = explain.warnings(pending.model, pending.compiled)
+  end
   log_new(pending.warnings)
   slices.look()
   finish { ok = true, version = pending.version, warnings = pending.warnings, findings = pending.findings,

@@ -104,7 +104,7 @@ end
 -- @param model whose routes have their chains
 -- @param resolver of plugin/resolve.lua: notes what is wrong
 function M.new(model, resolver)
-  return setmetatable({ tenants = tenants_of(model), resolver = resolver, n_judged = {} }, Meeting)
+  return setmetatable({ model = model, resolver = resolver, n_judged = {} }, Meeting)
 end
 
 local function narrow_one(_, narrow) return narrow end
@@ -189,6 +189,7 @@ end
 
 --- Judges what the items of a consumer become together with the chains of its tenant.
 function Meeting:check(items, tenant_name)
+  self.tenants = self.tenants or tenants_of(self.model) -- most models have no such consumers
   local tenant = self.tenants[tenant_name]
   if not tenant then return end
   self:check_order(tenant, items)
