@@ -150,15 +150,6 @@ local DESCRIBE = {
       .. self:policy(route.policy) .. self:edits(route.edits) .. self:chain(route.chain)
       .. self:client_cert(route.client_cert)
   end },
-  { "HOSTS", "host", function(self, host)
-    if host.used == 0 then return "empty" end
-    return self:fields(host, ":name root asks_clients") .. self:candidates(host.prefix_root)
-      .. self:candidates(host.regexes)
-  end },
-  { "NODES", "node", function(self, node)
-    if node.parent == NONE then return "empty" end
-    return self:fields(node, "parent id :segment") .. self:candidates(node.prefix) .. self:candidates(node.exact)
-  end },
   { "NETWORKS", "network", function(self, network) return self:address(network.address) .. network.prefix_bits end },
 }
 
@@ -166,6 +157,37 @@ function Reader:candidates(list)
   local indexes, parts = self:records("CANDIDATES", "uint32_t"), {}
   for i = 0, list.count - 1 do parts[i + 1] = tostring(indexes[list.first + i]) end
   return "[" .. table.concat(parts, " ") .. "]"
+end
+
+--- The lookup tables: by host and path. Which numbers their nodes have, and which entries, is nobody's business.
+local function table_lines(self, lines)
+  local hosts, n_hosts = self:records("HOSTS", "host")
+  local nodes, n_nodes = self:records("NODES", "node")
+  local children, own = {}, {}
+  for i = 0, n_nodes - 1 do
+    local node = nodes[i]
+    if node.parent ~= NONE then
+      children[node.parent] = children[node.parent] or {}
+      table.insert(children[node.parent], node)
+    end
+  end
+  local function add(path, parent)
+    for _, node in ipairs(children[parent] or {}) do
+      local inner = path .. "/" .. self:text(node.segment)
+      own[#own + 1] = ("node %s %s %s"):format(inner, self:candidates(node.prefix), self:candidates(node.exact))
+      add(inner, node.id)
+    end
+  end
+  for i = 0, n_hosts - 1 do
+    local host = hosts[i]
+    if host.used ~= 0 then
+      own[#own + 1] = ("host %s %s %s %d"):format(self:text(host.name), self:candidates(host.prefix_root),
+        self:candidates(host.regexes), host.asks_clients)
+      add(self:text(host.name), host.root)
+    end
+  end
+  table.sort(own)
+  for _, line in ipairs(own) do lines[#lines + 1] = line end
 end
 
 local function settings_lines(self, lines)
@@ -193,6 +215,7 @@ function M.lines(compiled)
     local records, count = self:records(section, name)
     for i = 0, count - 1 do lines[#lines + 1] = ("%s %d: %s"):format(name, i, describe(self, records[i])) end
   end
+  table_lines(self, lines)
   return lines
 end
 

@@ -55,8 +55,8 @@ struct vf_explain_shadow {
 };
 
 /* Lists those of `count` routes from index `first` on that can never answer; `shadows` has room for
- * as many. The snapshot is one that vf_snapb_finish has made: it is not checked again. Returns their
- * number. */
+ * as many. The snapshot is one that vf_snapb_finish has made: it is not checked again. Returns how
+ * many there are. */
 uint32_t vf_explain_shadows(const void *snapshot, size_t size, uint32_t first, uint32_t count,
                             struct vf_explain_shadow *shadows);
 

@@ -11,6 +11,7 @@
 #include "snapshot/builder_core.h"
 #include "snapshot/check.h"
 #include "snapshot/ranking.h"
+#include "snapshot/reuse.h"
 #include "snapshot/secret_fields.h"
 #include "snapshot/snapshot.h"
 #include "snapshot/tables.h"
@@ -252,37 +253,56 @@ static void set_section(struct vf_snapb *builder, uint32_t section, void *record
     builder->sections[section] = (struct vf_snapb_section){records, count, count};
 }
 
-static int make_tables(struct vf_snapb *builder)
+static int rank_routes(struct vf_snapb *builder, uint32_t *ranked)
 {
     struct vf_snapb_section *routes = &builder->sections[VF_SNAP_ROUTES];
-    struct vf_snapb_section *bindings = &builder->sections[VF_SNAP_BINDINGS];
-    struct vf_snapb_section *certs = &builder->sections[VF_SNAP_CLIENT_CERTS];
-    uint32_t *ranked = malloc(((size_t)routes->count + 1) * sizeof(*ranked));
-    struct vf_tables tables;
-    if (ranked == NULL)
-        return UV_ENOMEM;
-    struct vf_ranking_input ranking = {
+    struct vf_ranking_input input = {
         .base = builder->texts->data,
         .routes = (struct vf_snap_route *)routes->records,
         .n_routes = routes->count,
         .tenants = (struct vf_snap_tenant *)builder->sections[VF_SNAP_TENANTS].records,
     };
     if (builder->n_old_routes == routes->count) {
-        ranking.old_ranks = builder->old_ranks;
-        ranking.n_old_ranks = builder->n_old_ranks;
+        input.old_ranks = builder->old_ranks;
+        input.n_old_ranks = builder->n_old_ranks;
     }
-    int rc = vf_rank_routes(&ranking, ranked);
-    if (rc == 0) {
-        struct vf_tables_input input = {builder->texts->data,
-                                        (struct vf_snap_route *)routes->records,
-                                        routes->count,
-                                        ranked,
-                                        (struct vf_snap_binding *)bindings->records,
-                                        bindings->count,
-                                        (struct vf_snap_client_cert *)certs->records,
-                                        certs->count};
-        rc = vf_tables_init(&input, &tables);
+    return vf_rank_routes(&input, ranked);
+}
+
+/* Makes the tables of ranked routes, or takes those of the snapshot before. */
+static int find_tables(const struct vf_snapb *builder, const uint32_t *ranked,
+                       struct vf_tables *out)
+{
+    const struct vf_snapb_section *routes = &builder->sections[VF_SNAP_ROUTES];
+    const struct vf_snapb_section *bindings = &builder->sections[VF_SNAP_BINDINGS];
+    const struct vf_snapb_section *certs = &builder->sections[VF_SNAP_CLIENT_CERTS];
+    const struct vf_snapb *before = builder->carried_from;
+    struct vf_tables_input input = {builder->texts->data,
+                                    (struct vf_snap_route *)routes->records,
+                                    routes->count,
+                                    ranked,
+                                    (struct vf_snap_binding *)bindings->records,
+                                    bindings->count,
+                                    (struct vf_snap_client_cert *)certs->records,
+                                    certs->count};
+    if (before != NULL) {
+        struct vf_snapshot old = {.header = (void *)before->data, .size = before->size};
+        if (vf_reuse_fits(&input, &old))
+            return vf_reuse_tables(&old, out);
     }
+    return vf_tables_init(&input, out);
+}
+
+static int make_tables(struct vf_snapb *builder)
+{
+    uint32_t n_routes = builder->sections[VF_SNAP_ROUTES].count;
+    uint32_t *ranked = malloc(((size_t)n_routes + 1) * sizeof(*ranked));
+    struct vf_tables tables;
+    if (ranked == NULL)
+        return UV_ENOMEM;
+    int rc = rank_routes(builder, ranked);
+    if (rc == 0)
+        rc = find_tables(builder, ranked, &tables);
     if (rc == 0) { /* the builder owns the arrays from here on */
         set_section(builder, VF_SNAP_HOSTS, tables.hosts, tables.n_hosts);
         set_section(builder, VF_SNAP_NODES, tables.nodes, tables.n_nodes);

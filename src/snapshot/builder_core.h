@@ -20,6 +20,7 @@ struct vf_snapb {
     struct vf_texts *texts, *secrets;
     struct vf_snap_settings settings;
     struct vf_snapb_section sections[VF_SNAP_SECTIONS];
+    const struct vf_snapb *carried_from; /* finished, or NULL: nothing was carried over */
     uint32_t *old_ranks; /* by route: in the snapshot that it was carried over from, or NONE */
     uint32_t n_old_ranks;
     uint32_t n_old_routes; /* for so many routes that is known; all others came later */

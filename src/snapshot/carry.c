@@ -27,6 +27,7 @@ struct vf_carry *vf_carry_new(const struct vf_snapb *from, struct vf_snapb *to)
         return NULL;
     carry->from = (struct vf_snapshot){.header = (void *)from->data, .size = from->size};
     carry->to = to;
+    to->carried_from = from;
     for (uint32_t i = 0; i < VF_SNAP_HOSTS; i++) {
         size_t bytes = ((size_t)vf_snap_count(&carry->from, i) + 1) * sizeof(uint32_t);
         carry->maps[i] = malloc(bytes);

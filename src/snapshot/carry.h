@@ -11,7 +11,8 @@ struct vf_snapb;
 struct vf_carry;
 
 /* Begins: from `from`, a finished builder, to `to`, made by vf_snapb_new_after(from) and not
- * finished yet. Both outlive the object, which is the caller's. Returns NULL when out of memory. */
+ * finished yet. Both outlive the object, which is the caller's, and `from` stays until `to` is
+ * finished. Returns NULL when out of memory. */
 struct vf_carry *vf_carry_new(const struct vf_snapb *from, struct vf_snapb *to);
 void vf_carry_free(struct vf_carry *carry);
 

@@ -96,6 +96,71 @@ describe("records carried over", function()
   end)
 end)
 
+describe("lookup tables", function()
+  local base, snapshot
+  before_each(function()
+    base = fixture.builder()
+    fixture.tenant(base, "default")
+    for _, name in ipairs { "a", "b", "c" } do
+      fixture.route(base, { name = name, path = "/x/" .. (name == "c" and "b" or name), hosts = { "x.test" } })
+    end
+    snapshot = assert(fixture.finish(base))
+  end)
+
+  --- Carries all routes over but one, which is written again.
+  local function next_with(position, change)
+    local to = after(base)
+    fixture.tenant(to, "default")
+    local carry = carry_of(base, to)
+    lib.vf_carry_map(carry, lib.VF_SNAP_TENANTS)[0] = 0
+    add_routes(to, 3)
+    for i = 0, 2 do
+      if i ~= position then
+        assert.equal(0, lib.vf_carry_routes(carry, i, 1, i))
+      else
+        local route = ffi.cast("struct vf_snap_route *", lib.vf_snapb_record(to, lib.VF_SNAP_ROUTES, i))
+        local old = fixture.records(snapshot, lib.VF_SNAP_ROUTES, "route")[i]
+        ffi.copy(route, old, ffi.sizeof "struct vf_snap_route")
+        change(route, to)
+        local binding = fixture.add(to, lib.VF_SNAP_BINDINGS, "binding")
+        binding.route = i
+        fixture.text(to, "x.test", binding.host)
+      end
+    end
+    return assert(fixture.finish(to))
+  end
+
+  local function tables_of(made)
+    local nodes, n_nodes = fixture.records(made, lib.VF_SNAP_NODES, "node")
+    local indexes = fixture.records(made, lib.VF_SNAP_CANDIDATES, "tenant")
+    local candidates, lines = ffi.cast("const uint32_t *", indexes), {}
+    for i = 0, n_nodes - 1 do
+      local node, list = nodes[i], {}
+      for k = 0, node.exact.count - 1 do list[k + 1] = candidates[node.exact.first + k] end
+      if node.parent ~= NONE and #list > 0 then
+        lines[#lines + 1] = ("%s=%s id %d"):format(fixture.string(made, node.segment), table.concat(list, ","), node.id)
+      end
+    end
+    table.sort(lines)
+    return lines
+  end
+
+  it("are those from before as long as hosts, paths and the order in each list are", function()
+    assert.same({ "a=0 id 4", "b=1,2 id 5" }, tables_of(snapshot))
+    local made = next_with(2, function(route) route.status = 204 end)
+    assert.same(tables_of(snapshot), tables_of(made))
+    made = next_with(0, function(route) route.priority = -5 end) -- the nodes would be numbered otherwise
+    assert.same(tables_of(snapshot), tables_of(made))
+  end)
+
+  it("are made when one of them is not", function()
+    assert.same({ "a=0 id 5", "b=2,1 id 4" }, tables_of(next_with(2, function(route) route.priority = 5 end)))
+    assert.same({ "a=0 id 4", "b=1 id 5", "z=2 id 6" }, tables_of(next_with(2, function(route, to)
+      fixture.text(to, "/x/z", route.path)
+    end)))
+  end)
+end)
+
 describe("the texts of a builder", function()
   local function put(builder, text, is_secret)
     local op = fixture.add(builder, lib.VF_SNAP_FIELD_OPS, "field_op")
