@@ -2,6 +2,7 @@
 local ffi = require "ffi"
 local layout = require "veloflux.compiler.layout"
 local slices = require "veloflux.slices"
+local compiler = require "veloflux.compiler"
 
 ffi.cdef [[
 struct vf_explain_field { const char *name; const char *value; };
@@ -112,11 +113,13 @@ end
 function M.shadows(compiled)
   if is_last(compiled.model) then return last.list end
   local shadows, list = ffi.new("struct vf_explain_shadow[?]", SOME_ROUTES), {}
+  compiler.hold(compiled)
   for first = 0, compiled.summary.routes - 1, SOME_ROUTES do
     slices.look()
     local count = C.vf_explain_shadows(compiled.data, compiled.size, first, SOME_ROUTES, shadows)
     for i = 0, count - 1 do list[#list + 1] = { route = shadows[i].route + 1, by = shadows[i].by + 1 } end
   end
+  compiler.give_back(compiled)
   local model = compiled.model
   last = { routes = model.inputs and model.inputs.routes, tenants = model.tenants, list = list }
   return list

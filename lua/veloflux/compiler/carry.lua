@@ -28,7 +28,7 @@ local M = {}
 --- Says whether anything of a compiled model can be carried over to another.
 -- @param base of compiler.compile, or nil
 function M.fits(base, model)
-  return base ~= nil and model.origin ~= nil and base.model.origin == model.origin
+  return base ~= nil and base.builder ~= nil and model.origin ~= nil and base.model.origin == model.origin
     and C.vf_snapb_is_worn(base.builder) == 0
 end
 
@@ -139,6 +139,13 @@ function Carry:routes(at, places, write)
       for i = new, new + length - 1 do write(i) end
     end
   end
+  self:close()
+end
+
+--- Nothing is carried over any more.
+function Carry:close()
+  C.vf_carry_free(ffi.gc(self.handle, nil))
+  self.handle = nil
 end
 
 return M

@@ -83,8 +83,8 @@ end
 --   oldest_pinned  oldest version that a process has mapped (asked of the state area)
 --   base           what this function made of another model, which was published last: what both have in common is
 --                  carried over, in a fraction of the time
--- @return {data, size, builder, summary, ...}: the snapshot in memory that lives as long as the table;
--- or nil and one problem, as conf.load's. `summary` counts tenants, pools, backends, routes, listeners and
+-- @return {data, size, builder, summary, ...}: the snapshot in memory that lives as long as the table, or until it is
+-- given back; or nil and one problem, as conf.load's. `summary` counts tenants, pools, backends, routes, listeners and
 -- plugins; `consumer_chains` has {index, hash} of a chain for each consumer that has plugins.
 function M.compile(model, options)
   local version, state = options.version or 1, options.state
@@ -98,19 +98,35 @@ function M.compile(model, options)
   end
   local base = carry.fits(options.base, model) and options.base or nil
   local to = sink.new(version, state, oldest, base and base.builder)
+  if base then M.hold(base) end
   local ok, raised, memory = pcall(write, to, model, sticky_key, base) -- the chains, or what was raised
+  slices.look()
+  local is_finished
+  if ok then is_finished, message = finish(to, version) end
+  if base then M.give_back(base) end
   if not ok and type(raised) == "table" then -- a slot table is full
     return nil, problem(model, raised.kind,
       ("no room for more: %d at a time, counting those that a process still serves"):format(raised.room))
   elseif not ok then
     error(raised, 0)
   end
-  slices.look()
-  ok, message = finish(to, version)
-  if not ok then return nil, problem(model, "", message) end
+  if not is_finished then return nil, problem(model, "", message) end
   counts.listeners = #model.node.listeners
   return { builder = to.builder, data = C.vf_snapb_data(to.builder), size = tonumber(C.vf_snapb_size(to.builder)),
-    version = version, model = model, memory = memory, summary = counts, consumer_chains = raised.of_consumer }
+    version = version, model = model, memory = memory, summary = counts, consumer_chains = raised.of_consumer,
+    n_holders = 1 }
+end
+
+--- Says that one more uses a compiled model, while it may be given back by others.
+function M.hold(compiled) compiled.n_holders = compiled.n_holders + 1 end
+
+--- The caller, or one who holds it, needs a compiled model no more. With the last its memory goes, of which the garbage
+-- collector knows nothing: megabytes behind a few bytes.
+function M.give_back(compiled)
+  compiled.n_holders = compiled.n_holders - 1
+  if compiled.n_holders > 0 then return end
+  C.vf_snapb_free(ffi.gc(compiled.builder, nil))
+  compiled.builder, compiled.data = nil, nil
 end
 
 --- Returns a sealed memfd with a compiled snapshot, owned by the caller; or nil and a message.

@@ -149,7 +149,7 @@ end
 -- @param carried compiler/carry.lua, or nil: nothing is carried over
 function M.write(to, model, places, carried)
   local routes = model.routes
-  if #routes == 0 then return end
+  if #routes == 0 then return carried and carried:close() end
   local records, first = to:add(C.VF_SNAP_ROUTES, #routes)
   local writer = setmetatable({ to = to, routes = routes, places = places, records = records, first = first,
     shared_policies = {}, shared_edits = {} }, Writer)

@@ -49,6 +49,13 @@ function M.open(options)
   pending, current, tables_need_repair, has_come, tables_made_of, warned = nil, nil, false, false, nil, {}
 end
 
+--- Says what is published. What was before is compiled no more.
+local function set_current(model, version, compiled)
+  local before = current and current.compiled
+  current = { model = model, version = version, compiled = compiled }
+  if before and before ~= compiled then compiler.give_back(before) end
+end
+
 --- Calls a function when what a predecessor published is known.
 function M.on_adopted(fn) on_adopted = fn end
 
@@ -95,6 +102,7 @@ local function finish(result)
 end
 
 local function reject(code, problems, stored)
+  if pending.compiled ~= (current and current.compiled) then compiler.give_back(pending.compiled) end
   finish { ok = false, code = code, problems = problems, stored = stored or 0 }
 end
 
@@ -109,12 +117,16 @@ function M.offer(candidate)
   slices.look()
   if state_area then overrides.apply(state_area, model.node.data_dir) end
   local fd, message = compiler.memfd(compiled)
-  if not fd then return nil, { { file = model.source, path = "", message = message } } end
+  if not fd then
+    compiler.give_back(compiled)
+    return nil, { { file = model.source, path = "", message = message } }
+  end
   slices.look()
   local staged
   staged, message = stage_tables(model, compiled)
   if not staged then
     ffi.C.close(fd)
+    compiler.give_back(compiled)
     return nil, { { file = model.source, path = "consumers", message = message } }
   end
   pending = candidate
@@ -140,7 +152,7 @@ end
 --- After a predecessor: this is published already. Its tables may not be.
 -- @param repair true: they are given again when it comes, or at once when it has come
 function M.adopt(model, version, repair)
-  current = { model = model, version = version }
+  set_current(model, version)
   if repair ~= nil then tables_need_repair = repair end
   if tables_need_repair and has_come then repair_tables() end
   on_adopted()
@@ -214,7 +226,7 @@ end
 function M.published(version)
   has_come = true
   if pending and pending.version == version then
-    current = { model = pending.model, version = version, compiled = pending.compiled }
+    set_current(pending.model, version, pending.compiled)
     if pending.on_published then pending.on_published() end
   elseif tables_need_repair and current then
     repair_tables()
@@ -246,7 +258,7 @@ end
 
 function M.live(laggards)
   if not pending then return end
-  current = { model = pending.model, version = pending.version, compiled = pending.compiled }
+  set_current(pending.model, pending.version, pending.compiled)
   slices.begin()
   slices.run(function() conclude(laggards) end)
 end

@@ -130,6 +130,7 @@ function M.try(job)
     compiled, refusal = compiler.compile(model, { base = flow.current().compiled })
     if not compiled then return outcome.refusal({ refusal }, result.edits, "invalid") end
     warnings, findings = explain.warnings(model, compiled, lint_live.of(model))
+    compiler.give_back(compiled)
   end
   local told = M.success(job, { warnings = warnings, findings = findings }, next_world)
   told.dry_run = true

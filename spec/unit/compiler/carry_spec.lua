@@ -283,8 +283,11 @@ describe("what is carried over from one snapshot to the next", function()
         local next_compiled = assert(compiler.compile(next_model, { version = step, state = state, base = compiled }))
         expect_alike(next_compiled, next_model, next_set, response_s, step, where)
         if roll(8) > 1 then -- else the store refuses it
+          compiler.give_back(compiled)
           set, model, compiled, good = next_set, next_model, next_compiled, good + 1
           compiler.sweep(compiled, state)
+        else
+          compiler.give_back(next_compiled)
         end
       end
     end
