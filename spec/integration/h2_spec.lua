@@ -233,6 +233,25 @@ describe("a client of HTTP/2", function()
     client:close()
   end))
 
+  it("whose trailers grow by compression gets some of them passed on", loop.spec(function()
+    local seen
+    local origin = origins.start(function(conn, request)
+      message.read_body(conn, request)
+      seen = request.trailers
+      conn:write(origins.response(200))
+    end)
+    local client = h2.open(rig.start({ origin }).ports.http)
+    local value = ("v"):rep(3000)
+    local first = "\64" .. h2.integer(3, 7, 0) .. "x-t" .. h2.integer(#value, 7, 0) .. value -- is remembered
+    client:send(h2.headers(1, h2.request("POST", "/")), h2.data(1, "some"),
+      h2.headers(1, first .. ("\190"):rep(99), ENDS)) -- again and again
+    assert.equal(200, client:answer(1).status)
+    local n = 0
+    for _ in pairs(seen) do n = n + 1 end
+    assert.is_true(n >= 1 and n <= 11, n .. " trailers of 3000 bytes")
+    client:close()
+  end))
+
   it("that says nothing is let go with GOAWAY", loop.spec(function()
     local server = rig.start({ "127.0.0.1:1" }, { conf = { timeouts = { client_idle = "100ms" } } })
     local client = h2.open(server.ports.http)

@@ -228,10 +228,13 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
     return 0;
 }
 
-static int add_trailer(struct vf_exchange *ex, struct vf_str name, struct vf_str value)
+static int add_trailer(struct vf_h2_stream *stream, struct vf_str name, struct vf_str value)
 {
+    struct vf_exchange *ex = stream->ex;
     struct vf_h1_limits limits = vf_proxy_head_limits(ex->snapshot, ex->listener);
-    if (ex->request.trailers.count >= limits.header_count)
+    stream->trailer_bytes += name.len + value.len;
+    if (ex->request.trailers.count >= limits.header_count ||
+        stream->trailer_bytes > limits.header_bytes)
         return 0; /* what is too much is not passed on */
     name.data = vf_arena_strndup(&ex->arena, name.data, name.len);
     value.data = vf_arena_strndup(&ex->arena, value.data, value.len);
@@ -252,7 +255,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
         return 0;
     struct vf_exchange *ex = stream->ex;
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
-        return add_trailer(ex, name_of, value_of) == 0 ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+        return add_trailer(stream, name_of, value_of) == 0 ? 0
+                                                           : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     struct vf_h1_limits limits = vf_proxy_head_limits(ex->snapshot, ex->listener);
     return vf_h2_request_add(&stream->request, &limits, name_of, value_of) == 0
                ? 0

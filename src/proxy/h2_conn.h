@@ -52,8 +52,9 @@ struct vf_h2_stream {
     struct vf_h2_request request; /* while its head is read */
     char *input;                  /* begin..end: content that the exchange does not take yet */
     size_t input_begin, input_end, input_room;
-    size_t unreturned; /* bytes that it took, but whose window waits until it takes more */
-    bool input_ended;  /* END_STREAM came */
+    size_t trailer_bytes; /* of all that came, passed on or not */
+    size_t unreturned;    /* bytes that it took, but whose window waits until it takes more */
+    bool input_ended;     /* END_STREAM came */
 
     struct vf_str slice; /* being sent, borrowed */
     char *kept;          /* begin..end: content that has not become frames yet */

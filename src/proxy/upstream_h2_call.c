@@ -341,10 +341,13 @@ static struct vf_h1_limits limits_of(const struct vf_exchange *ex)
     return vf_proxy_head_limits(ex->snapshot, ex->listener);
 }
 
-static int add_trailer(struct vf_exchange *ex, struct vf_str name, struct vf_str value)
+static int add_trailer(struct vf_h2_call *call, struct vf_str name, struct vf_str value)
 {
+    struct vf_exchange *ex = call->ex;
     struct vf_h1_limits limits = limits_of(ex);
-    if (ex->response.trailers.count >= limits.header_count)
+    call->trailer_bytes += name.len + value.len;
+    if (ex->response.trailers.count >= limits.header_count ||
+        call->trailer_bytes > limits.header_bytes)
         return 0; /* what is too much is not passed on */
     char *copy = vf_arena_alloc(&ex->arena, name.len + value.len + 1);
     if (copy == NULL)
@@ -362,7 +365,7 @@ int vf_h2_call_on_field(struct vf_h2_call *call, struct vf_str name, struct vf_s
     if (ex == NULL || call->input_ended)
         return 0;
     if (call->has_head)
-        return add_trailer(ex, name, value);
+        return add_trailer(call, name, value);
     if (call->answer.head == NULL) {
         if (ex->first_byte_ns == 0)
             ex->first_byte_ns = vf_proxy_now_ns(ex->proxy);

@@ -59,7 +59,8 @@ struct vf_h2_call {
     struct vf_h2_answer answer; /* while its head is read */
     char *input;                /* content that the exchange does not take yet */
     size_t input_len, input_room;
-    size_t unreturned; /* bytes that it took, but whose window waits until it takes more */
+    size_t trailer_bytes; /* of all that came, passed on or not */
+    size_t unreturned;    /* bytes that it took, but whose window waits until it takes more */
     uint32_t n_interim;
     struct vf_fault fault; /* what makes the answer malformed; rule NULL: nothing */
     bool has_head;         /* the final head came */
