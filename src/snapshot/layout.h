@@ -300,33 +300,35 @@ struct vf_snap_health {
 enum vf_snap_path_kind { VF_PATH_EXACT = 0, VF_PATH_REGEX, VF_PATH_PREFIX };
 enum vf_snap_action { VF_ACTION_POOL = 0, VF_ACTION_REDIRECT, VF_ACTION_RESPOND };
 
+/* What every request reads comes first: a route that is not in the caches costs a miss per line. */
 struct vf_snap_route {
-    uint64_t id; /* stable: hash of tenant and name */
-    struct vf_snap_text name;
-    struct vf_snap_text source; /* "FILE:LINE", for messages; may be empty */
-    uint32_t tenant;
-    uint32_t slot;
-    uint32_t path_kind; /* enum vf_snap_path_kind */
-    int32_t priority;
-    struct vf_snap_text path; /* exact: as written; prefix: without trailing slash ("" for "/");
-                                 regex: the PCRE2 pattern */
-    uint64_t methods;         /* bit 1 << number of http/method.h; 0: any */
-    struct vf_snap_list conditions; /* VF_SNAP_CONDITIONS: all must hold */
+    uint64_t id;                    /* stable: hash of tenant and name */
     uint32_t rank;                  /* made by the builder: total order of preference, 0 is best */
     uint32_t action;                /* enum vf_snap_action */
-    uint32_t pool;                  /* VF_SNAP_POOLS, for VF_ACTION_POOL */
-    uint32_t status;                /* of a redirect or fixed answer */
-    struct vf_snap_text target;     /* redirect: Location, with $1..$9, $host, $path, $query */
-    struct vf_snap_text body;       /* fixed answer */
-    struct vf_snap_text content_type;
+    struct vf_snap_list conditions; /* VF_SNAP_CONDITIONS: all must hold */
+    uint64_t methods;               /* bit 1 << number of http/method.h; 0: any */
+    uint32_t tenant;
+    uint32_t slot;
+    uint32_t pool;         /* VF_SNAP_POOLS, for VF_ACTION_POOL */
+    uint32_t policy;       /* VF_SNAP_POLICIES (overrides) or VF_SNAP_NONE */
+    uint32_t chain;        /* VF_SNAP_CHAINS, of the kind ROUTE; VF_SNAP_NONE: no plugins */
+    uint32_t client_cert;  /* VF_SNAP_CLIENT_CERTS, or VF_SNAP_NONE: it asks for none */
+    uint32_t inactive;     /* 1: its tenant is switched off, answer 503 */
     uint32_t strip_prefix; /* 1: forward without the matched prefix */
     uint32_t has_rewrite;
+    uint32_t path_kind;         /* enum vf_snap_path_kind */
+    struct vf_snap_edits edits; /* pool's, then route's */
+
+    struct vf_snap_text name;
+    struct vf_snap_text source; /* "FILE:LINE", for messages; may be empty */
+    struct vf_snap_text path;   /* exact: as written; prefix: without trailing slash ("" for "/");
+                                   regex: the PCRE2 pattern */
+    int32_t priority;
+    uint32_t status;            /* of a redirect or fixed answer */
+    struct vf_snap_text target; /* redirect: Location, with $1..$9, $host, $path, $query */
+    struct vf_snap_text body;   /* fixed answer */
+    struct vf_snap_text content_type;
     struct vf_snap_text rewrite; /* prefix: replaces it; exact: the path; regex: template, $1..$9 */
-    uint32_t policy;             /* VF_SNAP_POLICIES (overrides) or VF_SNAP_NONE */
-    uint32_t inactive;           /* 1: its tenant is switched off, answer 503 */
-    struct vf_snap_edits edits;  /* pool's, then route's */
-    uint32_t chain;              /* VF_SNAP_CHAINS, of the kind ROUTE; VF_SNAP_NONE: no plugins */
-    uint32_t client_cert;        /* VF_SNAP_CLIENT_CERTS, or VF_SNAP_NONE: it asks for none */
     struct vf_snap_list bindings; /* VF_SNAP_BINDINGS; made by the builder */
 };
 
@@ -453,7 +455,7 @@ struct vf_snap_host {
  * node "b" whose parent is the node "a" whose parent is the host's root. */
 struct vf_snap_node {
     uint32_t parent;             /* VF_SNAP_NONE: empty entry */
-    uint32_t id;                 /* what its children name as parent */
+    uint32_t id;                 /* what its children name as parent; VF_SNAP_NONE: it has none */
     struct vf_snap_text segment; /* between two slashes, may be empty */
     struct vf_snap_list prefix;  /* routes whose prefix ends here */
     struct vf_snap_list exact;   /* routes whose exact path ends here */

@@ -27,6 +27,7 @@ struct node {
     uint32_t parent; /* hosts come first: parent i < n_bindings is the root of host i */
     struct vf_snap_text segment;
     struct chain prefix, exact;
+    bool has_children;
 };
 
 /* Dense arrays while the tables grow, each with a table of indexes into it. The capacities are
@@ -92,7 +93,7 @@ static struct node *find_node(struct making *making, uint32_t parent, struct vf_
             return node;
     }
     struct node *node = &making->nodes[making->n_nodes++];
-    *node = (struct node){parent, segment, empty_chain, empty_chain};
+    *node = (struct node){parent, segment, empty_chain, empty_chain, false};
     making->node_slots[slot] = making->n_nodes;
     return node;
 }
@@ -110,6 +111,8 @@ static struct node *find_path(struct making *making, const struct host *host,
     uint32_t parent = (uint32_t)(host - making->hosts);
     struct node *node = NULL;
     for (uint32_t start = 1; start <= text.len;) {
+        if (node != NULL)
+            node->has_children = true;
         const char *slash = memchr(text.data + start, '/', text.len - start);
         uint32_t end = slash == NULL ? path.len : (uint32_t)(slash - text.data);
         node = find_node(making, parent, (struct vf_snap_text){path.offset + start, end - start});
@@ -186,7 +189,7 @@ static void write_node(const struct making *making, const struct node *node, str
         slot = (slot + 1) & mask;
     out->nodes[slot] = (struct vf_snap_node){
         .parent = node->parent,
-        .id = node_id(making, node),
+        .id = node->has_children ? node_id(making, node) : VF_SNAP_NONE,
         .segment = node->segment,
         .prefix = write_chain(making, &node->prefix, out),
         .exact = write_chain(making, &node->exact, out),

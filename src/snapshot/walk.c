@@ -94,7 +94,7 @@ static const struct vf_snap_node *find_node(const struct vf_snapshot *snapshot, 
 
 const struct vf_snap_node *vf_walk_next(struct vf_walk *walk)
 {
-    if (walk->is_last)
+    if (walk->is_last || walk->parent == VF_SNAP_NONE)
         return NULL;
     const char *start = walk->path.data + walk->end + 1, *limit = walk->path.data + walk->path.len;
     const char *slash = memchr(start, '/', (size_t)(limit - start));
