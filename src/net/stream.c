@@ -10,24 +10,13 @@
 #include <unistd.h>
 
 #include "net/op.h"
+#include "net/outq.h"
 #include "net/transport.h"
 
 enum {
-    SLICES = 64,      /* of one writev */
-    SPARE_OUTQS = 64, /* kept in the free list */
     SCRATCH_BYTES = 8192,
     JOIN_BYTES = 8192,     /* up to here a copy costs less than sending slices */
     TURN_BYTES = 48 * 1024 /* read before a flush: small messages of several streams */
-};
-
-/* Order on the wire: buffer[begin .. end), then the slices. */
-struct vf_outq {
-    struct vf_outq *next;
-    int n_slices;
-    struct iovec slices[SLICES];
-    size_t slice_bytes;
-    char *buffer;
-    size_t begin, end, size;
 };
 
 int vf_net_init(struct vf_net *net, struct vf_reactor *reactor, uint64_t max_buffered_bytes)
@@ -43,19 +32,9 @@ int vf_net_init(struct vf_net *net, struct vf_reactor *reactor, uint64_t max_buf
     return 0;
 }
 
-static void free_outq(struct vf_outq *out)
-{
-    free(out->buffer);
-    free(out);
-}
-
 void vf_net_deinit(struct vf_net *net)
 {
-    while (net->spare != NULL) {
-        struct vf_outq *next = net->spare->next;
-        free_outq(net->spare);
-        net->spare = next;
-    }
+    vf_outq_free_spare(net);
     free(net->read_buffer);
     free(net->scratch);
     free(net->joined);
@@ -71,44 +50,13 @@ char *vf_net_scratch(struct vf_net *net, size_t size)
     return piece;
 }
 
-static struct vf_outq *take_outq(struct vf_net *net)
-{
-    struct vf_outq *out = net->spare;
-    if (out != NULL) {
-        net->spare = out->next;
-        net->n_spare--;
-        return out;
-    }
-    out = malloc(sizeof(*out));
-    if (out != NULL) {
-        out->buffer = NULL;
-        out->size = out->begin = out->end = out->slice_bytes = 0;
-        out->n_slices = 0;
-    }
-    return out;
-}
-
-static void give_outq(struct vf_net *net, struct vf_outq *out)
-{
-    net->buffered_bytes -= out->end - out->begin;
-    out->n_slices = 0;
-    out->slice_bytes = out->begin = out->end = 0;
-    if (net->n_spare >= SPARE_OUTQS || out->size > VF_NET_READ_BYTES) {
-        free_outq(out);
-        return;
-    }
-    out->next = net->spare;
-    net->spare = out;
-    net->n_spare++;
-}
-
 static void release_if_empty(struct vf_stream *stream)
 {
     struct vf_outq *out = stream->out;
     if (out == NULL || out->end > out->begin || out->n_slices > 0)
         return;
     stream->out = NULL;
-    give_outq(stream->net, out);
+    vf_outq_give(stream->net, out);
 }
 
 /* The owner may take what was not sent (vf_stream_move_output); the rest is dropped. */
@@ -117,100 +65,22 @@ static void fail(struct vf_stream *stream, int error)
     stream->blocked = false;
     stream->events->on_failed(stream, error);
     if (stream->io.fd >= 0 && stream->out != NULL) {
-        give_outq(stream->net, stream->out);
+        vf_outq_give(stream->net, stream->out);
         stream->out = NULL;
     }
 }
 
-static bool reserve(struct vf_outq *out, size_t more)
-{
-    size_t used = out->end - out->begin;
-    if (out->begin > 0 && used + more <= out->size) {
-        memmove(out->buffer, out->buffer + out->begin, used);
-        out->begin = 0;
-        out->end = used;
-    }
-    if (out->end + more <= out->size)
-        return true;
-    size_t size = out->size == 0 ? 16384 : out->size;
-    while (size < used + more)
-        size *= 2;
-    char *buffer = malloc(size);
-    if (buffer == NULL)
-        return false;
-    if (used > 0)
-        memcpy(buffer, out->buffer + out->begin, used);
-    free(out->buffer);
-    out->buffer = buffer;
-    out->size = size;
-    out->begin = 0;
-    out->end = used;
-    return true;
-}
-
-/* Copies the slices behind what is buffered: the borrowed memory is about to go. */
-static int keep_slices(struct vf_stream *stream)
-{
-    struct vf_outq *out = stream->out;
-    if (out->slice_bytes > 0 && !reserve(out, out->slice_bytes))
-        return UV_ENOMEM;
-    for (int i = 0; i < out->n_slices; i++) {
-        memcpy(out->buffer + out->end, out->slices[i].iov_base, out->slices[i].iov_len);
-        out->end += out->slices[i].iov_len;
-    }
-    stream->net->buffered_bytes += out->slice_bytes;
-    out->n_slices = 0;
-    out->slice_bytes = 0;
-    return 0;
-}
-
-/* Takes `n` sent bytes off the front: first the buffer, then slices. */
-static void drop_sent(struct vf_stream *stream, size_t n)
-{
-    struct vf_outq *out = stream->out;
-    size_t buffered = out->end - out->begin, first = n < buffered ? n : buffered;
-    out->begin += first;
-    stream->net->buffered_bytes -= first;
-    n -= first;
-    if (n == out->slice_bytes) { /* the usual case: all of it */
-        out->n_slices = 0;
-        out->slice_bytes = 0;
-        return;
-    }
-    out->slice_bytes -= n;
-    int i = 0;
-    while (i < out->n_slices && n >= out->slices[i].iov_len)
-        n -= out->slices[i++].iov_len;
-    if (i < out->n_slices && n > 0) {
-        out->slices[i].iov_base = (char *)out->slices[i].iov_base + n;
-        out->slices[i].iov_len -= n;
-    }
-    if (i > 0)
-        memmove(out->slices, out->slices + i, (size_t)(out->n_slices - i) * sizeof(out->slices[0]));
-    out->n_slices -= i;
-}
-
-/* Fills SLICES + 1 parts with all that is queued; returns their number. */
-static size_t list_parts(const struct vf_outq *out, struct iovec *parts)
-{
-    size_t n = 0;
-    if (out->end > out->begin)
-        parts[n++] = (struct iovec){out->buffer + out->begin, out->end - out->begin};
-    memcpy(parts + n, out->slices, (size_t)out->n_slices * sizeof(parts[0]));
-    return n + (size_t)out->n_slices;
-}
-
 static ssize_t send_slices(int fd, const struct vf_outq *out)
 {
-    struct iovec parts[SLICES + 1];
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = list_parts(out, parts)};
+    struct iovec parts[VF_OUTQ_SLICES + 1];
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = vf_outq_list(out, parts)};
     return sendmsg(fd, &message, MSG_NOSIGNAL);
 }
 
 static ssize_t send_through(struct vf_stream *stream)
 {
-    struct iovec parts[SLICES + 1];
-    size_t n = stream->out == NULL ? 0 : list_parts(stream->out, parts);
+    struct iovec parts[VF_OUTQ_SLICES + 1];
+    size_t n = stream->out == NULL ? 0 : vf_outq_list(stream->out, parts);
     return stream->transport->ops->send(stream, parts, (int)n);
 }
 
@@ -277,14 +147,14 @@ static bool offer(struct vf_stream *stream)
     }
     stream->bytes_out += (uint64_t)n;
     if (n > 0)
-        drop_sent(stream, (size_t)n);
+        vf_outq_drop(out, stream->net, (size_t)n);
     if ((size_t)n == total && unsent_below(stream) == 0) {
         after_drain(stream);
         return true;
     }
     if (!stream->connecting)
         stream->blocked = true;
-    if (out != NULL && keep_slices(stream) < 0)
+    if (out != NULL && vf_outq_keep_slices(out, stream->net) < 0)
         fail(stream, UV_ENOMEM);
     else
         release_if_empty(stream);
@@ -523,20 +393,19 @@ void vf_stream_add(struct vf_stream *stream, struct vf_str slice)
 {
     if (slice.len == 0 || stream->io.fd < 0)
         return;
-    if (stream->out == NULL && (stream->out = take_outq(stream->net)) == NULL) {
+    if (stream->out == NULL && (stream->out = vf_outq_take(stream->net)) == NULL) {
         shutdown(stream->io.fd, SHUT_RDWR); /* out of memory: the owner sees end of file soon */
         return;
     }
     struct vf_outq *out = stream->out;
-    if (out->n_slices == SLICES) {
+    if (out->n_slices == VF_OUTQ_SLICES) {
         vf_stream_flush(stream);
         if ((out = stream->out) == NULL) {
             vf_stream_add(stream, slice);
             return;
         }
     }
-    out->slices[out->n_slices++] = (struct iovec){(void *)(uintptr_t)slice.data, slice.len};
-    out->slice_bytes += slice.len;
+    vf_outq_add(out, slice);
     if (!stream->is_dirty) {
         stream->is_dirty = true;
         stream->next_dirty = stream->net->dirty;
@@ -548,7 +417,7 @@ size_t vf_stream_pending(const struct vf_stream *stream)
 {
     const struct vf_outq *out = stream->out;
     size_t below = stream->transport == NULL ? 0 : stream->transport->unsent;
-    return below + (out == NULL ? 0 : out->end - out->begin + out->slice_bytes);
+    return below + (out == NULL ? 0 : vf_outq_bytes(out));
 }
 
 void vf_stream_move_output(struct vf_stream *from, struct vf_stream *to)
@@ -556,12 +425,12 @@ void vf_stream_move_output(struct vf_stream *from, struct vf_stream *to)
     if (from->out == NULL)
         return;
     unlink_dirty(from);
-    if (keep_slices(from) == 0) {
+    if (vf_outq_keep_slices(from->out, from->net) == 0) {
         struct vf_outq *out = from->out;
         vf_stream_add(to, vf_str_make(out->buffer + out->begin, out->end - out->begin));
         vf_stream_flush(to); /* copies at once: the buffer is about to be reused */
     }
-    give_outq(from->net, from->out);
+    vf_outq_give(from->net, from->out);
     from->out = NULL;
 }
 
@@ -604,7 +473,7 @@ void vf_stream_close(struct vf_stream *stream, bool reset)
     bool is_clean = !reset && vf_stream_pending(stream) == 0;
     forget_gathered(stream);
     if (stream->out != NULL) {
-        give_outq(stream->net, stream->out);
+        vf_outq_give(stream->net, stream->out);
         stream->out = NULL;
     }
     if (stream->transport != NULL) {
