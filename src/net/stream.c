@@ -11,18 +11,18 @@
 
 #include "net/op.h"
 #include "net/outq.h"
+#include "net/stream_parts.h"
 #include "net/transport.h"
 
 enum {
     SCRATCH_BYTES = 8192,
-    JOIN_BYTES = 8192,     /* up to here a copy costs less than sending slices */
-    TURN_BYTES = 48 * 1024 /* read before a flush: small messages of several streams */
+    JOIN_BYTES = 8192 /* up to here a copy costs less than sending slices */
 };
 
 int vf_net_init(struct vf_net *net, struct vf_reactor *reactor, uint64_t max_buffered_bytes)
 {
     *net = (struct vf_net){.reactor = reactor, .max_buffered_bytes = max_buffered_bytes};
-    net->read_buffer = malloc(TURN_BYTES + 2 * VF_NET_READ_BYTES);
+    net->read_buffer = malloc(VF_STREAM_TURN_BYTES + 2 * VF_NET_READ_BYTES);
     net->scratch = malloc(SCRATCH_BYTES);
     net->joined = malloc(JOIN_BYTES);
     if (net->read_buffer == NULL || net->scratch == NULL || net->joined == NULL) {
@@ -211,48 +211,6 @@ static void on_connect_event(struct vf_stream *stream)
         vf_stream_flush(stream);
 }
 
-/* Without output no slice points into the read buffer: what was queued was sent, or copied. */
-static void rewind_input(struct vf_net *net)
-{
-    if (net->dirty == NULL)
-        net->read_used = net->gathered;
-}
-
-static ssize_t receive(struct vf_stream *stream)
-{
-    struct vf_net *net = stream->net;
-    return vf_stream_recv(stream, net->read_buffer + net->read_used, vf_net_read_size(net));
-}
-
-static void gather(struct vf_io *io, uint32_t events)
-{
-    struct vf_stream *stream = (struct vf_stream *)io;
-    struct vf_net *net = stream->net;
-    if (events != (EPOLLIN | EPOLLOUT) || stream->connecting || stream->blocked ||
-        stream->transport != NULL || stream->has_gathered || stream->events->will_read == NULL)
-        return;
-    rewind_input(net);
-    if (net->read_used >= TURN_BYTES || !stream->events->will_read(stream))
-        return;
-    stream->readable = true;
-    stream->gathered = (int32_t)receive(stream);
-    stream->gathered_at = (uint32_t)net->read_used;
-    stream->gathered_all = !stream->readable;
-    stream->has_gathered = stream->readable = true;
-    net->n_gathered++;
-    if (stream->gathered > 0)
-        net->gathered = net->read_used += (size_t)stream->gathered;
-}
-
-static void forget_gathered(struct vf_stream *stream)
-{
-    if (!stream->has_gathered)
-        return;
-    stream->has_gathered = false;
-    if (--stream->net->n_gathered == 0)
-        stream->net->gathered = 0;
-}
-
 static void on_ready(struct vf_io *io, uint32_t events)
 {
     struct vf_stream *stream = (struct vf_stream *)io;
@@ -287,7 +245,7 @@ static void on_ready(struct vf_io *io, uint32_t events)
         stream->readable = true;
         stream->events->on_readable(stream);
         if (stream->has_gathered) { /* against the rules: better an end than a gap */
-            forget_gathered(stream);
+            vf_stream_forget_gathered(stream);
             shutdown(io->fd, SHUT_RDWR);
         }
     }
@@ -297,7 +255,7 @@ void vf_stream_init(struct vf_stream *stream, struct vf_net *net,
                     const struct vf_stream_events *events, int fd)
 {
     *stream = (struct vf_stream){
-        .io = {fd, events->kind, on_ready, gather}, .net = net, .events = events};
+        .io = {fd, events->kind, on_ready, vf_stream_gather}, .net = net, .events = events};
 }
 
 int vf_stream_watch(struct vf_stream *stream)
@@ -313,20 +271,6 @@ int vf_stream_open(struct vf_stream *stream, struct vf_net *net,
     if (rc < 0)
         stream->io.fd = -1;
     return rc;
-}
-
-ssize_t vf_transport_recv(struct vf_stream *stream, char *buffer, size_t len)
-{
-    ssize_t n = recv(stream->io.fd, buffer, len, 0);
-    if (n < 0) {
-        n = uv_translate_sys_error(errno);
-        stream->readable = false;
-    } else if ((size_t)n < len && !stream->hung_up) {
-        stream->readable = false; /* drained: the next byte raises a new edge */
-    } else if (n == 0) {
-        stream->readable = false;
-    }
-    return n;
 }
 
 ssize_t vf_transport_send(struct vf_stream *stream, const char *data, size_t len)
@@ -351,36 +295,6 @@ int vf_stream_start_transport(struct vf_stream *stream)
     int rc = stream->transport->ops->start(stream);
     stream->connecting = rc == VF_PENDING;
     return rc;
-}
-
-ssize_t vf_stream_recv(struct vf_stream *stream, char *buffer, size_t len)
-{
-    if (stream->transport != NULL)
-        return stream->transport->ops->recv(stream, buffer, len);
-    return vf_transport_recv(stream, buffer, len);
-}
-
-ssize_t vf_stream_read(struct vf_stream *stream, char **data)
-{
-    struct vf_net *net = stream->net;
-    if (stream->is_dirty) /* an answer goes before the end of file that may be read next */
-        vf_stream_flush(stream);
-    if (net->read_used >= TURN_BYTES && !stream->has_gathered)
-        vf_net_flush(net);
-    if (stream->io.fd < 0) /* a write failed and the owner closed */
-        return UV_ECANCELED;
-    if (stream->has_gathered) {
-        *data = net->read_buffer + stream->gathered_at;
-        stream->readable = !stream->gathered_all;
-        forget_gathered(stream);
-        return stream->gathered;
-    }
-    rewind_input(net);
-    ssize_t n = receive(stream);
-    *data = net->read_buffer + net->read_used;
-    if (n > 0)
-        net->read_used += (size_t)n;
-    return n;
 }
 
 void vf_stream_yield(struct vf_stream *stream)
@@ -471,7 +385,7 @@ void vf_stream_close(struct vf_stream *stream, bool reset)
         return;
     unlink_dirty(stream);
     bool is_clean = !reset && vf_stream_pending(stream) == 0;
-    forget_gathered(stream);
+    vf_stream_forget_gathered(stream);
     if (stream->out != NULL) {
         vf_outq_give(stream->net, stream->out);
         stream->out = NULL;
