@@ -59,6 +59,27 @@ describe("objects of the admin API", function()
     server:stop()
   end))
 
+  it("have the JSON types of their schema, not what a conf file is forgiven", loop.spec(function()
+    start()
+    local function pointers(response)
+      local found = {}
+      for i, fault in ipairs(api.is(response, 400).errors) do found[i] = fault.pointer end
+      return found
+    end
+    local backends = { { address = "127.0.0.1:1", weight = "5" } }
+    local wrong = { name = "web", max_connections = "7", passive_health = "true", backends = backends }
+    assert.same({ "/backends/0/weight", "/max_connections", "/passive_health" },
+      pointers(api.post("/api/pools", wrong)))
+    wrong = { host = "a.b", priority = "1", match = { headers = { ["X/Y"] = 1 } }, respond = { body = 5 } }
+    assert.same({ "/match/headers/X~1Y", "/priority", "/respond/body" }, pointers(api.post("/api/routes", wrong)))
+    local right = { name = "web", max_connections = "off", sticky_sessions = { ttl = "off" },
+      limits = { body_bytes = 9 }, health_check = { expected_status = { 200, "300-399" } } }
+    api.is(api.post("/api/pools", right), 201)
+    assert.same({ "/passive_health" }, pointers(api.put("/api/pools/web", { passive_health = "false" })))
+    assert.same({ "/active" }, pointers(api.post("/api/tenants", { name = "acme", active = "true" })))
+    server:stop()
+  end))
+
   it("say the region and load of every backend, and know no backends of pools that are not there", loop.spec(function()
     start { entities = "seed", pools = { { name = "web", backends = { { address = "127.0.0.1:1" } } } } }
     local backend = api.is(api.get "/api/backends?pool=web", 200)[1]

@@ -170,6 +170,56 @@ function M.take(compiled, value)
   return value
 end
 
+local function is_word(attr, text)
+  for _, word in ipairs(attr.words or {}) do
+    if word == text then return true end
+  end
+  return attr.off and text == "off"
+end
+
+-- Types of which the reader takes a number or a truth as their text.
+local TEXTS = { string = true, path = true, pem = true, foreign = true }
+local NOUNS = { integer = "an integer", number = "a number", boolean = "true or false" }
+
+--- Says what is wrong with the JSON type of a scalar; nil: nothing, or the reader sees it.
+local function mistyped(compiled, value)
+  local attr, kind = compiled.attr, type(value)
+  if kind == "string" and NOUNS[attr.type] and not is_word(attr, value) and compiled.parse(value) ~= nil then
+    return ("expected %s, got a text"):format(NOUNS[attr.type])
+  end
+  local is_text = TEXTS[attr.type] and not attr.one_of and not (attr.numeric and kind == "number")
+  if is_text and (kind == "number" or kind == "boolean") then
+    return ("expected a text, got %s"):format(kind == "number" and "a number" or tostring(value))
+  end
+end
+
+local function escape(name) return (tostring(name):gsub("~", "~0"):gsub("/", "~1")) end
+
+--- Finds scalars of another JSON type than the schema has, which a conf file would be forgiven: `"5"` for 5, 5 for a
+-- text. What plugins decide is left to them.
+-- @param compiled, value as for `take`
+-- @return list of {pointer, detail}
+function M.mistyped(compiled, value, pointer, found)
+  found, pointer = found or {}, pointer or ""
+  if value == json.null or compiled.general then return found end
+  if compiled.forms then
+    compiled = compiled.forms[type(value) ~= "table" and "scalar" or json.is_array(value) and "list" or "map"]
+    if not compiled then return found end
+  end
+  if type(value) ~= "table" then
+    local detail = compiled.attr and mistyped(compiled, value)
+    if detail then found[#found + 1] = { pointer = pointer, detail = detail, rule = "type" } end
+    return found
+  end
+  local is_list = json.is_array(value)
+  for name, own in pairs(value) do
+    local field = compiled.fields and compiled.by_name[name] or compiled.element or compiled.value
+    local step = is_list and type(name) == "number" and name - 1 or escape(name)
+    if field then M.mistyped(field, own, ("%s/%s"):format(pointer, step), found) end
+  end
+  return found
+end
+
 --- Removes what the type does not know from decoded JSON, in place: for those who asked to be lenient.
 -- What plugins decide is left to them.
 function M.strip(compiled, value)

@@ -3,6 +3,7 @@
 local bodies = require "veloflux.admin.body"
 local entities = require "veloflux.admin.entities"
 local json = require "veloflux.pdk.json"
+local problem = require "veloflux.admin.problem"
 local resources = require "veloflux.admin.resources"
 local schemas = require "veloflux.admin.schemas"
 local values = require "veloflux.control.values"
@@ -47,6 +48,13 @@ local function take_fields(resource, value, entry, where)
   if resource.name ~= "tenants" then value.tenant = tenant or value.tenant or where.tenant_id end
 end
 
+local function refuse_mistyped(compiled, value)
+  local errors = view.mistyped(compiled, value)
+  if #errors == 0 then return nil end
+  table.sort(errors, function(a, b) return a.pointer < b.pointer end)
+  return problem.new("invalid", ("%s: %s"):format(errors[1].pointer:sub(2), errors[1].detail), { errors = errors })
+end
+
 --- Makes of what came in what the model takes.
 -- @param entry of what it changes (nil: it makes one); with is_pending: of what is not there yet
 -- @return it, or nil and a problem
@@ -60,6 +68,8 @@ function M.prepare(resource, request, raw, entry, where)
   if bad then return nil, bad end
   local compiled = entry and entry.compiled or schemas.type_of(resource)
   view.take(compiled, value)
+  bad = refuse_mistyped(compiled, value)
+  if bad then return nil, bad end
   if bodies.prefers(request, "handling=lenient") then
     local kept = {}
     for _, field in ipairs(resource.fields) do
