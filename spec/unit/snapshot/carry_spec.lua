@@ -138,7 +138,8 @@ describe("lookup tables", function()
       local node, list = nodes[i], {}
       for k = 0, node.exact.count - 1 do list[k + 1] = candidates[node.exact.first + k] end
       if node.parent ~= NONE and #list > 0 then
-        lines[#lines + 1] = ("%s=%s id %d"):format(fixture.string(made, node.segment), table.concat(list, ","), node.id)
+        local segment, order = fixture.string(made, node.segment), table.concat(list, ",")
+        lines[#lines + 1] = ("%s=%s at %d"):format(segment, order, node.exact.first)
       end
     end
     table.sort(lines)
@@ -146,16 +147,16 @@ describe("lookup tables", function()
   end
 
   it("are those from before as long as hosts, paths and the order in each list are", function()
-    assert.same({ "a=0 id 4", "b=1,2 id 5" }, tables_of(snapshot))
+    assert.same({ "a=0 at 0", "b=1,2 at 1" }, tables_of(snapshot))
     local made = next_with(2, function(route) route.status = 204 end)
     assert.same(tables_of(snapshot), tables_of(made))
-    made = next_with(0, function(route) route.priority = -5 end) -- the nodes would be numbered otherwise
+    made = next_with(0, function(route) route.priority = -5 end) -- the lists would stand in another order
     assert.same(tables_of(snapshot), tables_of(made))
   end)
 
   it("are made when one of them is not", function()
-    assert.same({ "a=0 id 5", "b=2,1 id 4" }, tables_of(next_with(2, function(route) route.priority = 5 end)))
-    assert.same({ "a=0 id 4", "b=1 id 5", "z=2 id 6" }, tables_of(next_with(2, function(route, to)
+    assert.same({ "a=0 at 2", "b=2,1 at 0" }, tables_of(next_with(2, function(route) route.priority = 5 end)))
+    assert.same({ "a=0 at 0", "b=1 at 1", "z=2 at 2" }, tables_of(next_with(2, function(route, to)
       fixture.text(to, "/x/z", route.path)
     end)))
   end)
