@@ -1,8 +1,8 @@
 /* control/control.h - the control process: model and compiler in Lua, the admin address, reloads.
  * Executed as `veloflux --role=control`. The data plane never needs it to be alive.
  *
- * lua/veloflux/control decides; this file moves messages between the supervisor and Lua. What Lua
- * calls through FFI: */
+ * lua/veloflux/control decides; control.c moves messages between the supervisor and Lua. What Lua
+ * calls through FFI is in control_calls.c: */
 #ifndef VF_CONTROL_CONTROL_H
 #define VF_CONTROL_CONTROL_H
 
