@@ -4,13 +4,6 @@ local tempdir = require "support.tempdir"
 local HOOKS = "src/tls/accel/mbedtls_config.h"
 local CONFIG, GCM = "src/tls/mbedtls_config.h", "src/tls/accel/gcm_alt.h"
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
 describe("scripts/deps.sh --check-variant", function()
   local folder
 
@@ -39,29 +32,29 @@ describe("scripts/deps.sh --check-variant", function()
     return loop.spec(function()
       folder = tempdir.new()
       for _, path in ipairs { "scripts/deps.sh", CONFIG, HOOKS, GCM } do
-        tempdir.write(folder .. "/" .. path, read(path))
+        tempdir.write(folder .. "/" .. path, tempdir.read(path))
       end
       body()
     end)
   end
 
   it("takes headers that end with the configuration of the variant", in_folder(function()
-    install("/build/deps", read(CONFIG) .. read(HOOKS), read(GCM))
-    install("/build/deps/plain", read(CONFIG))
+    install("/build/deps", tempdir.read(CONFIG) .. tempdir.read(HOOKS), tempdir.read(GCM))
+    install("/build/deps/plain", tempdir.read(CONFIG))
     assert.equal("fits\n", check(1))
     assert.equal("fits\n", check(0))
   end))
 
   it("refuses those of the other variant", in_folder(function()
-    install("/build/deps", read(CONFIG))
-    install("/build/deps/plain", read(CONFIG) .. read(HOOKS), read(GCM))
+    install("/build/deps", tempdir.read(CONFIG))
+    install("/build/deps/plain", tempdir.read(CONFIG) .. tempdir.read(HOOKS), tempdir.read(GCM))
     assert.equal(refusal(1), check(1))
     assert.equal(refusal(0), check(0))
   end))
 
   it("refuses what is not there, or was made for another source", in_folder(function()
     assert.equal(refusal(1), check(1))
-    install("/build/deps", read(CONFIG) .. read(HOOKS), read(GCM) .. "/* older */\n")
+    install("/build/deps", tempdir.read(CONFIG) .. tempdir.read(HOOKS), tempdir.read(GCM) .. "/* older */\n")
     assert.equal(refusal(1), check(1))
     assert.equal(refusal(0), check(0))
   end))
