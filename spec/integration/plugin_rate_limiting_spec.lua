@@ -40,6 +40,7 @@ describe("rate-limiting", function()
     end
     clients.together(unpack(work))
     assert.equal(50, passed)
+    assert.matches("\nveloflux_rate_limit_hits_total 50\n", clients.get(rig.server.ports.admin, "/metrics").body)
     rig.server:stop()
   end))
 

@@ -269,6 +269,7 @@ describe("metrics", function()
     local snapshot = snapshot_of(1, 0, { 'a"b\\c' })
     totals.open(state, snapshot)
     assert.equal(0, exposition.value(parsed(), "veloflux_pool_retries_total", { pool = 'a"b\\c' }))
+    assert.equal(0, exposition.value(parsed(), "veloflux_failover_events_total", { pool = 'a"b\\c' }))
   end))
 
   it("keep their labels bounded and lose no count", with_state(function(state, block)

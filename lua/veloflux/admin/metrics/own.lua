@@ -3,6 +3,12 @@ local series = require "veloflux.series"
 
 local M = {}
 
+--- Names that alert rules use for what a plugin of ours counts.
+local ESTABLISHED = {
+  { name = "veloflux_rate_limit_hits_total", help = "Requests that the plugin rate-limiting has refused.",
+    family = "veloflux_plugin_rate_limiting_requests_total", labels = '{verdict="refused"}' },
+}
+
 --- Says whether series of two families may be added up.
 local function is_alike(a, b)
   local function list(values) return table.concat(values or {}, ",") end
@@ -84,6 +90,14 @@ local function show(exposition, family)
   end
 end
 
+local function show_established(exposition, families)
+  for _, known in ipairs(ESTABLISHED) do
+    local family = families[known.family]
+    local sums = family and family.series[known.labels] or {}
+    exposition:family(known.name, "counter", known.help):add("", sums[1] or 0)
+  end
+end
+
 --- Adds the families, those whose names the node does not use itself.
 -- @param exposition of prometheus.lua, which has everything else
 -- @param state pointer to struct vf_state
@@ -92,6 +106,7 @@ function M.add(exposition, state)
   for log, is_live in series.logs(state) do read(families, log, is_live) end
   for name in pairs(families) do names[#names + 1] = name end
   table.sort(names)
+  show_established(exposition, families)
   for _, name in ipairs(names) do
     if not exposition:has(name) then show(exposition, families[name]) end
   end

@@ -103,18 +103,22 @@ function M.add_pools(exposition, count, max)
   local duration = exposition:family("veloflux_request_duration_seconds", "histogram",
     "How long exchanges took, from the head of the request to the end of the answer.")
   local families = exposition:rows("veloflux_pool_", POOL)
+  local failovers = exposition:family("veloflux_failover_events_total", "counter",
+    "As veloflux_pool_failovers_total, by the name that alert rules use.")
   for index in series.each("pools", max) do
     local pool = totals.pool(index)
     local name = series.shown(pool.tenant, pool.name)
     add_statuses(requests, index, name)
     add_durations(duration, name, totals.durations(index))
     families:add(labels_of { "pool", name }, pool)
+    failovers:add(labels_of { "pool", name }, number(pool.failovers))
   end
   if count > max then
     local rest = totals.pools_from(max)
     requests:add(labels_of { "method", OTHER, "status_code", OTHER, "pool", OTHER }, number(rest.requests))
     add_durations(duration, OTHER, totals.durations_from(max))
     families:add(labels_of { "pool", OTHER }, rest)
+    failovers:add(labels_of { "pool", OTHER }, number(rest.failovers))
   end
   local all = totals.pools_from(0)
   local everything = exposition:family("veloflux_http_request_duration_seconds", "histogram",
