@@ -69,9 +69,12 @@ function M.watch(run, times, is_called)
     jit.off(loop)
     jit.off(run)
   end
+  collectgarbage()
+  collectgarbage "stop" -- a finalizer that it calls breaks off what is being recorded
   jit.attach(on_trace, "trace")
   local ok, problem = pcall(loop, run, times or 500)
   jit.attach(on_trace)
+  collectgarbage "restart"
   if not ok then error(problem, 0) end
   return made, complaints
 end
