@@ -132,3 +132,30 @@ describe("answers of many connections at once", function()
     server:stop()
   end))
 end)
+
+describe("kept connections to backends", function()
+  for name, what_comes in pairs {
+    ["an end"] = function(conn) conn:shutdown() end,
+    ["a reset"] = function(conn) conn:reset() end,
+    ["an answer nobody asked for"] = function(conn) conn:write(origins.response(200, nil, "evil")) end,
+  } do
+    it("are not used any more once there is " .. name, loop.spec(function()
+      local origin = origins.start(content_echo)
+      local server = rig.start { origin }
+      local client = clients.connect(server.ports.http)
+      for _ = 1, 2 do
+        client:request("POST", "/", {}, "a")
+        assert_content(client, "a")
+      end
+      assert.equal(1, origin.accepted)
+      while_stopped(server, function()
+        client:request("POST", "/", {}, "b") -- first, and yet
+        what_comes(origin.connections[1])
+      end)
+      assert_content(client, "b")
+      assert.equal(2, origin.accepted)
+      client:close()
+      server:stop()
+    end))
+  end
+end)

@@ -78,19 +78,22 @@ uint64_t vf_reactor_due_ms(const struct vf_reactor *reactor)
     return wait_ms < 0 ? UINT64_MAX : now_ms + (uint64_t)wait_ms;
 }
 
-/* Moves the events of other kinds than 0 behind those of 0. */
-static void sort_by_kind(struct vf_reactor *reactor)
+/* Those of a rank stay in their order. */
+static void sort_by_rank(struct vf_reactor *reactor)
 {
-    struct epoll_event others[BATCH];
-    int n = 0, n_others = 0;
+    struct epoll_event later[VF_IO_BACKEND + 1][BATCH];
+    int n = 0, n_later[VF_IO_BACKEND + 1] = {0};
     for (int i = 0; i < reactor->n_events; i++) {
         const struct vf_io *io = reactor->events[i].data.ptr;
-        if (io->kind == 0)
+        if (io->rank == VF_IO_FIRST)
             reactor->events[n++] = reactor->events[i];
         else
-            others[n_others++] = reactor->events[i];
+            later[io->rank][n_later[io->rank]++] = reactor->events[i];
     }
-    memcpy(reactor->events + n, others, (size_t)n_others * sizeof(others[0]));
+    for (enum vf_io_rank rank = VF_IO_CLIENT; rank <= VF_IO_BACKEND; rank++) {
+        memcpy(reactor->events + n, later[rank], (size_t)n_later[rank] * sizeof(later[0][0]));
+        n += n_later[rank];
+    }
 }
 
 /* Handles the events up to `end`. */
@@ -112,7 +115,7 @@ static void run_turn(struct vf_reactor *reactor, int end)
 
 static void dispatch(struct vf_reactor *reactor)
 {
-    sort_by_kind(reactor);
+    sort_by_rank(reactor);
     while (reactor->next < reactor->n_events) {
         int left = reactor->n_events - reactor->next;
         run_turn(reactor, reactor->next + (left < EVENTS_PER_TURN ? left : EVENTS_PER_TURN));

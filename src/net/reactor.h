@@ -11,11 +11,19 @@
 
 #include "base/timer.h"
 
+/* Whose events come first, of those that were collected at a time. */
+enum vf_io_rank {
+    VF_IO_FIRST,  /* all others; kept connections to backends: whoever takes one for a request must
+                   * know first what has come on it unasked, an end above all */
+    VF_IO_CLIENT, /* clients of the proxy */
+    VF_IO_BACKEND /* backends with requests under way */
+};
+
 /* A registered descriptor: embed it. Edge-triggered: after an event, read until a short read or
  * EAGAIN, or remember that there is more. */
 struct vf_io {
-    int fd;        /* -1 when closed */
-    uint32_t kind; /* of what was collected at a time 0 comes first, then all others */
+    int fd; /* -1 when closed */
+    enum vf_io_rank rank;
     void (*on_ready)(struct vf_io *io, uint32_t events); /* EPOLLIN, EPOLLOUT, EPOLLRDHUP, ... */
     void (*gather)(struct vf_io *io, uint32_t events);   /* before, see below; or NULL */
 };
@@ -25,7 +33,7 @@ struct vf_reactor;
 /* Makes a reactor on `loop`. Events are handled in turns of a few: `gather` of each may receive,
  * but closes and queues nothing; then `on_ready` of each works; then `after_events(owner)`, also
  * called after each run of timers, sends what they queued. (A few times the same, and events of one
- * kind together, costs some percent less than one event after the other: the code stays in the
+ * rank together, costs some percent less than one event after the other: the code stays in the
  * caches.) Owned by the caller. Returns 0 or UV_E*. */
 int vf_reactor_new(uv_loop_t *loop, void (*after_events)(void *owner), void *owner,
                    struct vf_reactor **out);

@@ -255,7 +255,7 @@ void vf_stream_init(struct vf_stream *stream, struct vf_net *net,
                     const struct vf_stream_events *events, int fd)
 {
     *stream = (struct vf_stream){
-        .io = {fd, events->kind, on_ready, vf_stream_gather}, .net = net, .events = events};
+        .io = {fd, events->rank, on_ready, vf_stream_gather}, .net = net, .events = events};
 }
 
 int vf_stream_watch(struct vf_stream *stream)
@@ -353,7 +353,7 @@ int vf_stream_move(struct vf_stream *from, struct vf_stream *to,
 {
     struct vf_stream moved = *from;
     moved.io.fd = -1;
-    moved.io.kind = events->kind;
+    moved.io.rank = events->rank;
     moved.events = events;
     moved.out = NULL;
     moved.next_dirty = NULL;

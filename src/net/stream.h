@@ -52,7 +52,7 @@ struct vf_stream_events {
      * that will read at once, whatever happens before in the turn, unless the stream is closed. It
      * is received then already, together with that of others. NULL: never. */
     bool (*will_read)(const struct vf_stream *stream);
-    uint32_t kind; /* of struct vf_io */
+    enum vf_io_rank rank; /* of struct vf_io, to begin with */
 };
 
 struct vf_stream {

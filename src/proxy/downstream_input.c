@@ -460,4 +460,5 @@ const struct vf_stream_events vf_downstream_events = {
     .on_drained = on_drained,
     .on_failed = on_failed,
     .will_read = will_read,
+    .rank = VF_IO_CLIENT,
 };

@@ -607,7 +607,7 @@ const struct vf_stream_events vf_upstream_events = {
     .on_drained = on_drained,
     .on_failed = on_failed,
     .will_read = will_read,
-    .kind = 1,
+    .rank = VF_IO_BACKEND,
 };
 
 const struct vf_upstream_codec vf_upstream_h1 = {.send_head = send_head,

@@ -25,6 +25,7 @@ static void count_idle(struct vf_h2_link *link, bool is_idle)
     if (link->is_idle == is_idle)
         return;
     link->is_idle = is_idle;
+    link->up->stream.io.rank = is_idle ? VF_IO_FIRST : VF_IO_BACKEND;
     vf_peer_kept_one(link->up->peer, is_idle ? 1 : -1);
     vf_peer_show(link->up->peer);
 }
@@ -438,7 +439,7 @@ static const struct vf_stream_events events = {.on_connected = on_connected,
                                                .on_readable = on_readable,
                                                .on_drained = on_drained,
                                                .on_failed = on_failed,
-                                               .kind = 1};
+                                               .rank = VF_IO_BACKEND};
 
 /* --- Calls --- */
 

@@ -43,6 +43,7 @@ static void link_idle(struct vf_upstream_conn *up)
     peer->idle = up;
     vf_peer_kept_one(peer, 1);
     up->is_idle = true;
+    up->stream.io.rank = VF_IO_FIRST;
 }
 
 static void unlink_idle(struct vf_upstream_conn *up)
@@ -58,6 +59,7 @@ static void unlink_idle(struct vf_upstream_conn *up)
         peer->idle_tail = up->prev;
     vf_peer_kept_one(peer, -1);
     up->is_idle = false;
+    up->stream.io.rank = VF_IO_BACKEND;
 }
 
 void vf_upstream_set_timer(struct vf_upstream_conn *up, uint64_t delay_ms)
