@@ -162,14 +162,18 @@ end
 
 write(WORK .. "/close.lua", 'wrk.headers["Connection"] = "close"\n')
 write(WORK .. "/post.lua", 'wrk.method = "POST"\nwrk.body = string.rep("x", 4096)\n')
-write(WORK .. "/routes.lua", [[
-local n, requests = 0, {}
-for h = 1, 100 do for p = 1, 100 do
-  requests[#requests + 1] = ("GET /p%d/1024 HTTP/1.1\r\nHost: h%d.example.com\r\n\r\n"):format(p, h)
-end end
+-- Ten thousand requests in random order, over all of these hosts and prefixes: wrk does the same for few and many.
+local function write_requests(hosts, prefixes)
+  write(WORK .. "/routes.lua", ([[
+local n, requests, hosts, prefixes = 0, {}, %d, %d
+for i = 0, 9999 do
+  requests[i + 1] = ("GET /p%%d/1024 HTTP/1.1\r\nHost: h%%d.example.com\r\n\r\n"):format(
+    i %% prefixes + 1, math.floor(i / prefixes) %% hosts + 1)
+end
 for i = #requests, 2, -1 do local j = math.random(i) requests[i], requests[j] = requests[j], requests[i] end
-function request() n = n % #requests + 1 return requests[n] end
-]])
+function request() n = n %% #requests + 1 return requests[n] end
+]]):format(hosts, prefixes))
+end
 
 local SCENARIOS = {
   { name = "1k", title = "1 KiB keep-alive, 64 connections", connections = 64, path = "/1024",
@@ -277,13 +281,16 @@ end
 local function bench_routes()
   if not wanted "routes" then return end
   print "\n10,000 routes (100 hosts x 100 prefixes) against 10:"
-  local few = { title = "10 routes", connections = 64, path = "/p1/1024", options = "-H 'Host: h1.example.com'" }
-  local many = { title = "10,000 routes", connections = 64, path = "/", options = "-s " .. WORK .. "/routes.lua" }
+  local scripted = { connections = 64, path = "/", options = "-s " .. WORK .. "/routes.lua" }
+  local few, many = setmetatable({ title = "10 routes" }, { __index = scripted }),
+    setmetatable({ title = "10,000 routes" }, { __index = scripted })
   print_header()
+  write_requests(3, 3)
   start_all(hosts_and_prefixes(9))
   local first = compare(few)
   print_result(few, first)
   stop_all()
+  write_requests(100, 100)
   start_all(hosts_and_prefixes(10000))
   local second = compare(many)
   print_result(many, second)
