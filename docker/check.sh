@@ -132,9 +132,10 @@ done
 expect "runs as the image's user" "$(chroot "$root" id -u "$user")" "$(awk '/^Uid:/ { print $2 }' "/proc/$pid/status")"
 expect "/ready" 200 "$(ask http://127.0.0.1:8080/ready)"
 expect "/health" 200 "$(ask http://127.0.0.1:8080/health)"
-expect "the status page without a password" 401 "$(ask http://127.0.0.1:8080/)"
-expect "the status page with a wrong password" 401 "$(ask -u admin:wrong http://127.0.0.1:8080/)"
-expect "the status page with the password" 200 "$(ask -u admin:correct-horse http://127.0.0.1:8080/)"
+expect "the banner, for everybody" 200 "$(ask http://127.0.0.1:8080/)"
+expect "the status without a password" 401 "$(ask http://127.0.0.1:8080/api/status)"
+expect "the status with a wrong password" 401 "$(ask -u admin:wrong http://127.0.0.1:8080/api/status)"
+expect "the status with the password" 200 "$(ask -u admin:correct-horse http://127.0.0.1:8080/api/status)"
 expect "the proxy" 200 "$(ask http://127.0.0.1:8000/)"
 kill -TERM "$pid" 2>/dev/null || true
 status=0
