@@ -120,6 +120,8 @@ static int read_answer(int fd, size_t *bytes)
     char *length = strcasestr(buffer, "\r\ncontent-length:");
     size_t content = length != NULL && length < end ? strtoul(length + 17, NULL, 10) : 0;
     *bytes = content;
+    if (status >= 400) /* what a benchmark does not expect is worth reading */
+        fprintf(stderr, "%s\n", buffer);
     size_t got = have - (size_t)(end + 4 - buffer);
     while (got < content) {
         ssize_t n = read(fd, buffer, sizeof(buffer));
