@@ -348,7 +348,11 @@ case("RFC 9113 8.3.1", ":path with a fragment", { send = { request(nil, { [":pat
   refused = { 400, "reset" } })
 case("RFC 9113 8.3.1", ":method with a space", { send = { request(nil, { [":method"] = "GET /evil" }) },
   refused = { 400, 501, "reset" } })
-case("RFC 9113 8.3.1", "an unknown method", { send = { request(nil, { [":method"] = "BREW" }) }, refused = 501 })
+case("RFC 9113 8.3.1", "an extension method", { send = { request(nil, { [":method"] = "BREW" }) }, get = 200,
+  origin = { method = "BREW" } })
+case("RFC 9110 9.1", "a method in lower case", { send = { request(nil, { [":method"] = "get" }) }, refused = 501 })
+case("RFC 9110 9.1", "a method that is too long", { send = { request(nil, { [":method"] = ("M"):rep(33) }) },
+  refused = 501 })
 case("RFC 9113 8.3.1", "an unknown scheme", { send = { request(nil, { [":scheme"] = "ftp" }) },
   refused = { 400, "reset" } })
 case("RFC 9113 8.3.1", "https over a plain connection is routed alike", {

@@ -156,6 +156,19 @@ describe("without a route", function()
     server:stop()
   end))
 
+  it("extension methods are known by name, where routes say so", loop.spec(function()
+    local server = servers.start { conf = { routes = {
+      fixed("brew", { path_prefix = "/m", methods = { "GET", "BREW", "X-COPY" } }),
+      fixed("when", { path_prefix = "/m", methods = { "WHEN" } }),
+    } } }
+    local function ask(method) return clients.request(server.ports.http, method, "/m", nil, "hi") end
+    assert.equal("brew", ask("X-COPY").body)
+    assert.equal("when", ask("WHEN").body)
+    local refused = ask "X-COP"
+    assert.same({ 405, "GET, BREW, X-COPY, WHEN" }, { refused.status, refused:get "allow" })
+    server:stop()
+  end))
+
   it("browsers get a page", loop.spec(function()
     local server = servers.start { conf = { routes = { fixed("one", { path = "/one" }) } } }
     local response = clients.get(server.ports.http, "/two", { Accept = "text/html,application/xhtml+xml,*/*;q=0.8" })

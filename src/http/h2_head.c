@@ -217,9 +217,10 @@ static int begin_websocket(struct vf_h2_request *request, const uint8_t nonce[16
 static int read_method(struct vf_h2_request *request, struct vf_fault *fault)
 {
     struct vf_head *head = request->head;
-    int method = vf_method_from_name(head->method_name.data, head->method_name.len);
+    int method = vf_method_read(head->method_name.data, head->method_name.len);
     if (method < 0)
-        return refuse(fault, 501, "method_not_implemented", "the method is not known",
+        return refuse(fault, 501, "method_not_implemented",
+                      "the method is too long, or a known one in other case",
                       "RFC 9110 section 9.1");
     head->method = (uint32_t)method;
     return 0;

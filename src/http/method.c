@@ -2,6 +2,8 @@
 
 #include <llhttp.h>
 
+#include "http/message.h"
+
 static const struct vf_str names[VF_METHODS] = {
 #define METHOD_NAME(number, name, string) [number] = {#string, sizeof(#string) - 1},
     HTTP_METHOD_MAP(METHOD_NAME)
@@ -49,6 +51,25 @@ int vf_method_from_name(const char *name, size_t len)
         if (vf_str_eq(vf_method_name(method), wanted))
             return method;
     return -1;
+}
+
+/* Of a token that vf_method_from_name does not know. */
+static bool is_extension(struct vf_str name)
+{
+    if (name.len > VF_METHOD_BYTES || !vf_is_token(name) || vf_str_eq(name, VF_STR("PRI")))
+        return false;
+    for (int method = 0; method < VF_METHODS; method++)
+        if (vf_str_ieq(vf_method_name(method), name))
+            return false;
+    return true;
+}
+
+int vf_method_read(const char *name, size_t len)
+{
+    int method = vf_method_from_name(name, len);
+    if (method < 0 && is_extension(vf_str_make(name, len)))
+        method = VF_METHOD_OTHER;
+    return method;
 }
 
 bool vf_method_is_safe(int method)

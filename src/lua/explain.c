@@ -31,9 +31,9 @@ static int prepare(const struct vf_explain_request *request, struct vf_route_que
     struct vf_target target;
     struct vf_path normal;
     size_t at;
-    int method = vf_method_from_name(request->method, strlen(request->method));
+    int method = vf_method_read(request->method, strlen(request->method));
     if (method < 0)
-        return refuse(error, error_size, "unknown method");
+        return refuse(error, error_size, "not a method that is forwarded");
     if (request->host[0] != '\0' && !vf_host_is_valid(vf_str_from(request->host)))
         return refuse(error, error_size, "not a valid host");
     int rc = vf_target_parse(vf_str_from(request->target), method, &target, &at);
@@ -47,6 +47,7 @@ static int prepare(const struct vf_explain_request *request, struct vf_route_que
                                      .path = vf_str_make(path, normal.text.len),
                                      .query = target.query,
                                      .method = (uint32_t)method,
+                                     .method_name = vf_str_from(request->method),
                                      .header = field_of,
                                      .owner = (void *)request};
     return 0;

@@ -174,6 +174,8 @@ int vf_view_route(struct vf_exchange *ex, struct vf_route_view *out)
         .strip_prefix = route->strip_prefix,
         .action = route->action,
         .methods = route->methods,
+        .more_methods = ex->snapshot != NULL ? vf_snap_str(ex->snapshot, route->more_methods)
+                                             : vf_str_make("", 0),
         .version = ex->snapshot != NULL ? ex->snapshot->version : 0,
     };
     return 1;

@@ -197,6 +197,7 @@ struct vf_route_view {
     uint64_t id, pool_id;
     uint32_t strip_prefix, action; /* enum vf_snap_action */
     uint64_t methods;              /* bit 1 << method; 0: any */
+    struct vf_str more_methods;    /* extension methods among them: "BREW, X-COPY" */
     uint64_t version;              /* of the snapshot; 0: the route has outlived it */
 };
 

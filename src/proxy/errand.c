@@ -71,7 +71,7 @@ int vf_errand_new(struct vf_proxy *proxy, const struct vf_errand_wish *wish, str
     errand->snapshot = vf_snapshot_retain(snapshot);
     errand->pool = pool;
     errand->pool_index = index;
-    int method = vf_method_from_name(wish->method.data, wish->method.len);
+    int method = vf_method_read(wish->method.data, wish->method.len);
     errand->method = method < 0 ? VF_METHOD_GET : (uint32_t)method;
     errand->start_ns = vf_proxy_now_ns(proxy);
     if (hash_key.data != NULL) {

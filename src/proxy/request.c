@@ -156,9 +156,7 @@ static void answer_no_route(struct vf_exchange *ex, const struct vf_route_match 
         vf_exchange_problem(ex, 404, "no_route", "No route matches this host and path.");
         return;
     }
-    char *allow = vf_arena_alloc(&ex->arena, VF_METHOD_LIST_BYTES);
-    if (allow != NULL)
-        ex->allow = vf_str_make(allow, vf_method_list(match->allow, allow));
+    ex->allow = vf_route_allow(match, &ex->arena);
     vf_exchange_problem(ex, 405, "method_not_allowed", "The route does not take this method.");
 }
 
@@ -369,6 +367,17 @@ static bool sent_to_https(struct vf_exchange *ex)
     return true;
 }
 
+/* The handler has endpoints for methods known here. */
+static bool is_refused_by_handler(struct vf_exchange *ex)
+{
+    struct vf_fault fault = {501, "method_not_implemented", "the method is not known",
+                             "RFC 9110 section 9.1", 0};
+    if (ex->request.method != VF_METHOD_OTHER)
+        return false;
+    vf_exchange_on_fault(ex, &fault);
+    return true;
+}
+
 void vf_exchange_on_request(struct vf_exchange *ex)
 {
     struct vf_route_match match;
@@ -377,6 +386,8 @@ void vf_exchange_on_request(struct vf_exchange *ex)
     if (!read_target(ex))
         return;
     if (ex->proxy->has_handler) {
+        if (is_refused_by_handler(ex))
+            return;
         if (ex->request.framing != VF_FRAMING_NONE && !(ask_handler(ex) && within_limits(ex)))
             return;
         if (ex->request.expects_continue)
@@ -393,6 +404,7 @@ void vf_exchange_on_request(struct vf_exchange *ex)
                                        ex->path.text.data[0] == '*' ? VF_STR("/") : ex->path.text,
                                    .query = ex->target.query,
                                    .method = ex->request.method,
+                                   .method_name = ex->request.method_name,
                                    .header = header_by_name,
                                    .owner = ex};
     if (vf_route_find(ex->proxy->router, ex->snapshot, &query, &match) != VF_ROUTE_FOUND)

@@ -73,7 +73,7 @@ static void judge(const struct listing *listing, struct vf_route_rival *rival)
     if (rival->condition != VF_SNAP_NONE)
         rival->verdict = VF_VERDICT_CONDITION;
     else if (listing->query->method != UINT32_MAX &&
-             !vf_match_method(route, listing->query->method))
+             !vf_match_method(listing->snapshot, route, listing->query))
         rival->verdict = VF_VERDICT_METHOD;
 }
 
@@ -130,12 +130,27 @@ static bool has_condition(const struct vf_snapshot *snapshot, const struct vf_sn
     return false;
 }
 
+/* Returns true when `better` takes each method that `route` takes. */
+static bool takes_methods(const struct vf_snapshot *snapshot, const struct vf_snap_route *better,
+                          const struct vf_snap_route *route)
+{
+    struct vf_str rest = vf_snap_str(snapshot, route->more_methods), name;
+    if (better->methods == 0)
+        return true;
+    if (route->methods == 0 || (route->methods & ~better->methods) != 0)
+        return false;
+    while (vf_str_next_item(&rest, &name))
+        if (!vf_match_extension(snapshot, better, name))
+            return false;
+    return true;
+}
+
 /* Returns true when a request whose path both match meets the conditions of `better` whenever it
  * meets those of `route`. */
 static bool asks_no_more(const struct vf_snapshot *snapshot, const struct vf_snap_route *better,
                          const struct vf_snap_route *route)
 {
-    if (better->methods != 0 && (route->methods == 0 || (route->methods & ~better->methods) != 0))
+    if (!takes_methods(snapshot, better, route))
         return false;
     for (uint32_t i = 0; i < better->conditions.count; i++)
         if (!has_condition(snapshot, route,

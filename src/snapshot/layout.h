@@ -323,6 +323,7 @@ struct vf_snap_route {
     struct vf_snap_text source; /* "FILE:LINE", for messages; may be empty */
     struct vf_snap_text path;   /* exact: as written; prefix: without trailing slash ("" for "/");
                                    regex: the PCRE2 pattern */
+    struct vf_snap_text more_methods; /* those of VF_METHOD_OTHER: "BREW, X-COPY" */
     int32_t priority;
     uint32_t status;            /* of a redirect or fixed answer */
     struct vf_snap_text target; /* redirect: Location, with $1..$9, $host, $path, $query */

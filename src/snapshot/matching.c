@@ -13,6 +13,16 @@ struct vf_str vf_route_fields_find(void *owner, struct vf_str name)
     return absent;
 }
 
+bool vf_match_extension(const struct vf_snapshot *snapshot, const struct vf_snap_route *route,
+                        struct vf_str name)
+{
+    struct vf_str rest = vf_snap_str(snapshot, route->more_methods), item;
+    while (vf_str_next_item(&rest, &item))
+        if (vf_str_eq(item, name))
+            return true;
+    return false;
+}
+
 static int hex_value(char c)
 {
     if (c >= '0' && c <= '9')

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "http/method.h"
 #include "snapshot/patterns.h"
 #include "snapshot/router.h"
 
@@ -26,9 +27,18 @@ bool vf_match_pattern(struct vf_router *router, const struct vf_snapshot *snapsh
                       const struct vf_snap_route *route, struct vf_str path,
                       struct vf_route_match *match);
 
-static inline bool vf_match_method(const struct vf_snap_route *route, uint32_t method)
+/* Whether the extension method `name` is in the list of `route`. */
+bool vf_match_extension(const struct vf_snapshot *snapshot, const struct vf_snap_route *route,
+                        struct vf_str name);
+
+static inline bool vf_match_method(const struct vf_snapshot *snapshot,
+                                   const struct vf_snap_route *route,
+                                   const struct vf_route_query *query)
 {
-    return route->methods == 0 || (method < 64 && (route->methods >> method & 1) != 0);
+    uint32_t method = query->method;
+    return route->methods == 0 ||
+           (method < VF_METHODS && (route->methods >> method & 1) != 0 &&
+            (method != VF_METHOD_OTHER || vf_match_extension(snapshot, route, query->method_name)));
 }
 
 #endif

@@ -56,15 +56,24 @@ struct search {
     uint32_t best; /* rank of match->route; UINT32_MAX when none was found */
 };
 
+static void remember_methods(struct search *search, const struct vf_snap_route *route)
+{
+    struct vf_route_match *match = search->match;
+    match->allow |= route->methods;
+    if (route->more_methods.len > 0 && match->n_allow_more < VF_ROUTE_ALLOWS)
+        match->allow_more[match->n_allow_more++] =
+            vf_snap_str(search->snapshot, route->more_methods);
+}
+
 /* Returns true when nothing but the path is left to ask of `route`; remembers methods that would
  * have been welcome. */
 static bool is_wanted(struct search *search, const struct vf_snap_route *route)
 {
     if (vf_match_conditions(search->router, search->snapshot, route, search->query) != VF_SNAP_NONE)
         return false;
-    if (vf_match_method(route, search->query->method))
+    if (vf_match_method(search->snapshot, route, search->query))
         return true;
-    search->match->allow |= route->methods;
+    remember_methods(search, route);
     return false;
 }
 
@@ -131,6 +140,27 @@ static enum vf_route_outcome outcome_of(const struct search *search)
     return search->match->allow != 0 ? VF_ROUTE_METHOD : VF_ROUTE_NOT_FOUND;
 }
 
+struct vf_str vf_route_allow(const struct vf_route_match *match, struct vf_arena *arena)
+{
+    size_t room = VF_METHOD_LIST_BYTES;
+    for (uint32_t i = 0; i < match->n_allow_more; i++)
+        room += match->allow_more[i].len + 2;
+    char *list = vf_arena_alloc(arena, room);
+    if (list == NULL)
+        return vf_str_make(NULL, 0);
+    size_t len = vf_method_list(match->allow, list);
+    for (uint32_t i = 0; i < match->n_allow_more; i++) {
+        struct vf_str more = match->allow_more[i];
+        if (len > 0) {
+            memcpy(list + len, ", ", 2);
+            len += 2;
+        }
+        memcpy(list + len, more.data, more.len);
+        len += more.len;
+    }
+    return vf_str_make(list, len);
+}
+
 enum vf_route_outcome vf_route_find(struct vf_router *router, const struct vf_snapshot *snapshot,
                                     const struct vf_route_query *query,
                                     struct vf_route_match *match)
@@ -140,6 +170,7 @@ enum vf_route_outcome vf_route_find(struct vf_router *router, const struct vf_sn
     match->index = VF_SNAP_NONE;
     match->route = NULL;
     match->allow = 0;
+    match->n_allow_more = 0;
     match->prefix_bytes = 0;
     match->n_captures = 0;
     vf_walk_host(query->host, &host);

@@ -14,10 +14,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/str.h"
 #include "snapshot/snapshot.h"
 
-enum { VF_ROUTE_CAPTURES = 10 }; /* $0..$9 */
+enum {
+    VF_ROUTE_CAPTURES = 10, /* $0..$9 */
+    VF_ROUTE_ALLOWS = 4     /* routes whose extension methods an Allow tells */
+};
 
 /* What is asked. All views are the caller's; the query changes nothing. */
 struct vf_route_query {
@@ -26,6 +30,7 @@ struct vf_route_query {
     struct vf_str path;  /* normalised by vf_path_normalise, or "*" */
     struct vf_str query; /* without the question mark; may be empty */
     uint32_t method;     /* http/method.h */
+    struct vf_str method_name; /* looked at for VF_METHOD_OTHER */
     /* Returns the value of the first field `name` (lower case) of the request, data NULL when there
      * is none. May be NULL: a request without fields. */
     struct vf_str (*header)(void *owner, struct vf_str name);
@@ -53,10 +58,12 @@ struct vf_route_capture {
 };
 
 struct vf_route_match {
-    uint32_t outcome;                  /* enum vf_route_outcome */
-    uint32_t index;                    /* VF_SNAP_ROUTES, when found */
-    const struct vf_snap_route *route; /* the same; valid while the snapshot is held */
-    uint64_t allow;                    /* bit 1 << method, with VF_ROUTE_METHOD */
+    uint32_t outcome;                          /* enum vf_route_outcome */
+    uint32_t index;                            /* VF_SNAP_ROUTES, when found */
+    const struct vf_snap_route *route;         /* the same; valid while the snapshot is held */
+    uint64_t allow;                            /* bit 1 << method, with VF_ROUTE_METHOD */
+    struct vf_str allow_more[VF_ROUTE_ALLOWS]; /* lists of extension methods, likewise */
+    uint32_t n_allow_more;
     uint32_t prefix_bytes; /* how much of the path a prefix or exact route matched; regex: 0 */
     uint32_t n_captures;   /* regex: 1 + groups that took part, at most VF_ROUTE_CAPTURES */
     struct vf_route_capture captures[VF_ROUTE_CAPTURES];
@@ -80,6 +87,10 @@ uint64_t vf_router_limit_hits(const struct vf_router *router);
 enum vf_route_outcome vf_route_find(struct vf_router *router, const struct vf_snapshot *snapshot,
                                     const struct vf_route_query *query,
                                     struct vf_route_match *match);
+
+/* Returns the methods of VF_ROUTE_METHOD as the value of an Allow field (RFC 9110 section 10.2.1),
+ * in the arena; an empty view when that has no memory. */
+struct vf_str vf_route_allow(const struct vf_route_match *match, struct vf_arena *arena);
 
 /* Checks a pattern as the router would compile it. Returns 0, or UV_EINVAL with PCRE2's message and
  * the byte offset in `error` (NUL-terminated). */

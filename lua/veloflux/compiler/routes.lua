@@ -7,8 +7,9 @@ local slices = require "veloflux.slices"
 local traffic = require "veloflux.compiler.traffic"
 local hosts_of = require("veloflux.model.check").hosts_of
 
-ffi.cdef [[ int vf_method_from_name(const char *name, size_t len); ]]
+ffi.cdef [[ int vf_method_read(const char *name, size_t len); ]]
 local C = layout.C
+local EXTENSION = 63 -- VF_METHOD_OTHER
 local EVERY_HOST = { "*" }
 local DOT, SLASH = 46, 47
 
@@ -49,12 +50,14 @@ local function write_path(to, route, record)
   to:text(path, record.path)
 end
 
-local function methods_of(route)
-  local mask = 0ULL
+local function write_methods(to, route, record)
+  local more = {}
   for _, name in ipairs(route.methods) do
-    mask = bit.bor(mask, bit.lshift(1ULL, C.vf_method_from_name(name, #name)))
+    local method = C.vf_method_read(name, #name)
+    if method == EXTENSION then more[#more + 1] = name end
+    record.methods = bit.bor(record.methods, bit.lshift(1ULL, method))
   end
-  return mask
+  if more[1] then to:text(table.concat(more, ", "), record.more_methods) end
 end
 
 local function test_of(wanted)
@@ -131,7 +134,7 @@ function Writer:route(position)
   to:text(source_of(route), record.source)
   write_path(to, route, record)
   write_bindings(to, self.first + position - 1, route, tenant)
-  if rawget(route, "methods") then record.methods = methods_of(route) end
+  if rawget(route, "methods") then write_methods(to, route, record) end
   if route.match then
     write_conditions(to, C.VF_CONDITION_HEADER, route.match.headers, record.conditions)
     write_conditions(to, C.VF_CONDITION_QUERY, route.match.query, record.conditions)

@@ -3,15 +3,21 @@
 --   pool_without_backends            a route or a listener leads to a pool that has none, or none with a weight
 --   http1_check_of_http2             checks by HTTP/1.1 of backends that are asked by HTTP/2
 --   client_certificate_unmet         a route requires certificates that no listener asks for
+--   method_misspelt                  a route is for a method that nobody knows and that looks like a known one
 --   plain_secret                     a secret stands in a conf file in clear
 --   admin_open                       everybody who reaches the admin address may use it
 --   shared_store_without_master_key  nodes that share a store could not read each other's secrets
 --
 -- Others are noted where they are found: certificate_... (tls), shadowed_route (explain.lua), deprecated.
+local ffi = require "ffi"
 local address = require "veloflux.model.address"
 local containers = require "veloflux.model.containers"
 local listener_pools = require "veloflux.model.listener_pools"
 local record = require "veloflux.model.record"
+local suggest = require "veloflux.model.suggest"
+
+ffi.cdef [[ int vf_method_from_name(const char *name, size_t len); ]]
+local C = ffi.C
 
 local M = {}
 
@@ -194,6 +200,21 @@ local function unmet_certificates(model, places, out)
   end
 end
 
+local KNOWN_METHODS = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT" }
+
+local function misspelt_methods(model, places, out)
+  for i, route in ipairs(model.routes) do
+    for _, name in ipairs(rawget(route, "methods") or {}) do
+      local meant = C.vf_method_from_name(name, #name) < 0 and suggest.nearest(name, KNOWN_METHODS)
+      if meant then
+        local file, line, path = places("routes", i, "methods")
+        out[#out + 1] = { code = "method_misspelt", file = file, line = line, path = path,
+          message = ("%s is an extension method here, did you mean %s?"):format(name, meant) }
+      end
+    end
+  end
+end
+
 local function is_folder(path)
   local folder = io.open(path .. "/.", "r")
   if folder then folder:close() end
@@ -237,6 +258,7 @@ function M.run(model, root, compiled, places, line_of)
   empty_pools(model, places, out)
   http1_checks(model, places, out)
   unmet_certificates(model, places, out)
+  misspelt_methods(model, places, out)
 end
 
 return M

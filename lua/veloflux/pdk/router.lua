@@ -6,6 +6,8 @@ local task = require "veloflux.runtime.task"
 local view = require "veloflux.runtime.view"
 local C = ffi.C
 
+ffi.cdef [[ struct vf_str vf_method_name(int method); ]]
+
 ---@class pdk.router
 local M = {}
 
@@ -26,14 +28,12 @@ local function hosts()
   return list[1] and list or nil
 end
 
-local METHODS = { "DELETE", "GET", "HEAD", "POST", "PUT", nil, "OPTIONS", nil, [29] = "PATCH" }
-
 local function methods()
   local list = {}
-  for number = 0, 35 do
-    local name = METHODS[number + 1]
-    if name and bit.band(bit.rshift(found.methods, number), 1) ~= 0 then list[#list + 1] = name end
+  for number = 0, 62 do
+    if bit.band(bit.rshift(found.methods, number), 1) ~= 0 then list[#list + 1] = view.text(C.vf_method_name(number)) end
   end
+  for name in view.text(found.more_methods):gmatch "[^, ]+" do list[#list + 1] = name end
   return list[1] and list or nil
 end
 

@@ -86,7 +86,8 @@ local function methods_of(route)
   local methods = {}
   if route.methods == 0 then return methods end
   local out = ffi.new("char[?]", METHOD_LIST_BYTES)
-  for name in ffi.string(out, C.vf_method_list(route.methods, out)):gmatch "[%w-]+" do methods[#methods + 1] = name end
+  local known, more = ffi.string(out, C.vf_method_list(route.methods, out)), text(route.more_methods)
+  for name in (known .. ", " .. more):gmatch "[^, ]+" do methods[#methods + 1] = name end
   return methods
 end
 

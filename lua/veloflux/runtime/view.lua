@@ -92,6 +92,7 @@ struct vf_route_view {
   uint64_t id, pool_id;
   uint32_t strip_prefix, action;
   uint64_t methods;
+  struct vf_str more_methods;
   uint64_t version;
 };
 int vf_view_route(struct vf_exchange *ex, struct vf_route_view *out);

@@ -22,13 +22,49 @@ for _, method in ipairs {
   }
 end
 
--- A method nobody registered: forwarded as it is, or 501 (RFC 9110 9.1, 15.6.2).
+-- Extension methods: forwarded as they are (RFC 9110 9.1, 16.1), framed as any other.
 for name, method in c.each { ["an unknown method"] = "FLY", ["a method with token characters"] = "X-!#$%&'*+.^_`|~1",
-  ["a method in lower case"] = "get", ["a method in mixed case"] = "Get" } do
+  ["an unknown method in lower case"] = "fly", ["a method of RTSP"] = "DESCRIBE", ["a method of Icecast"] = "SOURCE",
+  ["a registered method that few know"] = "UPDATEREDIRECTREF", ["a method of one letter"] = "Q",
+  ["a method that begins like another"] = "POSTER", ["a method of 32 bytes"] = ("M"):rep(32) } do
+  local line = method .. " /x HTTP/1.1"
+  local seen = { line = line, body = "hi" }
   cases[#cases + 1] = {
-    section = "RFC 9110 9.1", name = name .. " is forwarded as it is, or not implemented",
-    send = head(method .. " /x HTTP/1.1", "Host: a"),
-    expect = { status = { 200, 501 }, origin_sees = { requests = { 0, 1 }, line = method .. " /x HTTP/1.1" } },
+    section = "RFC 9110 9.1", name = name .. " is forwarded as it is", send = head(line, "Host: a"),
+    expect = { status = 200, origin_sees = { line = line, body = "" }, connection = "keep" },
+  }
+  cases[#cases + 1] = {
+    section = "RFC 9112 6.3", name = name .. " may have content",
+    send = head(line, "Host: a", "Content-Length: 2") .. "hi" .. head(line, "Host: a", "Transfer-Encoding: chunked") ..
+      "2\r\nhi\r\n0\r\n\r\n",
+    expect = { responses = { { status = 200 }, { status = 200 } }, connection = "keep", origin_sees = { seen, seen } },
+  }
+  cases[#cases + 1] = {
+    section = "RFC 9112 6.3", name = name .. " without framing has no content",
+    send = head(line, "Host: a") .. c.get(),
+    expect = { responses = { { status = 200 }, { status = 200 } }, connection = "keep",
+      origin_sees = { { line = line, body = "" }, { line = "GET / HTTP/1.1" } } },
+  }
+  cases[#cases + 1] = {
+    section = "RFC 9112 6.3", name = name .. " with two framings is refused",
+    send = head(line, "Host: a", "Content-Length: 2", "Transfer-Encoding: chunked") .. "0\r\n\r\n",
+    expect = c.refused(400),
+  }
+end
+
+-- What could be taken for another method is not forwarded, nor is what is no method.
+for name, method in c.each { ["a known method in lower case"] = "get", ["a known method in mixed case"] = "Post",
+  ["the preface of HTTP/2"] = "PRI", ["a method of 33 bytes"] = ("M"):rep(33) } do
+  cases[#cases + 1] = {
+    section = "RFC 9110 9.1", name = name .. " is not implemented", send = head(method .. " /x HTTP/1.1", "Host: a"),
+    expect = c.refused(501),
+  }
+end
+for name, method in c.each { ["a slash"] = "A/B", ["a NUL"] = "A\0B", ["a byte above ASCII"] = "A\228",
+  ["a colon"] = "A:", ["a tab"] = "A\tB", ["a quote"] = 'A"' } do
+  cases[#cases + 1] = {
+    section = "RFC 9110 9.1", name = "a method with " .. name .. " is refused",
+    send = head(method .. " /x HTTP/1.1", "Host: a"), expect = c.refused(400),
   }
 end
 

@@ -412,7 +412,7 @@ routes:
   end)
 
   it("says why a request would be refused", function()
-    assert.same({ nil, "unknown method" }, { ask("GTE", "x", "/") })
+    assert.same({ nil, "not a method that is forwarded" }, { ask("get", "x", "/") })
     assert.same({ nil, "not a valid host" }, { ask("GET", "x y", "/") })
     assert.truthy(select(2, ask("GET", "x", "/..")))
   end)

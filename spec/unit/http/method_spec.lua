@@ -5,6 +5,7 @@ ffi.cdef [[
 struct vf_str { const char *data; size_t len; };
 struct vf_str vf_method_name(int method);
 int vf_method_from_name(const char *name, size_t len);
+int vf_method_read(const char *name, size_t len);
 bool vf_method_is_safe(int method);
 bool vf_method_is_idempotent(int method);
 size_t vf_method_list(uint64_t mask, char *out);
@@ -45,6 +46,19 @@ describe("methods", function()
       assert.equal(-1, number(name), name)
     end
     for _, method in ipairs { -1, 33, 34, 35, 45, 47, 63, 64, 1000 } do assert.equal("", name_of(method)) end
+  end)
+
+  it("of requests are known ones, or extension methods, which share a number", function()
+    local function read(name) return lib.vf_method_read(name, #name) end
+    for name, method in pairs { GET = 1, QUERY = 46, BREW = 63, SOURCE = 63, DESCRIBE = 63, brew = 63,
+      ["X-!#$%&'*+.^_`|~1"] = 63, [("M"):rep(32)] = 63 } do
+      assert.equal(method, read(name), name)
+    end
+    for _, name in ipairs { "", "get", "Post", "m-search", "PRI", "A B", "A\0", "A/", "\195\156", ("M"):rep(33) } do
+      assert.equal(-1, read(name), name)
+    end
+    assert.equal("", name_of(63))
+    assert.is_false(lib.vf_method_is_idempotent(63))
   end)
 
   it("are safe or idempotent as RFC 9110 section 9.2 says", function()

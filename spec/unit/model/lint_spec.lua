@@ -77,6 +77,16 @@ routes:
     assert.same({}, findings(text:format(tls .. ", client_auth: { ca: " .. authority.cert .. " } }")))
   end))
 
+  it("finds methods that look like known ones", function()
+    local list, model = findings [[
+routes:
+- { name: a, path: /a, methods: [ GET, PSOT ], respond: { status: 204 } }
+- { name: b, path: /b, methods: [ BREW, PROPFIND ], respond: { status: 204 } }
+]]
+    assert.same({ "method_misspelt conf.yaml:3 routes[0].methods" }, list)
+    assert.equal("PSOT is an extension method here, did you mean POST?", model.lint[1].message)
+  end)
+
   it("finds checks by HTTP/1.1 of backends that speak HTTP/2", function()
     local list = findings [[
 pools:

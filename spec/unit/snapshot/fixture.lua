@@ -1,4 +1,5 @@
 --- Snapshots for specs, from a few lines of Lua, through the builder that the compiler uses.
+local bit = require "bit"
 local ffi = require "ffi"
 require "veloflux.str"
 
@@ -70,6 +71,7 @@ end
 
 local PATH_KINDS = { path = 0, path_regex = 1, path_prefix = 2 }
 local METHODS = { DELETE = 0, GET = 1, HEAD = 2, POST = 3, PUT = 4, OPTIONS = 6, PATCH = 28 }
+local EXTENSION = 63
 local TESTS = { equal = 0, regex = 1, present = 2, absent = 3 }
 
 local function add_conditions(builder, route, conditions)
@@ -98,9 +100,12 @@ function M.route(builder, wanted)
       M.text(builder, wanted[key], route.path)
     end
   end
+  local more = {}
   for _, method in ipairs(wanted.methods or {}) do
-    route.methods = route.methods + 2ULL ^ METHODS[method]
+    route.methods = bit.bor(route.methods, 2ULL ^ (METHODS[method] or EXTENSION))
+    if not METHODS[method] then more[#more + 1] = method end
   end
+  M.text(builder, table.concat(more, ", "), route.more_methods)
   add_conditions(builder, route, wanted.conditions or {})
   for _, host in ipairs(wanted.hosts or { "*" }) do
     local binding = M.add(builder, lib.VF_SNAP_BINDINGS, "binding")

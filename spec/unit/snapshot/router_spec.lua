@@ -6,6 +6,7 @@ ffi.cdef [[
 struct vf_route_query {
   struct vf_str host, path, query;
   uint32_t method;
+  struct vf_str method_name;
   const void *header;
   void *owner;
 };
@@ -15,6 +16,8 @@ struct vf_route_match {
   uint32_t outcome, index;
   const struct vf_snap_route *route;
   uint64_t allow;
+  struct vf_str allow_more[4];
+  uint32_t n_allow_more;
   uint32_t prefix_bytes, n_captures;
   struct { uint32_t start, end; } captures[10];
 };
@@ -33,6 +36,7 @@ int vf_regex_check(const char *pattern, size_t len, char *error, size_t error_si
 ]]
 
 local METHODS = { DELETE = 0, GET = 1, HEAD = 2, POST = 3, PUT = 4 }
+local EXTENSION = 63
 local NOT_FOUND, FOUND, METHOD = 0, 1, 2
 local ANY_METHOD = 0xffffffff
 
@@ -48,7 +52,8 @@ local function query_of(wanted)
     view.data, view.len = text, #text
   end
   for _, field in ipairs { "host", "path", "query" } do set(query[field], wanted[field] or "") end
-  query.method = METHODS[wanted.method or "GET"]
+  query.method = METHODS[wanted.method or "GET"] or EXTENSION
+  set(query.method_name, wanted.method or "GET")
   if wanted.headers then
     local pairs_held = ffi.new("struct vf_str[?]", 2 * #wanted.headers + 1)
     for i, header in ipairs(wanted.headers) do
@@ -253,6 +258,27 @@ describe("router, by method", function()
     { name = "fallback", path_prefix = "/b" },
     { name = "b", path = "/b", methods = { "GET" } },
   }
+
+  it("tells extension methods by their names", function()
+    local own = fixture.snapshot {
+      { name = "brew", path = "/a", methods = { "GET", "BREW", "X-COPY" } },
+      { name = "when", path = "/a", methods = { "WHEN" } },
+      { name = "any", path_prefix = "/b" },
+    }
+    local function at(method, path) return (find(own, { path = path or "/a", method = method })) end
+    assert.equal("brew", at "BREW")
+    assert.equal("brew", at "X-COPY")
+    assert.equal("when", at "WHEN")
+    assert.equal(METHOD, at "X-COP")
+    assert.equal(METHOD, at "brew")
+    assert.equal("any", at("BREW", "/b"))
+    local _, match = find(own, { path = "/a", method = "FLY" })
+    local allowed = {}
+    for i = 0, match.n_allow_more - 1 do
+      allowed[i + 1] = ffi.string(match.allow_more[i].data, match.allow_more[i].len)
+    end
+    assert.same({ "BREW, X-COPY", "WHEN" }, allowed)
+  end)
 
   it("answers 405 with the methods of all routes that match but for it", function()
     local outcome, match = find(snapshot, { path = "/a", method = "POST" })

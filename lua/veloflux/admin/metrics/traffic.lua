@@ -80,9 +80,9 @@ local function add_statuses(requests, index, name)
   local statuses, count = totals.statuses(index)
   for i = 0, count - 1 do
     local status = statuses[i]
-    local is_other = status.method.len == 0
+    local is_other, code = status.method.len == 0, number(status.status)
     requests:add(labels_of { "method", is_other and OTHER or text(status.method), "status_code",
-      is_other and OTHER or ("%03d"):format(number(status.status)), "pool", name }, number(status.count))
+      is_other and code == 0 and OTHER or ("%03d"):format(code), "pool", name }, number(status.count))
   end
 end
 

@@ -1,4 +1,5 @@
 --- A route: which requests it is for, and what becomes of them.
+local ffi = require "ffi"
 local s = require "veloflux.model.schema"
 local common = require "veloflux.model.kinds.common"
 local plugin = require "veloflux.model.kinds.plugin"
@@ -6,10 +7,19 @@ local tls = require "veloflux.model.kinds.tls"
 local traffic = require "veloflux.model.kinds.traffic"
 local pattern = require "veloflux.model.pattern"
 
-local METHODS = { "DELETE", "GET", "HEAD", "POST", "PUT", "CONNECT", "OPTIONS", "TRACE", "PATCH", "COPY", "LOCK",
-  "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "SEARCH", "UNLOCK", "BIND", "REBIND", "UNBIND", "ACL", "REPORT",
-  "MKACTIVITY", "CHECKOUT", "MERGE", "M-SEARCH", "NOTIFY", "SUBSCRIBE", "UNSUBSCRIBE", "PURGE", "MKCALENDAR",
-  "LINK", "UNLINK", "SOURCE", "QUERY" }
+ffi.cdef [[
+int vf_method_read(const char *name, size_t len);
+int vf_method_from_name(const char *name, size_t len);
+]]
+local C = ffi.C
+
+--- Methods are case-sensitive (RFC 9110 section 9.1); one that is known otherwise written is taken for a mistake.
+local function is_method(text)
+  if C.vf_method_read(text, #text) >= 0 then return true end
+  local upper = text:upper()
+  if C.vf_method_from_name(upper, #upper) < 0 then return nil, ("expected an HTTP method, got %s"):format(text) end
+  return nil, ("expected an HTTP method, got %s, did you mean %s?"):format(text, upper)
+end
 
 --- A path as routes are matched: normalised, without a query.
 local function is_path(text)
@@ -116,8 +126,9 @@ return s.record {
     { path_regex = s.string { custom_validator = pattern.check, len_min = 1, len_max = 4096,
       description = "A PCRE2 pattern for the path." } },
     { methods = s.list { default = {}, unique = true,
-      elements = s.string { one_of = METHODS, expects = "an HTTP method" },
-      description = "The methods it is for; none: all." } },
+      elements = s.string { match = "^[%w!#$%%&'*+.^_`|~-]+$", len_min = 1, len_max = 32, expects = "an HTTP method",
+        custom_validator = is_method },
+      description = "The methods it is for, extension methods too; none: all." } },
     { match = match },
     { priority = s.integer { default = 0, between = { -1000000, 1000000 },
       description = "The higher goes first, before all other rules within a host." } },
