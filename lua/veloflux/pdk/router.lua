@@ -31,7 +31,8 @@ end
 local function methods()
   local list = {}
   for number = 0, 62 do
-    if bit.band(bit.rshift(found.methods, number), 1) ~= 0 then list[#list + 1] = view.text(C.vf_method_name(number)) end
+    local name = bit.band(bit.rshift(found.methods, number), 1) ~= 0 and view.text(C.vf_method_name(number)) or ""
+    if name ~= "" then list[#list + 1] = name end
   end
   for name in view.text(found.more_methods):gmatch "[^, ]+" do list[#list + 1] = name end
   return list[1] and list or nil
