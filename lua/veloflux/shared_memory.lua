@@ -25,10 +25,11 @@ local opened = ffi.new "struct vf_dict *[1]"
 function M.cells(state) return C.vf_state_cells(ffi.cast("struct vf_state *", state)) end
 
 --- Returns the dictionary called `name`, struct vf_dict *; it lives as long as the state area.
--- @param state pointer to struct vf_state
+-- @param state pointer to struct vf_state; nil: this process has none
 -- @param bytes size of one that has to be made, or nil: do not make it
 -- @return the dictionary, or nil and why not
 function M.dict(state, name, bytes)
+  if state == nil then return nil, "there is no shared memory" end
   local rc = C.vf_dicts_open(C.vf_state_dicts(ffi.cast("struct vf_state *", state)), name, bytes or 0, opened)
   if rc == C.VF_DICT_ABSENT then return nil, ("there is no shared dictionary %q"):format(name) end
   if rc ~= C.VF_DICT_OK then return nil, ("there is no room for the shared dictionary %q"):format(name) end

@@ -25,18 +25,11 @@ function M.get_hostname()
   return hostname
 end
 
---- Returns an id of this node that stays the same: a UUID made of the machine's name and its id. Several instances on
--- one machine have the same; in a cluster the nodes' own ids are those of GET /api/cluster.
+--- Returns the UUID (version 4) of this node: made when it first starts, kept as node-uuid in its data directory. Each
+-- instance has its own, several on one machine too. GET /api/cluster shows it as `uuid` beside the node's name.
 ---@return string
 function M.get_id()
-  if not id then
-    local file = io.open "/etc/machine-id"
-    local machine = file and file:read "*l" or ""
-    if file then file:close() end
-    local digest = require("veloflux.pdk.crypto").hash("sha256", machine .. "\0" .. M.get_hostname())
-    local hex = require("veloflux.pdk.encoding").hex_encode(digest)
-    id = ("%s-%s-8%s-8%s-%s"):format(hex:sub(1, 8), hex:sub(9, 12), hex:sub(13, 15), hex:sub(16, 18), hex:sub(19, 30))
-  end
+  id = id or require("veloflux.node_uuid").of(require("veloflux.runtime.area").state())
   return id
 end
 
