@@ -88,6 +88,10 @@ function Store.close(_, callback) callback() end
 
 function Store.watch(self, on_change) self.on_change = on_change end
 
+function Store.hear() end
+
+function Store.tell(_, _, callback) callback() end
+
 function Store:lease(name, holder, _, callback)
   if name == "turn" and self.turn_of then
     return callback(nil, { holder = self.turn_of, token = 1, is_mine = false })

@@ -85,10 +85,7 @@ local Scripted = {}
 -- @param path "/NAME" of the plugin that runs; of the first when left out
 -- @return connection: run, begin, answer, close; pid of its worker
 function Scripted:connect(path)
-  local client = clients.connect(self.ports.http)
-  client:request("GET", path or self.path, { ["X-Pid"] = "1" })
-  local pid = tonumber(assert(client:read_response()).body)
-  local connection = setmetatable({ client = client, path = path or self.path, pid = pid }, Connection)
+  local connection = M.connect(self.ports.http, path or self.path)
   table.insert(self.connections, connection)
   return connection
 end
@@ -113,6 +110,20 @@ end
 
 --- Returns /metrics as text.
 function Scripted:metrics() return clients.get(self.ports.admin, "/metrics").body end
+
+--- Opens a connection to a server whose plugins run scripts.
+-- @param port of its listener
+-- @param path "/NAME" of the plugin
+-- @return connection: run, begin, answer, close; pid of its worker
+function M.connect(port, path)
+  local client = clients.connect(port)
+  client:request("GET", path, { ["X-Pid"] = "1" })
+  local pid = tonumber(assert(client:read_response()).body)
+  return setmetatable({ client = client, path = path, pid = pid }, Connection)
+end
+
+--- Returns the files of a plugin that runs scripts, by their names in its folder.
+function M.plugin() return { handler = HANDLER, schema = SCHEMA } end
 
 --- Starts the server.
 -- @param options table or nil: workers (1), plugins (names, each at /NAME; { "script" }), config (of the plugins),

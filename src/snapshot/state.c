@@ -167,6 +167,12 @@ void vf_state_invalidate(struct vf_state *state, const char *key, size_t key_len
     atomic_fetch_add(stamp_of(state, key, key_len), 1);
 }
 
+void vf_state_invalidate_all(struct vf_state *state)
+{
+    for (uint32_t i = 0; i < VF_STATE_STAMPS; i++)
+        atomic_fetch_add(&state->cache_stamps[i], 1);
+}
+
 struct vf_series *vf_state_series(struct vf_state *state, uint32_t block, uint32_t *is_live)
 {
     if (block >= VF_STATE_BLOCKS)

@@ -276,6 +276,9 @@ const uint32_t *vf_state_stamp(struct vf_state *state, const char *key, size_t k
 /* What was cached under the key is not valid any more, in any process. */
 void vf_state_invalidate(struct vf_state *state, const char *key, size_t key_len);
 
+/* The same for all keys: of what was cached before nothing is valid any more. */
+void vf_state_invalidate_all(struct vf_state *state);
+
 /* Returns the metrics of a block; *is_live (may be NULL) is 1 when its process lives and has begun
  * to use them. NULL: there is no such block, or it was never leased. */
 struct vf_series *vf_state_series(struct vf_state *state, uint32_t block, uint32_t *is_live);

@@ -27,7 +27,8 @@ end
 local function shown_node(node, leading, term)
   local state = state_of(node)
   local seen = status.time(node.seen_ms)
-  return { id = node.id, hostname = node.hostname, address = node.address, last_seen = seen, lastSeen = seen,
+  return { id = node.id, uuid = node.uuid or json.null, hostname = node.hostname, address = node.address,
+    last_seen = seen, lastSeen = seen,
     role = node.id == leading and "leader" or "follower", status = state,
     is_healthy = state == "healthy" or state == "draining", is_local = node.is_self == true,
     term = node.id == leading and term or json.null, version = node.release, config_version = node.version,

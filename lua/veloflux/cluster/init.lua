@@ -3,6 +3,7 @@
 -- A node without a shared store is a cluster of one: it leads, and has nobody to wait for.
 local ffi = require "ffi"
 local alarms = require "veloflux.control.alarms"
+local caches = require "veloflux.cluster.caches"
 local crypto = require "veloflux.pdk.crypto"
 local entities = require "veloflux.control.entities"
 local flow = require "veloflux.control.flow"
@@ -14,6 +15,7 @@ local nodes = require "veloflux.cluster.nodes"
 local queue = require "veloflux.control.queue"
 local storage = require "veloflux.control.storage"
 local totals = require "veloflux.totals"
+local uuids = require "veloflux.node_uuid"
 
 ffi.cdef [[
 const char *vf_version(void);
@@ -26,6 +28,7 @@ local WORD_BYTES = 4 -- that tell the processes of one node apart
 local LAST_WORDS_MS = 1000 -- for what is said at the end
 local LONE_LEASE_MS = 10 * 60 * 1000 -- of who has nobody to share it with
 
+local uuid -- of this node, once it is known
 local running -- {id, heartbeat, lease, is_shared}: as it was begun; nil: not yet
 local is_ended = false
 local watching -- the alarm that looks whether this node is to end
@@ -60,7 +63,8 @@ end
 local function describe()
   local world, behind, node, now = queue.world(), queue.behind(), totals.node(), flow.current()
   local address = now.model.node.admin.address
-  return { hostname = hostnames.get_hostname(), address = type(address) == "table" and address.text or "off",
+  return { uuid = uuid, hostname = hostnames.get_hostname(),
+    address = type(address) == "table" and address.text or "off",
     version = world and world.version or now.version, -- that all workers run
     release = ffi.string(ffi.C.vf_version()), digest = world and digest_of(world),
     started_ms = totals.number(node.started_wall_ms), state = state_of(node, behind),
@@ -91,15 +95,28 @@ local function start(id, settings)
     lease_ms = settings.lease, wall_ms = wall_ms, describe = describe, on_version = on_version }
   leader.start { store = storage.current, lease_ms = storage.is_shared() and settings.lease or LONE_LEASE_MS,
     holder = ("%s/%s"):format(id, crypto.hex_encode(crypto.random_bytes(WORD_BYTES))) }
+  caches.start()
   alarms.cancel(watching)
   watch_drain()
+end
+
+--- Reads, or makes, the UUID of this node, and tells all its processes. May be repeated.
+-- @param node its settings
+function M.introduce(node)
+  if uuid then return end
+  local found, message = identity.uuid(node)
+  if not found then return link.log("error", "cluster.no_uuid", message) end
+  uuid = found
+  uuids.publish(totals.state(), uuid)
 end
 
 --- Begins anew: nothing is known of this node yet.
 function M.open()
   leader.stop()
   nodes.stop()
-  running, is_ended = nil, false
+  caches.stop()
+  storage.hear(caches.heard, caches.on_news)
+  running, is_ended, uuid = nil, false, nil
 end
 
 --- Something of this node has changed: what it serves, or its settings.
@@ -130,6 +147,7 @@ function M.stop(callback)
     if left == 0 then finish() end
   end
   alarms.after(LAST_WORDS_MS, finish)
+  caches.stop()
   leader.stop(said)
   nodes.stop("draining", said)
 end

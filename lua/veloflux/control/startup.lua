@@ -1,5 +1,6 @@
 --- How control begins: with the first version of a fresh instance, or where its predecessor left off.
 local candidates = require "veloflux.control.candidates"
+local cluster = require "veloflux.cluster"
 local conf = require "veloflux.conf"
 local entities = require "veloflux.control.entities"
 local ffi = require "ffi"
@@ -67,6 +68,7 @@ local function start_with(start, set, version, is_stored)
     behind = made and { set = set, version = version, why = conf.format(problems[1]) }
   end
   if draft.root then candidates.watch(draft.files) end
+  if made then cluster.introduce(draft.node) end
   local ok = made
   if made then
     ok, problems = candidates.publish(made, "start", nil, function(result)
@@ -187,6 +189,7 @@ local function start_again(done)
   if set then made, problems = candidates.combine(draft, set, version) end
   if not made then return no_model(problems, done) end
   candidates.watch(draft.files)
+  cluster.introduce(draft.node)
   made.world.is_unknown = is_unknown
   queue.adopt(made.world, "not ready yet")
   if version <= tonumber(context.published) then

@@ -11,9 +11,15 @@ local open = stores.open -- specs put another in its place
 local store
 local in_use -- settings of the store
 local listener -- function(): other nodes have committed, or a shared store is there again
+local hearer -- {since = function, on_news = function}: of `hear`
 
 --- Says who is told that the store may have what this node did not commit.
 function M.watch(fn) listener = fn end
+
+--- Says who hears the news of other nodes.
+-- @param since function() -> number of the last that was heard, or nil
+-- @param on_news function(text, number) as store:hear calls it
+function M.hear(since, on_news) hearer = { since = since, on_news = on_news } end
 
 --- Replaces how stores are opened: for specs.
 function M.use(opener)
@@ -43,6 +49,9 @@ local function open_as(settings)
   local opened, message = open(settings)
   if not opened then return nil, message end
   store, in_use = opened, settings
+  if hearer then
+    opened:hear(hearer.since(), function(...) if store == opened then hearer.on_news(...) end end)
+  end
   opened:watch(function() if store == opened and listener then listener() end end)
   return true
 end

@@ -263,14 +263,15 @@ function M:invalidate_local(key)
   cached.invalidate(prefix, key)
 end
 
---- Forgets a key in all workers of this node, at once: as invalidate_local. Other nodes of a cluster keep what they
--- have until its time is up.
+--- Forgets a key in all workers of all nodes of the cluster: of this one at once, of the others in a moment (some
+-- 50 ms), without waiting for that. When the store of the cluster is away, the others hear of it later; until then
+-- they may use what they have until its time is up.
 ---@param key string
 function M:invalidate(key)
   check_key(self, key, "cache.invalidate")
   local prefix = area.prefix("cache.invalidate", 2)
   level_of(prefix).lru:drop(key)
-  cached.invalidate(prefix, key)
+  cached.invalidate(prefix, key, true)
 end
 
 return M

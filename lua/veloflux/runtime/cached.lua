@@ -7,10 +7,10 @@
 local ffi = require "ffi"
 local string_buffer = require "string.buffer"
 local area = require "veloflux.runtime.area"
+local forgotten = require "veloflux.runtime.forgotten"
 
 ffi.cdef [[
 const uint32_t *vf_state_stamp(struct vf_state *state, const char *key, size_t key_len);
-void vf_state_invalidate(struct vf_state *state, const char *key, size_t key_len);
 struct vf_cached_head { uint32_t stamp, reserved; double fresh_until_ns; };
 ]]
 local C = ffi.C
@@ -53,10 +53,12 @@ end
 function M.stamp(prefix, key) return C.vf_state_stamp(area.state(), KEY, put(VALUE, prefix, key)) end
 
 --- Makes all void that is cached under a key, in all processes.
-function M.invalidate(prefix, key)
-  local n = put(VALUE, prefix, key)
-  C.vf_state_invalidate(area.state(), KEY, n)
+-- @param is_everywhere true: of the other nodes, too
+function M.invalidate(prefix, key, is_everywhere)
+  local n, state = put(VALUE, prefix, key), area.state()
+  C.vf_state_invalidate(state, KEY, n)
   C.vf_dict_delete(M.dict(), KEY, n, clock())
+  if is_everywhere then forgotten.note(state, KEY, n) end
 end
 
 local function get(n)

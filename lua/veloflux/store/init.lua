@@ -34,6 +34,10 @@
 --     store:watch(on_change)          on_change(version) from the loop, from now on, each time that the store is seen
 --                                     to have a version that was not committed or read through this store: other
 --                                     nodes'. After the store was out of reach it may be a lower one than before
+--     store:tell(text, cb)            cb(err): other nodes hear it, if they listen now; at most 128 KiB
+--     store:hear(since, on_news)      on_news(text, number) from the loop for what other nodes tell, from now on;
+--                                     without a text: some of it was missed, `number` is the last of that. `since` is
+--                                     the number that was heard last, nil: it is not known. Asked for before `watch`
 --     store:status()                  { driver, connected, since_ms, error, warning }: whether it answers, since when
 --                                     (since 1970, nil before the first answer), what is wrong with it, what may
 --                                     become wrong; each of these or nil
@@ -50,7 +54,7 @@
 --             in the order of kind and key: JSON, nil where there was or is none. Those of `changes` have created_ms.
 --
 -- A store of one node (sqlite) gives its leases to whoever asks in this process, with a new token in each process, and
--- never calls who watches.
+-- never calls who watches or hears; it has nobody to tell.
 --
 -- Versions have no gaps; the first commit to an empty store may have any number, so that a node that had none until now
 -- goes on counting. A rollback or an import is a commit like any other.
@@ -60,6 +64,7 @@ local DRIVERS = { sqlite = "veloflux.store.sqlite", redis = "veloflux.store.redi
 local SOURCES = { api = true, file = true, seed = true, rollback = true, import = true, job = true }
 local DEFAULT_LIMIT = 100
 local MOST_CHANGES = 1000 -- versions that one call of `changes` returns
+local MOST_NEWS_BYTES = 128 * 1024
 local MAX_INTEGER = 2 ^ 53
 
 local Store = {}
@@ -239,6 +244,20 @@ function Store:announce(node, json, ttl_ms, callback)
 end
 
 function Store:nodes(callback) driver_of(self):nodes(callback) end
+
+function Store:tell(text, callback)
+  check_text(text, "news")
+  check(#text <= MOST_NEWS_BYTES, "news of more than %d bytes", MOST_NEWS_BYTES)
+  local driver = driver_of(self)
+  check(driver.tell, "there are no other nodes")
+  driver:tell(text, callback)
+end
+
+function Store:hear(since, on_news)
+  check(since == nil or is_whole(since), "since is not a whole number")
+  local driver = driver_of(self)
+  if driver.hear then driver:hear(since, on_news) end
+end
 
 function Store:watch(on_change) driver_of(self):watch(on_change) end
 

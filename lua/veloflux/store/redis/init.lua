@@ -10,6 +10,7 @@
 local address = require "veloflux.store.redis.address"
 local ffi = require "ffi"
 local format = require "veloflux.store.redis.format"
+local news = require "veloflux.store.redis.news"
 local scripts = require "veloflux.store.redis.scripts"
 local sessions = require "veloflux.store.redis.session"
 local watchers = require "veloflux.store.redis.watcher"
@@ -77,7 +78,8 @@ function M.open(settings)
   self.session = sessions.open { wire = self.wire, where = where, timeout_ms = timeout_ms, meta_key = self:key "meta",
     wall_ms = settings.now_ms or wall_ms, log = settings.log or function() end,
     on_ready = function() self.watcher:start() end }
-  self.watcher = watchers.new { wire = self.wire, session = self.session, timeout_ms = timeout_ms,
+  self.news = news.new { name = self:key "news", writer = self.writer }
+  self.watcher = watchers.new { news = self.news, wire = self.wire, session = self.session, timeout_ms = timeout_ms,
     channel = self:key "changed", writer = self.writer, meta_key = self:key "meta" }
   return self
 end
@@ -229,6 +231,13 @@ end
 -- Life ----------------------------------------------------------------------------------------------
 
 function Driver:watch(on_change) self.watcher:add(on_change) end
+
+function Driver:hear(since, on_news) self.news:listen(since, on_news) end
+
+function Driver:tell(text, callback)
+  self.session:run(scripts.tell, self:keys "news", { self:key "news", self.writer .. " " .. text },
+    self:acknowledged(callback))
+end
 
 function Driver:status()
   local status = self.session:status()

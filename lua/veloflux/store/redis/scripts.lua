@@ -8,6 +8,7 @@
 --   node:N    "SEEN_MS\nJSON", lives a day longer than the node                nodes    set: their names
 --   thing:BUCKET NUL KEY   a small thing       things   sorted set: BUCKET NUL KEY by the time when it is over
 --   changed   the channel of new versions: "VERSION WRITER"
+--   news      how many news there were, and their channel: "NUMBER WRITER TEXT"
 local M = {}
 
 local function script(text) return { text = text } end
@@ -80,6 +81,12 @@ for version = first, first + n - 1 do
   redis.call('HDEL', KEYS[3], name)
 end
 redis.call('HSET', KEYS[1], 'first', string.format('%.0f', first + n))
+return n]]
+
+--- KEYS news; ARGV channel, "WRITER TEXT". Returns its number.
+M.tell = script [[
+local n = redis.call('INCR', KEYS[1])
+redis.call('PUBLISH', ARGV[1], string.format('%.0f', n) .. ' ' .. ARGV[2])
 return n]]
 
 --- KEYS lease tokens; ARGV name, holder, ttl_ms. Returns holder and token.

@@ -1,11 +1,11 @@
---- Hears of versions that others have committed: by subscription, and, because a notice may be lost, by looking now and
--- then. What the store has read or committed itself is no news.
+--- Hears of versions that others have committed, and of their news (news.lua): by subscription, and, because a notice
+-- may be lost, by looking now and then. What the store has read or committed itself is no news.
 local reply = require "veloflux.redis.reply"
 local greeting = require "veloflux.store.redis.greeting"
 
 local LOOK_MS = 5000 -- with a subscription; else LISTEN_MS
 local LISTEN_MS = 1000 -- until the next attempt to subscribe
-local MAX_MESSAGE_BYTES = 64 * 1024
+local MAX_MESSAGE_BYTES = 256 * 1024
 
 local Watcher = {}
 Watcher.__index = Watcher
@@ -13,11 +13,11 @@ Watcher.__index = Watcher
 local M = {}
 
 --- Makes a watcher.
--- @param settings wire, session, timeout_ms, channel, writer (who we are), meta_key
+-- @param settings wire, session, timeout_ms, channel, writer (who we are), meta_key, news
 function M.new(settings)
   return setmetatable({ wire = settings.wire, session = settings.session, timeout_ms = settings.timeout_ms,
-    channel = settings.channel, writer = settings.writer, meta_key = settings.meta_key, callbacks = {}, seen = 0,
-    pending = {} }, Watcher)
+    channel = settings.channel, writer = settings.writer, meta_key = settings.meta_key, news = settings.news,
+    callbacks = {}, seen = 0, pending = {} }, Watcher)
 end
 
 function Watcher:add(callback)
@@ -40,7 +40,8 @@ function Watcher:begin(version) self.pending[version] = true end
 -- tells.
 function Watcher:finish(version) self.pending[version] = nil end
 
-local function on_message(self, text)
+local function on_message(self, channel, text)
+  if channel == self.news.name then return self.news:on_message(text) end
   local version, writer = (text or ""):match "^(%d+) (.*)$"
   version = tonumber(version)
   if not version or version <= self.seen then return end
@@ -49,13 +50,15 @@ local function on_message(self, text)
 end
 
 --- Asks for the version; a lower one than was seen before tells that the server has lost some.
-local function look(self)
+-- @param may_come true when news may be on their way
+local function look(self, may_come)
   if self.is_closed or not self.session:link_in_use() then return end
   local seen = self.seen
-  self.session:call({ { "HGET", self.meta_key, "version" } }, function(err, replies)
+  self.session:call({ { "HGET", self.meta_key, "version" }, { "GET", self.news.name } }, function(err, replies)
     local version = not err and replies[1]
     version = version == reply.null and 0 or tonumber(version)
     if version and (version > self.seen or version < seen) and not self.pending[version] then tell(self, version) end
+    if not err then self.news:looked(replies[2], may_come) end
   end)
 end
 
@@ -65,7 +68,7 @@ local function again(self)
   self.timer = self.wire:after(self.is_listening and LOOK_MS or LISTEN_MS, function()
     if self.session:link_in_use() and not self.is_listening then self:listen() end
     if self.is_listening then self.link:send({ { "PING" } }, function() end) end
-    look(self)
+    look(self, self.is_listening)
     again(self)
   end)
 end
@@ -87,6 +90,7 @@ function Watcher:listen()
     end
     local commands = greeting.credentials(self.session.where)
     commands[#commands + 1] = { "SUBSCRIBE", self.channel }
+    commands[#commands + 1] = { "SUBSCRIBE", self.news.name }
     link:send(commands, function(failure, replies)
       if failure or link ~= self.link then return end
       for _, value in ipairs(replies) do
@@ -97,7 +101,7 @@ function Watcher:listen()
     end)
   end
   link = self.wire:link(target, { patience_ms = self.timeout_ms, max_reply_bytes = MAX_MESSAGE_BYTES }, on_open)
-  link.on_message = function(_, text) on_message(self, text) end
+  link.on_message = function(channel, text) on_message(self, channel, text) end
   link.on_lost = function() if self.link == link then self.link, self.is_listening = nil, false end end
   self.link = link
 end

@@ -90,6 +90,31 @@ describe("stores of one Redis", function()
     assert.equal(0, heard[3])
   end))
 
+  it("tell each other news, and hear when they have missed some", spec(function(world)
+    local heard = { {}, {} }
+    local function open(i)
+      local store = world:open(server)
+      store:hear(0, function(text, number) table.insert(heard[i], { number, text }) end)
+      store:watch(function() end)
+      return store
+    end
+    local one, two = open(1), open(2)
+    world:drive(has_subscribers(world, 2), "the subscriptions")
+    world:ask(one, "tell", "first")
+    world:ask(two, "tell", ("\0 long "):rep(16000))
+    world:drive(function() return #heard[1] == 1 and #heard[2] == 1 end, "both")
+    assert.same({ { { 2, ("\0 long "):rep(16000) } }, { { 1, "first" } } }, heard)
+    world:run(server, { "INCR", "{veloflux}:news" }, { "CLIENT", "KILL", "TYPE", "pubsub" })
+    world:drive(function() return #heard[1] == 2 and #heard[2] == 2 end, "what was missed")
+    assert.same({ { 3 }, { 3 } }, { heard[1][2], heard[2][2] })
+    world:drive(has_subscribers(world, 2), "the subscriptions, again")
+    world:run(server, { "INCR", "{veloflux}:news" }) -- nobody says so
+    world:ask(one, "tell", "third")
+    world:drive(function() return #heard[1] == 3 and #heard[2] == 3 end, "the gap")
+    assert.same({ { 5 }, { 5 } }, { heard[1][3], heard[2][3] })
+    assert.has_error(function() one:tell(("x"):rep(200000), function() end) end)
+  end))
+
   it("do not build on what the server has lost, or has otherwise by now", spec(function(world)
     local one, two = world:open(server), world:open(server)
     for version = 1, 3 do world:ask(one, "commit", pair(version)) end
