@@ -94,10 +94,11 @@ local function origin_of(setting)
 end
 
 --- Reads the keys of a ring. Returns true, or nil and a message; the ring is as it was then.
-local function fill(ring)
-  local own, others, problem
+-- @param own what the command of its setting has given, or nil: as it is known
+local function fill(ring, own)
+  local others, problem
   if ring.setting then
-    own, problem = keys_of_setting(ring.setting)
+    if not own then own, problem = keys_of_setting(ring.setting) end
     if not own then return nil, problem end
     if ring.data_dir and has_file(ring.data_dir) then others, problem = sources.of_file(path_of(ring.data_dir)) end
   else
@@ -141,6 +142,22 @@ function M.refresh(node, alarms, callback)
     if keys or not known or not known.keys then obtained[describe(setting)] = { keys = keys, problem = problem } end
     if not keys then return callback(problem) end
     go_on()
+  end)
+end
+
+--- Looks what `refresh` would find. Nothing changes.
+-- @param callback function(ring as `M.ring` returns it), or with nil and a message
+function M.look(node, alarms, callback)
+  local setting = node.master_key
+  local ring = { data_dir = node.data_dir, setting = setting }
+  local function read(own)
+    local ok, problem = fill(ring, own)
+    callback(ok and ring or nil, problem)
+  end
+  if type(setting) ~= "table" or not setting.command then return read() end
+  sources.ask_command(setting, alarms, function(keys, problem)
+    if keys then return read(keys) end
+    callback(nil, problem)
   end)
 end
 

@@ -39,6 +39,11 @@ end
 local function cancel(request)
   local batch, problem = pdk.bulk.cancel(request.params.id)
   if not batch then return problem end
+  if request.dry_run then
+    local shown = { dry_run = true }
+    for name, value in pairs(batch) do shown[name] = value end
+    return 200, shown
+  end
   return 202, batch, { Location = PLACE .. "/" .. request.params.id, ["Retry-After"] = "1" }
 end
 
@@ -60,5 +65,5 @@ return {
     openapi = documented.batch("200", "The batch.") },
   { method = "DELETE", path = PLACE .. "/{id}", permission = "bulk:write", tag = "bulk", handler = cancel,
     summary = "Cancels a batch: what is not applied yet will not be.",
-    openapi = documented.batch("202", "It ends soon.") },
+    dry_run = true, probation = false, openapi = documented.cancel() },
 }

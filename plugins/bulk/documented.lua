@@ -37,6 +37,11 @@ end
 
 function M.batch(status, text) return { answers = { [status] = { text, ANSWER } } } end
 
+function M.cancel()
+  return { parameters = {}, may_be_tried = "alike", answers = { ["200"] = { "It would end (dry run).", ANSWER },
+    ["202"] = { "It ends soon.", ANSWER } } }
+end
+
 function M.list(fields)
   local rows = { { "limit", INTEGER, "Batches of a page; all when left out." },
     { "cursor", STRING, "Of the Link header: the next page." }, { "page", INTEGER, "Instead of a cursor, from 1." },

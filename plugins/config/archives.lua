@@ -1,4 +1,5 @@
 --- Backups out and in: an archive as it is, or a document of JSON that has it in Base64. And those that the node keeps.
+local endpoint = require "veloflux.plugins.config.endpoint"
 local pdk = require "veloflux.pdk"
 
 local backups = pdk.backups
@@ -13,9 +14,12 @@ local function invalid(name, detail)
 end
 
 --- Reads {passphrase}. Returns it, or nil and perhaps a problem.
-local function read_passphrase(body)
+local function read_passphrase(request)
+  local body = request.body
   for name in pairs(body or {}) do
-    if name ~= "passphrase" then return nil, invalid(name, "unknown key, expected passphrase") end
+    if name ~= "passphrase" and not request.prefers "handling=lenient" then
+      return nil, invalid(name, "unknown field, expected passphrase")
+    end
   end
   local passphrase = body and body.passphrase
   if passphrase == nil or passphrase == pdk.json.null then return nil end
@@ -48,12 +52,19 @@ local function send_document(backup)
   return 200, document, { ["Content-Type"] = JSON, ["X-Content-Type-Options"] = "nosniff" }
 end
 
+--- Answers a dry run: which backup would be made.
+local function would_make(backup)
+  backup.dry_run = nil
+  return 200, endpoint.would("backups", "added", backup.backup_id, backup, { status = "dry_run" })
+end
+
 local function create(request)
-  local passphrase, bad = read_passphrase(request.body)
+  local passphrase, bad = read_passphrase(request)
   if bad then return bad end
   local backup
   backup, bad = backups.create { passphrase = passphrase }
   if not backup then return bad end
+  if backup.dry_run then return would_make(backup) end
   if request.wants(JSON) then return send_document(backup) end
   return send(backup.archive, backup.backup_id)
 end
@@ -89,11 +100,12 @@ local function list(request)
 end
 
 local function keep(request)
-  local passphrase, bad = read_passphrase(request.body)
+  local passphrase, bad = read_passphrase(request)
   if bad then return bad end
   local backup
   backup, bad = backups.keep { passphrase = passphrase }
   if not backup then return bad end
+  if backup.dry_run then return would_make(backup) end
   return 201, backup, { Location = "/api/backups/" .. backup.backup_id }
 end
 
@@ -109,8 +121,13 @@ local function get(request)
 end
 
 local function delete(request)
-  local ok, problem = backups.delete(request.params.id)
+  local id = request.params.id
+  local backup, problem = backups.find(id)
+  if not backup then return problem end
+  local ok
+  ok, problem = backups.delete(id)
   if not ok then return problem end
+  if request.dry_run then return 200, endpoint.would("backups", "removed", id, backup) end
   return 204
 end
 
@@ -132,7 +149,7 @@ local KEPT = { type = "object", properties = { backup_id = TEXT_OR_NULL, schedul
   encrypted_with = { type = "string", enum = { "master", "passphrase", "unknown" } } } }
 local NONE = { "There is none." }
 
-local function endpoint(method, path, permission, summary, handler, more)
+local function new(method, path, permission, summary, handler, more)
   local definition = { method = method, path = path, permission = "config:" .. permission, summary = summary,
     tag = "backup", timeout = "1h", handler = handler }
   for name, value in pairs(more) do definition[name] = value end
@@ -140,31 +157,34 @@ local function endpoint(method, path, permission, summary, handler, more)
 end
 
 return {
-  endpoint("GET", "/api/backup/create", "backup", "All entities in one archive, encrypted under a key that comes from "
-    .. "the node's master key.", create, { response_type = { JSON, BYTES }, openapi = { answers = ARCHIVE } }),
-  endpoint("POST", "/api/backup/create", "backup", "The same, or encrypted under a passphrase, so that other nodes can "
+  new("GET", "/api/backup/create", "backup", "All entities in one archive, encrypted under a key that comes from "
+    .. "the node's master key.", create, { response_type = { JSON, BYTES }, dry_run = true, probation = false,
+      openapi = { answers = ARCHIVE, parameters = {}, may_be_tried = true } }),
+  new("POST", "/api/backup/create", "backup", "The same, or encrypted under a passphrase, so that other nodes can "
     .. "restore it.", create, { response_type = { JSON, BYTES }, request = "object", request_optional = true,
-      openapi = { answers = ARCHIVE, body = ORDER } }),
-  endpoint("POST", "/api/backup/restore", "restore", "Brings back what the API owned when a backup was made, as one "
+      dry_run = true, probation = false, openapi = { answers = ARCHIVE, body = ORDER, parameters = {},
+        may_be_tried = true } }),
+  new("POST", "/api/backup/restore", "restore", "Brings back what the API owned when a backup was made, as one "
     .. "change. Nothing changes unless the whole archive is verified; the conf file keeps what it has.", restore, {
       request_type = { JSON, BYTES }, max_body = "64m", dry_run = true, openapi = {
         body = { [JSON] = { type = "object", properties = { data = TEXT, backup_id = TEXT, checksum = TEXT,
           passphrase = SECRET } }, [BYTES] = RAW },
         parameters = { { "dry_run", BOOLEAN, "Only say what would change." } },
         answers = { ["200"] = { "What was restored, skipped and missing.", { [JSON] = { type = "object" } } } } } }),
-  endpoint("GET", "/api/backups", "backup", "The backups that are kept, the newest first, and the next one of the "
+  new("GET", "/api/backups", "backup", "The backups that are kept, the newest first, and the next one of the "
     .. "schedule.", list, { any_query = true, openapi = {
       answers = { ["200"] = { "The list.", { [JSON] = { type = "array", items = KEPT } } } },
       parameters = { { "limit", NUMBER, "Items of a page." }, { "cursor", TEXT, "Where the page begins." },
         { "sort", TEXT, "Fields, separated by commas; a minus before one turns its order." },
         { "status", TEXT, "Only those: stored or scheduled." },
         { "origin", TEXT, "Only those: api, sent or schedule." } } } }),
-  endpoint("POST", "/api/backups", "backup", "Makes a backup and keeps it in the node's folder.", keep, {
-    request = "object", request_optional = true, openapi = { body = ORDER,
-      answers = { ["201"] = { "What was made.", { [JSON] = KEPT } } } } }),
-  endpoint("GET", "/api/backups/{id}", "backup", "One of them: what it is, or the archive itself.", get, {
+  new("POST", "/api/backups", "backup", "Makes a backup and keeps it in the node's folder.", keep, {
+    request = "object", request_optional = true, dry_run = true, probation = false, openapi = { body = ORDER,
+      parameters = {}, may_be_tried = true, answers = { ["201"] = { "What was made.", { [JSON] = KEPT } } } } }),
+  new("GET", "/api/backups/{id}", "backup", "One of them: what it is, or the archive itself.", get, {
     response_type = { JSON, BYTES }, openapi = { answers = { ["200"] = { "It.", { [JSON] = KEPT, [BYTES] = RAW } },
       ["404"] = NONE } } }),
-  endpoint("DELETE", "/api/backups/{id}", "backup", "Deletes one of them.", delete, {
-    openapi = { answers = { ["204"] = { "It is gone." }, ["404"] = NONE } } }),
+  new("DELETE", "/api/backups/{id}", "backup", "Deletes one of them.", delete, {
+    dry_run = true, probation = false, openapi = { parameters = {}, may_be_tried = true,
+      answers = { ["204"] = { "It is gone." }, ["404"] = NONE } } }),
 }

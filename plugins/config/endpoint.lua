@@ -1,4 +1,6 @@
 --- What the endpoints below /api/config have in common, and what is said of changes of many entities.
+local pdk = require "veloflux.pdk"
+
 local M = {}
 
 --- Makes an endpoint.
@@ -7,6 +9,19 @@ function M.new(method, path, permission, summary, handler, more)
     summary = summary, tag = "config", handler = handler }
   for name, value in pairs(more or {}) do definition[name] = value end
   return definition
+end
+
+--- Answers a dry run of what is done to one thing.
+-- @param action "added" or "removed"
+-- @param value what it is or would be
+-- @param more further members, or nil
+function M.would(kind, action, name, value, more)
+  local change = { pointer = "", [action == "added" and "after" or "before"] = value }
+  local answer = { dry_run = true, summary = ("%s: 1 %s"):format(kind, action), warnings = pdk.json.array {},
+    findings = pdk.json.array {}, affected_routes = pdk.json.array {}, affected_count = 0,
+    diff = { { action = action, kind = kind, key = name, name = name, changes = { change } } } }
+  for member, own in pairs(more or {}) do answer[member] = own end
+  return answer
 end
 
 --- Answers a change of many entities.

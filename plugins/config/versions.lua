@@ -47,12 +47,14 @@ local function ending(word)
     if not number then return no_version(request.params.version) end
     local ended, problem = versions[word](number)
     if not ended then return problem end
+    if request.dry_run then ended.status = "dry_run" end
     return 200, ended
   end
 end
 
 local JSON = "application/json"
-local ENDING = { timeout = "10m", openapi = { is_body_optional = true,
+local ENDING = { timeout = "10m", dry_run = true, probation = false, openapi = { is_body_optional = true,
+  parameters = {}, may_be_tried = true,
   body = { [JSON] = { type = "object", additionalProperties = false } },
   answers = { ["200"] = { "How it has ended.", { [JSON] = { type = "object" } } },
     ["409"] = { "It is not on probation." } } } }

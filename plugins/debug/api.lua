@@ -11,16 +11,44 @@ local function list(what, summary)
     handler = function(request) return paging.answer(request, what) end }
 end
 
-local function levels(method, permission, summary, handler, request)
-  return { method = method, path = "/api/debug/log-level", permission = permission, summary = summary, accept = "any",
-    request = request, request_optional = request and true or nil, request_type = not request and method ~= "GET"
-      and "*/*" or nil, handler = handler }
+local LEVEL = { type = "string", enum = { "debug", "info", "warn", "error" } }
+local LEVEL_OR_NULL = { anyOf = { LEVEL, { type = "null" } } }
+local SHOWN = { type = "object", required = { "configured", "level", "subsystems" }, properties = {
+  configured = LEVEL, level = LEVEL, subsystems = { type = "object", additionalProperties = LEVEL },
+  dry_run = { type = "boolean" } } }
+local WANTED = { type = "object", additionalProperties = false, properties = { level = LEVEL_OR_NULL,
+  subsystems = { type = { "object", "null" }, additionalProperties = LEVEL_OR_NULL },
+  configured = { type = "string", readOnly = true } } }
+local MODE = { mode = { type = "string", one_of = { "merge", "replace" }, default = "merge",
+  description = "replace: what is absent is as in the conf." } }
+
+--- An endpoint of the log levels.
+-- @param kind the media type of its body, or nil
+local function levels(method, permission, summary, handler, kind)
+  local endpoint = { method = method, path = "/api/debug/log-level", permission = permission, summary = summary,
+    accept = "any", handler = handler, openapi = { body = kind and { [kind] = WANTED } or nil,
+      is_body_optional = kind and false or nil, answers = { ["200"] = { "The levels in force.",
+        { ["application/json"] = SHOWN } } } } }
+  if method == "GET" then return endpoint end
+  endpoint.dry_run, endpoint.probation, endpoint.openapi.may_be_tried = true, false, "alike"
+  endpoint.openapi.parameters = {}
+  if kind then endpoint.request = "object" else endpoint.request_type = "*/*" end
+  return endpoint
 end
 
-local function set_levels(wanted)
-  local result, problem = state.set_log_levels(wanted)
+local function set_levels(wanted, mode)
+  local result, problem = state.set_log_levels(wanted, { mode = mode })
   if not result then return problem end
   return 200, result
+end
+
+--- Sets what the body says.
+local function set_from(request, mode)
+  local body = request.body
+  if request.prefers "handling=lenient" then
+    body = { level = body.level, subsystems = body.subsystems }
+  end
+  return set_levels(body, mode)
 end
 
 local function explain(request)
@@ -28,6 +56,13 @@ local function explain(request)
   if not result then return problem end
   return 200, result
 end
+
+local put_levels = levels("PUT", "debug:write", "Sets log levels at run time, of everything and of subsystems; "
+  .. "`null`: as in the conf.", function(request)
+    return set_from(request, request.query.mode == "replace" and "replace" or "put")
+  end, "application/json")
+put_levels.query = MODE
+put_levels.openapi.parameters = { { "mode", { type = "string", enum = MODE.mode.one_of }, MODE.mode.description } }
 
 return {
   list("pools", "What the pools do: counters, answers, latencies."),
@@ -45,12 +80,9 @@ return {
     },
     handler = explain },
   levels("GET", "debug:read", "The log levels in force.", function() return 200, state.log_levels() end),
-  levels("PUT", "debug:write", "Sets log levels at run time, of everything and of subsystems.",
-    function(request) return set_levels { level = request.body.level, subsystems = request.body.subsystems } end, {
-      level = { type = "string", description = "debug, info, warn or error; of everything." },
-      subsystems = { type = "map", keys = { type = "string" }, values = TEXT, description = "Level by subsystem." },
-      configured = { type = "string", description = "As it was shown; it is the conf's." },
-    }),
+  put_levels,
+  levels("PATCH", "debug:write", "Changes log levels by a JSON merge patch (RFC 7396).",
+    function(request) return set_from(request, "merge") end, "application/merge-patch+json"),
   levels("DELETE", "debug:write", "Takes back log levels that were set at run time.",
-    function() return set_levels {} end),
+    function() return set_levels({}, "replace") end),
 }

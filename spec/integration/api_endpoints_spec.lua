@@ -54,6 +54,7 @@ local function only(values) return { operations = { values } } end
 --   any_accept   it is answered whatever Accept says
 --   after        a good request ends the node
 --   is_hidden    by a pattern that takes the last part of the path for an id
+--   is_harmless  it changes nothing, whatever it is asked
 local ANY = { takes_any = true, any_accept = true } -- probes and browsers ask as they like
 local NEGOTIATES_NOT = { any_accept = true }
 local CASES = {
@@ -69,7 +70,8 @@ local CASES = {
   ["GET /api/debug/routes"] = NEGOTIATES_NOT, ["GET /api/debug/performance"] = NEGOTIATES_NOT,
   ["GET /api/debug/log-level"] = NEGOTIATES_NOT, ["DELETE /api/debug/log-level"] = NEGOTIATES_NOT,
   ["PUT /api/debug/log-level"] = { body = { level = "info" }, any_accept = true },
-  ["POST /api/debug/explain"] = { body = { url = "http://site.example.com/" }, any_accept = true },
+  ["PATCH /api/debug/log-level"] = { body = { level = "info" }, media = MERGE, any_accept = true },
+  ["POST /api/debug/explain"] = { body = { url = "http://site.example.com/" }, any_accept = true, is_harmless = true },
   ["POST /api/reload"] = {}, ["POST /api/system/drain"] = { after = true, body = { confirm = true } },
   ["GET /api/config"] = {}, ["GET /api/config/export"] = {}, ["GET /api/config/diff"] = {},
   ["GET /api/config/versions"] = {}, ["GET /api/config/versions/{version}"] = {},
@@ -77,7 +79,7 @@ local CASES = {
   ["POST /api/config/versions/{version}/confirm"] = { status = 409, body = {} },
   ["POST /api/config/versions/{version}/reject"] = { status = 409, body = {} },
   ["POST /api/config/import"] = { body = '{"pools":[]}', is_document = true },
-  ["POST /api/config/validate"] = { body = '{"pools":[]}', is_document = true },
+  ["POST /api/config/validate"] = { body = '{"pools":[]}', is_document = true, is_harmless = true },
   ["POST /api/config/templates/{id}/apply"] = { body = { mode = "replace" } },
   ["POST /api/bulk"] = { body = only { action = "test", kind = "pools", data = { name = "x" } } },
   ["POST /api/bulk/pools"] = { body = only { action = "test", data = { name = "x" } } },
@@ -217,6 +219,24 @@ function CHECKS.is_answered_as_declared(what, method, path, operation, case)
   end
   local fault = json_schema.judge_response(document, operation, response)
   if fault then note(what, "%s", fault) end
+end
+
+function CHECKS.only_says_what_would_be_in_a_dry_run(what, method, path, operation, case)
+  if method == "GET" or case.is_harmless then return end
+  renew()
+  local function version() return request("GET", "/api/config", nil, ADMIN).json.version end
+  local before = version()
+  local response = request(method, target(path, params_of(path, case)) .. "?dry_run=true", case.body, fields_of(case))
+  local wanted = (case.status or 200) < 400 and 200 or case.status
+  if response.status ~= wanted then
+    return note(what, "a dry run is answered with %d: %s", response.status, response.body:sub(1, 300))
+  end
+  local fault = json_schema.judge_response(document, operation, response)
+  if fault then note(what, "%s", fault) end
+  if wanted == 200 and response.json.dry_run ~= true then note(what, "a dry run does not say so") end
+  if version() ~= before then note(what, "a dry run makes a version") end
+  refuses(what, "an odd dry run", request(method, target(path, params_of(path, case)) .. "?dry_run=perhaps", case.body,
+    fields_of(case)), 400)
 end
 
 function CHECKS.wants_credentials(what, method, path, operation, case)

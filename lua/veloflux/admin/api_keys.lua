@@ -32,6 +32,9 @@ local TYPE = s.compile(s.record { fields = {
   { expires_in = s.duration { min = "1s", max = "3650d" } },
 } })
 
+local FIELDS = {}
+for _, pair in ipairs(TYPE.fields) do FIELDS[#FIELDS + 1] = pair[1] end
+
 local function now_ms() return tonumber(ffi.C.vf_clock_wall_ms()) end
 
 local function shown(record)
@@ -83,7 +86,7 @@ end
 
 --- Reads what a key is to be. Returns its fields, or nil and a problem.
 local function read(context, request)
-  local body, bad = bodies.read(request, bodies.JSON)
+  local body, bad = bodies.object(request, FIELDS)
   if not body then return nil, bad end
   local doc, fault = document.parse(json.encode(body), "body")
   if not doc then return nil, resources.invalid("", fault.message) end
@@ -102,19 +105,12 @@ local function read(context, request)
     expires_ms = record.expires_in and now_ms() + record.expires_in }
 end
 
---- Answers a dry run.
-local function would(action, name, change)
-  change.pointer = ""
-  return outcomes.dry { summary = "apikeys: 1 " .. action,
-    diff = { { action = action, kind = "apikeys", key = name, name = name, changes = { change } } } }
-end
-
 local function would_create(fields)
   if api_keys.find(fields.name) then
     return problem.new("exists", ("There is an API key %s already."):format(fields.name))
   end
-  return would("added", fields.name, { after = { name = fields.name, role = fields.role, tenant_id = fields.tenant,
-    description = fields.description } })
+  return outcomes.would("apikeys", "added", fields.name, { after = { name = fields.name, role = fields.role,
+    tenant_id = fields.tenant, description = fields.description } })
 end
 
 local function create(context, request)
@@ -141,7 +137,7 @@ local function revoke(_, request)
   local is_dry
   is_dry, bad = parameters.flag(request, "dry_run")
   if bad then return bad end
-  if is_dry then return would("removed", record.name, { before = shown(record) }) end
+  if is_dry then return outcomes.would("apikeys", "removed", record.name, { before = shown(record) }) end
   local result = await.call(function(callback)
     api_keys.revoke(record.name, rest.context_of(request, false), callback)
   end)

@@ -47,6 +47,43 @@ function M.decode(text)
   return value
 end
 
+local function escape(name) return (tostring(name):gsub("~", "~0"):gsub("/", "~1")) end
+
+--- Refuses the fields of an object that nobody knows; those who prefer to be lenient have them forgotten.
+-- @param names list of the fields that there are
+-- @return nil, or a problem
+function M.unknown(request, body, names)
+  local known, errors = {}, {}
+  for _, name in ipairs(names) do known[name] = true end
+  local is_lenient = M.prefers(request, "handling=lenient")
+  local expected = #names > 0 and "expected " .. table.concat(names, ", ") or "this takes none"
+  for name in pairs(body) do
+    if known[name] == nil and is_lenient then
+      body[name] = nil
+    elseif not known[name] then
+      errors[#errors + 1] = { pointer = "/" .. escape(name), detail = "unknown field, " .. expected }
+    end
+  end
+  if #errors == 0 then return nil end
+  table.sort(errors, function(a, b) return a.pointer < b.pointer end)
+  return problem.new("invalid", ("%s: %s"):format(errors[1].pointer:sub(2), errors[1].detail), { errors = errors })
+end
+
+--- Reads a body that is an object of JSON with no other fields than these; null is as if a field were not there.
+-- @param names list of them
+-- @param is_optional as for `read`
+-- @return decoded JSON, or nil and a problem
+function M.object(request, names, is_optional)
+  local body, bad = M.read(request, M.JSON, is_optional)
+  if not body then return nil, bad end
+  bad = M.unknown(request, body, names)
+  if bad then return nil, bad end
+  for name, value in pairs(body) do
+    if value == json.null then body[name] = nil end
+  end
+  return body
+end
+
 M.YAML = "application/yaml"
 local DOCUMENTS = { ["application/json"] = true, ["application/yaml"] = true, ["application/x-yaml"] = true,
   ["text/yaml"] = true, ["text/x-yaml"] = true }

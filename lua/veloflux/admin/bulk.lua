@@ -120,6 +120,7 @@ function M.submit(context, request, text, options)
     { kind = options.kind, tenant_id = options.tenant })
   if not ops then return nil, bad end
   local own = rest.context_of(request, false)
+  own.fence, own.source = options.fence, options.source or own.source
   if own.probation and not body.atomic then
     if not own.probation.is_default then
       return nil, resources.invalid("/atomic", "probation is of the whole: it cannot be false")
@@ -152,10 +153,11 @@ function M.list(context)
 end
 
 --- Cancels a batch. Returns its document; or nil and a problem. Yields.
-function M.cancel(context, id)
+-- @param is_dry true: only says whether it would
+function M.cancel(context, id, is_dry)
   local document, bad = M.find(context, id)
   if not document then return nil, bad end
-  if runs.has_ended(document) or not runs.cancel(id) then
+  if runs.has_ended(document) or not runs.cancel(id, is_dry) then
     return nil, problem.new("conflict", ("It has ended already: %s."):format(document.status))
   end
   return document

@@ -227,10 +227,11 @@ function M.start(context, batch)
 end
 
 --- Cancels a batch. Returns false when it is not under way.
-function M.cancel(id)
+-- @param is_dry true: only says so
+function M.cancel(id, is_dry)
   local batch = under_way[id]
   if not batch then return false end
-  batch.is_cancelled = true
+  if not is_dry then batch.is_cancelled = true end
   return true
 end
 

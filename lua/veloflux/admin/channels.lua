@@ -94,33 +94,32 @@ local STRING, JSON = { type = "string" }, "application/json"
 
 --- Reads a body of texts. Returns it, or nil and a problem.
 local function read(request, names)
-  local body, refused = bodies.read(request, bodies.JSON)
+  local body, refused = bodies.object(request, names)
   if not body then return nil, refused end
   local errors = {}
-  for name in pairs(body) do
-    if not names[name] then errors[#errors + 1] = { pointer = "/" .. name, detail = "unknown field" } end
-  end
-  for name in pairs(names) do
+  for _, name in ipairs(names) do
     if type(body[name]) ~= "string" then errors[#errors + 1] = { pointer = "/" .. name, detail = "expected a text" } end
   end
   if #errors == 0 then return body end
-  table.sort(errors, function(a, b) return a.pointer < b.pointer end)
   return nil, problem.new("invalid", errors[1].pointer .. ": " .. errors[1].detail, { errors = errors })
 end
 
 --- Registers a switch as POST: what the channel of the same path takes as a message.
 local function register_switch(router, path, summary, names, act)
   local properties = {}
-  for name in pairs(names) do properties[name] = STRING end
+  for _, name in ipairs(names) do properties[name] = STRING end
   router:register { method = "POST", path = path, permission = "admin",
-    handler = parameters.taking(nil, function(request)
+    handler = parameters.taking({ "dry_run" }, function(request)
       local body, refused = read(request, names)
       if not body then return refused end
-      local result, wrong = act(body)
+      local is_dry, bad = parameters.flag(request, "dry_run")
+      if bad then return bad end
+      local result, wrong = act(body, is_dry)
       if result then return { json = result } end
       return problem.new("invalid", wrong, { errors = { { pointer = "/" .. wrong:match "^%a+", detail = wrong } } })
     end),
-    doc = { tag = "channels", summary = summary, body = { [JSON] = { type = "object", properties = properties } },
+    doc = { tag = "channels", summary = summary, may_be_tried = "alike", body = { [JSON] = { type = "object",
+        properties = properties, required = names, additionalProperties = false } },
       answers = { ["200"] = { "It is done.", { [JSON] = { type = "object" } } },
         ["400"] = { "There is no such channel or action.", PROBLEM } } } }
 end
@@ -137,9 +136,10 @@ function M.register(router)
     remove = function(channel) router:unregister("GET", channel.path) end,
   }
   register_switch(router, "/api/ws/control", "Pauses or resumes the pushes of a channel, or of all.",
-    { action = true, type = true }, function(body) return switches.switch(hub, body.action, body.type) end)
+    { "action", "type" },
+    function(body, is_dry) return switches.switch(hub, body.action, body.type, is_dry) end)
   register_switch(router, "/api/ws/force-update", "Pushes the data of a channel, or of all, at once.",
-    { type = true }, function(body) return switches.force(hub, body.type) end)
+    { "type" }, function(body, is_dry) return switches.force(hub, body.type, is_dry) end)
 end
 
 --- Gives the hub what it works with.

@@ -33,18 +33,32 @@ local function list()
   return { json = keys, headers = { "X-Total-Count", tostring(#keys) } }
 end
 
+--- Answers a dry run of a rotation.
+local function would_rotate(options)
+  local preview = await.call(function(callback) rotation.preview(options, callback) end)
+  if not preview.ok then return outcomes.refused(preview) end
+  local count, refused = rotation.count_resealed(preview.active)
+  if not count then return outcomes.refused(refused) end
+  local keys, bad = shown()
+  if not keys then return bad end
+  local change = preview.generates and { after = { origin = "data_dir", active = true } } or nil
+  return outcomes.would("keys", "added", "new", change, { status = "dry_run", resealed = count, keys = keys })
+end
+
 local function rotate(_, request)
-  local body, bad = bodies.read(request, bodies.JSON, true)
+  local body, bad = bodies.object(request, { "generate" }, true)
   if not body then return bad end
-  for name, value in pairs(body) do
-    if name ~= "generate" then return resources.invalid("/" .. name, "unknown key, expected generate") end
-    if type(value) ~= "boolean" then return resources.invalid("/generate", "expected true or false") end
+  if body.generate ~= nil and type(body.generate) ~= "boolean" then
+    return resources.invalid("/generate", "expected true or false")
   end
+  local is_dry
+  is_dry, bad = parameters.flag(request, "dry_run")
+  if bad then return bad end
+  local options = { generate = body.generate, now_ms = now_ms() }
+  if is_dry then return would_rotate(options) end
   local own = rest.context_of(request, false)
   own.reason = own.reason or "keys rotated"
-  local result = await.call(function(callback)
-    rotation.rotate({ generate = body.generate, now_ms = now_ms() }, own, callback)
-  end)
+  local result = await.call(function(callback) rotation.rotate(options, own, callback) end)
   if not result.ok then return outcomes.refused(result) end
   local keys
   keys, bad = shown()
@@ -55,8 +69,12 @@ local function rotate(_, request)
 end
 
 local function retire(_, request)
-  local result = await.call(function(callback) rotation.retire(request.params.id, now_ms(), callback) end)
+  local is_dry, bad = parameters.flag(request, "dry_run")
+  if bad then return bad end
+  local id = request.params.id
+  local result = await.call(function(callback) rotation.retire(id, now_ms(), is_dry, callback) end)
   if not result.ok then return outcomes.refused(result) end
+  if is_dry then return outcomes.would("keys", "removed", id, { before = { id = id } }) end
   return { status = 204, body = "" }
 end
 
@@ -77,8 +95,9 @@ local ROWS = {
     summary = "Makes another key, unless `generate` is false or the keys come from the setting master_key, and seals "
       .. "everything with the one in use.",
     answers = { ["200"] = { "What was done.", { [JSON] = { type = "object" } } },
-      ["409"] = { "The keys come from elsewhere, or one is missing." } } } },
+      ["409"] = { "The keys come from elsewhere, or one is missing." } }, may_be_tried = true } },
   { "DELETE", "/api/keys/{id}", "keys:write", retire, { summary = "Forgets a key that nothing needs any more.",
+    may_be_tried = true,
     answers = { ["204"] = { "It is gone." }, ["404"] = { "There is none." }, ["409"] = { "It is needed." } } } },
 }
 
@@ -87,7 +106,7 @@ function M.register(router, context)
   for _, row in ipairs(ROWS) do
     row[5].tag = "keys"
     router:register { method = row[1], path = row[2], permission = row[3], doc = row[5],
-      handler = parameters.taking(nil, rest.post(context, row[4])) }
+      handler = parameters.taking(row[5].may_be_tried and { "dry_run" } or nil, rest.post(context, row[4])) }
   end
 end
 

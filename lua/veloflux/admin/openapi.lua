@@ -5,7 +5,7 @@
 --   summary           what it does, a sentence
 --   tag               the group that it stands in
 --   parameters        list of {name, schema, description, is_required}: of the query; in a path all are required
---   may_be_tried      true: takes dry_run, and changes no entity otherwise
+--   may_be_tried      true: takes dry_run, and changes no entity otherwise; "alike": the answer has the usual form then
 --   body              {media type = schema}; is_body_optional
 --   answers           {status = {description, {media type = schema} or nil}}
 -- Schemas are plain tables, objects of json_schema, or names of `components`.
@@ -292,7 +292,7 @@ local function other_operation(endpoint, operation)
     local media = given[2] or status >= "400" and { [PROBLEM] = "Problem" }
     answers:set(status, object("description", given[1], "content", media and content(media) or nil))
   end
-  if doc.may_be_tried then add_dry_run(answers, declared) end
+  if doc.may_be_tried == true then add_dry_run(answers, declared) end
   if not endpoint.open then add_failures(answers, { "401", "403" }) end
   if doc.body then add_failures(answers, { "413" }) end
   if endpoint.spools then add_failures(answers, { "507" }) end

@@ -15,28 +15,18 @@ local C = ffi.C
 
 local M = {}
 
-local function invalid(errors)
-  table.sort(errors, function(a, b) return a.pointer < b.pointer end)
-  return problem.new("invalid", errors[1].pointer .. ": " .. errors[1].detail, { errors = errors })
-end
-
 local function described(word)
   return { status = word, dry_run = word == "dry_run" or nil, node_id = cluster.id() or json.null,
     active_connections = totals.number(totals.node().connections) }
 end
 
 local function drain(request)
-  local body, refused = bodies.read(request, bodies.JSON, true)
+  local body, refused = bodies.object(request, { "confirm" }, true)
   if not body then return refused end
-  local errors = {}
-  for name, value in pairs(body) do
-    if name ~= "confirm" then
-      errors[#errors + 1] = { pointer = "/" .. name, detail = "unknown field" }
-    elseif value ~= true then
-      errors[#errors + 1] = { pointer = "/confirm", detail = "expected true" }
-    end
+  if body.confirm ~= nil and body.confirm ~= true then
+    return problem.new("invalid", "confirm: expected true",
+      { errors = { { pointer = "/confirm", detail = "expected true" } } })
   end
-  if #errors > 0 then return invalid(errors) end
   local is_dry, bad = parameters.flag(request, "dry_run")
   if bad then return bad end
   if is_dry then return { json = described "dry_run" } end

@@ -75,6 +75,22 @@ function M.dry(result, headers)
     warnings = json.array(result.warnings or {}), findings = M.findings(result) } }
 end
 
+--- Answers a dry run of a change to one thing that is no entity.
+-- @param action "added", "changed" or "removed"
+-- @param change {pointer, before, after}: of a part of it, or with no pointer of the whole; nil: of nothing
+-- @param more further members of the answer, or nil
+function M.would(kind, action, name, change, more)
+  local diff, summary = {}, "no changes"
+  if change then
+    change.pointer = change.pointer or ""
+    diff[1] = { action = action, kind = kind, key = name, name = name, changes = { change } }
+    summary = ("%s: 1 %s"):format(kind, action)
+  end
+  local answer = M.dry { diff = diff, summary = summary }
+  for member, value in pairs(more or {}) do answer.json[member] = value end
+  return answer
+end
+
 -- Codes of transactions, as the API says them; anything else is a fault of ours.
 local CODES = { invalid = "invalid", not_found = "not_found", exists = "exists", conflict = "conflict",
   stale = "stale", owned = "owned", unavailable = "unavailable", referenced = "referenced", fenced = "unavailable",

@@ -34,30 +34,24 @@ end
 
 --- Reads the body of a drain: {"mode": "drain" or "disable"}.
 local function read_mode(request)
-  local body, bad = bodies.read(request, bodies.JSON, true)
+  local body, bad = bodies.object(request, { "mode" }, true)
   if not body then return nil, bad end
-  for name in pairs(body) do
-    if name ~= "mode" then return nil, resources.invalid("/" .. name, "unknown key, expected mode") end
-  end
   if body.mode == nil or body.mode == "drain" then return DRAINING end
   if body.mode == "disable" then return DISABLED end
   return nil, resources.invalid("/mode", "expected drain or disable")
 end
 
 local function read_none(request)
-  local body, bad = bodies.read(request, bodies.JSON, true)
+  local body, bad = bodies.object(request, {}, true)
   if not body then return nil, bad end
-  local name = next(body)
-  if name then return nil, resources.invalid("/" .. name, "unknown key, expected none") end
   return NONE
 end
 
 local function read_weight(request)
   local body, bad = bodies.read(request, bodies.JSON)
   if not body then return nil, bad end
-  for name in pairs(body) do
-    if name ~= "weight" then return nil, resources.invalid("/" .. name, "unknown key, expected weight") end
-  end
+  bad = bodies.unknown(request, body, { "weight" })
+  if bad then return nil, bad end
   local weight = body.weight
   if weight == json.null then return CONFIGURED end
   if type(weight) ~= "number" or weight % 1 ~= 0 or weight < 0 or weight > MAX_WEIGHT then

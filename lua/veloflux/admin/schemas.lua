@@ -19,6 +19,12 @@ function M.type_of(resource)
   return compiled.by_name[resource.field].element
 end
 
+--- Returns the compiled type by which one is judged, which finds what plugins have a say in by the plugin's name.
+function M.judged_by(resource)
+  if resource.name == "plugins" then return grammar.file.by_name.plugins.element end
+  return M.type_of(resource)
+end
+
 --- Turns a plain table such as { type = "string", enum = {...} } into an object with its keys in order.
 local function plain(schema, description, is_read_only)
   local out, names = object("description", description), {}

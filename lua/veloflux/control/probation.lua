@@ -97,6 +97,8 @@ end
 
 local function log(level, watch, message) link.log(level, "probation." .. watch.state, message, watch.version) end
 
+local resume
+
 --- Writes down how a watch has ended; again until the store has it.
 local function keep(watch)
   local function later() watch.alarm = alarms.after(STEP_MS, function() keep(watch) end) end
@@ -104,7 +106,11 @@ local function keep(watch)
   if not store then return later() end
   local text = json.encode { state = watch.state, reason = watch.reason, ended_ms = watch.ended_ms,
     rollback = watch.rollback, begun_ms = watch.record.begun_ms, until_ms = watch.record.until_ms }
-  store:put(BUCKET, tostring(watch.version), text, KEPT_MS, function(err)
+  store:put_fenced(BUCKET, tostring(watch.version), text, KEPT_MS, watch.fence, function(err)
+    if err and err.code == "fenced" then -- another leads: what it says of the watch holds
+      watch.fence = nil
+      return resume(watch)
+    end
     if err then return later() end
     watch.is_kept = true
   end)
@@ -129,13 +135,13 @@ end
 
 --- Takes back what a version changed.
 -- @param callback function(outcome of transactions.apply), or nil
-local function take_back(watch, reason, author, callback)
+local function take_back(watch, reason, context, callback)
   watch.is_ending = true
-  history.revert(watch.version, { author = author, reason = reason }, function(result)
+  history.revert(watch.version, { author = context.author, fence = context.fence, reason = reason }, function(result)
     watch.is_ending = false
     if result.ok then
       finish(watch, "rolled_back", reason, result.version)
-    elseif result.code == "unavailable" then
+    elseif result.code == "unavailable" or result.code == "fenced" then
       again(watch)
     else
       finish(watch, "failed", ("%s; it could not be taken back: %s"):format(reason, result.message))
@@ -208,7 +214,7 @@ function step(watch)
   if watch.state ~= "watching" or watch.is_ending then return end
   if watch.changes and not stands(watch) then return supersede(watch) end
   local broken = judge(watch)
-  if broken then return take_back(watch, broken, "probation") end
+  if broken then return take_back(watch, broken, { author = "probation" }) end
   if now_ms() >= watch.record.until_ms then return finish(watch, "passed") end
   again(watch)
 end
@@ -233,8 +239,6 @@ local function begin(watch)
   learn(watch)
   step(watch)
 end
-
-local resume
 
 --- Goes on with what the store has, unless it has ended already: only the store knows that, so it is waited for.
 function resume(watch)
@@ -312,20 +316,26 @@ local function watched(version)
 end
 
 --- Ends a probation: the version stays.
+-- @param context of transactions.apply, of which are heeded: author, dry_run and fence
 -- @return {ok = true}, or an outcome that says why not
-function M.confirm(version, author)
+function M.confirm(version, context)
   local watch = watched(version)
   if not watch then return refusal(version) end
-  finish(watch, "confirmed", "by " .. author)
+  if context.dry_run then return { ok = true, version = version } end
+  watch.fence = context.fence
+  finish(watch, "confirmed", "by " .. context.author)
   return { ok = true, version = version }
 end
 
 --- Ends a probation: what the version changed is taken back now.
+-- @param context of transactions.apply, of which are heeded: author, dry_run and fence
 -- @param callback function(outcome of transactions.apply)
-function M.reject(version, author, callback)
+function M.reject(version, context, callback)
   local watch = watched(version)
   if not watch then return callback(refusal(version)) end
-  take_back(watch, "rejected by " .. author, author, callback)
+  local reason = "rejected by " .. context.author
+  if not context.dry_run then return take_back(watch, reason, context, callback) end
+  history.revert(version, { author = context.author, reason = reason, dry_run = true }, callback)
 end
 
 --- Returns the versions that are watched, in order.

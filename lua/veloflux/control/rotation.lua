@@ -131,8 +131,8 @@ local function edits_of(base, active)
   return { set = entities.with(base.set, edits), edits = edits, keys = places, extra = { resealed = #edits } }
 end
 
---- Takes the key into use that is to be. Returns nil, or an outcome that says why not.
-local function take(ring, options)
+--- Says why a rotation cannot be: an outcome, or nil.
+local function refusal(ring, options)
   if queue.unavailable() then return refused("unavailable", "the store is not available: " .. queue.unavailable()) end
   if ring.setting and options.generate then
     return refused("conflict", ("the key comes from the %s of master_key: put another in front of it there"):format(
@@ -142,7 +142,16 @@ local function take(ring, options)
     return refused("conflict", "nodes share this store: give each of them the new key first, then rotate with "
       .. "generate: false")
   end
-  if not ring.setting and options.generate ~= false then
+end
+
+--- Says whether a rotation makes a key.
+local function makes_key(ring, options) return not ring.setting and options.generate ~= false end
+
+--- Takes the key into use that is to be. Returns nil, or an outcome that says why not.
+local function take(ring, options)
+  local failure = refusal(ring, options)
+  if failure then return failure end
+  if makes_key(ring, options) then
     local ok, problem = keys.generate(ring)
     if not ok then return refused("unavailable", problem) end
   end
@@ -179,9 +188,50 @@ function M.rotate(options, context, callback)
   end)
 end
 
+--- Says what a rotation would do; nothing changes.
+-- @param options as for `rotate`
+-- @param callback function({ok = true, generates = a key would be made, active = the id of the key that would be in
+-- use, nil of one that is yet to be made}), or an outcome that says why it would be refused
+function M.preview(options, callback)
+  local world = queue.world()
+  local _, failure = ring_of(world)
+  if failure then return callback(failure) end
+  keys.look(world.draft.node, alarms, function(ring, problem)
+    if not ring then return callback(refused("unavailable", problem)) end
+    local generates = makes_key(ring, options)
+    callback(refusal(ring, options) or { ok = true, generates = generates,
+      active = not generates and ring.keys[1].id or nil })
+  end)
+end
+
+--- Counts the entities that a rotation would seal anew. May pause.
+-- @param active of `preview`
+-- @return how many; or nil and an outcome that says why it would be refused
+function M.count_resealed(active)
+  local world, count = queue.world(), 0
+  local _, unseal = keys.sealer(world.draft.node)
+  for kind, list in pairs(world.set) do
+    for key, entity in pairs(kind ~= "lists" and list or {}) do
+      slices.pause()
+      local is_other = false
+      for hex in entity.json:gmatch "{sealed:(%x+)}" do
+        if not active or not keys.is_sealed_by(hex, active) then
+          if not unseal(hex) then
+            return nil, refused("conflict", ("%s %s is sealed with a key that is not there"):format(kind, key))
+          end
+          is_other = true
+        end
+      end
+      if is_other then count = count + 1 end
+    end
+  end
+  return count
+end
+
 --- Forgets a key that nothing needs any more.
+-- @param is_dry true: only says whether it would
 -- @param callback function({ok = true} or an outcome that says why not)
-function M.retire(id, now_ms, callback)
+function M.retire(id, now_ms, is_dry, callback)
   M.list(now_ms, function(result)
     if not result.ok then return callback(result) end
     local ring = ring_of(queue.world())
@@ -195,6 +245,7 @@ function M.retire(id, now_ms, callback)
           return callback(refused("conflict", ("the key %s comes from the %s of master_key: take it out there")
             :format(id, key.origin)))
         end
+        if is_dry then return callback { ok = true } end
         local ok, problem = keys.forget(ring, id)
         return callback(ok and { ok = true } or refused("unavailable", problem))
       end

@@ -203,6 +203,8 @@ function M.record(attr, compile)
   local metatable = { __index = defaults, names = names, compiled = compiled }
   local shorthands = compile_shorthands(attr, compile)
   local has_shorthands = next(shorthands) ~= nil
+  compiled.shorthands = {}
+  for name, shorthand in pairs(shorthands) do compiled.shorthands[name] = shorthand.compiled end
   local checks, seen = entity_checks.compile(attr), {}
   local is_located = attr.located
 

@@ -195,13 +195,25 @@ end
 
 local function escape(name) return (tostring(name):gsub("~", "~0"):gsub("/", "~1")) end
 
+--- The type of a value that says itself which record it is, nil when it does not. What it says is judged later.
+local function type_said(compiled, value, plugins)
+  local attr = compiled.attr
+  local word = plugins and type(value) == "table" and value[attr.tag]
+  return type(word) == "string" and attr.choose({ plugins = plugins }, word) or nil
+end
+
 --- Finds scalars of another JSON type than the schema has, which a conf file would be forgiven: `"5"` for 5, 5 for a
--- text. What plugins decide is left to them.
+-- text.
 -- @param compiled, value as for `take`
+-- @param plugins the loader of plugins, of whose configurations it holds too; nil: they are left alone
 -- @return list of {pointer, detail}
-function M.mistyped(compiled, value, pointer, found)
+function M.mistyped(compiled, value, plugins, pointer, found)
   found, pointer = found or {}, pointer or ""
-  if value == json.null or compiled.general then return found end
+  if value == json.null then return found end
+  if compiled.general then
+    compiled = type_said(compiled, value, plugins)
+    if not compiled then return found end
+  end
   if compiled.forms then
     compiled = compiled.forms[type(value) ~= "table" and "scalar" or json.is_array(value) and "list" or "map"]
     if not compiled then return found end
@@ -213,9 +225,10 @@ function M.mistyped(compiled, value, pointer, found)
   end
   local is_list = json.is_array(value)
   for name, own in pairs(value) do
-    local field = compiled.fields and compiled.by_name[name] or compiled.element or compiled.value
+    local field = compiled.fields and (compiled.by_name[name] or compiled.shorthands[name]) or compiled.element
+      or compiled.value
     local step = is_list and type(name) == "number" and name - 1 or escape(name)
-    if field then M.mistyped(field, own, ("%s/%s"):format(pointer, step), found) end
+    if field then M.mistyped(field, own, plugins, ("%s/%s"):format(pointer, step), found) end
   end
   return found
 end

@@ -5,8 +5,9 @@
 --     return 200, backup.archive, { ["Content-Type"] = "application/octet-stream" }
 --
 -- Archives are documents (pdk.document): nothing is held in memory as a whole. Without a passphrase they are encrypted
--- under the master key of the node. May be called in control only: in the functions of api.lua and jobs.lua. All
--- functions but `passphrase_problem` wait.
+-- under the master key of the node. `?dry_run=true` of an endpoint that takes it is heeded: nothing is made, kept or
+-- deleted then. May be called in control only: in the functions of api.lua and jobs.lua. All functions but
+-- `passphrase_problem` wait.
 local control = require "veloflux.runtime.control"
 local network = require "veloflux.runtime.network"
 
@@ -24,7 +25,8 @@ M.ENDING = ".vfbackup"
 ---@field checksum string "sha256:" and hexadecimal
 ---@field key_count integer entities
 ---@field tenant_count integer
----@field archive pdk.document.content
+---@field archive? pdk.document.content
+---@field dry_run? boolean true: it is only what would be made, without checksum and archive
 
 ---@class pdk.backups.kept
 ---@field backup_id string pdk.json.null: it is yet to be made

@@ -61,14 +61,15 @@ function M.list()
 end
 
 --- Cancels a batch that is under way: what is not applied yet is not, and one that is atomic is rolled back.
+--- `?dry_run=true` of an endpoint that takes it is heeded: the batch goes on.
 ---@async
 ---@param id string
 ---@return pdk.bulk.batch? batch
 ---@return pdk.problem.document? problem conflict: it has ended
 function M.cancel(id)
-  control.current "bulk.cancel"
+  local of = control.current "bulk.cancel"
   expect_id(id, "bulk.cancel")
-  return control.call("bulk_cancel", id)
+  return control.call("bulk_cancel", of, id)
 end
 
 return M

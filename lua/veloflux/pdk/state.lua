@@ -112,14 +112,25 @@ end
 ---@return table
 function M.log_levels() return ask "log_levels" end
 
---- Sets log levels at run time, in all processes; they hold through reloads.
+local MODES = { replace = true, put = true, merge = true }
+
+--- Sets log levels at run time, in all processes; they hold through reloads. `?dry_run=true` of an endpoint that takes
+--- it is heeded.
 ---@async
----@param levels { level?: string, subsystems?: table<string, string> } debug, info, warn or error; {}: as in the conf
+---@param levels { level?: string, subsystems?: table<string, string> } debug, info, warn or error; pdk.json.null: as in
+--- the conf
+---@param options? { mode?: "replace"|"put"|"merge", dry_run?: boolean } mode: what becomes of levels that are not
+--- named: as in the conf, which is the default; or they stay; or subsystems stay, too, each for itself
 ---@return table? levels as `log_levels` returns them
 ---@return pdk.problem.document? problem
-function M.set_log_levels(levels)
+function M.set_log_levels(levels, options)
   if type(levels) ~= "table" then error("state.set_log_levels: expected a table", 2) end
-  return ask("set_log_levels", levels)
+  options = options or {}
+  local mode = options.mode or "replace"
+  if not MODES[mode] then error("state.set_log_levels: mode: expected replace, put or merge", 2) end
+  local of = control.current "state.set_log_levels"
+  return control.call("state_set_log_levels", levels, { mode = mode,
+    is_dry = options.dry_run == true or of.dry_run == true })
 end
 
 return M

@@ -91,7 +91,8 @@ function M.rollback(number, options)
     { reason = options.reason and tostring(options.reason):sub(1, 1000), dry_run = options.dry_run == true })
 end
 
---- Ends the probation of a version (`?probation` of the admin API): it stays.
+--- Ends the probation of a version (`?probation` of the admin API): it stays. `?dry_run=true` of an endpoint that takes
+--- it is heeded, and answered as dry runs are.
 ---@async
 ---@param number integer
 ---@return { version: integer, probation: table }? ended
@@ -102,7 +103,7 @@ function M.confirm(number)
   return control.call("confirm", of, network.plugin_name(), number)
 end
 
---- Ends the probation of a version: what it changed is taken back now, by a new version.
+--- Ends the probation of a version: what it changed is taken back now, by a new version. A dry run says what that is.
 ---@async
 ---@param number integer
 ---@return { version: integer, probation: table }? ended

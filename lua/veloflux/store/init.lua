@@ -23,6 +23,8 @@
 --     store:fill(entities, cb)        cb(err): ENTITIES as they are, into a store without versions ("conflict": it has)
 --     store:empty(cb)                 cb(err): versions, entities and small things go; leases and nodes stay
 --     store:put(bucket, key, text, ttl_ms, cb)      cb(err); ttl_ms nil: for ever
+--     store:put_fenced(bucket, key, text, ttl_ms, fence, cb)  the same, unless the lease has changed hands; fence: as
+--                                     that of a change, or nil
 --     store:get(bucket, key, cb)                    cb(err, text), nil when it is not there or its time is over
 --     store:delete(bucket, key, cb)                 cb(err)
 --     store:things(cb)                cb(err, list of { bucket, key, text, ttl_ms }) in their order: those that last
@@ -119,6 +121,12 @@ local function check_key(seen, entry)
   seen[id] = true
 end
 
+local function check_fence(fence)
+  if not fence then return end
+  check_text(fence.name, "fence.name")
+  check(is_whole(fence.token), "fence.token is not a whole number")
+end
+
 --- Raises what is no change.
 local function check_change(change)
   check(is_whole(change.version) and change.version > 0, "version is not a whole number above 0")
@@ -134,11 +142,7 @@ local function check_change(change)
     check(put.created_ms == nil or is_whole(put.created_ms), "created_ms is not a whole number")
   end
   for _, delete in ipairs(change.deletes or {}) do check_key(seen, delete) end
-  local fence = change.fence
-  if fence then
-    check_text(fence.name, "fence.name")
-    check(is_whole(fence.token), "fence.token is not a whole number")
-  end
+  check_fence(change.fence)
 end
 
 local function check_ttl(ttl_ms) check(is_whole(ttl_ms) and ttl_ms > 0, "ttl_ms is not a whole number above 0") end
@@ -203,11 +207,16 @@ function Store:empty(callback) driver_of(self):empty(callback) end
 function Store:things(callback) driver_of(self):things(callback) end
 
 function Store:put(bucket, key, text, ttl_ms, callback)
+  self:put_fenced(bucket, key, text, ttl_ms, nil, callback)
+end
+
+function Store:put_fenced(bucket, key, text, ttl_ms, fence, callback)
   check_text(bucket, "bucket")
   check_text(key, "key")
   check_text(text, "value")
   check(ttl_ms == nil or is_whole(ttl_ms), "ttl_ms is not a whole number")
-  driver_of(self):put(bucket, key, text, ttl_ms, callback)
+  check_fence(fence)
+  driver_of(self):put(bucket, key, text, ttl_ms, callback, fence)
 end
 
 function Store:get(bucket, key, callback)

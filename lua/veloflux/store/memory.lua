@@ -49,12 +49,17 @@ local function first_of(data)
   return data.records[first] and first or 0
 end
 
-local function refusal_of(self, change)
-  local data, fence, turn = self.data, change.fence, change.turn
+--- Refuses what rests on a lease that has passed to another. Returns an error, or nil.
+local function fenced(data, fence)
   local lease = fence and data.leases[fence.name]
-  if fence and (not lease or lease.token ~= fence.token) then
-    return { code = "fenced", message = ("the lease %s has another token than %d"):format(fence.name, fence.token) }
-  end
+  if not fence or lease and lease.token == fence.token then return nil end
+  return { code = "fenced", message = ("the lease %s has another token than %d"):format(fence.name, fence.token) }
+end
+
+local function refusal_of(self, change)
+  local data, turn = self.data, change.turn
+  local err = fenced(data, change.fence)
+  if err then return err end
   local held = turn and data.leases[turn.name]
   local is_others = held and held.holder and held.holder ~= turn.holder and held.until_ms > self.now_ms()
   local is_next = data.last == 0 or change.version == data.last + 1
@@ -182,7 +187,9 @@ local function id_of(bucket, key) return bucket .. "\0" .. key end
 
 local function is_there(self, thing) return thing and (not thing.until_ms or thing.until_ms > self.now_ms()) end
 
-function Driver:put(bucket, key, text, ttl_ms, callback)
+function Driver:put(bucket, key, text, ttl_ms, callback, fence)
+  local err = fenced(self.data, fence)
+  if err then return answer(self, callback, err) end
   self.data.things[id_of(bucket, key)] = { bucket = bucket, key = key, text = text,
     until_ms = ttl_ms and self.now_ms() + ttl_ms }
   answer(self, callback)

@@ -223,6 +223,10 @@ local function add_delete(list, change, delete)
   list[#list + 1] = statement(SET_DELETED, 2, delete.kind, delete.key)
 end
 
+local function fenced(fence)
+  return { code = "fenced", message = ("the lease %s has another token than %d"):format(fence.name, fence.token) }
+end
+
 --- Says which of its conditions has refused a commit.
 function Driver:explain_refusal(change, callback)
   note(self, nil)
@@ -233,7 +237,7 @@ function Driver:explain_refusal(change, callback)
   self.database:run(false, { statement(LEASE, 1, fence.name) }, function(err, results)
     if err then return answering(self, callback, nothing)(err) end
     if results[1][2] == fence.token then return callback(conflict) end
-    callback { code = "fenced", message = ("the lease %s has another token than %d"):format(fence.name, fence.token) }
+    callback(fenced(fence))
   end)
 end
 
@@ -350,10 +354,18 @@ function Driver:things(callback)
   end))
 end
 
-function Driver:put(bucket, key, text, ttl_ms, callback)
+function Driver:put(bucket, key, text, ttl_ms, callback, fence)
   local now_ms = self.now_ms()
-  self.database:run(true, { statement(SWEEP_EXPIRED, 2, now_ms, SWEEP),
-    statement(PUT, 4, bucket, key, text, ttl_ms and now_ms + ttl_ms) }, answering(self, callback, nothing))
+  local list = { statement(SWEEP_EXPIRED, 2, now_ms, SWEEP),
+    statement(PUT, 4, bucket, key, text, ttl_ms and now_ms + ttl_ms) }
+  if fence then table.insert(list, 1, condition(IS_LEASED, 2, fence.name, fence.token)) end
+  self.database:run(true, list, function(err)
+    if err and err.code == "refused" then
+      note(self, nil)
+      return callback(fenced(fence))
+    end
+    answering(self, callback, nothing)(err)
+  end)
 end
 
 function Driver:get(bucket, key, callback)

@@ -72,7 +72,7 @@ describe("a version on probation", function()
     clock, traffic, small = 1000, new_traffic(), {}
     alarms.open { now_ms = function() return clock end, set = function() end }
     door = doors.open(CONF)
-    function door.store:put(_, key, text, _, callback)
+    function door.store:put_fenced(_, key, text, _, _, callback)
       if self.failure then return callback(self.failure) end
       small[key] = text
       callback()
@@ -154,18 +154,18 @@ describe("a version on probation", function()
 
   it("is confirmed or rejected by hand, once", function()
     local first, second = watched { pool "a" }, watched { pool "b" }
-    assert.is_true(probation.confirm(first.version, "ann").ok)
+    assert.is_true(probation.confirm(first.version, { author = "ann" }).ok)
     assert.equal("confirmed", (state_of(first.version)))
-    assert.equal("conflict", probation.confirm(first.version, "ann").code)
+    assert.equal("conflict", probation.confirm(first.version, { author = "ann" }).code)
     local answer
-    probation.reject(second.version, "ann", function(outcome) answer = outcome end)
+    probation.reject(second.version, { author = "ann" }, function(outcome) answer = outcome end)
     door.step()
     assert.is_true(answer.ok)
     assert.same({ true, false }, { has("pools", "a"), has("pools", "b") })
     local state, told = state_of(second.version)
     assert.same({ "rolled_back", "rejected by ann" }, { state, told.reason })
     assert.equal("conflict", (function()
-      probation.reject(second.version, "ann", function(outcome) answer = outcome end)
+      probation.reject(second.version, { author = "ann" }, function(outcome) answer = outcome end)
       return answer.code
     end)())
     assert.same({ 1, 1 }, { counts.get().confirmed, counts.get().rolled_back })
@@ -207,7 +207,7 @@ describe("a version on probation", function()
 
   it("that has ended is not begun again while the store is not open yet", function()
     local result = watched { pool "a" }
-    assert.is_true(probation.confirm(result.version, "ann").ok)
+    assert.is_true(probation.confirm(result.version, { author = "ann" }).ok)
     traffic.node.requests, traffic.node.errors = 1100, 50
     local is_open = false
     probation.open { link = door.link, now_ms = function() return clock end, history = history, figures = seen,

@@ -62,7 +62,7 @@ describe("a rotation", function()
     local old = list()[1].id
     rotate()
     local answer
-    local function retire(id, now_ms) rotation.retire(id, now_ms, function(outcome) answer = outcome end) end
+    local function retire(id, now_ms) rotation.retire(id, now_ms, false, function(outcome) answer = outcome end) end
     retire(old, 5000)
     assert.same({ "conflict", true }, { answer.code, answer.message:find "history, answers" ~= nil })
     retire(list()[1].id, 5000)

@@ -329,6 +329,23 @@ function M.describe(env, set_up, tear_down)
     assert.equal('{"t":2}', bench:ask(store, "load").entities.routes["a/r"].json)
   end)
 
+  it("fences off small things of whoever has lost the lease", function()
+    local function keep(text, token)
+      return bench:call(store, "put_fenced", "ends", "7", text, nil, { name = "jobs", token = token })
+    end
+    assert.equal("fenced", keep("a", 1).code)
+    bench:ask(store, "lease", "jobs", "a", HOUR_MS)
+    assert.is_nil(keep("b", 1))
+    bench:ask(store, "release", "jobs", "a", 1)
+    bench:ask(store, "lease", "jobs", "b", HOUR_MS)
+    local err = keep("c", 1)
+    assert.same({ "fenced", "the lease jobs has another token than 1" }, { err.code, err.message })
+    assert.equal("b", bench:ask(store, "get", "ends", "7"))
+    assert.is_nil(keep("d", 2))
+    assert.equal("d", bench:ask(store, "get", "ends", "7"))
+    assert.is_nil(bench:call(store, "put", "ends", "7", "e", nil)) -- who has no lease needs none
+  end)
+
   it("lists nodes that live, and for a day those that did", function()
     assert.same({}, bench:ask(store, "nodes"))
     bench:ask(store, "announce", "n1", '{"v":1}', HOUR_MS)

@@ -4,6 +4,7 @@ local bodies = require "veloflux.admin.body"
 local entities = require "veloflux.admin.entities"
 local json = require "veloflux.pdk.json"
 local problem = require "veloflux.admin.problem"
+local queue = require "veloflux.control.queue"
 local resources = require "veloflux.admin.resources"
 local schemas = require "veloflux.admin.schemas"
 local values = require "veloflux.control.values"
@@ -48,8 +49,10 @@ local function take_fields(resource, value, entry, where)
   if resource.name ~= "tenants" then value.tenant = tenant or value.tenant or where.tenant_id end
 end
 
-local function refuse_mistyped(compiled, value)
-  local errors = view.mistyped(compiled, value)
+local function refuse_mistyped(resource, compiled, value)
+  local world = queue.world()
+  if compiled == schemas.type_of(resource) then compiled = schemas.judged_by(resource) end
+  local errors = view.mistyped(compiled, value, world and world.tools.plugins)
   if #errors == 0 then return nil end
   table.sort(errors, function(a, b) return a.pointer < b.pointer end)
   return problem.new("invalid", ("%s: %s"):format(errors[1].pointer:sub(2), errors[1].detail), { errors = errors })
@@ -68,7 +71,7 @@ function M.prepare(resource, request, raw, entry, where)
   if bad then return nil, bad end
   local compiled = entry and entry.compiled or schemas.type_of(resource)
   view.take(compiled, value)
-  bad = refuse_mistyped(compiled, value)
+  bad = refuse_mistyped(resource, compiled, value)
   if bad then return nil, bad end
   if bodies.prefers(request, "handling=lenient") then
     local kept = {}

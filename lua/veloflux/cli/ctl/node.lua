@@ -200,13 +200,19 @@ end
 add { name = "log-level", usage = "log-level [LEVEL] [SUBSYSTEM=LEVEL]... | --reset", takes_all = true,
   help = "log levels at run time", run = function(ctx)
     if ctx.parsed.reset then return ctx:show(ctx:ask("DELETE", "/api/debug/log-level").body, level_lines) end
-    local body, is_change = { subsystems = {} }, false
+    local body, is_change = {}, false
     for i = 2, #ctx.parsed do
       local name, level = ctx.parsed[i]:match "^([^=]+)=(.+)$"
-      if name then body.subsystems[name] = level else body.level = ctx.parsed[i] end
+      if name then
+        body.subsystems = body.subsystems or {}
+        body.subsystems[name] = level
+      else
+        body.level = ctx.parsed[i]
+      end
       is_change = true
     end
-    local answer = is_change and ctx:ask("PUT", "/api/debug/log-level", body) or ctx:ask("GET", "/api/debug/log-level")
+    local path = "/api/debug/log-level"
+    local answer = is_change and ctx:ask("PATCH", path, body) or ctx:ask("GET", path)
     ctx:show(answer.body, level_lines)
   end }
 

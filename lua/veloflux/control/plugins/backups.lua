@@ -60,9 +60,20 @@ local function create_kept(of, passphrase)
     checksum = made.checksum, key_count = made.entities, tenant_count = made.tenants, archive = archive }
 end
 
+--- Says what a backup would be: it is made, measured and forgotten.
+local function preview(passphrase)
+  local made = transactions.backup { passphrase = passphrase, now_ms = now_ms() }
+  if not made.ok then return nil, outcomes.refused(made) end
+  contents.close(made.content)
+  return { dry_run = true, backup_id = backups.name_at(made.created_ms), created_at = status.time(made.created_ms),
+    version = made.version, size = made.size, key_count = made.entities, tenant_count = made.tenants,
+    encrypted_with = passphrase and "passphrase" or "master" }
+end
+
 local function create(of, passphrase)
   local bad = bad_passphrase(passphrase)
   if bad then return nil, bad end
+  if of.dry_run then return preview(passphrase) end
   local kept, refused = create_kept(of, passphrase)
   if kept or refused then return kept, refused end
   local made = transactions.backup { passphrase = passphrase, now_ms = now_ms() }
@@ -177,6 +188,7 @@ end
 local function keep(of, plugin, passphrase)
   local bad = bad_passphrase(passphrase)
   if bad then return nil, bad end
+  if of.dry_run then return preview(passphrase) end
   local made = backups.store(node_of(), { passphrase = passphrase, now_ms = now_ms(), origin = "api" })
   if not made.ok then return nil, outcomes.refused(made) end
   note(of, plugin, "backup.stored", made.backup.id)
@@ -192,6 +204,7 @@ end
 local function delete(of, plugin, id)
   local found, bad = find(id)
   if not found then return nil, bad end
+  if of.dry_run then return true end
   if not backups.delete(node_of(), id) then
     return nil, problem.new("conflict", "It cannot be deleted: the folder does not allow it.")
   end
@@ -203,14 +216,14 @@ end
 -- @param context of admin/init.lua
 function M.register(context)
   node_of = function() return context.current().model.node end
-  local of_plugin, ready = seam.services, changes.ready
+  local of_plugin, ready, changing = seam.services, changes.ready, changes.changing
   of_plugin.create_backup = ready(create)
   of_plugin.parse_backup = ready(parse)
-  of_plugin.restore_backup = ready(restore)
+  of_plugin.restore_backup = changing(restore)
   of_plugin.list_backups = ready(list)
-  of_plugin.keep_backup = ready(keep)
+  of_plugin.keep_backup = changing(keep)
   of_plugin.find_backup = ready(find)
-  of_plugin.delete_backup = ready(delete)
+  of_plugin.delete_backup = changing(delete)
   of_plugin.open_backup = ready(function(of, id)
     local found, bad = find(id)
     if not found then return nil, bad end

@@ -24,14 +24,15 @@ end
 -- @param context of admin/init.lua
 function M.register(context)
   local services = seam.services
-  services.bulk_submit = changes.ready(function(of, plugin, body, options)
+  services.bulk_submit = changes.changing(function(of, plugin, body, options)
+    options.fence, options.source = of.fence and of.fence(), of.source
     local document, bad, how = bulk.submit(context, request_of(of, plugin), text_of(body), options)
     if how == "ended" then of.version, of.laggards = document.version, document.laggards or 0 end
     return document, bad, how
   end)
   services.bulk_get = changes.ready(function(id) return bulk.find(context, id) end)
   services.bulk_list = changes.ready(function() return bulk.list(context) end)
-  services.bulk_cancel = changes.ready(function(id) return bulk.cancel(context, id) end)
+  services.bulk_cancel = changes.changing(function(of, id) return bulk.cancel(context, id, of.dry_run) end)
 end
 
 return M

@@ -3,6 +3,7 @@ local await = require "veloflux.admin.await"
 local outcomes = require "veloflux.admin.outcomes"
 local problem = require "veloflux.admin.problem"
 local rest = require "veloflux.admin.rest"
+local services = require "veloflux.control.plugins.services"
 local transactions = require "veloflux.control.transactions"
 
 local M = {}
@@ -13,6 +14,16 @@ function M.ready(fn)
     if rest.is_ready() then return fn(...) end
     return nil, problem.new("unavailable", "There is no configuration yet.")
   end
+end
+
+--- The same of a service that changes something, whose first argument is what runs: a job of the leader may not, once
+-- another node leads.
+function M.changing(fn)
+  return M.ready(function(of, ...)
+    local deposed = services.refuse_deposed(of)
+    if deposed then return nil, deposed end
+    return fn(of, ...)
+  end)
 end
 
 --- Asks something of transactions that is answered by a callback, which comes last. Yields.

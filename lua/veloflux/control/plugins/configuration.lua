@@ -47,7 +47,7 @@ function M.register(context)
     return { from = from, to = to, summary = outcome.summary, diff = outcomes.diff(outcome.diff) }
   end)
 
-  of_plugin.rollback = changes.ready(function(of, plugin, number, options)
+  of_plugin.rollback = changes.changing(function(of, plugin, number, options)
     local own = services.context_of(of, plugin, options)
     local outcome, bad = changes.ask("rollback", number, own)
     if not outcome then return nil, bad end
@@ -61,19 +61,30 @@ function M.register(context)
     return { version = number, probation = probation.shown(context, number) or json.null }
   end
 
-  of_plugin.confirm = changes.ready(function(of, plugin, number)
-    return ended(of, number, transactions.confirm(number, services.author_of(of, plugin)))
+  of_plugin.confirm = changes.changing(function(of, plugin, number)
+    local own = services.context_of(of, plugin, {})
+    local outcome = transactions.confirm(number, own)
+    if own.dry_run and outcome.ok then
+      return outcomes.would("versions", "changed", tostring(number),
+        { pointer = "/probation/state", before = "watching", after = "confirmed" }, { version = number }).json
+    end
+    return ended(of, number, outcome)
   end)
 
-  of_plugin.reject = changes.ready(function(of, plugin, number)
-    return ended(of, number, changes.outcome_of("reject", number, services.author_of(of, plugin)))
+  of_plugin.reject = changes.changing(function(of, plugin, number)
+    local own = services.context_of(of, plugin, {})
+    local outcome = changes.outcome_of("reject", number, own)
+    if not own.dry_run or not outcome.ok then return ended(of, number, outcome) end
+    local result = changes.changed(of, outcome, true)
+    result.status, result.version = "dry_run", number
+    return result
   end)
 
   of_plugin.export = changes.ready(function(_, _, format, is_masked)
     return transactions.export(format, is_masked)
   end)
 
-  of_plugin.import = changes.ready(function(of, plugin, document, mode, options)
+  of_plugin.import = changes.changing(function(of, plugin, document, mode, options)
     local own = services.context_of(of, plugin, options)
     local outcome, bad = changes.ask("import", documents.content(document), mode, own)
     if not outcome then return nil, bad end

@@ -221,7 +221,8 @@ local function doc_of(definition)
   local doc = { tag = definition.tag, summary = definition.summary, parameters = inputs.parameters(definition),
     answers = answers, has_etag = definition.etag ~= nil }
   if definition.request then
-    doc.body = { [JSON] = json_schema.of(definition.request.config) }
+    doc.body = { [definition.method == "PATCH" and bodies.MERGE_PATCH or JSON] =
+      json_schema.of(definition.request.config) }
   elseif definition.request_types and definition.request_types[1] ~= "*/*" then
     doc.body = content_of(definition.request_types)
   end

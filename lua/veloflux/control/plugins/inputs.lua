@@ -39,7 +39,8 @@ local function invalid(errors)
   return problem.new("invalid", (place ~= "" and place .. ": " or "") .. first.detail, { errors = errors })
 end
 
---- In JSON a text is a text: what the conf file would read as one, such as a number, is none.
+--- In JSON a text is a text: what the conf file would read as one, such as a number, is none. (view.mistyped lets
+-- texts out of a set be numbers, as versions may.)
 local function check_texts(attr, value, pointer, errors)
   if value == json.null then return end
   if attr.type == "string" then
@@ -61,12 +62,15 @@ local function read_body(made, value)
   local errors = {}
   check_texts(made.config, value, "", errors)
   local plain, found = read(made, value)
-  if plain and #errors == 0 then return plain end
   local seen = {}
   for _, fault in ipairs(errors) do seen[fault.pointer] = true end
-  for _, fault in ipairs(found or {}) do
-    if not seen[fault.pointer] then errors[#errors + 1] = fault end
+  for _, list in ipairs { view.mistyped(made.compiled, value), found or {} } do
+    for _, fault in ipairs(list) do
+      if not seen[fault.pointer] then errors[#errors + 1] = fault end
+      seen[fault.pointer] = true
+    end
   end
+  if plain and #errors == 0 then return plain end
   table.sort(errors, function(a, b) return a.pointer < b.pointer end)
   return nil, errors
 end
@@ -181,10 +185,11 @@ end
 -- @return a plain table, a text, or nil when the endpoint takes none; and perhaps a problem
 function M.body(definition, request)
   if request.method == "GET" or request.method == "HEAD" then return nil end
-  if definition.takes_object then return bodies.read(request, bodies.JSON, definition.request_is_optional) end
+  local kind = request.method == "PATCH" and bodies.MERGE_PATCH or bodies.JSON
+  if definition.takes_object then return bodies.read(request, kind, definition.request_is_optional) end
   if definition.request_types and not definition.request then return raw_body(definition, request) end
   if not definition.request then return empty_body(request) end
-  local value, bad = bodies.read(request, bodies.JSON, definition.request_is_optional)
+  local value, bad = bodies.read(request, kind, definition.request_is_optional)
   if not value then return nil, bad end
   value = without_null(value)
   if bodies.prefers(request, "handling=lenient") then view.strip(definition.request.compiled, value) end

@@ -23,10 +23,10 @@ local function key_of(plugin, job) return plugin.name .. "\0" .. job.name end
 -- One run -------------------------------------------------------------------------------------------
 
 --- What a run of a job may know: what it is called with.
-local function context_of(entry)
+local function context_of(entry, of)
   local job = entry.job
   return { name = job.name, scope = job.scope, due_ms = entry.due_ms, run = entry.runs + 1,
-    is_leader = function() return job.scope ~= "cluster" or leader.current() ~= nil end }
+    is_leader = function() return not of.is_fenced or of.fence() ~= nil end }
 end
 
 local function note_end(entry, how)
@@ -39,17 +39,24 @@ local function note_end(entry, how)
   if entry.done then network.raise(entry.done) end
 end
 
+--- Returns what the writes of a run carry: the lease under which it began, nil once that is lost. That this node leads
+-- again since does not help: another may have run the job meanwhile.
+local function fence_of_run()
+  local own = leader.fence()
+  return function() return own and leader.current() == own.token and own or nil end
+end
+
 local function run(entry)
   local job = entry.job
   local is_cluster = job.scope == "cluster"
   entry.is_running, entry.begun_ms = true, wall_ms()
-  local of = { source = "job", laggards = 0, is_fenced = is_cluster, fence = is_cluster and leader.fence or nil }
+  local of = { source = "job", laggards = 0, is_fenced = is_cluster, fence = is_cluster and fence_of_run() or nil }
   entry.done = network.signal()
   entry.run = tasks.start(entry.plugin, { what = "job " .. job.name, of = of, limit_ms = job.timeout_ms,
     on_end = function(how)
       documents.close(of)
       note_end(entry, how)
-    end }, job.run, context_of(entry))
+    end }, job.run, context_of(entry, of))
   while entry.is_running do network.wait_signal(entry.done, 0) end
   entry.done, entry.run = nil, nil
 end

@@ -4,6 +4,7 @@ local json = require "veloflux.pdk.json"
 local outcomes = require "veloflux.admin.outcomes"
 local problem = require "veloflux.admin.problem"
 local seam = require "veloflux.runtime.control"
+local services = require "veloflux.control.plugins.services"
 
 local M = {}
 
@@ -54,6 +55,8 @@ end
 -- @param context of admin/init.lua: reload(), dry_reload()
 function M.register(context)
   function seam.services.reload(of, is_dry)
+    local deposed = services.refuse_deposed(of)
+    if deposed then return nil, deposed end
     local result = is_dry and context.dry_reload() or not is_dry and context.reload()
     if not result.ok then return nil, refused(result) end
     if not is_dry then of.version = result.version end

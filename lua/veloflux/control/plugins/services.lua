@@ -181,12 +181,15 @@ function M.keep_within(limit, ops)
   end
 end
 
+--- Refuses what a job of the leader asks for once the lease under which it began is lost. Returns a problem, or nil.
+function M.refuse_deposed(of)
+  if not of.is_fenced or of.fence() then return nil end
+  return problem.new("unavailable", "This node is not the leader any more: another runs the job now.")
+end
+
 function seam.services.apply(of, plugin, ops, options)
-  local foreign = M.keep_within(M.limit_of(of), ops)
+  local foreign = M.keep_within(M.limit_of(of), ops) or M.refuse_deposed(of)
   if foreign then return nil, foreign end
-  if of.is_fenced and not of.fence() then
-    return nil, problem.new("unavailable", "This node is not the leader any more: another runs the job now.")
-  end
   local outcome = await.call(function(callback)
     transactions.apply(ops, M.context_of(of, plugin, options), callback)
   end)

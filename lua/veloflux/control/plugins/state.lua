@@ -51,7 +51,7 @@ function M.register(context)
   function services.state_performance() return debugging.performance() end
   function services.state_explain(question) return explaining.answer(question, context.current()) end
   function services.state_log_levels() return levels.document(model()) end
-  function services.state_set_log_levels(wanted) return levels.set(wanted, model()) end
+  function services.state_set_log_levels(wanted, options) return levels.set(wanted, model(), options) end
 end
 
 return M

@@ -52,7 +52,7 @@ end
 
 --- Adds the services.
 function M.register()
-  seam.services.apply_template = changes.ready(function(of, plugin, name, parameters, options)
+  seam.services.apply_template = changes.changing(function(of, plugin, name, parameters, options)
     local template, bad = find(of, name, options.template_tenant)
     if not template then return nil, bad end
     local values, errors = templates.parameters(template, parameters)

@@ -109,4 +109,10 @@ function M.read_changes(text)
   return changes
 end
 
+--- The error of what rests on a lease that has passed to another.
+-- @param fence {name, token}
+function M.fenced(fence)
+  return { code = "fenced", message = ("the lease %s has another token than %d"):format(fence.name, fence.token) }
+end
+
 return M

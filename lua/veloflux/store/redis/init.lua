@@ -166,9 +166,7 @@ end
 
 local REFUSALS = {
   conflict = function(change) return ("version %d is not the one after the store's"):format(change.version) end,
-  fenced = function(change)
-    return ("the lease %s has another token than %d"):format(change.fence.name, change.fence.token)
-  end,
+  fenced = function(change) return format.fenced(change.fence).message end,
 }
 
 function Driver:commit(change, callback)

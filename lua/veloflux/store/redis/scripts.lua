@@ -128,8 +128,10 @@ for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do
 end
 return list]]
 
---- KEYS thing things; ARGV member, text, ttl_ms (or ""), how many to sweep.
+--- KEYS thing things tokens; ARGV member, text, ttl_ms (or ""), how many to sweep, lease, token (or ""). Returns 1, or
+-- 0: it is fenced.
 M.put = script [[
+if ARGV[6] ~= '' and redis.call('HGET', KEYS[3], ARGV[5]) ~= ARGV[6] then return 0 end
 local now = redis.call('TIME')
 local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
 if ARGV[3] == '' then

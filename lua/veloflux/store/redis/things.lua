@@ -10,11 +10,16 @@ local STEP = 100 -- things that are read at once
 
 local Driver = {}
 
-function Driver:put(bucket, key, text, ttl_ms, callback)
+function Driver:put(bucket, key, text, ttl_ms, callback, fence)
   if ttl_ms == 0 then return self:delete(bucket, key, callback) end
   local member = format.field(bucket, key)
-  self.session:run(scripts.put, self:keys("thing:" .. member, "things"),
-    { member, text, ttl_ms and text_of(ttl_ms) or "", SWEEP }, self:acknowledged(callback))
+  local lease, token = fence and fence.name or "", fence and text_of(fence.token) or ""
+  self.session:run(scripts.put, self:keys("thing:" .. member, "things", "tokens"),
+    { member, text, ttl_ms and text_of(ttl_ms) or "", SWEEP, lease, token },
+    self:answering(function(err, stored)
+      if not err and stored == 0 then err = format.fenced(fence) end
+      callback(err)
+    end, "the answer", format.whole))
 end
 
 function Driver:get(bucket, key, callback)
