@@ -15,8 +15,8 @@
 #include "net/transport.h"
 
 enum {
-    SCRATCH_BYTES = 8192,
-    JOIN_BYTES = 8192 /* up to here a copy costs less than sending slices */
+    SCRATCH_BYTES = 64 * 1024, /* the heads and frame headers of a turn */
+    JOIN_BYTES = 8192          /* up to here a copy costs less than sending slices */
 };
 
 int vf_net_init(struct vf_net *net, struct vf_reactor *reactor, uint64_t max_buffered_bytes)

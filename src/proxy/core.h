@@ -74,8 +74,6 @@ struct vf_proxy {
     uint64_t floods_unlogged;
 
     struct vf_h2 *pending_h2; /* connections of HTTP/2 that have frames to send */
-    char *h2_scratch;         /* short pieces of theirs until the next flush; NULL: none yet */
-    size_t h2_scratch_used;
 
     bool draining;
     struct vf_timer drain_timer; /* next step of the drain */

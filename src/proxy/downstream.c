@@ -8,7 +8,7 @@
 #include "proxy/client_cert.h"
 #include "proxy/core.h"
 #include "proxy/downstream_conn.h"
-#include "proxy/h2.h"
+#include "proxy/h2/conn.h"
 #include "proxy/tcp.h"
 #include "snapshot/address.h"
 

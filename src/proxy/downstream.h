@@ -1,5 +1,5 @@
 /* proxy/downstream.h - a client connection: bytes to exchanges and back. It speaks HTTP/1, unless
- * TLS has agreed on HTTP/2 or the client begins with its preface; then proxy/h2.h has its streams.
+ * TLS has agreed on HTTP/2 or the client begins with its preface; then h2/conn.h has its streams.
  *
  *   PROXY header -> TLS -> [ idle -> head -> body -> wait for the answer ]* -> linger -> closed
  *                                                                     \-> tunnel -> closed

@@ -7,7 +7,7 @@
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/downstream_conn.h"
-#include "proxy/h2.h"
+#include "proxy/h2/conn.h"
 #include "proxy/hello.h"
 #include "proxy/tcp.h"
 #include "snapshot/address.h"

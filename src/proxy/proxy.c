@@ -16,7 +16,7 @@
 #include "proxy/balance.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
-#include "proxy/h2.h"
+#include "proxy/h2/conn.h"
 #include "proxy/secure.h"
 #include "proxy/upstream.h"
 #include "snapshot/address.h"
@@ -466,7 +466,6 @@ void vf_proxy_meter(struct vf_proxy *proxy, const struct vf_usage *usage)
 
 static void free_spares(struct vf_proxy *proxy)
 {
-    free(proxy->h2_scratch);
     while (proxy->spare_connections != NULL) {
         struct vf_downstream *next = proxy->spare_connections->next;
         free(proxy->spare_connections);

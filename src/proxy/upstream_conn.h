@@ -1,6 +1,6 @@
 /* proxy/upstream_conn.h - a connection to a backend, and the backend as this process knows it: what
  * upstream_peers.c (who knows backends), upstream_pool.c (who keeps connections), upstream_h1.c and
- * upstream_h2*.c (who speak on them) and lending.c (who lends them to others) share. */
+ * h2/link.c (who speak on them) and lending.c (who lends them to others) share. */
 #ifndef VF_PROXY_UPSTREAM_CONN_H
 #define VF_PROXY_UPSTREAM_CONN_H
 
@@ -11,6 +11,7 @@
 #include "snapshot/state.h"
 
 struct vf_h2_call;
+struct vf_h2_flow;
 struct vf_h2_link;
 struct vf_name;
 struct vf_socket;
@@ -77,7 +78,7 @@ struct vf_upstreams {
     struct vf_upstream_conn *dead, *spare;
     struct vf_h2_link *pending_links; /* have frames to send, or rest */
     struct vf_h2_call *resuming;      /* whose exchange takes content again */
-    struct vf_h2_call *dead_calls;
+    struct vf_h2_flow *dead_calls;    /* freed after the event */
     unsigned n_spare;
     unsigned n_targets, n_kept_targets;
     unsigned oldest_bucket; /* where the next kept one that has to go is looked for */

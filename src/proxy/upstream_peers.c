@@ -7,7 +7,7 @@
 #include "net/resolver.h"
 #include "proxy/core.h"
 #include "proxy/dispatch.h"
-#include "proxy/upstream_h2.h"
+#include "proxy/h2/link.h"
 #include "snapshot/address.h"
 
 enum { TARGETS = 4096 /* beyond that many, those without connections are forgotten */ };

@@ -13,7 +13,7 @@
 #include "net/op.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
-#include "proxy/upstream_h2.h"
+#include "proxy/h2/link.h"
 #include "proxy/upstream_tls.h"
 #include "snapshot/address.h"
 

@@ -1,13 +1,10 @@
-/* proxy/h2_answer.c - a stream of HTTP/2 as an exchange sees it: what its client gets. */
+/* proxy/h2/stream_answer.c - a stream of HTTP/2 as an exchange sees it: what its client gets. */
 #include <stdlib.h>
 
 #include "http/h2_fields.h"
-#include "proxy/h2_conn.h"
+#include "proxy/h2/conn_parts.h"
 
-enum {
-    FIRST_ROOM = 4096,
-    DISCARD_BYTES = 64 * 1024 /* of content nobody wants, before the client is told to stop */
-};
+enum { DISCARD_BYTES = 64 * 1024 /* of content nobody wants, before the client is told to stop */ };
 
 static struct vf_h2_stream *stream_of(const struct vf_exchange *ex)
 {
@@ -20,15 +17,15 @@ static void send_interim(struct vf_exchange *ex)
     nghttp2_nv *fields;
     size_t n = vf_h2_write_response(&ex->arena, &ex->response, ex->response.status, false, &fields);
     if (n > 0)
-        nghttp2_submit_headers(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id, NULL, fields, n,
-                               NULL);
+        nghttp2_submit_headers(stream->h2->wire.session, NGHTTP2_FLAG_NONE, stream->flow.id, NULL,
+                               fields, n, NULL);
     vf_h2_pend(stream->h2);
 }
 
 static void send_head(struct vf_exchange *ex)
 {
     struct vf_h2_stream *stream = stream_of(ex);
-    nghttp2_data_provider provider = {.source.ptr = stream, .read_callback = vf_h2_read_content};
+    nghttp2_data_provider provider = vf_h2_wire_provider(&stream->flow);
     nghttp2_nv *fields;
     bool is_tunnel = ex->is_tunnel; /* RFC 8441 section 5: 200 where HTTP/1.1 has 101 */
     stream->has_content = is_tunnel || ex->response.framing != VF_FRAMING_NONE || ex->filters_body;
@@ -39,47 +36,21 @@ static void send_head(struct vf_exchange *ex)
     size_t n =
         vf_h2_write_response(&ex->arena, &ex->response, status,
                              !is_tunnel && status != 204 && vf_client_has_length(ex), &fields);
-    if (n == 0 || nghttp2_submit_response(stream->h2->session, stream->id, fields, n,
+    if (n == 0 || nghttp2_submit_response(stream->h2->wire.session, stream->flow.id, fields, n,
                                           stream->has_content ? &provider : NULL) != 0)
-        nghttp2_submit_rst_stream(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id,
+        nghttp2_submit_rst_stream(stream->h2->wire.session, NGHTTP2_FLAG_NONE, stream->flow.id,
                                   NGHTTP2_INTERNAL_ERROR);
     vf_h2_pend(stream->h2);
 }
 
-/* Keeps what did not become frames. Returns false without memory. */
-static bool keep(struct vf_h2_stream *stream, struct vf_str slice)
+/* Keeps what did not become frames. */
+static void keep(struct vf_h2_stream *stream, struct vf_exchange *ex, struct vf_str slice)
 {
-    size_t used = stream->kept_end - stream->kept_begin;
-    if (stream->kept_end + slice.len > stream->kept_room) {
-        size_t room = used + slice.len < FIRST_ROOM ? FIRST_ROOM : (used + slice.len) * 2;
-        if (stream->h2->has_lent)
-            vf_stream_flush(&stream->client.conn->stream); /* slices may point into it */
-        if (stream->client.conn->is_dead)
-            return true;
-        char *kept = malloc(room);
-        if (kept == NULL)
-            return false;
-        if (used > 0)
-            memcpy(kept, stream->kept + stream->kept_begin, used);
-        free(stream->kept);
-        stream->kept = kept;
-        stream->kept_room = room;
-        stream->kept_begin = 0;
-        stream->kept_end = used;
-    }
-    memcpy(stream->kept + stream->kept_end, slice.data, slice.len);
-    stream->kept_end += slice.len;
-    stream->h2->proxy->net.buffered_bytes += slice.len;
-    return true;
-}
-
-static void await_room(struct vf_h2_stream *stream, const struct vf_exchange *ex)
-{
-    if (stream->was_full)
-        return;
-    stream->was_full = true;
-    stream->h2->n_full++;
-    if (!vf_h2_stream_awaits_content(stream))
+    bool was_full = stream->flow.was_full;
+    int rc = vf_h2_wire_keep(&stream->flow, slice);
+    if (rc == UV_ENOMEM)
+        vf_h2_stream_give_up(stream, NGHTTP2_INTERNAL_ERROR, "out_of_memory");
+    else if (rc == 0 && !was_full && !vf_h2_stream_awaits_content(stream))
         vf_h2_stream_set_timer(
             stream,
             ex->policy->value[ex->is_tunnel ? VF_POLICY_TUNNEL_MS : VF_POLICY_RESPONSE_BODY_MS]);
@@ -88,45 +59,28 @@ static void await_room(struct vf_h2_stream *stream, const struct vf_exchange *ex
 static void send_data(struct vf_exchange *ex, struct vf_str slice)
 {
     struct vf_h2_stream *stream = stream_of(ex);
-    struct vf_h2 *h2 = stream->h2;
     if (!stream->has_content)
         return;
     if (stream->due != UINT64_MAX && (stream->due -= slice.len) == 0)
-        stream->has_ended = true; /* its last frame says so: no empty one follows */
-    nghttp2_session_resume_data(h2->session, stream->id);
-    if (h2->depth == 0 && !h2->is_sending && stream->kept_begin == stream->kept_end) {
-        struct vf_h2_stream *before = h2->in_hand;
-        h2->in_hand = stream;
-        stream->slice = slice;
-        vf_h2_pump(h2);
-        bool is_there = h2->in_hand == stream && !h2->conn->is_dead && stream->ex == ex;
-        h2->in_hand = before;
-        if (!is_there)
-            return;
-        slice = stream->slice;
-        stream->slice = vf_str_make(NULL, 0);
-        if (slice.len == 0)
-            return;
-    }
-    if (!keep(stream, slice)) {
-        vf_h2_stream_give_up(stream, NGHTTP2_INTERNAL_ERROR, "out_of_memory");
+        stream->flow.has_ended = true; /* its last frame says so: no empty one follows */
+    if (!vf_h2_wire_send(&stream->flow, &slice) || stream->ex != ex || slice.len == 0)
         return;
-    }
-    await_room(stream, ex);
-    vf_h2_pend(h2);
+    keep(stream, ex, slice);
+    vf_h2_pend(stream->h2);
 }
 
 /* What it has sent and nobody read is dropped; the rest is not wanted. */
 static void drop_input(struct vf_h2_stream *stream)
 {
-    size_t kept = stream->input_end - stream->input_begin;
-    if (stream->unreturned + kept > 0)
-        vf_h2_stream_give_back(stream, stream->unreturned + kept);
-    stream->h2->proxy->net.buffered_bytes -= kept;
-    stream->unreturned = stream->input_begin = stream->input_end = 0;
-    stream->stops_input = !stream->input_ended;
+    struct vf_str input =
+        vf_h2_flow_take_input(&stream->flow, &stream->h2->proxy->net.buffered_bytes);
+    if (stream->flow.unreturned + input.len > 0)
+        vf_h2_stream_give_back(stream, stream->flow.unreturned + input.len);
+    free((char *)input.data);
+    stream->flow.unreturned = 0;
+    stream->stops_input = !stream->flow.input_ended;
     if (stream->stops_input &&
-        nghttp2_session_get_stream_local_close(stream->h2->session, stream->id) == 1)
+        nghttp2_session_get_stream_local_close(stream->h2->wire.session, stream->flow.id) == 1)
         vf_h2_stream_linger(stream);
 }
 
@@ -146,13 +100,13 @@ static void let_go(struct vf_exchange *ex)
 
 static void end_content(struct vf_h2_stream *stream, const struct vf_fields *trailers)
 {
-    if (stream->has_ended)
+    if (stream->flow.has_ended)
         return; /* the content was as long as was said */
-    stream->has_ended = true;
+    stream->flow.has_ended = true;
     if (!stream->has_content)
         return;
-    stream->n_trailers = vf_h2_copy_trailers(trailers, &stream->trailers);
-    nghttp2_session_resume_data(stream->h2->session, stream->id);
+    stream->flow.n_trailers = vf_h2_copy_trailers(trailers, &stream->flow.trailers);
+    nghttp2_session_resume_data(stream->h2->wire.session, stream->flow.id);
     vf_h2_pend(stream->h2);
 }
 
@@ -181,7 +135,7 @@ static void abort_answer(struct vf_exchange *ex)
 {
     struct vf_h2_stream *stream = stream_of(ex);
     if (!stream->is_closed)
-        nghttp2_submit_rst_stream(stream->h2->session, NGHTTP2_FLAG_NONE, stream->id,
+        nghttp2_submit_rst_stream(stream->h2->wire.session, NGHTTP2_FLAG_NONE, stream->flow.id,
                                   NGHTTP2_INTERNAL_ERROR);
     let_go(ex);
 }
@@ -204,7 +158,7 @@ static void tunnel_end(struct vf_exchange *ex)
 static bool is_blocked(const struct vf_exchange *ex)
 {
     const struct vf_h2_stream *stream = stream_of(ex);
-    return stream->kept_end > stream->kept_begin || stream->client.conn->stream.blocked;
+    return vf_h2_flow_has_kept(&stream->flow) || stream->client.conn->stream.blocked;
 }
 
 const struct vf_client_codec vf_h2_codec = {

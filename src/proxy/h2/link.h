@@ -1,4 +1,4 @@
-/* proxy/upstream_h2.h - connections to backends that speak HTTP/2 (RFC 9113): many exchanges share
+/* proxy/h2/link.h - connections to backends that speak HTTP/2 (RFC 9113): many exchanges share
  * one. nghttp2 speaks the protocol; each stream, a "call", is the backend of one exchange
  * (proxy/upstream.h).
  *
@@ -7,8 +7,8 @@
  *
  * A connection belongs to its peer, as those of HTTP/1.1 do. Without calls it is kept for
  * upstream_idle; with calls, and silence for as long, it is asked for a sign of life. */
-#ifndef VF_PROXY_UPSTREAM_H2_H
-#define VF_PROXY_UPSTREAM_H2_H
+#ifndef VF_PROXY_H2_LINK_H
+#define VF_PROXY_H2_LINK_H
 
 #include "proxy/upstream_conn.h"
 

@@ -1,7 +1,6 @@
-/* proxy/upstream_h2_read.c - what nghttp2 tells about a connection to a backend. */
-#include <uv.h>
-
-#include "proxy/upstream_h2_link.h"
+/* proxy/h2/link_events.c - what nghttp2 tells of a connection to a backend, for the calls that it
+ * is about. */
+#include "proxy/h2/link_parts.h"
 
 static struct vf_h2_call *call_at(nghttp2_session *session, int32_t id)
 {
@@ -79,7 +78,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     struct vf_h2_call *call = call_at(session, frame->hd.stream_id);
     if (frame->hd.type == NGHTTP2_SETTINGS && (frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) {
         if (!link->is_greeted)
-            vf_h2_link_set_timer(link, link->idle_ms);
+            vf_upstream_set_timer(link->up, link->idle_ms);
         link->is_greeted = true;
     }
     if (frame->hd.type == NGHTTP2_GOAWAY)
@@ -113,28 +112,13 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
     return 0;
 }
 
-int vf_h2_link_make_session(struct vf_h2_link *link)
+void vf_h2_link_listen(nghttp2_session_callbacks *callbacks)
 {
-    nghttp2_session_callbacks *callbacks;
-    nghttp2_option *option;
-    if (nghttp2_session_callbacks_new(&callbacks) != 0)
-        return UV_ENOMEM;
-    if (nghttp2_option_new(&option) != 0) {
-        nghttp2_session_callbacks_del(callbacks);
-        return UV_ENOMEM;
-    }
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
-    nghttp2_session_callbacks_set_send_data_callback(callbacks, vf_h2_link_send_content);
     nghttp2_session_callbacks_set_error_callback2(callbacks, on_error);
-    nghttp2_option_set_no_auto_window_update(option, 1);
-    nghttp2_option_set_no_closed_streams(option, 1); /* priorities of RFC 7540 are not used */
-    int rc = nghttp2_session_client_new2(&link->session, callbacks, link, option);
-    nghttp2_option_del(option);
-    nghttp2_session_callbacks_del(callbacks);
-    return rc == 0 ? 0 : UV_ENOMEM;
 }

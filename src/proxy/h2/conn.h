@@ -1,12 +1,12 @@
-/* proxy/h2.h - a client connection that speaks HTTP/2 (RFC 9113): frames to exchanges and back.
- * nghttp2 speaks the protocol; each stream is the client of one exchange (proxy/client.h).
+/* proxy/h2/conn.h - a client connection that speaks HTTP/2 (RFC 9113): frames to exchanges, and
+ * back. nghttp2 speaks the protocol; each stream is the client of one exchange (proxy/client.h).
  *
  *   bytes -> guard -> nghttp2 -> streams -> exchanges        content they do not take stays unread:
  *   bytes <- nghttp2 <- streams <- exchanges                 its window is not given back
  *
  * Belongs to its connection (downstream.h), which reads, closes and frees it. */
-#ifndef VF_PROXY_H2_H
-#define VF_PROXY_H2_H
+#ifndef VF_PROXY_H2_CONN_H
+#define VF_PROXY_H2_CONN_H
 
 #include <stdbool.h>
 #include <stddef.h>
