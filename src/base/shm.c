@@ -5,7 +5,10 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+enum { MAX_PIECES = 64 }; /* in one call: less than any IOV_MAX */
 
 int vf_shm_create(const char *name, size_t size, void **map)
 {
@@ -26,20 +29,6 @@ fail:
     return rc;
 }
 
-static int write_all(int fd, const char *data, size_t size)
-{
-    while (size > 0) {
-        ssize_t n = write(fd, data, size);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        size -= (size_t)n;
-    }
-    return 0;
-}
-
 int vf_shm_seal(int fd)
 {
     enum { ALL = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL };
@@ -51,12 +40,40 @@ int vf_shm_fix_size(int fd)
     return fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0 ? -errno : 0;
 }
 
-int vf_shm_create_sealed(const char *name, const void *data, size_t size)
+/* Drops `n` written bytes from the front of *pieces, and pieces that are empty. */
+static void skip(struct iovec **pieces, size_t *n_pieces, size_t n)
+{
+    while (*n_pieces > 0 && n >= (*pieces)->iov_len) {
+        n -= (*pieces)->iov_len;
+        (*pieces)++;
+        (*n_pieces)--;
+    }
+    if (n > 0) {
+        (*pieces)->iov_base = (char *)(*pieces)->iov_base + n;
+        (*pieces)->iov_len -= n;
+    }
+}
+
+static int write_all(int fd, struct iovec *pieces, size_t n_pieces)
+{
+    skip(&pieces, &n_pieces, 0);
+    while (n_pieces > 0) {
+        ssize_t n = writev(fd, pieces, (int)(n_pieces < MAX_PIECES ? n_pieces : MAX_PIECES));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        skip(&pieces, &n_pieces, (size_t)n);
+    }
+    return 0;
+}
+
+int vf_shm_gather(const char *name, struct iovec *pieces, size_t n)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    int rc = write_all(fd, data, size);
+    int rc = write_all(fd, pieces, n);
     if (rc == 0)
         rc = vf_shm_seal(fd);
     if (rc < 0) {
@@ -64,6 +81,12 @@ int vf_shm_create_sealed(const char *name, const void *data, size_t size)
         return rc;
     }
     return fd;
+}
+
+int vf_shm_create_sealed(const char *name, const void *data, size_t size)
+{
+    struct iovec piece = {(void *)data, size};
+    return vf_shm_gather(name, &piece, 1);
 }
 
 static void *map_all(int fd, int prot, size_t *size)

@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+struct iovec;
+
 /* Creates a memfd called `name` of `size` bytes (zeros, close-on-exec) and maps it read-write.
  * Returns the descriptor, owned by the caller, and stores the mapping in *map; or -errno. Pages
  * cost memory only when they are touched. */
@@ -12,6 +14,10 @@ int vf_shm_create(const char *name, size_t size, void **map);
 /* Creates a memfd called `name` with a copy of `size` bytes at `data`, sealed against any further
  * change (F_SEAL_WRITE, GROW, SHRINK, SEAL). Returns the descriptor or -errno. */
 int vf_shm_create_sealed(const char *name, const void *data, size_t size);
+
+/* The same with copies of `n` pieces, one behind the other. They are used up: both fields of each
+ * change. */
+int vf_shm_gather(const char *name, struct iovec *pieces, size_t n);
 
 /* Maps `fd` entirely, read-only unless `writable`. Stores its size in *size. Returns the mapping or
  * NULL with errno set. A read-only mapping is refused (EPERM) unless the memfd is sealed against

@@ -146,6 +146,13 @@ static void on_publish(void *owner, struct vf_snapshot *snapshot)
             open_socket(&vf_control.sockets[i]);
 }
 
+/* A snapshot of this process's own making was checked when it was finished, and is sealed. */
+static bool is_checked(void *owner, int fd)
+{
+    (void)owner;
+    return vf_control_has_offered(fd);
+}
+
 static void on_message(void *owner, struct vf_link_message *message)
 {
     (void)owner;
@@ -263,8 +270,10 @@ int vf_control_probe(const char *conf, int conf_fd)
 
 int vf_control_main(void)
 {
-    const struct vf_follower_handlers handlers = {
-        .on_publish = on_publish, .on_message = on_message, .on_orphaned = on_orphaned};
+    const struct vf_follower_handlers handlers = {.is_checked = is_checked,
+                                                  .on_publish = on_publish,
+                                                  .on_message = on_message,
+                                                  .on_orphaned = on_orphaned};
     int rc = uv_loop_init(&vf_control.loop);
     if (rc < 0)
         return 1;

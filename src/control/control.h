@@ -11,6 +11,7 @@
 
 struct vf_database_host;
 struct vf_redis_host;
+struct vf_snapb;
 struct vf_stage;
 struct vf_turn_figures;
 
@@ -22,8 +23,8 @@ int vf_control_main(void);
  * `conf_fd` unless it is -1. Problems go to standard error. Returns the exit code. */
 int vf_control_probe(const char *conf, int conf_fd);
 
-/* Offers the snapshot in the memfd `fd`, which is closed: the supervisor binds, has it prepared and
- * answers with an event "prepared" or "refused". */
+/* Offers the snapshot in the memfd `fd`, which is control's from here on: the supervisor binds, has
+ * it prepared and answers with an event "prepared" or "refused". */
 void vf_control_offer(uint64_t version, int fd);
 
 /* The model is written down: publish. The event "live" follows. */
@@ -39,6 +40,8 @@ void vf_control_alarm(uint64_t delay_ms);
 /* Work on a thread: see control/offload.h. */
 int vf_control_parse(double token, const char *data, size_t len);
 int vf_control_replace(double token, const char *path, const char *data, size_t len, uint32_t mode);
+int vf_control_finish(double token, struct vf_snapb *builder, uint64_t version);
+void vf_control_free_snapshot(struct vf_snapb *builder);
 
 /* Tells how long the turns of the loop took (control/turns.h). Returns 1, or 0 when this process is
  * not control; then *out is left alone. */

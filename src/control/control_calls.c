@@ -3,6 +3,7 @@
 #include <grp.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -39,6 +40,23 @@ const struct vf_redis_host *vf_control_redis_host(void)
     return &host;
 }
 
+static void forget_offered(void)
+{
+    if (vf_control.offered > 0)
+        close(vf_control.offered);
+    vf_control.offered = 0;
+}
+
+bool vf_control_has_offered(int fd)
+{
+    struct stat own, other;
+    bool is_same = vf_control.offered > 0 && fstat(vf_control.offered, &own) == 0 &&
+                   fstat(fd, &other) == 0 && own.st_dev == other.st_dev &&
+                   own.st_ino == other.st_ino;
+    forget_offered();
+    return is_same;
+}
+
 void vf_control_offer(uint64_t version, int fd)
 {
     struct vf_link_message message;
@@ -46,7 +64,8 @@ void vf_control_offer(uint64_t version, int fd)
     message.args[0] = version;
     vf_link_message_fd(&message, fd);
     vf_follower_send(&vf_control.follower, &message);
-    close(fd);
+    forget_offered();
+    vf_control.offered = fd;
 }
 
 void vf_control_offer_table(uint32_t kind, uint64_t sequence, int generation_fd, int delta_fd)
@@ -80,6 +99,16 @@ int vf_control_parse(double token, const char *data, size_t len)
 int vf_control_replace(double token, const char *path, const char *data, size_t len, uint32_t mode)
 {
     return vf_offload_replace(&vf_control.offload, token, path, data, len, mode);
+}
+
+int vf_control_finish(double token, struct vf_snapb *builder, uint64_t version)
+{
+    return vf_offload_finish(&vf_control.offload, token, builder, version);
+}
+
+void vf_control_free_snapshot(struct vf_snapb *builder)
+{
+    vf_offload_free(&vf_control.offload, builder);
 }
 
 int vf_control_turns(struct vf_turn_figures *out)

@@ -50,6 +50,7 @@ struct vf_control {
     uv_fs_poll_t watches[VF_CONTROL_WATCHES];
     size_t n_watches;
     uint64_t reload_heard, reload_begun; /* numbers of the supervisor's requests */
+    int offered; /* the memfd that was offered last, until it comes back to be prepared; or 0 */
     bool is_published;
     bool is_ending;
     int exit_code;
@@ -60,6 +61,9 @@ extern struct vf_control vf_control;
 
 /* Calls veloflux.control.on_event(name, number, text). A fault there is logged and survived. */
 void vf_control_raise(const char *name, uint64_t number, const char *text);
+
+/* Says whether `fd` is the memfd that was offered last, and forgets that. */
+bool vf_control_has_offered(int fd);
 
 /* Calls a function of a store's module without arguments. A fault there is logged. */
 void vf_control_call_store(const char *module, const char *name);

@@ -9,6 +9,7 @@
 #include <uv.h>
 
 struct lua_State;
+struct vf_snapb;
 
 struct vf_offload { /* the caller's memory; stays until the loop has ended */
     uv_loop_t *loop;
@@ -27,5 +28,15 @@ int vf_offload_parse(struct vf_offload *offload, double token, const char *data,
  * called. Returns 0 or UV_E*; then nothing is called. */
 int vf_offload_replace(struct vf_offload *offload, double token, const char *path, const char *data,
                        size_t len, uint32_t mode);
+
+/* Finishes a builder (snapshot/builder.h), which the caller leaves alone, with all that it was
+ * carried over from, until `finished(token, fault)` is called: why it could not be, or nil. Returns
+ * 0 or UV_E*; then nothing is called. */
+int vf_offload_finish(struct vf_offload *offload, double token, struct vf_snapb *builder,
+                      uint64_t version);
+
+/* Frees a finished builder: its snapshot, which may be large, on a thread, or at once when that is
+ * not possible. */
+void vf_offload_free(struct vf_offload *offload, struct vf_snapb *builder);
 
 #endif

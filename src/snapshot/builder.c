@@ -1,23 +1,25 @@
 #include "snapshot/builder.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <uv.h>
 
-#include "base/clock.h"
 #include "base/hash.h"
 #include "base/shm.h"
 #include "base/str.h"
+#include "snapshot/assembly.h"
 #include "snapshot/builder_core.h"
 #include "snapshot/check.h"
 #include "snapshot/ranking.h"
 #include "snapshot/reuse.h"
-#include "snapshot/secret_fields.h"
 #include "snapshot/snapshot.h"
 #include "snapshot/tables.h"
 #include "snapshot/texts.h"
 
-enum { WORN_BYTES = 1 << 18 };
+enum { WORN_BYTES = 1 << 18 }; /* of texts, whatever there were at first */
 
 static struct vf_snapb *make(struct vf_texts *texts)
 {
@@ -28,7 +30,9 @@ static struct vf_snapb *make(struct vf_texts *texts)
     }
     builder->settings.chain = VF_SNAP_NONE;
     builder->settings.plugin_tls[0] = builder->settings.plugin_tls[1] = VF_SNAP_NONE;
+    builder->fd = -1;
     builder->texts = texts;
+    builder->text_bytes = sizeof(struct vf_snap_header);
     builder->secrets = vf_texts_new(1);
     if (builder->texts != NULL && builder->secrets != NULL)
         return builder;
@@ -44,8 +48,10 @@ struct vf_snapb *vf_snapb_new(void)
 struct vf_snapb *vf_snapb_new_after(const struct vf_snapb *base)
 {
     struct vf_snapb *builder = make(vf_texts_retain(base->texts));
-    if (builder != NULL)
+    if (builder != NULL) {
         builder->fresh_texts = base->fresh_texts;
+        builder->text_bytes = base->text_bytes;
+    }
     return builder;
 }
 
@@ -54,17 +60,30 @@ int vf_snapb_is_worn(const struct vf_snapb *base)
     return base->data == NULL || base->texts->size > 2 * base->fresh_texts + WORN_BYTES;
 }
 
-void vf_snapb_free(struct vf_snapb *builder)
+void vf_snapb_free_but_block(struct vf_snapb *builder, void **map, size_t *size, int *fd)
 {
-    if (builder == NULL)
-        return;
+    *map = (void *)builder->data;
+    *size = builder->size;
+    *fd = builder->fd;
     for (int i = 0; i < VF_SNAP_SECTIONS; i++)
         free(builder->sections[i].records);
     vf_texts_release(&builder->texts);
     vf_texts_release(&builder->secrets);
     free(builder->old_ranks);
-    free(builder->data);
     free(builder);
+}
+
+void vf_snapb_free(struct vf_snapb *builder)
+{
+    void *map;
+    size_t size;
+    int fd;
+    if (builder == NULL)
+        return;
+    vf_snapb_free_but_block(builder, &map, &size, &fd);
+    vf_shm_unmap(map, size);
+    if (fd >= 0)
+        close(fd);
 }
 
 struct vf_snap_settings *vf_snapb_settings(struct vf_snapb *builder)
@@ -119,44 +138,28 @@ void *vf_snapb_record(struct vf_snapb *builder, uint32_t section, uint32_t index
 
 /* --- Texts ------------------------------------------------------------------------------------ */
 
-/* Sets apart the places of secrets, until they have their own. */
-#define SECRET_MARK UINT32_C(0x80000000)
-
 int vf_snapb_text(struct vf_snapb *builder, const char *data, size_t len, struct vf_snap_text *out)
 {
-    return vf_texts_add(builder->texts, vf_str_make(data, len), SECRET_MARK, out);
+    int rc = vf_texts_add(builder->texts, vf_str_make(data, len), out);
+    if (rc == 0 && (size_t)out->offset + out->len > builder->text_bytes)
+        builder->text_bytes = (size_t)out->offset + out->len;
+    return rc;
 }
 
 int vf_snapb_secret(struct vf_snapb *builder, const char *data, size_t len,
                     struct vf_snap_text *out)
 {
-    int rc = vf_texts_add(builder->secrets, vf_str_make(data, len), SECRET_MARK, out);
+    int rc = vf_texts_add(builder->secrets, vf_str_make(data, len), out);
     if (rc == 0 && out->len > 0)
-        out->offset |= SECRET_MARK;
+        out->offset |= VF_SNAPB_SECRET;
     return rc;
-}
-
-/* Gives the secrets their places behind the other texts. */
-static void place_secrets(struct vf_snapb *builder)
-{
-    uint32_t start = (uint32_t)(builder->texts->size - builder->secrets->first);
-    for (size_t f = 0; f < VF_SECRET_FIELDS; f++) {
-        struct vf_snapb_section *section = &builder->sections[vf_secret_fields[f].section];
-        uint32_t bytes = vf_snap_record_bytes(vf_secret_fields[f].section);
-        for (uint32_t i = 0; i < section->count; i++) {
-            char *field = section->records + (size_t)i * bytes + vf_secret_fields[f].offset;
-            struct vf_snap_text *text = (struct vf_snap_text *)(void *)field;
-            if (text->offset & SECRET_MARK)
-                text->offset = (text->offset & ~SECRET_MARK) + start;
-        }
-    }
 }
 
 /* --- Finishing -------------------------------------------------------------------------------- */
 
 static bool text_fits(const struct vf_snapb *builder, struct vf_snap_text text)
 {
-    return text.offset <= builder->texts->size && text.len <= builder->texts->size - text.offset;
+    return text.offset <= builder->text_bytes && text.len <= builder->text_bytes - text.offset;
 }
 
 /* Returns true when ranking and tables may follow the route's references; the check of the whole
@@ -312,64 +315,6 @@ static int make_tables(struct vf_snapb *builder)
     return rc;
 }
 
-static size_t aligned(size_t size)
-{
-    return (size + 7) & ~(size_t)7;
-}
-
-/* Returns how many bytes the snapshot has, at most. */
-static size_t bytes_of(const struct vf_snapb *builder)
-{
-    size_t bytes = aligned(builder->texts->size + builder->secrets->size);
-    for (uint32_t i = 0; i < VF_SNAP_SECTIONS; i++)
-        bytes += aligned((size_t)builder->sections[i].count * vf_snap_record_bytes(i));
-    return bytes;
-}
-
-static void append(struct vf_snapb *builder, const void *bytes, size_t n)
-{
-    if (n > 0)
-        memcpy(builder->data + builder->size, bytes, n);
-    builder->size += n;
-}
-
-static void append_section(struct vf_snapb *builder, uint32_t index, struct vf_snap_extent *extent)
-{
-    struct vf_snapb_section *section = &builder->sections[index];
-    size_t start = aligned(builder->size), bytes = vf_snap_record_bytes(index);
-    memset(builder->data + builder->size, 0, start - builder->size);
-    builder->size = start;
-    *extent = (struct vf_snap_extent){start, section->count, (uint32_t)bytes};
-    append(builder, section->records, section->count * bytes);
-    free(section->records);
-    *section = (struct vf_snapb_section){0};
-}
-
-static int lay_out(struct vf_snapb *builder, uint64_t version)
-{
-    const struct vf_texts *texts = builder->texts, *secrets = builder->secrets;
-    struct vf_snap_header header = {
-        .magic = VF_SNAP_MAGIC,
-        .layout_hash = vf_snapshot_layout_hash(),
-        .version = version,
-        .created_ms = vf_clock_wall_ms(),
-        .settings = builder->settings,
-    };
-    builder->data = malloc(bytes_of(builder));
-    if (builder->data == NULL)
-        return UV_ENOMEM;
-    place_secrets(builder);
-    append(builder, texts->data, texts->size);
-    append(builder, secrets->data + secrets->first, secrets->size - secrets->first);
-    for (uint32_t i = 0; i < VF_SNAP_SECTIONS; i++)
-        append_section(builder, i, &header.sections[i]);
-    header.size = builder->size;
-    memcpy(builder->data, &header, sizeof(header));
-    if (builder->fresh_texts == 0)
-        builder->fresh_texts = texts->size;
-    return 0;
-}
-
 int vf_snapb_finish(struct vf_snapb *builder, uint64_t version, char *error, size_t error_size)
 {
     int rc = check_input(builder, error, error_size);
@@ -377,8 +322,8 @@ int vf_snapb_finish(struct vf_snapb *builder, uint64_t version, char *error, siz
         return rc;
     trim_prefixes(builder);
     if ((rc = sort_bindings(builder)) < 0 || (rc = make_tables(builder)) < 0 ||
-        (rc = lay_out(builder, version)) < 0) {
-        snprintf(error, error_size, "out of memory");
+        (rc = vf_assembly_make(builder, version)) < 0) {
+        snprintf(error, error_size, "%s", uv_strerror(rc));
         return rc;
     }
     return vf_snapshot_check(builder->data, builder->size, error, error_size);
@@ -396,5 +341,6 @@ size_t vf_snapb_size(const struct vf_snapb *builder)
 
 int vf_snapb_memfd(const struct vf_snapb *builder)
 {
-    return vf_shm_create_sealed("veloflux-snapshot", builder->data, builder->size);
+    int fd = fcntl(builder->fd, F_DUPFD_CLOEXEC, 0);
+    return fd >= 0 ? fd : -errno;
 }

@@ -50,16 +50,24 @@ struct vf_snap_settings *vf_snapb_settings(struct vf_snapb *builder);
 
 /* Ranks the routes (DESIGN section 6: priority, kind of path, longer prefix, more conditions, name,
  * tenant), builds the tables and lays out the snapshot as `version`. Called once; nothing may be
- * added afterwards. Returns 0; UV_ENOMEM; UV_EINVAL when it would be broken, with the reason in
- * `error` (at most `error_size` bytes, NUL-terminated). */
+ * added afterwards. Returns 0; UV_ENOMEM or another error of the system; UV_EINVAL when it would be
+ * broken. The reason is in `error` (at most `error_size` bytes, NUL-terminated).
+ *
+ * This may be done on another thread, while the builder and what was carried over to it are left
+ * alone. Other builders with the same texts may be filled meanwhile. */
 int vf_snapb_finish(struct vf_snapb *builder, uint64_t version, char *error, size_t error_size);
 
-/* After finish: the snapshot in the builder's memory, valid until free. */
+/* After finish: the snapshot, read-only, valid until free. */
 const void *vf_snapb_data(const struct vf_snapb *builder);
 size_t vf_snapb_size(const struct vf_snapb *builder);
 
-/* After finish: returns a sealed memfd with the snapshot, owned by the caller, or -errno. */
+/* After finish: returns the sealed memfd that the snapshot is in, a descriptor owned by the caller,
+ * or -errno. */
 int vf_snapb_memfd(const struct vf_snapb *builder);
+
+/* After finish: frees the builder, but for what holds the snapshot: *map, of *size bytes, and *fd
+ * are the caller's from here on. To unmap and close them may take long, which any thread can do. */
+void vf_snapb_free_but_block(struct vf_snapb *builder, void **map, size_t *size, int *fd);
 
 /* vf_hash of base/hash.h for callers without inline functions: stable ids of entities. */
 uint64_t vf_snapb_hash(const char *data, size_t len, uint64_t seed);

@@ -153,7 +153,9 @@ static void prepare(struct vf_follower *follower, struct vf_link_message *messag
 {
     const struct vf_follower_handlers *handlers = &follower->handlers;
     struct vf_snapshot *snapshot = NULL;
-    int rc = vf_snapshot_open(message->n_fds > 0 ? message->fds[0] : -1, &snapshot);
+    int fd = message->n_fds > 0 ? message->fds[0] : -1;
+    bool is_checked = handlers->is_checked != NULL && handlers->is_checked(handlers->owner, fd);
+    int rc = is_checked ? vf_snapshot_open_checked(fd, &snapshot) : vf_snapshot_open(fd, &snapshot);
     if (rc < 0) {
         refuse(follower, message->args[0], rc == UV_EINVAL ? vf_snapshot_fault() : uv_strerror(rc));
         return;

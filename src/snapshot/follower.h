@@ -22,6 +22,9 @@ struct vf_snapshot;
 
 struct vf_follower_handlers {
     void *owner; /* passed back as the first argument */
+    /* Is `fd` a sealed snapshot that this process has made, and checked, itself? Then it is not
+     * checked again. May be NULL: no. */
+    bool (*is_checked)(void *owner, int fd);
     /* Could `snapshot` be served? Returns 0, or UV_E* and nothing has changed (follower->fault
      * may say more). May be NULL: yes. */
     int (*on_prepare)(void *owner, struct vf_snapshot *snapshot);

@@ -91,12 +91,8 @@ uint64_t vf_snapshot_layout_hash(void)
 }
 
 /* Makes the handle of checked memory. */
-static int adopt(const void *memory, size_t size, uint32_t is_mapped, struct vf_snapshot **out)
+static int make(const void *memory, size_t size, uint32_t is_mapped, struct vf_snapshot **out)
 {
-    fault[0] = '\0';
-    int rc = vf_snapshot_check(memory, size, fault, sizeof(fault));
-    if (rc < 0)
-        return rc;
     struct vf_snapshot *snapshot = malloc(sizeof(*snapshot));
     if (snapshot == NULL)
         return UV_ENOMEM;
@@ -106,16 +102,34 @@ static int adopt(const void *memory, size_t size, uint32_t is_mapped, struct vf_
     return 0;
 }
 
-int vf_snapshot_open(int fd, struct vf_snapshot **out)
+static int adopt(const void *memory, size_t size, uint32_t is_mapped, struct vf_snapshot **out)
+{
+    fault[0] = '\0';
+    int rc = vf_snapshot_check(memory, size, fault, sizeof(fault));
+    return rc < 0 ? rc : make(memory, size, is_mapped, out);
+}
+
+static int open_with(int (*take)(const void *, size_t, uint32_t, struct vf_snapshot **), int fd,
+                     struct vf_snapshot **out)
 {
     size_t size;
     void *map = vf_shm_map(fd, 0, &size);
     if (map == NULL)
         return uv_translate_sys_error(errno);
-    int rc = adopt(map, size, 1, out);
+    int rc = take(map, size, 1, out);
     if (rc < 0)
         vf_shm_unmap(map, size);
     return rc;
+}
+
+int vf_snapshot_open(int fd, struct vf_snapshot **out)
+{
+    return open_with(adopt, fd, out);
+}
+
+int vf_snapshot_open_checked(int fd, struct vf_snapshot **out)
+{
+    return open_with(make, fd, out);
 }
 
 int vf_snapshot_adopt(const void *memory, size_t size, struct vf_snapshot **out)

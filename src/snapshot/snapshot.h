@@ -28,6 +28,9 @@ struct vf_snapshot {
  * vf_snapshot_fault); UV_EPERM when the memfd is not sealed; UV_ENOMEM or another UV_E* code. */
 int vf_snapshot_open(int fd, struct vf_snapshot **out);
 
+/* The same for one that this process has validated before, in the same sealed memfd. */
+int vf_snapshot_open_checked(int fd, struct vf_snapshot **out);
+
 /* As vf_snapshot_open for `size` bytes at `memory` (8-aligned), which stay the caller's and outlive
  * the handle. For the command line and specs. */
 int vf_snapshot_adopt(const void *memory, size_t size, struct vf_snapshot **out);

@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <uv.h>
 
 #include "base/hash.h"
@@ -14,11 +15,28 @@ struct vf_text_entry {
 
 enum { FIRST_ENTRIES = 1024, FIRST_BYTES = 1 << 16 };
 
+/* Addresses, not memory: they cost nothing until they are used. */
+#define MAX_BYTES ((size_t)1 << 31)
+
 static void destroy(struct vf_texts *texts)
 {
     free(texts->entries);
-    free(texts->data);
+    if (texts->data != NULL)
+        munmap(texts->data, MAX_BYTES);
     free(texts);
+}
+
+/* Sets addresses aside, of which the first `room` bytes are memory (zeros). NULL: there is none. */
+static char *set_aside(size_t room)
+{
+    char *data =
+        mmap(NULL, MAX_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (data == MAP_FAILED)
+        return NULL;
+    if (mprotect(data, room, PROT_READ | PROT_WRITE) == 0)
+        return data;
+    munmap(data, MAX_BYTES);
+    return NULL;
 }
 
 struct vf_texts *vf_texts_new(size_t first)
@@ -26,12 +44,9 @@ struct vf_texts *vf_texts_new(size_t first)
     struct vf_texts *texts = calloc(1, sizeof(*texts));
     if (texts == NULL)
         return NULL;
-    *texts = (struct vf_texts){.size = first,
-                               .room = first + FIRST_BYTES,
-                               .first = first,
-                               .n_entries = FIRST_ENTRIES,
-                               .refs = 1};
-    texts->data = calloc(1, texts->room);
+    *texts = (struct vf_texts){
+        .size = first, .room = FIRST_BYTES, .first = first, .n_entries = FIRST_ENTRIES, .refs = 1};
+    texts->data = set_aside(texts->room);
     texts->entries = calloc(texts->n_entries, sizeof(*texts->entries));
     if (texts->data != NULL && texts->entries != NULL)
         return texts;
@@ -60,10 +75,8 @@ static bool reserve(struct vf_texts *texts, size_t bytes)
         room *= 2;
     if (room == texts->room)
         return true;
-    char *data = realloc(texts->data, room);
-    if (data == NULL)
+    if (mprotect(texts->data, room, PROT_READ | PROT_WRITE) != 0)
         return false;
-    texts->data = data;
     texts->room = room;
     return true;
 }
@@ -101,12 +114,12 @@ static bool grow(struct vf_texts *texts)
     return true;
 }
 
-int vf_texts_add(struct vf_texts *texts, struct vf_str text, size_t limit, struct vf_snap_text *out)
+int vf_texts_add(struct vf_texts *texts, struct vf_str text, struct vf_snap_text *out)
 {
     *out = (struct vf_snap_text){0, 0};
     if (text.len == 0)
         return 0;
-    if (limit < texts->size || text.len > limit - texts->size)
+    if (text.len > MAX_BYTES - texts->size)
         return UV_E2BIG;
     if (2 * texts->n_texts >= texts->n_entries && !grow(texts))
         return UV_ENOMEM;

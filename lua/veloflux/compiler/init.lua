@@ -16,6 +16,8 @@ local C = layout.C
 
 local M = {}
 
+local MANY = 20000 -- routes and backends that take longer than a slice of time: 5 ms
+
 local function write_tenants(to, model)
   local by_name = {}
   local records, first = to:add(C.VF_SNAP_TENANTS, #model.tenants)
@@ -67,11 +69,22 @@ local function check_counts(model)
   return counts
 end
 
-local function finish(to, version)
+--- Finishes a builder on this thread.
+-- @return nil, or why it could not be
+function M.finish_here(builder, version)
   local text = ffi.new "char[256]"
-  local rc = C.vf_snapb_finish(to.builder, version, text, ffi.sizeof(text))
-  if rc ~= 0 then return nil, rc == -12 and "out of memory" or ffi.string(text) end
-  return true
+  if C.vf_snapb_finish(builder, version, text, ffi.sizeof(text)) ~= 0 then return ffi.string(text) end
+end
+
+local threads -- see use_threads
+
+--- From here on what takes long and needs no Lua is done on threads.
+-- @param offered {finish = function(builder, version), as M.finish_here, which may yield, free = function(builder)}
+function M.use_threads(offered) threads = offered end
+
+local function finish(builder, version, counts)
+  local is_large = counts.routes + counts.backends >= MANY
+  return (threads and is_large and threads.finish or M.finish_here)(builder, version)
 end
 
 --- Compiles a model.
@@ -101,8 +114,7 @@ function M.compile(model, options)
   if base then M.hold(base) end
   local ok, raised, memory = pcall(write, to, model, sticky_key, base) -- the chains, or what was raised
   slices.look()
-  local is_finished
-  if ok then is_finished, message = finish(to, version) end
+  if ok then message = finish(to.builder, version, counts) end
   if base then M.give_back(base) end
   if not ok and type(raised) == "table" then -- a slot table is full
     return nil, problem(model, raised.kind,
@@ -110,7 +122,7 @@ function M.compile(model, options)
   elseif not ok then
     error(raised, 0)
   end
-  if not is_finished then return nil, problem(model, "", message) end
+  if message then return nil, problem(model, "", message) end
   counts.listeners = #model.node.listeners
   return { builder = to.builder, data = C.vf_snapb_data(to.builder), size = tonumber(C.vf_snapb_size(to.builder)),
     version = version, model = model, memory = memory, summary = counts, consumer_chains = raised.of_consumer,
@@ -125,7 +137,8 @@ function M.hold(compiled) compiled.n_holders = compiled.n_holders + 1 end
 function M.give_back(compiled)
   compiled.n_holders = compiled.n_holders - 1
   if compiled.n_holders > 0 then return end
-  C.vf_snapb_free(ffi.gc(compiled.builder, nil))
+  local free = threads and threads.free or C.vf_snapb_free
+  free(ffi.gc(compiled.builder, nil))
   compiled.builder, compiled.data = nil, nil
 end
 

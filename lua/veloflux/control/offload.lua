@@ -1,6 +1,7 @@
 --- Work on threads (src/control/offload.h), for coroutines: each function yields until it is done. Where there is no
 -- loop (the command line, specs) it is done at once.
 local ffi = require "ffi"
+local compiler = require "veloflux.compiler"
 local document = require "veloflux.model.document"
 local network = require "veloflux.runtime.network"
 local task = require "veloflux.runtime.task"
@@ -9,6 +10,8 @@ ffi.cdef [[
 int vf_control_parse(double token, const char *data, size_t len);
 int vf_control_replace(double token, const char *path, const char *data, size_t len, uint32_t mode);
 int vf_file_replace(const char *path, const char *data, size_t len, uint32_t mode);
+int vf_control_finish(double token, struct vf_snapb *builder, uint64_t version);
+void vf_control_free_snapshot(struct vf_snapb *builder);
 ]]
 local C = ffi.C
 
@@ -20,7 +23,10 @@ local last_token = 0
 
 --- From here on there are threads.
 -- @param resumer function(thread, ...), as coroutine.resume; faults are its business
-function M.open(resumer) resume = resumer end
+function M.open(resumer)
+  resume = resumer
+  compiler.use_threads { finish = M.finish, free = C.vf_control_free_snapshot }
+end
 
 --- A task has its own way to wait.
 local function wait_in_task(token, kept)
@@ -52,6 +58,9 @@ function M.parsed(token, pointer) answer(token, pointer) end
 --- Called by C.
 function M.replaced(token, rc) answer(token, rc) end
 
+--- Called by C.
+function M.finished(token, fault) answer(token, fault) end
+
 local function new_token()
   last_token = last_token + 1
   return last_token
@@ -82,6 +91,16 @@ function M.replace(path, text, mode)
     return C.vf_file_replace(path, data, len, mode)
   end
   return wait(token, text)
+end
+
+--- Finishes a builder of snapshots. May yield.
+-- @return nil, or why it could not be
+function M.finish(builder, version)
+  local token = new_token()
+  if not resume or not coroutine.running() or C.vf_control_finish(token, builder, version) ~= 0 then
+    return compiler.finish_here(builder, version)
+  end
+  return wait(token, builder)
 end
 
 return M
