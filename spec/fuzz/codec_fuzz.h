@@ -7,8 +7,9 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "http/h1.h"
+#include "http/h1_parse.h"
 #include "http/h1_write.h"
+#include "http/method.h"
 
 struct seen {
     uint64_t hash;
@@ -21,6 +22,42 @@ static void on_slice(void *owner, struct vf_str slice)
     for (size_t i = 0; i < slice.len; i++)
         seen->hash = vf_hash_mix(seen->hash ^ (unsigned char)slice.data[i]) + 1;
     seen->bytes += slice.len;
+}
+
+static void same_text(struct vf_str a, struct vf_str b)
+{
+    if (!vf_str_eq(a, b))
+        abort();
+}
+
+/* A head of `len` bytes was accepted and read into `head`: llhttp reads it in the same way. */
+static void ask_llhttp(llhttp_type_t type, const char *data, size_t len, const struct vf_head *head)
+{
+    static const struct vf_h1_limits limits = {4096, 50, 1024};
+    size_t skip = data[0] == '\r' ? 2 : 0, name = 0, offset;
+    struct vf_arena arena;
+    struct vf_h1 h1;
+    struct vf_head other;
+    struct vf_fault fault;
+    const char *rule;
+    vf_arena_init(&arena);
+    const char *copy = vf_arena_strndup(&arena, data + skip, len - skip);
+    vf_h1_begin(&h1, &arena, &limits, &other);
+    vf_h1_begin_llhttp(&h1, type);
+    if (type == HTTP_REQUEST && head->method == VF_METHOD_OTHER) { /* llhttp knows a list */
+        llhttp_execute(&h1.parser, "POST", 4);
+        name = head->method_name.len;
+    }
+    if (vf_h1_check_lines(copy, len - skip, &rule, &offset) < 0 ||
+        vf_h1_parse_head(&h1, copy + name, len - skip - name, &fault) < 0 ||
+        other.fields.count != head->fields.count || other.fields.present != head->fields.present ||
+        (h1.parser.http_minor != 0) != head->version_minor)
+        abort();
+    for (uint32_t i = 0; i < other.fields.count; i++) {
+        same_text(other.fields.list[i].name, head->fields.list[i].name);
+        same_text(other.fields.list[i].value, head->fields.list[i].value);
+    }
+    vf_arena_deinit(&arena);
 }
 
 typedef int (*head_reader)(struct vf_h1 *h1, struct vf_arena *arena, const char *data, size_t len,

@@ -20,6 +20,8 @@ static int read_head(struct vf_h1 *h1, struct vf_arena *arena, const char *data,
     if (rc == 0 && head->framing != VF_FRAMING_NONE &&
         (method == VF_METHOD_HEAD || head->status == 204 || head->status == 304))
         abort(); /* RFC 9112 section 6.3 */
+    if (rc == 0)
+        ask_llhttp(HTTP_RESPONSE, data, len, head);
     return rc;
 }
 

@@ -1,6 +1,5 @@
 #include "http/h1.h"
 
-#include <endian.h>
 #include <uv.h>
 
 #include "http/h1_parse.h"
@@ -42,12 +41,6 @@ static int add_piece(struct vf_h1 *h1, struct vf_str *span, const char *at, size
         }
     }
     return add_span(h1, span, at, len);
-}
-
-static int on_url(llhttp_t *parser, const char *at, size_t len)
-{
-    struct vf_h1 *h1 = parser->data;
-    return add_span(h1, &h1->head->target, at, len);
 }
 
 static int on_header_field(llhttp_t *parser, const char *at, size_t len)
@@ -103,7 +96,6 @@ static int on_message_complete(llhttp_t *parser)
 }
 
 static const llhttp_settings_t settings = {
-    .on_url = on_url,
     .on_header_field = on_header_field,
     .on_header_value = on_header_value,
     .on_header_value_complete = on_header_value_complete,
@@ -208,27 +200,10 @@ const char *vf_h1_bare_cr(const char *data, size_t len)
     return NULL;
 }
 
-/* Returns the first byte below the space, of `at` .. `end`, or `end`. Looks at eight at a time: in
- * the first that is less, and none before, the subtraction sets the highest bit. */
-static const char *find_control(const char *at, const char *end)
-{
-    static const uint64_t each = 0x0101010101010101ULL;
-    for (uint64_t word; end - at >= (ptrdiff_t)sizeof(word); at += sizeof(word)) {
-        memcpy(&word, at, sizeof(word));
-        word = le64toh(word);
-        uint64_t less = (word - ' ' * each) & ~word & 0x80 * each;
-        if (less != 0) /* bits above the lowest may be its borrow */
-            return at + __builtin_ctzll(less) / 8;
-    }
-    while (at < end && (unsigned char)*at >= ' ')
-        at++;
-    return at;
-}
-
 int vf_h1_check_lines(const char *data, size_t len, const char **rule, size_t *offset)
 {
     const char *end = data + len;
-    for (const char *at = data; (at = find_control(at, end)) < end;) {
+    for (const char *at = data; (at = vf_h1_find_control(at, end)) < end;) {
         *offset = (size_t)(at - data);
         if (*at == '\n') {
             *rule = "a line ends with a bare line feed";
@@ -249,20 +224,24 @@ int vf_h1_check_lines(const char *data, size_t len, const char **rule, size_t *o
     return 0;
 }
 
-void vf_h1_begin(struct vf_h1 *h1, llhttp_type_t type, struct vf_arena *arena,
-                 const struct vf_h1_limits *limits, struct vf_head *head)
+void vf_h1_begin(struct vf_h1 *h1, struct vf_arena *arena, const struct vf_h1_limits *limits,
+                 struct vf_head *head)
 {
-    llhttp_init(&h1->parser, type, &settings);
-    llhttp_set_lenient_version(&h1->parser, 1); /* h1_head.c has judged it before */
-    h1->parser.data = h1;
     h1->arena = arena;
     h1->head = head;
     h1->limits = *limits;
-    h1->name = h1->value = vf_str_make(NULL, 0);
     h1->is_trailer = h1->is_done = false;
     h1->failed = 0;
     h1->left = h1->overhead_bytes = 0;
     *head = (struct vf_head){.framing = VF_FRAMING_NONE};
+}
+
+void vf_h1_begin_llhttp(struct vf_h1 *h1, llhttp_type_t type)
+{
+    llhttp_init(&h1->parser, type, &settings);
+    llhttp_set_lenient_version(&h1->parser, 1); /* h1_head.c has judged it before */
+    h1->parser.data = h1;
+    h1->name = h1->value = vf_str_make(NULL, 0);
 }
 
 /* A tab around a value is white space (RFC 9112 section 5), which llhttp takes for a part of
@@ -287,9 +266,6 @@ int vf_h1_parse_head(struct vf_h1 *h1, const char *data, size_t len, struct vf_f
     llhttp_errno_t error = llhttp_execute(&h1->parser, data, len);
     if (error != HPE_PAUSED || h1->is_done)
         return refuse_by_llhttp(h1, data, fault);
-    if (h1->head->fields.count > h1->limits.header_count)
-        return vf_h1_refuse(fault, 431, "too_many_headers", "more header fields than allowed",
-                            "RFC 6585 section 5", len);
     return 0;
 }
 

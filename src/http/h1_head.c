@@ -1,4 +1,5 @@
-/* http/h1_head.c - heads: what llhttp parsed is judged by the rules that it does not know. */
+/* http/h1_head.c - heads: what h1_plain.c or llhttp read is judged by the rules that those do not
+ * know. */
 #include <uv.h>
 
 #include "http/h1_parse.h"
@@ -136,12 +137,11 @@ static int read_expect(struct vf_head *head, struct vf_arena *arena, const char 
 }
 
 /* "METHOD SP target SP HTTP/1.x CRLF" with exactly these two spaces. Judges method, target length
- * and version before llhttp does, because their statuses differ from 400. */
-static int check_request_line(const char *data, size_t len, const struct vf_h1_limits *limits,
+ * and version before llhttp does, because their statuses differ from 400. A higher minor version is
+ * taken as the highest that we know (RFC 9110 section 2.5). */
+static int check_request_line(struct vf_str line, const struct vf_h1_limits *limits,
                               struct vf_head *head, struct vf_fault *fault)
 {
-    const char *end = memchr(data, '\r', len);
-    struct vf_str line = vf_str_make(data, end != NULL ? (size_t)(end - data) : len);
     const char *first = memchr(line.data, ' ', line.len);
     if (first == NULL || first == line.data)
         return vf_h1_malformed(fault, "no method and target in the request line",
@@ -156,9 +156,9 @@ static int check_request_line(const char *data, size_t len, const struct vf_h1_l
                                line.len);
     if ((size_t)(second - first - 1) > limits->uri_bytes)
         return vf_h1_refuse(fault, 414, "uri_too_long", "the request target is longer than allowed",
-                            "RFC 9110 section 15.5.15", (size_t)(first + 1 - data));
+                            "RFC 9110 section 15.5.15", (size_t)(first + 1 - line.data));
     struct vf_str version = vf_str_make(second + 1, line.len - (size_t)(second + 1 - line.data));
-    size_t at = (size_t)(second + 1 - data);
+    size_t at = (size_t)(second + 1 - line.data);
     if (version.len != 8 || memcmp(version.data, "HTTP/", 5) != 0 || version.data[6] != '.' ||
         version.data[5] < '0' || version.data[5] > '9' || version.data[7] < '0' ||
         version.data[7] > '9')
@@ -173,13 +173,9 @@ static int check_request_line(const char *data, size_t len, const struct vf_h1_l
                             "the method is too long, or a known one in other case",
                             "RFC 9110 section 9.1", 0);
     head->method = (uint32_t)method;
+    head->version_minor = version.data[7] != '0';
+    head->target = vf_str_make(first + 1, (size_t)(second - first - 1));
     return 0;
-}
-
-/* A higher minor version is taken as the highest that we know (RFC 9110 section 2.5). */
-static uint32_t minor_version(const struct vf_h1 *h1)
-{
-    return h1->parser.http_minor == 0 ? 0 : 1;
 }
 
 static void prepare_body(struct vf_h1 *h1)
@@ -203,32 +199,71 @@ static int parse_extension(struct vf_h1 *h1, const char *data, size_t len, struc
     return rc;
 }
 
+/* What is not plain. */
+static int ask_llhttp(struct vf_h1 *h1, llhttp_type_t type, const char *data, size_t len,
+                      struct vf_fault *fault)
+{
+    const char *rule;
+    size_t offset = 0;
+    if (vf_h1_check_lines(data, len, &rule, &offset) < 0)
+        return vf_h1_malformed(fault, rule, "RFC 9112 section 2.2", offset);
+    vf_h1_begin_llhttp(h1, type);
+    if (type == HTTP_REQUEST && h1->head->method == VF_METHOD_OTHER)
+        return parse_extension(h1, data, len, fault);
+    return vf_h1_parse_head(h1, data, len, fault);
+}
+
+/* The first line of a head, without its end. */
+static struct vf_str first_line(const char *data, size_t len)
+{
+    const char *end = memchr(data, '\r', len);
+    return vf_str_make(data, end != NULL ? (size_t)(end - data) : len);
+}
+
+/* Reads the fields of a head of `len` bytes whose first line has been judged. */
+static int read_fields(struct vf_h1 *h1, llhttp_type_t type, struct vf_str line, size_t len,
+                       struct vf_fault *fault)
+{
+    const char *data = line.data;
+    struct vf_fields *fields = &h1->head->fields;
+    size_t taken = line.len + 2;
+    int rc;
+    bool is_plain = taken < len && data[taken - 1] == '\n' &&
+                    (type != HTTP_REQUEST || vf_h1_is_plain_target(h1->head->target));
+    is_plain = is_plain && vf_h1_read_plain(fields, h1->arena, data + taken, len - taken);
+    if (!is_plain && (rc = ask_llhttp(h1, type, data, len, fault)) < 0)
+        return rc;
+    if (fields->count > h1->limits.header_count)
+        return vf_h1_refuse(fault, 431, "too_many_headers", "more header fields than allowed",
+                            "RFC 6585 section 5", len);
+    return 0;
+}
+
+static int read_request(struct vf_h1 *h1, const char *data, size_t len, struct vf_fault *fault)
+{
+    struct vf_head *head = h1->head;
+    struct vf_str line = first_line(data, len);
+    int rc;
+    if ((rc = check_request_line(line, &h1->limits, head, fault)) < 0 ||
+        (rc = read_fields(h1, HTTP_REQUEST, line, len, fault)) < 0 ||
+        (rc = read_framing(head, h1->arena, data, fault)) < 0 ||
+        (rc = read_host(head, data, fault)) < 0 ||
+        (rc = read_expect(head, h1->arena, data, fault)) < 0)
+        return rc;
+    read_connection(head, h1->arena);
+    prepare_body(h1);
+    return 0;
+}
+
 int vf_h1_request(struct vf_h1 *h1, struct vf_arena *arena, const struct vf_h1_limits *limits,
                   const char *data, size_t len, struct vf_head *head, struct vf_fault *fault)
 {
-    const char *rule;
-    size_t skip = 0, offset = 0;
-    int rc;
-    vf_h1_begin(h1, HTTP_REQUEST, arena, limits, head);
-    if (len >= 2 && data[0] == '\r' && data[1] == '\n')
-        skip = 2;
-    if ((rc = check_request_line(data + skip, len - skip, limits, head, fault)) < 0)
-        return rc;
-    if (vf_h1_check_lines(data + skip, len - skip, &rule, &offset) < 0)
-        return vf_h1_malformed(fault, rule, "RFC 9112 section 2.2", skip + offset);
-    if (head->method == VF_METHOD_OTHER)
-        rc = parse_extension(h1, data + skip, len - skip, fault);
-    else
-        rc = vf_h1_parse_head(h1, data + skip, len - skip, fault);
-    if (rc < 0)
-        return rc;
-    head->version_minor = minor_version(h1);
-    if ((rc = read_framing(head, arena, data, fault)) < 0 ||
-        (rc = read_host(head, data, fault)) < 0 || (rc = read_expect(head, arena, data, fault)) < 0)
-        return rc;
-    read_connection(head, arena);
-    prepare_body(h1);
-    return 0;
+    size_t skip = len >= 2 && data[0] == '\r' && data[1] == '\n' ? 2 : 0;
+    vf_h1_begin(h1, arena, limits, head);
+    int rc = read_request(h1, data + skip, len - skip, fault);
+    if (rc == -1)
+        fault->offset += skip;
+    return rc;
 }
 
 /* RFC 9112 section 6.3, rules 1 to 8 for answers. */
@@ -243,13 +278,11 @@ static void frame_response(struct vf_head *head, uint32_t method)
 }
 
 /* "HTTP/1.x SP 3DIGIT SP [reason] CRLF" (RFC 9112 section 4). */
-static int check_status_line(const char *data, size_t len, struct vf_head *head,
-                             struct vf_fault *fault)
+static int check_status_line(struct vf_str line, struct vf_head *head, struct vf_fault *fault)
 {
-    const char *end = memchr(data, '\r', len);
-    size_t line = end != NULL ? (size_t)(end - data) : len;
-    if (line < 12 || memcmp(data, "HTTP/1.", 7) != 0 || data[7] < '0' || data[7] > '9' ||
-        data[8] != ' ' || (line > 12 && data[12] != ' '))
+    const char *data = line.data;
+    if (line.len < 12 || memcmp(data, "HTTP/1.", 7) != 0 || data[7] < '0' || data[7] > '9' ||
+        data[8] != ' ' || (line.len > 12 && data[12] != ' '))
         return vf_h1_malformed(fault, "the status line is not HTTP/1.x SP 3DIGIT SP reason",
                                "RFC 9112 section 4", 0);
     for (int i = 9; i < 12; i++)
@@ -260,8 +293,9 @@ static int check_status_line(const char *data, size_t len, struct vf_head *head,
     if (head->status < 100 || head->status > 599)
         return vf_h1_malformed(fault, "the status is not within 100 and 599", "RFC 9110 section 15",
                                9);
-    if (line > 13)
-        head->reason = vf_str_make(data + 13, line - 13);
+    if (line.len > 13)
+        head->reason = vf_str_make(data + 13, line.len - 13);
+    head->version_minor = data[7] != '0';
     if (!vf_is_field_value(head->reason))
         return vf_h1_malformed(fault, "a control character in the reason phrase",
                                "RFC 9112 section 4", 13);
@@ -271,16 +305,11 @@ static int check_status_line(const char *data, size_t len, struct vf_head *head,
 static int read_response(struct vf_h1 *h1, uint32_t method, const char *data, size_t len,
                          struct vf_head *head, struct vf_fault *fault)
 {
-    const char *rule;
-    size_t offset = 0;
+    struct vf_str line = first_line(data, len);
     int rc;
-    if ((rc = check_status_line(data, len, head, fault)) < 0)
+    if ((rc = check_status_line(line, head, fault)) < 0 ||
+        (rc = read_fields(h1, HTTP_RESPONSE, line, len, fault)) < 0)
         return rc;
-    if (vf_h1_check_lines(data, len, &rule, &offset) < 0)
-        return vf_h1_malformed(fault, rule, "RFC 9112 section 2.2", offset);
-    if ((rc = vf_h1_parse_head(h1, data, len, fault)) < 0)
-        return rc;
-    head->version_minor = minor_version(h1);
     if ((head->status < 200 || head->status == 204) &&
         (head->fields.present & (1U << VF_FIELD_TRANSFER_ENCODING)))
         return vf_h1_malformed(fault, "Transfer-Encoding in an answer without content",
@@ -299,7 +328,7 @@ int vf_h1_response(struct vf_h1 *h1, struct vf_arena *arena, const struct vf_h1_
                    uint32_t method, const char *data, size_t len, struct vf_head *head,
                    struct vf_fault *fault)
 {
-    vf_h1_begin(h1, HTTP_RESPONSE, arena, limits, head);
+    vf_h1_begin(h1, arena, limits, head);
     int rc = read_response(h1, method, data, len, head, fault);
     if (rc == -1) {
         fault->status = 502;

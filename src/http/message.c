@@ -199,17 +199,17 @@ void vf_fields_drop_hop_by_hop(struct vf_fields *fields)
     }
 }
 
-static bool is_token_char(unsigned char c)
-{
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
-        return true;
-    return c > ' ' && c < 0x7f && strchr("!#$%&'*+-.^_`|~", c) != NULL;
-}
+const bool vf_token_chars[256] = {
+    ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['!'] = true, ['#'] = true,
+    ['$'] = true,         ['%'] = true,         ['&'] = true,         ['\''] = true, ['*'] = true,
+    ['+'] = true,         ['-'] = true,         ['.'] = true,         ['^'] = true, ['_'] = true,
+    ['`'] = true,         ['|'] = true,         ['~'] = true,
+};
 
 bool vf_is_token(struct vf_str name)
 {
     for (size_t i = 0; i < name.len; i++)
-        if (!is_token_char((unsigned char)name.data[i]))
+        if (!vf_is_token_char(name.data[i]))
             return false;
     return name.len > 0;
 }

@@ -132,6 +132,14 @@ struct vf_str vf_fields_joined(const struct vf_fields *fields, enum vf_field_id 
  * their lines are written anew. */
 void vf_fields_drop_hop_by_hop(struct vf_fields *fields);
 
+extern const bool vf_token_chars[256];
+
+/* Returns true when `c` may stand in a token. */
+static inline bool vf_is_token_char(char c)
+{
+    return vf_token_chars[(unsigned char)c];
+}
+
 /* Returns true when `name` is a token (RFC 9110 section 5.6.2). */
 bool vf_is_token(struct vf_str name);
 
