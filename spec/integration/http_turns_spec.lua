@@ -59,6 +59,27 @@ describe("requests on many connections at once", function()
     server:stop()
   end))
 
+  it("keep their content when their heads grow, by more than there is room for", loop.spec(function()
+    local function grown(bytes) return { add = { ["X-Long"] = ("g"):rep(bytes) } } end
+    for _, bytes in ipairs { 1, 400, 480, 3000 } do
+      local server = rig.start({ origins.start(content_echo) },
+        { route = { headers = { request = grown(bytes), response = grown(bytes) } } })
+      local list = connect(server)
+      while_stopped(server, function()
+        for i, client in ipairs(list) do
+          local one = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s"
+          client:send(one:format(5, "first") .. one:format(#content(i, 1), content(i, 1))) -- a pipeline
+        end
+      end)
+      for i, client in ipairs(list) do
+        assert_content(client, "first")
+        assert_content(client, content(i, 1))
+      end
+      close(list)
+      server:stop()
+    end
+  end))
+
   it("may be in pieces, several, followed by an end, or by a reset", loop.spec(function()
     local origin = origins.start(content_echo)
     local server = rig.start { origin }

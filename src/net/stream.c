@@ -22,7 +22,8 @@ enum {
 int vf_net_init(struct vf_net *net, struct vf_reactor *reactor, uint64_t max_buffered_bytes)
 {
     *net = (struct vf_net){.reactor = reactor, .max_buffered_bytes = max_buffered_bytes};
-    net->read_buffer = malloc(VF_STREAM_TURN_BYTES + 2 * VF_NET_READ_BYTES);
+    net->read_buffer =
+        malloc(VF_STREAM_TURN_BYTES + 2 * (VF_NET_ROOM_BYTES + VF_NET_READ_BYTES));
     net->scratch = malloc(SCRATCH_BYTES);
     net->joined = malloc(JOIN_BYTES);
     if (net->read_buffer == NULL || net->scratch == NULL || net->joined == NULL) {
@@ -303,6 +304,23 @@ void vf_stream_yield(struct vf_stream *stream)
     vf_reactor_rearm(stream->net->reactor, &stream->io);
 }
 
+/* Puts the one slice that is queued in front of `slice`, into memory that is used up. Returns false
+ * when that does not fit. */
+static bool put_in_front(struct vf_stream *stream, struct vf_str slice)
+{
+    struct vf_net *net = stream->net;
+    struct vf_outq *out = stream->out;
+    size_t room = (size_t)(net->used_up_end - net->used_up);
+    if (out->n_slices != 1 || out->slice_bytes > room)
+        return false;
+    char *start = net->used_up_end - out->slice_bytes;
+    memcpy(start, out->slices[0].iov_base, out->slice_bytes);
+    out->slice_bytes += slice.len;
+    out->slices[0] = (struct iovec){start, out->slice_bytes};
+    net->used_up_end = NULL;
+    return true;
+}
+
 void vf_stream_add(struct vf_stream *stream, struct vf_str slice)
 {
     if (slice.len == 0 || stream->io.fd < 0)
@@ -319,7 +337,8 @@ void vf_stream_add(struct vf_stream *stream, struct vf_str slice)
             return;
         }
     }
-    vf_outq_add(out, slice);
+    if (slice.data != stream->net->used_up_end || !put_in_front(stream, slice))
+        vf_outq_add(out, slice);
     if (!stream->is_dirty) {
         stream->is_dirty = true;
         stream->next_dirty = stream->net->dirty;

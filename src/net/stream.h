@@ -15,7 +15,8 @@
 
 enum {
     VF_NET_READ_BYTES = 256 * 1024,
-    VF_NET_SMALL_READ_BYTES = 8 * 1024 /* while unsent bytes fill the budget */
+    VF_NET_SMALL_READ_BYTES = 8 * 1024, /* while unsent bytes fill the budget */
+    VF_NET_ROOM_BYTES = 512             /* free in front of what was read: for a longer head */
 };
 
 struct vf_splice;
@@ -39,6 +40,9 @@ struct vf_net {
     size_t read_used;    /* bytes of it that slices may point into */
     size_t gathered;     /* bytes of it that have input of streams that has_gathered */
     unsigned n_gathered; /* those streams */
+    char *last_read;     /* where what was read last begins */
+    char *used_up;       /* see vf_net_used_up: from here .. */
+    char *used_up_end;   /* .. to here; NULL: nothing */
     char *joined;        /* short slices, to be sent in one piece */
 };
 
@@ -99,6 +103,11 @@ static inline size_t vf_net_read_size(const struct vf_net *net)
     return net->buffered_bytes >= net->max_buffered_bytes ? VF_NET_SMALL_READ_BYTES
                                                           : VF_NET_READ_BYTES;
 }
+
+/* The bytes `start` .. `end` of what vf_stream_read gave last are not needed any more: a head that
+ * was copied. What is to be sent in front of the content that follows them may be put in their
+ * place, so that both leave in one piece. Other memory than the shared buffer's is let alone. */
+void vf_net_used_up(struct vf_net *net, const char *start, const char *end);
 
 /* Makes *stream of a connected non-blocking socket, which it owns. It can be read from and written
  * to at once; events come from vf_stream_watch on, which reports what is ready by then. */

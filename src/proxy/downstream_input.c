@@ -202,6 +202,7 @@ static size_t read_head(struct vf_downstream *client, const char *data, size_t l
         refuse(client, &fault);
         return head_len;
     }
+    vf_net_used_up(&client->proxy->net, data, data + head_len);
     ex->request_parser.owner = ex;
     ex->request_parser.on_data = on_body_data;
     ex->request_state = ex->request_parser.is_done ? VF_FLOW_DONE : VF_FLOW_BODY;

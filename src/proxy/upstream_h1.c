@@ -261,6 +261,7 @@ static bool read_head(struct vf_upstream_conn *up, const char *data, size_t head
         return up->ex == ex;
     }
     up->n_interim = 0;
+    vf_net_used_up(&up->proxy->net, data, data + head_len);
     ex->response_parser.owner = ex;
     ex->response_parser.on_data = on_data;
     ex->response_state = VF_FLOW_BODY;
