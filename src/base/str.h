@@ -37,14 +37,12 @@ static inline char vf_lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
+/* Returns true when `len` bytes at `a` and `b` are the same but for the case of letters. */
+bool vf_same_letters(const char *a, const char *b, size_t len);
+
 static inline bool vf_str_ieq(struct vf_str a, struct vf_str b)
 {
-    if (a.len != b.len)
-        return false;
-    for (size_t i = 0; i < a.len; i++)
-        if (vf_lower(a.data[i]) != vf_lower(b.data[i]))
-            return false;
-    return true;
+    return a.len == b.len && vf_same_letters(a.data, b.data, a.len);
 }
 
 static inline bool vf_str_starts(struct vf_str text, struct vf_str prefix)

@@ -1,5 +1,5 @@
-/* http/h1_parse.h - what h1.c (llhttp, content), h1_head.c (heads) and h1_plain.c (heads of the usual
- * shape) share; for src/http. */
+/* http/h1_parse.h - what h1.c (llhttp, content), h1_head.c (heads) and h1_plain.c (heads of the
+ * usual shape) share; for src/http. */
 #ifndef VF_HTTP_H1_PARSE_H
 #define VF_HTTP_H1_PARSE_H
 

@@ -86,6 +86,15 @@ struct vf_str vf_h1_write_request(struct vf_arena *arena, const struct vf_head *
     return vf_str_make(text, (size_t)(at - text));
 }
 
+/* Three digits, as any status has. */
+static char *put_status(char *at, uint32_t status)
+{
+    at[0] = (char)('0' + status / 100);
+    at[1] = (char)('0' + status / 10 % 10);
+    at[2] = (char)('0' + status % 10);
+    return at + 3;
+}
+
 struct vf_str vf_h1_write_response(struct vf_arena *arena, const struct vf_head *head,
                                    const struct vf_h1_framing_lines *lines)
 {
@@ -95,7 +104,7 @@ struct vf_str vf_h1_write_response(struct vf_arena *arena, const struct vf_head 
     if (text == NULL)
         return vf_str_make(NULL, 0);
     at = put(at, VF_STR("HTTP/1.1 "));
-    at += vf_u64_format(head->status, at);
+    at = put_status(at, head->status);
     *at++ = ' ';
     at = put(at, head->reason);
     at = put(at, VF_STR("\r\n"));

@@ -30,12 +30,9 @@ static const struct vf_str usual_names[VF_FIELD_IDS] = {
 #undef NAME
 };
 
-static enum vf_field_id match(struct vf_str name, const char *lower, enum vf_field_id id)
+static enum vf_field_id match(struct vf_str name, const char *usual, enum vf_field_id id)
 {
-    for (size_t i = 0; i < name.len; i++)
-        if (vf_lower(name.data[i]) != lower[i])
-            return VF_FIELD_OTHER;
-    return id;
+    return vf_same_letters(name.data, usual, name.len) ? id : VF_FIELD_OTHER;
 }
 
 /* Length first, then a distinguishing letter, then one comparison. */
@@ -46,40 +43,40 @@ enum vf_field_id vf_field_id(struct vf_str name)
     char first = vf_lower(name.data[0]);
     switch (name.len) {
     case 2:
-        return match(name, "te", VF_FIELD_TE);
+        return match(name, "TE", VF_FIELD_TE);
     case 3:
-        return match(name, "via", VF_FIELD_VIA);
+        return match(name, "Via", VF_FIELD_VIA);
     case 4:
-        return first == 'h' ? match(name, "host", VF_FIELD_HOST)
-                            : match(name, "date", VF_FIELD_DATE);
+        return first == 'h' ? match(name, "Host", VF_FIELD_HOST)
+                            : match(name, "Date", VF_FIELD_DATE);
     case 6:
         if (first == 'a')
-            return match(name, "accept", VF_FIELD_ACCEPT);
-        return first == 'c' ? match(name, "cookie", VF_FIELD_COOKIE)
-                            : match(name, "expect", VF_FIELD_EXPECT);
+            return match(name, "Accept", VF_FIELD_ACCEPT);
+        return first == 'c' ? match(name, "Cookie", VF_FIELD_COOKIE)
+                            : match(name, "Expect", VF_FIELD_EXPECT);
     case 7:
-        return first == 'u' ? match(name, "upgrade", VF_FIELD_UPGRADE)
-                            : match(name, "trailer", VF_FIELD_TRAILER);
+        return first == 'u' ? match(name, "Upgrade", VF_FIELD_UPGRADE)
+                            : match(name, "Trailer", VF_FIELD_TRAILER);
     case 9:
-        return match(name, "forwarded", VF_FIELD_FORWARDED);
+        return match(name, "Forwarded", VF_FIELD_FORWARDED);
     case 10:
-        return first == 'c' ? match(name, "connection", VF_FIELD_CONNECTION)
-                            : match(name, "keep-alive", VF_FIELD_KEEP_ALIVE);
+        return first == 'c' ? match(name, "Connection", VF_FIELD_CONNECTION)
+                            : match(name, "Keep-Alive", VF_FIELD_KEEP_ALIVE);
     case 12:
-        return first == 'm' ? match(name, "max-forwards", VF_FIELD_MAX_FORWARDS)
-                            : match(name, "x-request-id", VF_FIELD_X_REQUEST_ID);
+        return first == 'm' ? match(name, "Max-Forwards", VF_FIELD_MAX_FORWARDS)
+                            : match(name, "X-Request-Id", VF_FIELD_X_REQUEST_ID);
     case 14:
-        return first == 'c' ? match(name, "content-length", VF_FIELD_CONTENT_LENGTH)
-                            : match(name, "http2-settings", VF_FIELD_HTTP2_SETTINGS);
+        return first == 'c' ? match(name, "Content-Length", VF_FIELD_CONTENT_LENGTH)
+                            : match(name, "HTTP2-Settings", VF_FIELD_HTTP2_SETTINGS);
     case 15:
-        return match(name, "x-forwarded-for", VF_FIELD_X_FORWARDED_FOR);
+        return match(name, "X-Forwarded-For", VF_FIELD_X_FORWARDED_FOR);
     case 16:
         if (first == 'p')
-            return match(name, "proxy-connection", VF_FIELD_PROXY_CONNECTION);
-        return match(name, "x-forwarded-host", VF_FIELD_X_FORWARDED_HOST);
+            return match(name, "Proxy-Connection", VF_FIELD_PROXY_CONNECTION);
+        return match(name, "X-Forwarded-Host", VF_FIELD_X_FORWARDED_HOST);
     case 17:
-        return first == 't' ? match(name, "transfer-encoding", VF_FIELD_TRANSFER_ENCODING)
-                            : match(name, "x-forwarded-proto", VF_FIELD_X_FORWARDED_PROTO);
+        return first == 't' ? match(name, "Transfer-Encoding", VF_FIELD_TRANSFER_ENCODING)
+                            : match(name, "X-Forwarded-Proto", VF_FIELD_X_FORWARDED_PROTO);
     default:
         return VF_FIELD_OTHER;
     }
@@ -98,13 +95,30 @@ static int grow(struct vf_fields *fields, struct vf_arena *arena)
     return 0;
 }
 
+static inline void put(struct vf_fields *fields, struct vf_str name, struct vf_str value,
+                       enum vf_field_id id)
+{
+    fields->list[fields->count++] = (struct vf_field){.name = name, .value = value, .id = id};
+    fields->present |= 1U << id & ~(1U << VF_FIELD_OTHER);
+}
+
+/* Apart from the functions below, which have next to nothing to do without it. */
+static __attribute__((noinline)) int put_grown(struct vf_fields *fields, struct vf_arena *arena,
+                                               struct vf_str name, struct vf_str value,
+                                               enum vf_field_id id)
+{
+    if (grow(fields, arena) < 0)
+        return UV_ENOMEM;
+    put(fields, name, value, id);
+    return 0;
+}
+
 static inline int append(struct vf_fields *fields, struct vf_arena *arena, struct vf_str name,
                          struct vf_str value, enum vf_field_id id)
 {
-    if (fields->count == fields->room && grow(fields, arena) < 0)
-        return UV_ENOMEM;
-    fields->list[fields->count++] = (struct vf_field){.name = name, .value = value, .id = id};
-    fields->present |= 1U << id & ~(1U << VF_FIELD_OTHER);
+    if (fields->count == fields->room)
+        return put_grown(fields, arena, name, value, id);
+    put(fields, name, value, id);
     return 0;
 }
 
@@ -200,9 +214,9 @@ void vf_fields_drop_hop_by_hop(struct vf_fields *fields)
 }
 
 const bool vf_token_chars[256] = {
-    ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['!'] = true, ['#'] = true,
+    ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['!'] = true,  ['#'] = true,
     ['$'] = true,         ['%'] = true,         ['&'] = true,         ['\''] = true, ['*'] = true,
-    ['+'] = true,         ['-'] = true,         ['.'] = true,         ['^'] = true, ['_'] = true,
+    ['+'] = true,         ['-'] = true,         ['.'] = true,         ['^'] = true,  ['_'] = true,
     ['`'] = true,         ['|'] = true,         ['~'] = true,
 };
 

@@ -22,8 +22,7 @@ enum {
 int vf_net_init(struct vf_net *net, struct vf_reactor *reactor, uint64_t max_buffered_bytes)
 {
     *net = (struct vf_net){.reactor = reactor, .max_buffered_bytes = max_buffered_bytes};
-    net->read_buffer =
-        malloc(VF_STREAM_TURN_BYTES + 2 * (VF_NET_ROOM_BYTES + VF_NET_READ_BYTES));
+    net->read_buffer = malloc(VF_STREAM_TURN_BYTES + 2 * (VF_NET_ROOM_BYTES + VF_NET_READ_BYTES));
     net->scratch = malloc(SCRATCH_BYTES);
     net->joined = malloc(JOIN_BYTES);
     if (net->read_buffer == NULL || net->scratch == NULL || net->joined == NULL) {

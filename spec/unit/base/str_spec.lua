@@ -9,6 +9,7 @@ bool vf_str_has_token(struct vf_str list, struct vf_str token);
 bool vf_str_to_u64(struct vf_str text, uint64_t *out);
 size_t vf_u64_format(uint64_t value, char *out);
 void vf_hex_format(uint32_t value, char out[8]);
+bool vf_same_letters(const char *a, const char *b, size_t len);
 ]]
 
 local held = {}
@@ -50,6 +51,23 @@ describe("str", function()
     assert.is_false(lib.vf_str_has_token(view "", view "close"))
   end)
 
+  it("compares letters in any case, and every other byte as it is", function()
+    local function same(a, b) return lib.vf_same_letters(a, b, #a) end
+    for len = 0, 20 do
+      assert.is_true(same(("Content-Length_09[]"):rep(2):sub(1, len), ("cONTENT-lENGTH_09[]"):rep(2):sub(1, len)), len)
+      for at = 1, len do
+        local before, behind = ("A"):rep(at - 1), ("a"):rep(len - at)
+        for other = 0, 255 do
+          local byte = string.char(other)
+          local is_same = byte:lower() == "k"
+          assert.equal(is_same, same(before .. "K" .. behind, before .. byte .. behind), byte)
+          assert.equal(byte == "-", same(before .. byte .. behind, before .. "-" .. behind), byte)
+          assert.equal(byte == "@", same(before .. "@" .. behind, before .. byte .. behind), byte)
+        end
+      end
+    end
+  end)
+
   it("reads numbers that are digits only and fit", function()
     local out = ffi.new "uint64_t[1]"
     for text, expected in pairs { ["0"] = 0ULL, ["007"] = 7ULL,
@@ -70,6 +88,12 @@ describe("str", function()
       assert.equal(expected, ffi.string(out, lib.vf_u64_format(value, out)))
     end
     assert.equal("18446744073709551615", ffi.string(out, lib.vf_u64_format(18446744073709551615ULL, out)))
+    local power = 1ULL
+    for digits = 1, 19 do
+      power = power * 10
+      assert.equal("1" .. ("0"):rep(digits), ffi.string(out, lib.vf_u64_format(power, out)))
+      assert.equal(("9"):rep(digits), ffi.string(out, lib.vf_u64_format(power - 1, out)))
+    end
   end)
 
   it("writes numbers in hexadecimal", function()
