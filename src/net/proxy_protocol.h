@@ -7,8 +7,8 @@
 #include <sys/socket.h>
 
 enum {
-    VF_PROXY_HEADER_MAX = 536, /* longest accepted: v2 with 520 bytes of addresses and TLVs */
-    VF_PROXY_HEADER_OUT = 108  /* longest written */
+    VF_PROXY_HEADER_MAX = 4096, /* longest accepted: v2 with TLVs, which may hold certificates */
+    VF_PROXY_HEADER_OUT = 108   /* longest written */
 };
 
 /* AF_INET, AF_INET6; or AF_UNSPEC when the header says nothing (LOCAL, UNKNOWN, another transport):

@@ -10,7 +10,7 @@ size_t vf_proxy_header_write(unsigned version, const struct proxy_spec_header *h
 
 local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
 local NONE, IPV4, IPV6 = 0, 2, 10 -- AF_UNSPEC, AF_INET, AF_INET6
-local HEADER_MAX, HEADER_OUT = 536, 108
+local HEADER_MAX, HEADER_OUT = 4096, 108
 local SIGNATURE = "\r\n\r\n\0\r\nQUIT\n"
 local LOCAL, PROXY = 0x20, 0x21
 local TCP4, TCP6 = 0x11, 0x21

@@ -22,7 +22,8 @@ local listener = s.record {
     { address = s.address { required = true, listen = true,
       description = "IP:PORT, [v6]:PORT or :PORT (every IPv4 address); port 0 takes a free one." } },
     { proxy_protocol = s.boolean { default = false,
-      description = "Every connection begins with a PROXY header, version 1 or 2." } },
+      description = "Every connection begins with a PROXY header, version 1 or 2, of 4 KiB "
+        .. "at most." } },
     { tls = require("veloflux.model.kinds.tls").listener },
     { redirect_https = s.integer { default = "off", off = true, between = { 1, 65535 }, unit = "port",
       description = "Send plain requests to https on this port, by 301 or, where content would be lost, 308. What a "
