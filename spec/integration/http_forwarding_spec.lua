@@ -43,6 +43,22 @@ describe("forwarding fields", function()
     local seen = seen_by_backend(server, FORGED)
     assert.equal("127.0.0.1", seen.get "x-forwarded-for")
     assert.is_nil(seen.get "forwarded")
+    seen = seen_by_backend(server, { ["X-Real-IP"] = "203.0.113.7", ["x-forwarded-port"] = "1", ["X-Forwarded-"] = "3",
+      ["X-Forwarded-Prefix"] = "/evil", ["X-Real"] = "4" })
+    assert.same({ n = 5, nil, nil, nil, "3", "4" }, { n = 5, seen.get "x-real-ip", seen.get "x-forwarded-port",
+      seen.get "x-forwarded-prefix", seen.get "x-forwarded-", seen.get "x-real" })
+    server:stop()
+  end))
+
+  it("may be set by the configuration, and come from trusted proxies, under any name", loop.spec(function()
+    local set = { headers = { request = { set = { ["X-Forwarded-Port"] = "443" } } } }
+    local server = rig.start({ origins.start() }, { route = set })
+    local seen = seen_by_backend(server, { ["X-Forwarded-Port"] = "1" })
+    assert.equal("443", seen.get "x-forwarded-port")
+    server:stop()
+    server = rig.start({ origins.start() }, { conf = { trusted_proxies = { "127.0.0.1/32" } } })
+    seen = seen_by_backend(server, { ["X-Forwarded-Port"] = "444", ["X-Real-IP"] = "203.0.113.7" })
+    assert.same({ "444", "203.0.113.7" }, { seen.get "x-forwarded-port", seen.get "x-real-ip" })
     server:stop()
   end))
 

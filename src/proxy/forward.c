@@ -254,6 +254,27 @@ static void lower_max_forwards(struct vf_exchange *ex, struct vf_fields *fields)
                   vf_str_make(text, vf_u64_format(hops - 1, text)));
 }
 
+/* X-Real-IP, and what else there is of X-Forwarded (Port, Prefix, Server, Ssl, ...). */
+static bool is_claim(struct vf_str name)
+{
+    enum { PREFIX_BYTES = sizeof("X-Forwarded-") - 1 };
+    if (name.len < 9 || vf_lower(name.data[0]) != 'x')
+        return false;
+    return vf_str_ieq(name, VF_STR("X-Real-IP")) ||
+           (name.len > PREFIX_BYTES &&
+            vf_str_ieq(vf_str_make(name.data, PREFIX_BYTES), VF_STR("X-Forwarded-")));
+}
+
+/* Drops what a stranger says of itself, which a backend may believe as it believes our fields. */
+static void drop_claims(struct vf_fields *fields)
+{
+    for (uint32_t i = 0; i < fields->count; i++) {
+        struct vf_field *field = &fields->list[i];
+        if (field->id == VF_FIELD_OTHER && !field->is_ours && is_claim(field->name))
+            field->dropped = true;
+    }
+}
+
 /* Targets */
 
 /* The host without its port: "[::1]:80" is "[::1]". */
@@ -401,7 +422,9 @@ int vf_forward_request(struct vf_exchange *ex, const struct vf_route_match *matc
     if (ex->pool->flags & VF_POOL_FORWARDED)
         add_forwarded(ex, fields);
     else if ((ex->pool->flags & VF_POOL_X_FORWARDED) != 0 && !ex->trusted)
-        drop(fields, VF_FIELD_FORWARDED); /* a backend may believe it more than X-Forwarded-For */
+        drop(fields, VF_FIELD_FORWARDED);
+    if ((ex->pool->flags & VF_POOL_X_FORWARDED) != 0 && !ex->trusted)
+        drop_claims(fields);
     if (vf_snap_settings(ex->snapshot)->client_certs != 0)
         vf_client_cert_forward(ex);
     drop(fields, VF_FIELD_X_REQUEST_ID);

@@ -131,7 +131,8 @@ return s.record {
     { passive_health = s.boolean { default = true,
       description = "Leave out a backend after consecutive connect failures, for a growing time." } },
     { via = via },
-    { x_forwarded = s.boolean { default = true, description = "Send X-Forwarded-For, -Proto and -Host." } },
+    { x_forwarded = s.boolean { default = true, description = "Send X-Forwarded-For, -Proto and "
+      .. "-Host; other fields X-Forwarded-... and X-Real-IP of clients that are no trusted proxy are left out." } },
     { forwarded = s.boolean { default = false, description = "Send Forwarded (RFC 7239)." } },
     { proxy_protocol = s.string { default = "off", one_of = { "off", "v1", "v2" },
       description = "Begin connections to backends with a PROXY header." } },
