@@ -66,7 +66,7 @@ struct vf_totals_backend {
   uint64_t bytes_in, bytes_out, sum_us;
   uint64_t in_flight, idle, open;
   uint64_t latency_us;
-  uint64_t checked_ago_ms, changed_ago_ms;
+  uint64_t checked_ago_ms, changed_ago_ms, used_ago_ms;
   uint64_t check_us;
   uint64_t ejected_for_ms;
   uint32_t health;

@@ -5,6 +5,8 @@ local pdk = require "veloflux.pdk"
 
 local Plugin = { PRIORITY = 990, VERSION = "1.0.0" } -- behind authentication, before limits
 
+local refused = pdk.metrics.counter("refused", "Requests from addresses that are not allowed.")
+
 local sets = setmetatable({}, { __mode = "k" }) -- configuration -> { allow, deny }
 
 local function set_of(list)
@@ -34,6 +36,7 @@ end
 function Plugin:access(conf)
   local address = pdk.client.get_forwarded_ip() or ""
   if may_pass(conf, address) then return end
+  refused:inc(1)
   return pdk.response.error(conf.status, conf.message or "IP address not allowed: " .. address)
 end
 

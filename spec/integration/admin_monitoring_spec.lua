@@ -47,6 +47,27 @@ describe("monitoring endpoints", function()
     server:stop()
   end))
 
+  it("say who was kept out", loop.spec(function()
+    local conf = { admin = { address = "127.0.0.1:0", auth = { password = "secret" } } }
+    conf.routes = { { name = "closed", path = "/closed", respond = { status = 200 },
+        plugins = { { name = "ip-restriction", config = { deny = { "127.0.0.1" } } } } },
+      { name = "limited", path = "/limited", respond = { status = 200 },
+        plugins = { { name = "rate-limiting", config = { hour = 1 } } } } }
+    local server = servers.start { conf = conf }
+    local credentials = { Authorization = "Basic YWRtaW46c2VjcmV0" }
+    assert.same({ blocked_requests = 0, rate_limit_hits = 0, failed_auth_attempts = 0, suspicious_ips = {} },
+      get(server, "/api/metrics", credentials).security)
+    for _ = 1, 3 do assert.equal(403, clients.get(server.ports.http, "/closed").status) end
+    assert.equal(200, clients.get(server.ports.http, "/limited").status)
+    for _ = 1, 2 do assert.equal(429, clients.get(server.ports.http, "/limited").status) end
+    for _ = 1, 2 do
+      assert.equal(401, clients.get(server.ports.admin, "/api/pools", { Authorization = "Basic YTpi" }).status)
+    end
+    assert.same({ blocked_requests = 3, rate_limit_hits = 2, failed_auth_attempts = 2, suspicious_ips = {} },
+      get(server, "/api/metrics", credentials).security)
+    server:stop()
+  end))
+
   it("count what clients did", loop.spec(function()
     local origin = origins.start(text "ok")
     local server = servers.start { conf = conf_of { { address = "127.0.0.1:" .. origin.port } } }

@@ -140,6 +140,23 @@ describe("a backup", function()
     stranger:stop()
   end))
 
+  it("is sent once more to who repeats the request", loop.spec(function()
+    local server = servers.start { conf = {} }
+    local body = ("0123456789"):rep(60000)
+    is(request(server, "POST", "/api/routes", { name = "long", host = "a.b", respond = { status = 200, body = body } }),
+      201)
+    for _, accept in ipairs { BYTES, JSON } do
+      local fields = { Accept = accept, ["Idempotency-Key"] = "backup-" .. accept }
+      local first = request(server, "POST", "/api/backup/create", nil, fields)
+      assert.is_true(#first.body > 600000)
+      local again = request(server, "POST", "/api/backup/create", nil, fields)
+      assert.equal("true", again:get "idempotency-replayed")
+      assert.equal(first:get "content-type", again:get "content-type")
+      assert.is_true(first.body == again.body)
+    end
+    server:stop()
+  end))
+
   it("that is too much for memory is sent, kept and restored all the same", loop.spec(function()
     local one, other = servers.start { conf = {} }, servers.start { conf = {} }
     local templates = {}

@@ -4,6 +4,7 @@ local apis = require "support.api"
 local cjson = require "cjson"
 local clients = require "support.client"
 local loop = require "support.loop"
+local origins = require "support.origin"
 local servers = require "support.server"
 
 local server, api
@@ -77,6 +78,20 @@ describe("objects of the admin API", function()
     api.is(api.post("/api/pools", right), 201)
     assert.same({ "/passive_health" }, pointers(api.put("/api/pools/web", { passive_health = "false" })))
     assert.same({ "/active" }, pointers(api.post("/api/tenants", { name = "acme", active = "true" })))
+    server:stop()
+  end))
+
+  it("say when a backend was used last", loop.spec(function()
+    local origin = origins.start()
+    start { pools = { { name = "web", backends = { { address = origin.address } } } },
+      routes = { { name = "site", host = "*", pool = "web" } } }
+    assert.equal(cjson.null, api.is(api.get "/api/backends", 200)[1].last_used)
+    local before = api.is(api.get "/api/status", 200).timestamp
+    assert.equal(200, clients.get(server.ports.http, "/").status)
+    local used = api.is(api.get "/api/backends", 200)[1].last_used
+    assert.is_true(used >= before)
+    assert.equal(200, clients.get(server.ports.http, "/").status)
+    assert.is_true(api.is(api.get "/api/backends", 200)[1].last_used >= used)
     server:stop()
   end))
 

@@ -58,8 +58,9 @@ static void count_pool(struct vf_exchange *ex, uint32_t status, uint64_t us)
 }
 
 void vf_account_backend(struct vf_state_backend *backend, uint32_t status, uint64_t bytes,
-                        uint64_t us)
+                        uint64_t us, uint64_t now_ns)
 {
+    vf_count_set(&backend->used_ns, now_ns);
     vf_count_add(&backend->requests, 1);
     vf_count_add(&backend->bytes_out, bytes);
     vf_count_add(&backend->sum_us, us);
@@ -190,7 +191,7 @@ static bool owns_slot(const struct vf_exchange *ex, enum vf_entity_kind kind, ui
 }
 
 /* A connection that was passed on: it has no status, and how long it stood is no latency. */
-static void count_connection(struct vf_exchange *ex)
+static void count_connection(struct vf_exchange *ex, uint64_t now_ns)
 {
     struct vf_state_pool *pool = &ex->proxy->block->pools[ex->pool->slot];
     if (owns_slot(ex, VF_ENTITY_POOL, ex->pool->slot, ex->pool->id)) {
@@ -201,6 +202,7 @@ static void count_connection(struct vf_exchange *ex)
     if (!ex->head_sent || !owns_slot(ex, VF_ENTITY_BACKEND, ex->backend->slot, ex->backend->id))
         return;
     struct vf_state_backend *backend = &ex->proxy->block->backends[ex->backend->slot];
+    vf_count_set(&backend->used_ns, now_ns);
     vf_count_add(&backend->requests, 1);
     vf_count_add(&backend->bytes_out, ex->bytes_in);
 }
@@ -209,7 +211,7 @@ void vf_account_exchange(struct vf_exchange *ex)
 {
     struct vf_proxy *proxy = ex->proxy;
     uint32_t status = ex->head_sent ? ex->response.status : 0;
-    uint64_t us = us_between(ex->start_ns, vf_proxy_now_ns(proxy));
+    uint64_t now_ns = vf_proxy_now_ns(proxy), us = us_between(ex->start_ns, now_ns);
     if (proxy->has_handler || ex->is_handshake)
         return;            /* the admin address is not traffic, a handshake no request */
     vf_account_answer(ex); /* of those that got none */
@@ -217,13 +219,13 @@ void vf_account_exchange(struct vf_exchange *ex)
     if (ex->route != NULL && owns_slot(ex, VF_ENTITY_ROUTE, ex->route->slot, ex->route->id))
         count_route(ex, status, us);
     if (ex->is_raw)
-        count_connection(ex);
+        count_connection(ex, now_ns);
     else if (ex->pool != NULL && owns_slot(ex, VF_ENTITY_POOL, ex->pool->slot, ex->pool->id))
         count_pool(ex, status, us);
     if (ex->upstream_status != 0 &&
         owns_slot(ex, VF_ENTITY_BACKEND, ex->backend->slot, ex->backend->id))
         vf_account_backend(&proxy->block->backends[ex->backend->slot], ex->upstream_status,
-                           ex->bytes_in, us);
+                           ex->bytes_in, us, now_ns);
     if (status >= 500 && ex->is_local)
         vf_state_add_error(proxy->block, status, ex->reason != NULL ? ex->reason : "",
                            ex->request.target.data, ex->request.target.len,

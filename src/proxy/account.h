@@ -25,9 +25,10 @@ void vf_account_out(struct vf_exchange *ex, uint64_t bytes);
 void vf_account_enter_backend(struct vf_exchange *ex);
 void vf_account_leave_backend(struct vf_exchange *ex);
 
-/* Counts an answer of a backend: its status, what was sent to it, and how long that took. */
+/* Counts an answer of a backend that ended at `now_ns`: its status, what was sent to it, and how
+ * long that took. */
 void vf_account_backend(struct vf_state_backend *backend, uint32_t status, uint64_t bytes,
-                        uint64_t us);
+                        uint64_t us, uint64_t now_ns);
 
 /* A backend of a pool took no connection: tells balancer, passive health and log. */
 void vf_account_connect_failure(struct vf_proxy *proxy, const struct vf_snapshot *snapshot,

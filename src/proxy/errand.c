@@ -355,7 +355,7 @@ void vf_errand_failed(struct vf_errand *errand, int failure)
 
 static void count(struct vf_errand *errand)
 {
-    uint64_t us = (vf_proxy_now_ns(errand->proxy) - errand->start_ns) / 1000;
+    uint64_t now_ns = vf_proxy_now_ns(errand->proxy), us = (now_ns - errand->start_ns) / 1000;
     struct vf_state_pool *pool = pool_counters_of(errand);
     vf_count_add(&pool->requests, 1);
     vf_count_add(&pool->bytes_in, errand->bytes_sent);
@@ -363,7 +363,7 @@ static void count(struct vf_errand *errand)
     vf_state_observe(&pool->latency[vf_state_method(errand->method)], us);
     vf_state_count_status(pool, errand->method, errand->status);
     if (errand->status != 0)
-        vf_account_backend(counters_of(errand), errand->status, errand->bytes_sent, us);
+        vf_account_backend(counters_of(errand), errand->status, errand->bytes_sent, us, now_ns);
 }
 
 void vf_errand_free(struct vf_errand *errand)

@@ -72,6 +72,11 @@ static inline void vf_count_add(vf_count *count, uint64_t n)
                           memory_order_relaxed);
 }
 
+static inline void vf_count_set(vf_count *count, uint64_t value)
+{
+    atomic_store_explicit(count, value, memory_order_relaxed);
+}
+
 static inline uint64_t vf_count_get(const vf_count *count)
 {
     return atomic_load_explicit((vf_count *)count, memory_order_relaxed);
@@ -116,6 +121,7 @@ struct vf_state_backend {
     vf_count in_flight; /* gauge: exchanges */
     vf_count idle;      /* gauge: kept connections */
     vf_count open;      /* gauge: all connections */
+    vf_count used_ns;   /* when it last answered, monotonic; 0: never */
 };
 
 struct vf_state_plugin_phase {

@@ -93,6 +93,7 @@ struct vf_totals_backend {
     uint64_t in_flight, idle, open;
     uint64_t latency_us;                     /* EWMA of the first byte */
     uint64_t checked_ago_ms, changed_ago_ms; /* UINT64_MAX: never */
+    uint64_t used_ago_ms;                    /* since its last answer; the same */
     uint64_t check_us;
     uint64_t ejected_for_ms; /* 0: not ejected */
     uint32_t health;         /* enum vf_health_status */

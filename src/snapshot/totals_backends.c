@@ -54,6 +54,17 @@ static void read_health(const struct vf_backend_state *shared, uint64_t now_ns,
     read_reason(shared, out);
 }
 
+static uint64_t last_used_ns(const struct vf_state *state, uint32_t n_blocks, uint32_t slot)
+{
+    uint64_t last_ns = 0;
+    for (uint32_t i = 0; i < n_blocks; i++) {
+        uint64_t used_ns = vf_count_get(&state->blocks[i].backends[slot].used_ns);
+        if (used_ns > last_ns)
+            last_ns = used_ns;
+    }
+    return last_ns;
+}
+
 void vf_totals_backend(const struct vf_state *state, const struct vf_snapshot *snapshot,
                        uint32_t index, struct vf_totals_backend *out)
 {
@@ -67,8 +78,11 @@ void vf_totals_backend(const struct vf_state *state, const struct vf_snapshot *s
     out->has_check = backend->health != (uint32_t)VF_SNAP_NONE;
     out->configured_weight = backend->weight;
     out->weight = vf_backend_weight(shared, backend->weight);
-    read_health(shared, vf_clock_ns(), out);
-    add_backend(state, vf_totals_used_blocks(state), backend->slot, out);
+    uint32_t n_blocks = vf_totals_used_blocks(state);
+    uint64_t now_ns = vf_clock_ns();
+    read_health(shared, now_ns, out);
+    out->used_ago_ms = vf_totals_ago_ms(now_ns, last_used_ns(state, n_blocks, backend->slot));
+    add_backend(state, n_blocks, backend->slot, out);
 }
 
 void vf_totals_backends_from(const struct vf_state *state, const struct vf_snapshot *snapshot,

@@ -24,7 +24,8 @@ local function may_all() return true end
 -- @param administrator of administrator.lua
 -- @param now function() -> seconds, monotonic
 function M.new(administrator, now)
-  local self = setmetatable({ throttle = throttles.new(), now = now, authenticators = {}, is_enabled = true }, Auth)
+  local self = setmetatable({ throttle = throttles.new(), now = now, authenticators = {}, is_enabled = true,
+    n_failed = 0 }, Auth)
   self:add { scheme = "basic", identify = function(credentials)
     local text = encoding.base64_decode(credentials, true)
     local username, password = (text or ""):match "^([^:]*):(.*)$"
@@ -91,6 +92,7 @@ local function locked(seconds)
 end
 
 function Auth:refuse(request)
+  self.n_failed = self.n_failed + 1
   local seconds = self.throttle:failed(request.client, self.now())
   log.write("warn", "admin.login_failed", { "client", request.client, "locked_s", seconds })
   if seconds > 0 then return nil, locked(seconds) end

@@ -1,9 +1,12 @@
 --- Idempotency-Key on POST: the answer to the first request is kept for a day and given again to those that repeat
 -- it. While the first is under way the others get 409, and 422 when they say something else.
--- Answers may hold a secret that is shown once, so they are sealed in the store.
+-- Answers may hold a secret that is shown once, so they are sealed in the store. Those that are very long are not kept:
+-- that is said to who repeats the request, which is not done again.
 local await = require "veloflux.admin.await"
+local contents = require "veloflux.content"
 local crypto = require "veloflux.pdk.crypto"
 local json = require "veloflux.pdk.json"
+local long = require "veloflux.admin.kept_content"
 local problem = require "veloflux.admin.problem"
 local slices = require "veloflux.slices"
 local spools = require "veloflux.spool"
@@ -13,6 +16,7 @@ local Idempotency = {}
 Idempotency.__index = Idempotency
 
 local BUCKET, DAY_MS, MAX_KEY = "idempotency", 24 * 3600 * 1000, 255
+local LONG = 64 * 1024 -- bytes of a text that is kept in pieces
 
 local function digest(...) return crypto.hex_encode(crypto.hash("sha256", table.concat({ ... }, "\0"))) end
 
@@ -43,6 +47,36 @@ local function unavailable()
     { headers = { "Retry-After", "1" } })
 end
 
+--- Which field of an answer is kept in pieces, nil: none.
+local function long_field(result)
+  if result.content then return "content" end
+  for _, field in ipairs { "json_text", "body" } do
+    local text = result[field]
+    if text and (#text > LONG or not json.encode(text)) then return field end
+  end
+end
+
+--- The answer to who repeats a request whose answer is not there any more.
+local function not_kept(bytes)
+  return problem.new("conflict", ("The request with this Idempotency-Key has been done; its answer had %d bytes, too "
+    .. "many to be kept. Ask with another key."):format(bytes))
+end
+
+--- Puts the long field of a kept answer in again. Returns the answer, or a problem.
+local function complete(context, key, record)
+  local result, field = record.result, record.field
+  if not field then return result end
+  local content = record.pieces and long.fetch(context, BUCKET, key, record.pieces)
+  if not content then return not_kept(record.bytes) end
+  if field == "content" and type(content) ~= "string" then
+    result.content = content
+  else
+    result[field == "content" and "body" or field] = contents.piece(content)
+    contents.close(content)
+  end
+  return result
+end
+
 --- Returns the kept answer, nil when there is none; or nil and a problem.
 local function kept(context, key, fingerprint)
   local err, text = await.call(function(callback) context.store():get(BUCKET, key, callback) end)
@@ -53,20 +87,34 @@ local function kept(context, key, fingerprint)
   if record.fingerprint ~= fingerprint then
     return nil, problem.new("key_reused", "This Idempotency-Key was used for another request.")
   end
-  local result = record.result
+  local result = complete(context, key, record)
+  if problem.is(result) then return nil, result end
   result.headers = result.headers or {}
   result.headers[#result.headers + 1], result.headers[#result.headers + 2] = "Idempotency-Replayed", "true"
   return result
 end
 
+--- Makes what is kept of an answer. Long content is kept beside it.
+local function record_of(context, key, fingerprint, result)
+  local field = long_field(result)
+  if not field then return { fingerprint = fingerprint, result = result } end
+  local rest, content = {}, result[field]
+  for name, value in pairs(result) do
+    if name ~= field then rest[name] = value end
+  end
+  local bytes = contents.size(content)
+  local pieces = bytes <= long.MAX_BYTES and long.keep(context, BUCKET, key, content, DAY_MS) or nil
+  return { fingerprint = fingerprint, result = rest, field = field, bytes = bytes, pieces = pieces }
+end
+
 local function keep(context, key, fingerprint, result)
-  local text = json.encode { fingerprint = fingerprint, result = result }
+  local text = json.encode(record_of(context, key, fingerprint, result))
   if not text then return end
   await.call(function(callback) context.store():put(BUCKET, key, context.seal(text), DAY_MS, callback) end)
 end
 
 --- Makes what remembers answers.
--- @param context table: store() -> store or nil, seal(text), unseal(text)
+-- @param context table: store() -> store or nil, seal(text), unseal(text), folder() -> where files without a name are
 function M.new(context) return setmetatable({ context = context, under_way = {} }, Idempotency) end
 
 --- Refuses what is under way already. Returns nil, or a problem.
@@ -83,7 +131,7 @@ function Idempotency:serve_once(request, handler, key, fingerprint)
   local before, refused = kept(self.context, key, fingerprint)
   if before or refused then return before or refused end
   local answer = handler(request)
-  if (answer.status or 200) < 500 and not answer.content then keep(self.context, key, fingerprint, answer) end
+  if (answer.status or 200) < 500 then keep(self.context, key, fingerprint, answer) end
   return answer
 end
 

@@ -45,6 +45,7 @@ local reload_services = require "veloflux.control.plugins.reload"
 local rest = require "veloflux.admin.rest"
 local routers = require "veloflux.admin.router"
 local schema_services = require "veloflux.control.plugins.schemas"
+local security = require "veloflux.admin.security"
 local slices = require "veloflux.slices"
 local spools = require "veloflux.spool"
 local state_services = require "veloflux.control.plugins.state"
@@ -95,10 +96,12 @@ local administrator = administrators.new(verify)
 M.auth = auths.new(administrator, now)
 local context = { version = ffi.string(ffi.C.vf_version()), rates = rates.new(), now = now, reload = reload,
   dry_reload = dry_reload,
+  security = function() return security.document(state, M.auth, now()) end,
   metrics_open = function() return admin ~= nil and admin.metrics_open end,
   current = function() return services.current() end,
   transactions = function() return transactions end,
   store = function() return sealing and storage.current() end,
+  folder = function() return data_dir end,
   seal = function(text) return sealing.seal(text) end,
   unseal = function(text) return sealing.unseal(text) end }
 local answers = idempotency.new(context)

@@ -63,7 +63,7 @@ function M.backend(tenant, pool, address, shown)
   local up_ms = figures.is_usable ~= 0 and totals.age(figures.changed_ago_ms)
   shown.uptime = math.floor((up_ms or number(totals.node().uptime_ms)) / 1000)
   if figures.is_usable == 0 then shown.uptime = 0 end
-  shown.last_check = time_ago(figures.checked_ago_ms)
+  shown.last_check, shown.last_used = time_ago(figures.checked_ago_ms), time_ago(figures.used_ago_ms)
 end
 
 --- Adds the figures of a pool to `shown`, whose backends have theirs already.

@@ -126,12 +126,13 @@ end
 -- @param rates of rates.lua, fed with M.sample
 -- @param now seconds, monotonic
 -- @param data_dir whose disk is shown, or nil
-function M.document(rates, now, data_dir)
+-- @param security of security.lua
+function M.document(rates, now, data_dir, security)
   local failed = number(totals.node().counts.responses[4])
   return { timestamp = status.time(totals.node().wall_ms), cpu = cpu(rates), memory = memory(), disk = disk(data_dir),
     network = network(), uptime = math.floor(number(totals.node().uptime_ms) / 1000), requests = requests(rates, now),
     errors = { total = failed, rate = round(rates:get("errors", failed, now)) }, backends = backends(rates, now),
-    http_status_codes = status_codes() }
+    http_status_codes = status_codes(), security = security }
 end
 
 -- Realtime ------------------------------------------------------------------------------------------

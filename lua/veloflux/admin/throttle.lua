@@ -63,6 +63,18 @@ function Throttle:failed(client, now)
   return lock
 end
 
+--- Returns the clients (of IPv6 their networks) that are locked out at `now`, in their order.
+-- @param most how many at most
+function Throttle:locked(now, most)
+  local list = {}
+  for key, entry in pairs(self.clients) do
+    if entry.locked_until > now then list[#list + 1] = key end
+  end
+  table.sort(list)
+  for i = #list, most + 1, -1 do list[i] = nil end
+  return list
+end
+
 --- Notes a successful login: what was before is forgotten.
 function Throttle:succeeded(client)
   local key = key_of(client)

@@ -1,5 +1,7 @@
 require "support.library"
+local contents = require "veloflux.content"
 local idempotency = require "veloflux.admin.idempotency"
+local kept_content = require "veloflux.admin.kept_content"
 
 --- A store of small things whose answers come when `release` is called, or at once.
 local function new_store()
@@ -35,7 +37,7 @@ describe("Idempotency-Key", function()
   before_each(function()
     store, count = new_store(), 0
     answers = idempotency.new { store = function() return store end, seal = function(text) return "sealed:" .. text end,
-      unseal = function(text) return text:match "^sealed:(.*)$" end }
+      unseal = function(text) return text:match "^sealed:(.*)$" end, folder = function() return "/tmp" end }
   end)
 
   local function handler()
@@ -77,6 +79,39 @@ describe("Idempotency-Key", function()
     store:release()
     assert.equal(1, first.result.json.nth)
     assert.equal(1, serve(request "k").result.json.nth)
+  end)
+
+  it("gives long and binary answers again, byte for byte", function()
+    local long, bytes = ("0123456789"):rep(50000), "\0\255\254" .. ("\200"):rep(100)
+    local function content(text)
+      local writer = contents.writer "/tmp"
+      writer:write(text)
+      return assert(writer:finish())
+    end
+    for i, answer in ipairs { { json_text = long }, { body = bytes }, { body = long }, { content = content(bytes) },
+      { content = content(long) } } do
+      local key = "k" .. i
+      local first = serve(request(key), function() return answer end).result
+      local wanted = answer.json_text or answer.body or contents.piece(first.content)
+      local again = serve(request(key)).result
+      local found = again.json_text or again.body or contents.piece(again.content)
+      assert.is_true(found == wanted, key)
+      assert.same({ "Idempotency-Replayed", "true" }, again.headers)
+      for _, text in pairs(store.texts) do assert.is_true(text:find "^sealed:" ~= nil and #text < 256 * 1024) end
+      for _, of in ipairs { first, again } do
+        if of.content then contents.close(of.content) end
+      end
+    end
+    assert.equal(0, count)
+  end)
+
+  it("is not done again when its answer is too long to be kept", function()
+    local long = ("x"):rep(kept_content.MAX_BYTES + 1)
+    assert.equal(#long, #serve(request "k", function() return { body = long } end).result.body)
+    local again = serve(request "k").result
+    assert.equal("conflict", again.code)
+    assert.is_truthy(again.detail:find(tostring(#long), 1, true))
+    assert.equal(0, count)
   end)
 
   it("is not kept for a fault of ours", function()

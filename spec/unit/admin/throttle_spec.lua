@@ -41,6 +41,15 @@ describe("login throttle", function()
     assert.equal(1, throttle.count)
   end)
 
+  it("names those who are locked out", function()
+    local throttle = throttles.new()
+    for _, client in ipairs { "b", "a", "c" } do fail_times(throttle, client, 5, 0) end
+    throttle:failed("d", 0)
+    assert.same({ "a", "b", "c" }, throttle:locked(1, 10))
+    assert.same({ "a", "b" }, throttle:locked(1, 2))
+    assert.same({}, throttle:locked(throttles.LOCK_S, 10))
+  end)
+
   it("holds a bounded number of clients and forgets the quietest", function()
     local throttle = throttles.new()
     fail_times(throttle, "first", 5, 0)

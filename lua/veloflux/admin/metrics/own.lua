@@ -98,6 +98,21 @@ local function show_established(exposition, families)
   end
 end
 
+--- Returns sums of counters.
+-- @param state pointer to struct vf_state
+-- @param wanted name of the sum -> {family, labels as /metrics writes them}
+-- @return name of the sum -> number; 0 of what nothing has counted yet
+function M.totals(state, wanted)
+  local families, sums = {}, {}
+  for log, is_live in series.logs(state) do read(families, log, is_live) end
+  for name, which in pairs(wanted) do
+    local family = families[which[1]]
+    local found = family and family.series[which[2]]
+    sums[name] = found and found[1] or 0
+  end
+  return sums
+end
+
 --- Adds the families, those whose names the node does not use itself.
 -- @param exposition of prometheus.lua, which has everything else
 -- @param state pointer to struct vf_state

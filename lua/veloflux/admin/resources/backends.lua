@@ -28,6 +28,7 @@ local BACKEND_FIELDS = with_common {
   { "load", NUMBER, "Its connections in use, in percent of the open ones." },
   { "uptime", INTEGER, "Seconds since it became usable." },
   { "last_check", TIME, "When it was checked; null: never." },
+  { "last_used", TIME, "When it last answered a request; null: not since the start." },
 }
 
 local function backend_id(entry) return elements.backend_id(entry.tenant, entry.name, entry.record.address.text) end

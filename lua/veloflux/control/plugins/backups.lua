@@ -9,6 +9,7 @@ local crypto = require "veloflux.pdk.crypto"
 local documents = require "veloflux.control.plugins.documents"
 local json = require "veloflux.pdk.json"
 local log = require "veloflux.admin.log"
+local long_text = require "veloflux.admin.long_text"
 local outcomes = require "veloflux.admin.outcomes"
 local problem = require "veloflux.admin.problem"
 local resources = require "veloflux.admin.resources"
@@ -84,8 +85,8 @@ local function create(of, passphrase)
 end
 
 -- The document that create makes is taken as it is; of its fields these are read.
-local FIELDS = { status = true, backup_id = true, created_at = true, version = true, size = true, checksum = true,
-  key_count = true, tenant_count = true, compressed = true, encrypted = true, data = true, passphrase = true }
+local FIELDS = { "status", "backup_id", "created_at", "version", "size", "checksum", "key_count", "tenant_count",
+  "compressed", "encrypted", "data", "passphrase" }
 
 local function stored_archive(of, id)
   if not backups.is_id(id) then
@@ -97,22 +98,61 @@ local function stored_archive(of, id)
   return document
 end
 
-local function sent_archive(of, body)
-  if type(body.data) ~= "string" then return nil, resources.invalid("/data", "required: the archive in Base64") end
-  local bytes, message = crypto.base64_decode(body.data)
-  if not bytes then return nil, resources.invalid("/data", message) end
-  if body.checksum ~= nil and body.checksum ~= "sha256:" .. crypto.hex_encode(crypto.hash("sha256", bytes)) then
-    return nil, resources.invalid("/checksum", "does not fit the archive")
+--- What writes an archive and its checksum.
+local function archive_writer()
+  local bytes, hasher = contents.writer(node_of().data_dir, true), crypto.hasher "sha256"
+  return {
+    write = function(_, text)
+      hasher:update(text)
+      return bytes:write(text)
+    end,
+    finish = function() return bytes:finish() end,
+    checksum = function() return "sha256:" .. crypto.hex_encode(hasher:final()) end,
+    drop = function() bytes:drop() end,
+  }
+end
+
+--- Writes what a body has as Base64. Returns true, or nil and a problem.
+local function write_sent(writer, body, content, place)
+  local ok, message, failure
+  if place and long_text.is_long(body.data) then
+    ok, message, failure = long_text.write_decoded(content, place, writer)
+  else
+    local bytes
+    bytes, message = crypto.base64_decode(body.data)
+    if bytes then ok, failure = writer:write(bytes) end
   end
-  return documents.new(bytes, of)
+  if ok then return true end
+  if failure then return nil, documents.refused(failure) end
+  return nil, resources.invalid("/data", message)
+end
+
+--- Returns the archive that a body has in Base64.
+-- @param place of a long one within `content` (long_text.lua), or nil
+local function sent_archive(of, body, content, place)
+  if type(body.data) ~= "string" then return nil, resources.invalid("/data", "required: the archive in Base64") end
+  local writer = archive_writer()
+  local ok, bad = write_sent(writer, body, content, place)
+  if ok and body.checksum ~= nil and body.checksum ~= writer.checksum() then
+    ok, bad = nil, resources.invalid("/checksum", "does not fit the archive")
+  end
+  if not ok then
+    writer.drop()
+    return nil, bad
+  end
+  local archive, failure = writer.finish()
+  if not archive then return nil, documents.refused(failure) end
+  return documents.new(archive, of)
 end
 
 --- Reads the form that is JSON. Returns {archive, passphrase}, or nil and a problem.
 local function parse(of, document)
-  local body, bad = bodies.decode(assert(contents.piece(documents.content(document))))
-  if not body then return nil, bad end
+  local content = documents.content(document)
+  local body, place = long_text.decode(content)
+  if not body then return nil, place end
+  local bad = bodies.unknown(of.request or { headers = {} }, body, FIELDS)
+  if bad then return nil, bad end
   for name, value in pairs(body) do
-    if not FIELDS[name] then return nil, resources.invalid("/" .. name, "unknown key") end
     if value == json.null then body[name] = nil end
   end
   bad = bad_passphrase(body.passphrase)
@@ -121,7 +161,7 @@ local function parse(of, document)
   if body.data == nil and body.backup_id ~= nil then
     archive, bad = stored_archive(of, body.backup_id)
   else
-    archive, bad = sent_archive(of, body)
+    archive, bad = sent_archive(of, body, content, place)
   end
   if not archive then return nil, bad end
   return { archive = archive, passphrase = body.passphrase }

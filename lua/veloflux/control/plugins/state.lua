@@ -26,7 +26,7 @@ local function document_of(context)
 end
 
 --- Adds the services.
--- @param context of admin/init.lua: version, rates, now(), current(), metrics_open()
+-- @param context of admin/init.lua: version, rates, now(), current(), metrics_open(), security()
 function M.register(context)
   local services = seam.services
   local function model()
@@ -39,7 +39,7 @@ function M.register(context)
   function services.state_exposition() return metrics.text(context.version), prometheus.CONTENT_TYPE end
   function services.state_figures()
     local of = model()
-    return monitoring.document(context.rates, context.now(), of and of.node.data_dir)
+    return monitoring.document(context.rates, context.now(), of and of.node.data_dir, context.security())
   end
   function services.state_rates() return monitoring.realtime(context.rates, context.now()) end
   function services.state_info() return node.info(context.version, model()) end
