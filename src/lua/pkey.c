@@ -16,6 +16,8 @@
 
 #include "lua/signature.h"
 
+enum { ED25519_BYTES = 32 };
+
 static const struct curve {
     const char *name; /* what libcrypto calls it */
     int bytes;
@@ -94,11 +96,51 @@ static const char *judge_curve(struct vf_pkey *key)
     return NULL;
 }
 
+/* y of the points of small order, little-endian, the sign of x aside (RFC 8032 section 5.1). With
+ * such a key a signature is good for every text. */
+static const uint8_t small_orders[][ED25519_BYTES] = {
+    {0},
+    {1},
+    {0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4,
+     0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6,
+     0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05},
+    {0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b,
+     0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39,
+     0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a},
+    {0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+     0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
+};
+
+/* A number that is not below the field's prime 2^255 - 19 is another way to write a small one. */
+static bool is_reduced(const uint8_t y[ED25519_BYTES])
+{
+    bool is_high = y[ED25519_BYTES - 1] == 0x7f && y[0] >= 0xed;
+    for (int i = 1; i < ED25519_BYTES - 1; i++)
+        is_high = is_high && y[i] == 0xff;
+    return !is_high;
+}
+
+static bool is_good_point(EVP_PKEY *evp)
+{
+    uint8_t y[ED25519_BYTES];
+    size_t len = sizeof(y);
+    if (EVP_PKEY_get_raw_public_key(evp, y, &len) != 1 || len != sizeof(y))
+        return false;
+    y[ED25519_BYTES - 1] &= 0x7f;
+    for (size_t i = 0; i < sizeof(small_orders) / sizeof(*small_orders); i++)
+        if (memcmp(y, small_orders[i], sizeof(y)) == 0)
+            return false;
+    return is_reduced(y);
+}
+
 static const char *judge_ed25519(struct vf_pkey *key)
 {
     size_t len = 0;
+    if (!is_good_point(key->evp))
+        return "the Ed25519 key is a point of small order, or not written in its one form";
     key->kind = VF_PKEY_ED25519;
-    key->bytes = 32;
+    key->bytes = ED25519_BYTES;
     key->is_private = EVP_PKEY_get_raw_private_key(key->evp, NULL, &len) == 1 && len > 0;
     return NULL;
 }
