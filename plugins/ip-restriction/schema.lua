@@ -4,7 +4,8 @@ return {
   name = "ip-restriction",
   fields = { { config = { type = "record", fields = {
     { allow = { type = "array", elements = NETWORKS, len_min = 1, order = 1,
-      description = "Addresses and networks (10.0.0.0/8, 2001:db8::/32) that may pass; all others may not." } },
+      description = "Addresses and networks (10.0.0.0/8, 2001:db8::/32; any address of a network stands for " ..
+        "it) that may pass; all others may not." } },
     { deny = { type = "array", elements = NETWORKS, len_min = 1, order = 2,
       description = "Addresses and networks that may not pass, whatever `allow` says." } },
     { status = { type = "integer", default = 403, between = { 400, 599 }, order = 3,

@@ -66,17 +66,20 @@ function M.parse(text, listen)
   return { text = text, host = lookup:lower(), port = port, family = family, ip = ip }
 end
 
-local function has_host_bits(ip, bits)
+--- Returns the first address of the network that an address is in.
+local function first_of(ip, bits)
+  local first = {}
   for i = 1, #ip do
     local kept = math.max(0, math.min(8, bits - (i - 1) * 8))
-    if ip:byte(i) % 2 ^ (8 - kept) ~= 0 then return true end
+    first[i] = string.char(ip:byte(i) - ip:byte(i) % 2 ^ (8 - kept))
   end
-  return false
+  return table.concat(first)
 end
 
 --- Reads a network: ADDRESS/BITS, or one address.
+-- @param is_exact true: the address has to be the first of the network; else any of its addresses stands for it
 -- @return {text, family, ip, bits}, or nil and perhaps a message
-function M.parse_network(text)
+function M.parse_network(text, is_exact)
   local host, digits = text:match "^([%x:.]+)/(%d+)$"
   host = host or text
   local family, ip = parse_ip(host)
@@ -85,10 +88,11 @@ function M.parse_network(text)
   if bits > #ip * 8 then
     return nil, ("expected at most %d bits behind the slash, got %s"):format(#ip * 8, digits:sub(1, 20))
   end
-  if has_host_bits(ip, bits) then
+  local first = first_of(ip, bits)
+  if is_exact and first ~= ip then
     return nil, ("%s is not the first address of the network"):format(host)
   end
-  return { text = text, family = family, ip = ip, bits = bits }
+  return { text = text, family = family, ip = first, bits = bits }
 end
 
 --- Returns true for an address that only this machine reaches.

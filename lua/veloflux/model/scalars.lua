@@ -166,11 +166,12 @@ function M.address(attr)
   }
 end
 
---- A network as {text, family, ip, bits}: 10.0.0.0/8, 2001:db8::/32, or one address.
-function M.network()
+--- A network as {text, family, ip, bits}: 10.0.0.0/8, 2001:db8::/32, or one address. With `exact` the address has to be
+-- the first of the network.
+function M.network(attr)
   return {
     expected = "a network like 10.0.0.0/8 or 2001:db8::/32",
-    parse = address.parse_network,
+    parse = function(text) return address.parse_network(text, attr.exact) end,
     format = function(value) return value.text end,
     plain = function(value) return value.text end,
   }

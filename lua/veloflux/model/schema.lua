@@ -10,6 +10,7 @@
 --   one_of, match, len_min, len_max, between, gt, min, max       what values are allowed; more of
 --                     these in model/rules.lua
 --   off, words        besides: `off` (math.huge) and words that stay as they are
+--   exact             of a network: its address has to be the first of it
 --   expects           what a message says was expected, instead of the type's own words
 --   elements          of a list; unique: no two are equal; unique_by: function(element) -> key, of which
 --                     no two are equal

@@ -7,6 +7,8 @@ describe("ip-restriction", function()
     assert.equal(200, status_of({ allow = { "10.0.0.0/8" } }, "10.1.2.3"))
     assert.equal(403, status_of({ allow = { "10.0.0.0/8" } }, "11.1.2.3"))
     assert.equal(200, status_of({ allow = { "2001:db8::/32" } }, "2001:db8::7"))
+    assert.equal(200, status_of({ allow = { "10.9.9.9/8" } }, "10.1.2.3"))
+    assert.equal(403, status_of({ deny = { "2001:db8:1::1/32" } }, "2001:db8::7"))
   end)
 
   it("refuses those who are denied, allowed or not", function()

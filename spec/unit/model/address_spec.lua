@@ -53,12 +53,20 @@ describe("networks", function()
     assert.equal(32, address.parse_network("192.168.1.1").bits)
     assert.equal(128, address.parse_network("::1").bits)
     assert.equal(0, address.parse_network("0.0.0.0/0").bits)
+    for text, ip in pairs { ["10.1.2.3/8"] = "\10\0\0\0", ["10.1.2.3/23"] = "\10\1\2\0",
+      ["255.255.255.255/0"] = "\0\0\0\0",
+      ["10.1.2.131/25"] = "\10\1\2\128", ["10.1.2.3/32"] = "\10\1\2\3" } do
+      assert.same({ text, ip }, { address.parse_network(text).text, address.parse_network(text).ip })
+    end
+    assert.equal("\32\1\13\184" .. ("\0"):rep(12), address.parse_network("2001:db8:ffff::1/32").ip)
   end)
 
   it("refuses the rest", function()
     assert.is_nil(address.parse_network "10.0.0/8")
     assert.is_nil(address.parse_network "example.com")
     assert.equal("expected at most 32 bits behind the slash, got 33", select(2, address.parse_network "10.0.0.0/33"))
-    assert.equal("10.0.0.1 is not the first address of the network", select(2, address.parse_network "10.0.0.1/8"))
+    assert.equal("10.0.0.1 is not the first address of the network",
+      select(2, address.parse_network("10.0.0.1/8", true)))
+    assert.same("\10\0\0\0", address.parse_network("10.0.0.0/8", true).ip)
   end)
 end)

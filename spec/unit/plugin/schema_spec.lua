@@ -178,7 +178,7 @@ describe("typedefs", function()
   local cases = {
     { "url", "https://user@example.com:80/a?b", "ftp://x" }, { "host", "'[::1]'", "a b" },
     { "ip", "::1", "10.0.0.0/8" },
-    { "ip_or_cidr", "10.0.0.0/8", "10.0.0.1/8" }, { "cidr_v4", "10.0.0.0/8", "fd00::/8" }, { "port", "80", "-1" },
+    { "ip_or_cidr", "10.0.0.1/8", "10.0.0.1/33" }, { "cidr_v4", "10.0.0.0/8", "fd00::/8" }, { "port", "80", "-1" },
     { "header_name", "X-A", "X A" }, { "path", "/a", "a" }, { "timeout", "1000", "-1" },
     { "http_method", "GET", "get" },
     { "uuid", "0b5c2bd5-3f3b-4b6a-9d7e-0a1b2c3d4e5f", "0b5c2bd5" }, { "tag", "a-b", "'a,b'" },

@@ -315,7 +315,7 @@ return s.record {
     { plugin_path = s.list { default = {}, elements = s.path { len_min = 1 }, len_max = 32,
       description = "Folders of plugins, in front of the shipped ones: FOLDER/NAME/handler.lua." } },
     { plugin_limits = plugin_limits },
-    { trusted_proxies = s.list { default = {}, elements = s.network {},
+    { trusted_proxies = s.list { default = {}, elements = s.network { exact = true },
       description = "Networks whose X-Forwarded and request id fields are believed." } },
   }, traffic.fields "global"),
 }
