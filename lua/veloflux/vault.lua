@@ -5,12 +5,15 @@
 --                                     MY_SECRET
 --     {vault://env/NAME/KEY}          the variable holds a JSON object, of which KEY is meant
 --     {vault://env/NAME?prefix=APP_}  the variable APP_NAME
+--     {vault://env/NAME#2}            the variable NAME_PREVIOUS
 --     {vault://file/PATH}, {file:/PATH}   the content of the file /PATH, without a line end behind it
 local cjson = require "cjson"
 
 local M = {}
 
 local OWN = { "^API_PASSWORD$", "^API_USERNAME$", "^VF_", "^VFX_MASTER_KEY$" } -- the node's own secrets
+
+local PREVIOUS = 2 -- the version that means the value before this one
 
 --- Says whether a text is written as a reference.
 function M.is_reference(text)
@@ -51,15 +54,17 @@ function M.parse(text)
   if path then return { name = "file", resource = path } end
   local name, rest = text:match "^{vault://([^/?#]+)/(.+)}$"
   if not name then return nil, "expected {vault://NAME/RESOURCE}" end
-  local before, version = rest:match "^(.*)#(%d+)$"
+  local before, version = rest:match "^([^#]*)#(.*)$"
+  if version and not version:find "^%d+$" then return nil, ("%s: the version is no number"):format(text) end
   local body, query = (before or rest):match "^([^?]*)%??(.*)$"
   local parsed = { name = unescape(name), config = read_query(query), version = tonumber(version) }
   if name == "file" then
     parsed.resource = "/" .. unescape(body):gsub("^/+", "")
     return parsed
   end
-  local resource, key = body:match "^/*([^/]+)/*([^/]*)/*$"
-  if not resource then return nil, ("%s: expected {vault://%s/RESOURCE} or .../RESOURCE/KEY"):format(text, name) end
+  local resource, key = body:match "^/*(.-)/*([^/]*)$" -- the last of several steps is the key
+  if resource == "" then resource, key = key, "" end
+  if resource == "" then return nil, ("%s: expected {vault://%s/RESOURCE} or .../RESOURCE/KEY"):format(text, name) end
   parsed.resource, parsed.key = unescape(resource), key ~= "" and unescape(key) or nil
   return parsed
 end
@@ -68,7 +73,7 @@ end
 function M.variable(parsed)
   local prefix = parsed.config and parsed.config.prefix
   local name = (type(prefix) == "string" and prefix or "") .. parsed.resource
-  return (name:gsub("%-", "_"):upper())
+  return (name:gsub("%-", "_"):upper()) .. (parsed.version == PREVIOUS and "_PREVIOUS" or "")
 end
 
 --- Says whether a variable holds a secret of the node's, which is none of the plugins' business.

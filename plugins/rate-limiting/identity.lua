@@ -72,8 +72,8 @@ function M.key(conf)
   elseif scope ~= "tenant" then
     place, slash = PLACES[scope](), "/"
   end
-  return pdk.plugin.get_id() .. "|" .. scope .. "|" .. tenant .. slash .. place .. "|" .. kind .. "|" .. whose .. of ..
-    who
+  return pdk.plugin.get_name() .. "|" .. scope .. "|" .. tenant .. slash .. place .. "|" .. kind .. "|" .. whose ..
+    of .. who
 end
 
 return M

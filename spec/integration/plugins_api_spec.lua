@@ -76,6 +76,7 @@ describe("the plugin API", function()
           inner:finish()
         end
         outer:record_error "oh"
+        outer:set_status(2)
         outer:finish()
       end
       function Plugin:log()

@@ -93,8 +93,7 @@ void vf_view_request(struct vf_exchange *ex, struct vf_request_view *out)
 int vf_view_capture(struct vf_exchange *ex, uint32_t nth, struct vf_str *out)
 {
     const struct vf_route_match *match = ex->match;
-    if (match == NULL || nth == 0 || nth >= match->n_captures ||
-        match->captures[nth].start == UINT32_MAX)
+    if (match == NULL || nth >= match->n_captures || match->captures[nth].start == UINT32_MAX)
         return 0;
     *out = vf_str_make(ex->path.text.data + match->captures[nth].start,
                        match->captures[nth].end - match->captures[nth].start);
@@ -151,42 +150,4 @@ int vf_view_is_trusted(const struct vf_exchange *ex, const char *ip, size_t len)
     int family = vf_ip_parse(ip, len, bytes);
     return family != VF_FAMILY_NONE &&
            vf_snapshot_is_trusted(ex->proxy->snapshot, (uint32_t)family, bytes);
-}
-
-/* The route */
-
-int vf_view_route(struct vf_exchange *ex, struct vf_route_view *out)
-{
-    const struct vf_snap_route *route = ex->route;
-    struct vf_labels labels;
-    if (route == NULL)
-        return 0;
-    vf_labels(ex, &labels);
-    *out = (struct vf_route_view){
-        .size = sizeof(*out),
-        .path_kind = route->path_kind,
-        .name = labels.route,
-        .tenant = labels.tenant,
-        .path = ex->snapshot != NULL ? vf_snap_str(ex->snapshot, route->path) : vf_str_make("", 0),
-        .pool = labels.pool,
-        .id = route->id,
-        .pool_id = ex->pool != NULL ? ex->pool->id : 0,
-        .strip_prefix = route->strip_prefix,
-        .action = route->action,
-        .methods = route->methods,
-        .more_methods = ex->snapshot != NULL ? vf_snap_str(ex->snapshot, route->more_methods)
-                                             : vf_str_make("", 0),
-        .version = ex->snapshot != NULL ? ex->snapshot->version : 0,
-    };
-    return 1;
-}
-
-int vf_view_route_host(struct vf_exchange *ex, uint32_t nth, struct vf_str *out)
-{
-    const struct vf_snapshot *snapshot = ex->snapshot;
-    if (ex->route == NULL || snapshot == NULL || nth >= ex->route->bindings.count)
-        return 0;
-    uint32_t index = ex->route->bindings.first + nth;
-    *out = vf_snap_str(snapshot, vf_snap_binding(snapshot, index)->host);
-    return 1;
 }

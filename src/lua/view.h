@@ -102,7 +102,8 @@ enum vf_view_edit { VF_VIEW_CLEAR = 0, VF_VIEW_SET, VF_VIEW_ADD };
 int vf_view_edit_field(struct vf_exchange *ex, int side, int edit, const char *name,
                        size_t name_len, const char *value, size_t value_len);
 
-/* The capture `nth` (from 1) of the route's pattern. Returns 0 when there is none. */
+/* The capture `nth` of the route's pattern, 0 being all that matched. Returns 0 when there is
+ * none. */
 int vf_view_capture(struct vf_exchange *ex, uint32_t nth, struct vf_str *out);
 
 /* What the backend gets instead. Paths and queries are checked: VF_VIEW_BAD_VALUE. */
@@ -199,12 +200,36 @@ struct vf_route_view {
     uint64_t methods;              /* bit 1 << method; 0: any */
     struct vf_str more_methods;    /* extension methods among them: "BREW, X-COPY" */
     uint64_t version;              /* of the snapshot; 0: the route has outlived it */
+    int32_t priority;
 };
 
 /* The route of the exchange. Returns 0 when it has none. */
 int vf_view_route(struct vf_exchange *ex, struct vf_route_view *out);
 /* Its nth host, from 0. Returns 0 when there are no more. */
 int vf_view_route_host(struct vf_exchange *ex, uint32_t nth, struct vf_str *out);
+
+struct vf_condition_view {
+    uint32_t kind, test; /* enum vf_snap_condition_kind, vf_snap_condition_test */
+    struct vf_str name, value;
+};
+
+/* The nth condition of its route, from 0. Returns 0 when there are no more. */
+int vf_view_route_condition(struct vf_exchange *ex, uint32_t nth, struct vf_condition_view *out);
+
+struct vf_service_view { /* a pool */
+    uint32_t size;
+    uint32_t is_tls, verify, depth; /* of its TLS */
+    uint32_t protocol;              /* enum vf_snap_protocol */
+    uint32_t port;                  /* of its first backend; 0: there is none */
+    uint32_t max_tries;
+    uint64_t connect_ms, write_ms, read_ms; /* UINT64_MAX: no limit */
+    struct vf_str tenant, name;
+    uint64_t version; /* of the snapshot */
+};
+
+/* The pool that its route names, whatever plugins have chosen instead. Returns 0 when it names
+ * none, or when the exchange has outlived its snapshot. */
+int vf_view_service(struct vf_exchange *ex, struct vf_service_view *out);
 
 /* The reason code of the access log and of problem documents; `code` lives as long as the
  * exchange. */

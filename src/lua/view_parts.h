@@ -1,6 +1,7 @@
-/* lua/view_parts.h - what the files behind view.h share: view.c (the request, its route, and the
- * exchange as a whole), view_fields.c (header fields), view_backend.c (what the backend gets, and
- * which one), view_upstream_tls.c (the TLS to it), view_answer.c (answers and their content). */
+/* lua/view_parts.h - what the files behind view.h share: view.c (the request, and the exchange as a
+ * whole), view_route.c (its route, and the pool of that), view_fields.c (header fields),
+ * view_backend.c (what the backend gets, and which one), view_upstream_tls.c (the TLS to it),
+ * view_answer.c (answers and their content). */
 #ifndef VF_LUA_VIEW_PARTS_H
 #define VF_LUA_VIEW_PARTS_H
 

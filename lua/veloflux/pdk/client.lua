@@ -80,7 +80,7 @@ end
 ---@return "http"|"https"|nil protocol, string|nil err
 function M.get_protocol(allow_terminated)
   check(KNOWN, "get_protocol")
-  if not require("veloflux.pdk.router").get_route() then return nil, "no route was found" end
+  if not require("veloflux.pdk.router").get_route() then return nil, "No active route found" end
   local request = view.request()
   if request.is_tls ~= 0 then return "https" end
   if allow_terminated and request.is_trusted ~= 0 then

@@ -154,8 +154,9 @@ end
 
 --- Returns what is known of the exchange as a table, for log shippers: request {id, method, uri, url, querystring,
 -- headers, size, tls {version, cipher, client_verify}}, response {status, headers, size}, latencies (ms), source
--- ("service", "exit", "error"), route and service {id, name}, backend, tries (list of {ip, port, state}), upstream_uri,
--- upstream_status, client_ip, consumer, authenticated_entity, tenant, started_at (ms). Credentials are not in it.
+-- ("service", "exit", "error"), route and service (as router.get_route and get_service return them), pool (the one that
+-- was used), backend, tries (list of {ip, port, state}), upstream_uri, upstream_status, client_ip, consumer,
+-- authenticated_entity, tenant, started_at (ms). Credentials are not in it.
 -- Raises when a value that was set is none that can be logged, or stands in one that is no table.
 ---@return table
 function M.serialize()

@@ -12,7 +12,7 @@ local M = {}
 
 local ANY = phase.set("request")
 local BODY = phase.set("before_upstream")
-local MAX_FIELDS, MAX_ARGUMENTS, MOST = 100, 100, 1000
+local MAX_FIELDS, MAX_ARGUMENTS, MOST, MAX_PORT = 100, 100, 1000, 65535
 
 local function check(name)
   if not ANY[run_of.run.phase] then wrong(ANY, "request." .. name, 4) end
@@ -77,31 +77,41 @@ function M.get_forwarded_scheme()
   return value and value:lower() or M.get_scheme()
 end
 
+--- Returns X-Forwarded-Host of a trusted proxy without user information, or nil.
+local function forwarded_authority()
+  local value = trusted_field "x-forwarded-host"
+  return value and value:match "@?([^@]*)$"
+end
+
 --- As get_host, believing X-Forwarded-Host of trusted proxies.
 ---@return string
 function M.get_forwarded_host()
   check "get_forwarded_host"
-  local value = trusted_field "x-forwarded-host"
+  local value = forwarded_authority()
   return value and without_port(value) or M.get_host()
+end
+
+--- Returns a port that is written in digits, or nil.
+local function port_of(text)
+  local port = text and text:find "^%d+$" and tonumber(text)
+  return port and port >= 1 and port <= MAX_PORT and port or nil
 end
 
 --- As get_port, believing X-Forwarded-Port (or the port in X-Forwarded-Host) of trusted proxies.
 ---@return integer
 function M.get_forwarded_port()
   check "get_forwarded_port"
-  local port = tonumber(trusted_field "x-forwarded-port")
+  local port = port_of(trusted_field "x-forwarded-port")
   if port then return port end
-  local host = trusted_field "x-forwarded-host"
-  return host and tonumber(host:match ":(%d+)$") or M.get_port()
+  local authority = forwarded_authority()
+  return authority and port_of(authority:match ":(%d+)$") or M.get_port()
 end
 
---- Returns the path, believing X-Forwarded-Path of trusted proxies.
+--- As get_path, believing X-Forwarded-Path of trusted proxies, as it stands there.
 ---@return string
 function M.get_forwarded_path()
   check "get_forwarded_path"
-  local value = trusted_field "x-forwarded-path"
-  if value then return (value:match "^[^?]*") end
-  return M.get_raw_path()
+  return trusted_field "x-forwarded-path" or M.get_path()
 end
 
 --- Returns the prefix of X-Forwarded-Prefix of a trusted proxy, or the one that the route strips, or nil.
@@ -109,7 +119,7 @@ end
 function M.get_forwarded_prefix()
   check "get_forwarded_prefix"
   local value = trusted_field "x-forwarded-prefix"
-  if value then return (value:match "^[^?]*") end
+  if value then return value end
   local route = require("veloflux.pdk.router").get_route()
   return route and route.strip_path and not route.path_regex and route.paths[1] or nil
 end
@@ -128,12 +138,20 @@ function M.get_method()
   return text_of(view.METHOD)
 end
 
---- Returns the normalised path: unreserved escapes decoded, dot segments removed, one slash for several in a row
--- (routes tell `//` from `/`).
+local RESERVED = "[%z\1-\31\127!*'();:@&=+$,/?%%#%[%]]"
+
+local function readable(digits)
+  local byte = string.char(tonumber(digits, 16))
+  return byte:find(RESERVED) and "%" .. digits:upper() or byte
+end
+
+--- Returns the normalised path: escapes decoded but for those of reserved and of control characters, dot segments
+-- removed, one slash for several in a row (routes tell `//` from `/`).
 ---@return string
 function M.get_path()
   if not ANY[run_of.run.phase] then wrong(ANY, "request.get_path") end
   local path = text_of(view.PATH) or "/"
+  if path:find("%", 1, true) then path = path:gsub("%%(%x%x)", readable) end
   if path:find("//", 1, true) then path = path:gsub("//+", "/") end
   return path
 end
@@ -260,19 +278,20 @@ function M.get_start_time()
   return tonumber(view.request().start_wall_ms)
 end
 
---- Returns what the route's pattern has captured: {unnamed = {...}, named = {...}}.
+--- Returns what the route's pattern has captured: {unnamed = {...}, named = {...}}; with groups, unnamed[0] is all
+-- that has matched.
 ---@return table
 function M.get_uri_captures()
   check "get_uri_captures"
-  local unnamed, named = {}, {}
+  local unnamed, named = require("veloflux.pdk.json").array {}, {}
   local route = require("veloflux.pdk.router").get_route()
   local names = route and query.group_names(route.path_regex or "") or {}
-  unnamed[0] = view.capture(0)
   for i = 1, 9 do
     local value = view.capture(i)
     unnamed[i] = value
     if value and names[i] then named[names[i]] = value end
   end
+  if next(unnamed) then unnamed[0] = view.capture(0) end
   return { unnamed = unnamed, named = named }
 end
 

@@ -282,7 +282,7 @@ local function finish_grpc(status, body, headers)
   begin(status < 400 and 200 or status, "")
   local has_type = headers and put_fields(headers, false)
   if not given["grpc-status"] then put_field("Grpc-Status", code) end
-  if text and not given["grpc-message"] then put_field("Grpc-Message", text) end
+  if not given["grpc-message"] then put_field("Grpc-Message", text) end
   if not has_type then put_field("Content-Type", "application/grpc") end
   task.exit()
 end

@@ -26,7 +26,8 @@ function M.set_upstream(host)
   return nil, rc == -6 and ("could not find a pool called %q"):format(host) or view.problem(rc)
 end
 
---- Forwards to this host instead of a backend of the pool.
+--- Forwards to this host instead of a backend of the pool. The request's Host becomes this one; set_header behind this
+-- call sets another.
 ---@param host string an IP address or a name
 ---@param port integer
 function M.set_target(host, port)
@@ -37,6 +38,8 @@ function M.set_target(host, port)
   end
   local rc = C.vf_view_set_target(task.run.ex, host, #host, port)
   if rc ~= 0 then error("service.set_target: the target " .. view.problem(rc), 2) end
+  local authority = host:find(":", 1, true) and host:byte(1) ~= 91 and "[" .. host .. "]" or host
+  C.vf_view_edit_field(task.run.ex, view.REQUEST, view.SET, "host", 4, authority, #authority)
 end
 
 --- Calls `callback` before another backend is tried, so that it may set another target.

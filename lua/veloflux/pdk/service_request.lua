@@ -55,6 +55,14 @@ function M.disable_tls()
   return true
 end
 
+--- Speaks TLS to this request's backend, whatever its pool says: set_scheme("https").
+---@return true
+function M.enable_tls()
+  check "enable_tls"
+  set_scheme(1, "enable_tls")
+  return true
+end
+
 local function escape_path(path)
   return (path:gsub("[^%w%-._~!$&'()*+,;=:@/%%]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
@@ -118,12 +126,23 @@ function M.set_method(method)
   end
 end
 
---- Sets a field, in place of all of that name. Framing and connection fields are the proxy's.
+local function set_authority(value)
+  local content_type = view.field(view.REQUEST, "content-type")
+  if not content_type or not require("veloflux.runtime.grpc_answer").is_content_type(content_type) then
+    return nil, "cannot set :authority pseudo-header on non-grpc requests"
+  end
+  view.edit(view.REQUEST, view.SET, "host", to_text(value, "set_header"), 3)
+end
+
+--- Sets a field, in place of all of that name. Framing and connection fields are the proxy's. `:authority`, of
+-- requests of gRPC alone, is the Host.
 ---@param name string
 ---@param value string|number|boolean|string[]
+---@return nil, string|nil err `:authority` of a request that is none of gRPC
 function M.set_header(name, value)
   if not BEFORE[task.run.phase] then phase.wrong(BEFORE, "service.request.set_header") end
   if type(name) ~= "string" then check_text(name, "set_header") end
+  if name:byte(1) == 58 and name:lower() == ":authority" then return set_authority(value) end
   if type(value) == "table" then
     M.clear_header(name)
     return M.add_header(name, value)
@@ -192,7 +211,9 @@ function M.set_body(args, mimetype)
   if type(args) ~= "table" then error("service.request.set_body: expected a table", 2) end
   if mimetype ~= nil then check_text(mimetype, "set_body") end
   local content_type = mimetype or view.field(view.REQUEST, "content-type")
-  if not content_type then return nil, "missing content type" end
+  if not content_type then
+    return nil, "content type was neither explicitly given as an argument or received as a header"
+  end
   local content = require "veloflux.runtime.content"
   if not content.can_encode(content_type) then
     return nil, ("unsupported content type '%s'"):format(content_type)

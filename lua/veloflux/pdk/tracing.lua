@@ -144,12 +144,9 @@ function Span:add_event(name, attributes, time_ns)
   table.insert(self.events, { name = name, attributes = attributes or {}, time_ns = time_ns or now_ns() })
 end
 
---- Notes an error as an event, and sets the status.
+--- Notes an error as an event. The status stays: see set_status.
 ---@param err string
-function Span:record_error(err)
-  self:add_event("exception", { ["exception.message"] = tostring(err) })
-  self:set_status(2)
-end
+function Span:record_error(err) self:add_event("exception", { ["exception.message"] = tostring(err) }) end
 
 --- Sets the status: 0 unset, 1 ok, 2 error.
 ---@param status integer

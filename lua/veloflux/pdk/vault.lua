@@ -34,12 +34,7 @@ function M.is_reference(reference) return vault.is_reference(reference) end
 ---@param reference string
 ---@return pdk.vault.reference? parsed
 ---@return string? err
-function M.parse_reference(reference)
-  if type(reference) ~= "string" then
-    error("vault.parse_reference: expected a reference, a string, got " .. type(reference), 2)
-  end
-  return vault.parse(reference)
-end
+function M.parse_reference(reference) return vault.parse(reference) end
 
 local function refuse_file()
   return nil, "files are not read in a worker: write the reference into the configuration, in a field that the " ..
@@ -59,20 +54,15 @@ end
 ---@param reference string
 ---@return string? value
 ---@return string? err
-function M.get(reference)
-  if type(reference) ~= "string" then
-    error("vault.get: expected a reference, a string, got " .. type(reference), 2)
-  end
-  return resolve(reference)
-end
+function M.get(reference) return resolve(reference) end
 
 -- Puts what references mean into the fields that they are for. Returns whether one has changed.
-local function update(options, references)
+local function resolve_all(options, references)
   local has_changed = false
   for field, reference in pairs(references) do
     if type(reference) == "table" then
       if type(options[field]) ~= "table" then options[field] = {} end
-      has_changed = update(options[field], reference) or has_changed
+      has_changed = resolve_all(options[field], reference) or has_changed
     else
       local value, err = resolve(reference)
       if value == nil then
@@ -85,14 +75,23 @@ local function update(options, references)
   return has_changed
 end
 
---- Resolves references again: options["$refs"] has, by field, a reference or a table of such. A field whose reference
--- cannot be resolved stays as it was, and the log says so. Configurations have no "$refs": they are resolved already.
+-- The same for all tables in the options that have references of their own.
+local function update(options)
+  local has_changed, references = false, options["$refs"]
+  for field, value in pairs(options) do
+    if field ~= "$refs" and type(value) == "table" then has_changed = update(value) or has_changed end
+  end
+  if type(references) == "table" then has_changed = resolve_all(options, references) or has_changed end
+  return has_changed
+end
+
+--- Resolves references again: options["$refs"] has, by field, a reference or a table of such; tables in `options` may
+-- have their own. A field whose reference cannot be resolved stays as it was, and the log says so. Configurations have
+-- no "$refs": they are resolved already.
 ---@param options table changed in place
 ---@return table options
 function M.update(options)
-  if type(options) ~= "table" then error("vault.update: expected a table, got " .. type(options), 2) end
-  local references = options["$refs"]
-  if type(references) == "table" then update(options, references) end
+  if type(options) == "table" then update(options) end
   return options
 end
 
@@ -107,8 +106,7 @@ function M.try(callback, options)
     error("vault.try: expected a table of options, got " .. type(options), 2)
   end
   local result, err = callback(options)
-  local references = options and options["$refs"]
-  if result or type(references) ~= "table" or not update(options, references) then return result, err end
+  if result or not options or not update(options) then return result, err end
   return callback(options)
 end
 

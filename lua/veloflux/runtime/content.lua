@@ -10,9 +10,17 @@ local JSON, FORM, MULTIPART = "application/json", "application/x-www-form-urlenc
 local function kind_of(content_type) return content_type:match("^%s*([^;%s]*)"):lower() end
 
 local function decode_json(body)
-  local value, err = require("veloflux.pdk.json").decode(body)
+  local value = require("veloflux.pdk.json").decode(body)
   if type(value) == "table" then return value end
-  return nil, err and "invalid json body: " .. err or "invalid json body"
+  return nil, "invalid json body"
+end
+
+--- Returns the media type that content is decoded as, or nil: application/json-seq counts as application/json.
+local function decoder_of(kind)
+  for _, known in ipairs { FORM, JSON, MULTIPART } do
+    if kind:sub(1, #known) == known then return known end
+  end
+  return kind:find "%+json$" and JSON or nil
 end
 
 --- Decodes content.
@@ -21,11 +29,8 @@ end
 -- @param max_args integer: so many fields of a form
 -- @return table, nil and the media type; or nil, a message and the media type
 function M.decode(read, content_type, max_args)
-  local kind = kind_of(content_type)
-  local is_json = kind == JSON or kind:find "%+json$"
-  if not is_json and kind ~= FORM and kind ~= MULTIPART then
-    return nil, ("unsupported content type '%s'"):format(content_type), kind
-  end
+  local kind = decoder_of(kind_of(content_type))
+  if not kind then return nil, ("unsupported content type '%s'"):format(content_type), kind_of(content_type) end
   local body, err = read()
   if not body then return nil, err, kind end
   local value

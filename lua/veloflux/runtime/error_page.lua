@@ -12,11 +12,13 @@ local MESSAGES = { [400] = "Bad request", [401] = "Unauthorized", [402] = "Payme
   [494] = "Request header or cookie too large", [500] = "An unexpected error occurred", [501] = "Not implemented",
   [502] = "An invalid response was received from the upstream server",
   [503] = "The upstream server is currently unavailable", [504] = "The upstream server is timing out",
-  [505] = "HTTP version not supported", [507] = "Insufficient storage", [508] = "Loop detected",
-  [511] = "Network authentication required" }
+  [505] = "HTTP version not supported", [506] = "Variant also negotiates", [507] = "Insufficient storage",
+  [508] = "Loop detected", [510] = "Not extended", [511] = "Network authentication required" }
 
 --- Returns what is said of a status when the plugin says nothing.
-function M.message(status) return MESSAGES[status] or MESSAGES[500] end
+function M.message(status)
+  return MESSAGES[status] or ("The upstream server responded with %d"):format(status)
+end
 
 local function encode(value) return require("veloflux.pdk.json").encode(value) end
 
@@ -27,16 +29,17 @@ local function escape(message) return (text_of(message):gsub('[&<>"]', ESCAPES))
 
 local function json(message, id) return encode { message = message, request_id = id } end
 
-local function html(message)
+local function html(message, id)
   return "<!doctype html><html><head><meta charset=\"utf-8\"><title>Error</title></head><body><h1>Error</h1><p>" ..
-    escape(message) .. ".</p></body></html>\n"
+    escape(message) .. ".</p><p>request_id: " .. escape(id) .. "</p></body></html>\n"
 end
 
-local function xml(message)
-  return '<?xml version="1.0" encoding="UTF-8"?>\n<error><message>' .. escape(message) .. "</message></error>\n"
+local function xml(message, id)
+  return '<?xml version="1.0" encoding="UTF-8"?>\n<error><message>' .. escape(message) .. "</message><requestid>" ..
+    escape(id) .. "</requestid></error>\n"
 end
 
-local function plain(message) return text_of(message) .. "\n" end
+local function plain(message, id) return ("%s\nrequest_id: %s\n"):format(text_of(message), id) end
 
 local FORMATS = { -- the first is the one without a wish
   { "application/json", json }, { "text/html", html }, { "application/xml", xml }, { "text/plain", plain },

@@ -19,15 +19,21 @@ local function status_of(http)
   return http < 300 and 0 or 2
 end
 
+-- What is said of a status when nothing else is.
+local WORDS = { [0] = "OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists",
+  "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal",
+  "Unavailable", "DataLoss", "Unauthenticated" }
+
 local function percent(c) return ("%%%02X"):format(c:byte()) end
 
 --- Returns the fields of an answer.
 -- @param status of HTTP
--- @param message text for the client, or nil
--- @return grpc-status, and grpc-message or nil
+-- @param message text for the client; nil or empty: the name of the status
+-- @return grpc-status and grpc-message
 function M.fields(status, message)
-  if message == "" then message = nil end
-  return tostring(status_of(status)), message and (message:gsub("[^\32-\36\38-\126]", percent))
+  local code = status_of(status)
+  if message == nil or message == "" then message = WORDS[code] end
+  return tostring(code), (message:gsub("[^\32-\36\38-\126]", percent))
 end
 
 return M

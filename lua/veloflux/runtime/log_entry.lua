@@ -1,6 +1,7 @@
 --- What is known of an exchange, as a table for log shippers: pdk.log.serialize.
 local client = require "veloflux.pdk.client"
 local query = require "veloflux.runtime.query"
+local router = require "veloflux.pdk.router"
 local task = require "veloflux.runtime.task"
 local view = require "veloflux.runtime.view"
 
@@ -75,9 +76,12 @@ local function tries()
   return list
 end
 
-local function named(str)
-  local name = view.text(str)
-  return name and name ~= "" and { id = name, name = name } or nil
+--- Returns a table that plugins may change: entities are shared.
+local function copy_of(value)
+  if type(value) ~= "table" then return value end
+  local copy = {}
+  for key, inner in pairs(value) do copy[key] = copy_of(inner) end
+  return copy
 end
 
 local function request_of(request)
@@ -97,6 +101,7 @@ local function latencies_of(answer)
   local taken = { request = ms_between(answer.start_ns, answer.now_ns),
     proxy = ms_between(answer.sent_ns, answer.first_byte_ns),
     connect = ms_between(answer.connect_ns, answer.connected_ns) }
+  taken.receive = ms_between(answer.first_byte_ns, answer.now_ns)
   taken.gateway = taken.proxy >= 0 and math.max(taken.request - taken.proxy, 0) or taken.request
   taken.kong = taken.gateway -- the name that log consumers know
   return taken
@@ -131,7 +136,9 @@ function M.make()
     headers = shown_fields(view.RESPONSE) }
   entry.upstream_status = answer.upstream_status ~= 0 and tostring(answer.upstream_status) or nil
   entry.latencies, entry.reason = latencies_of(answer), view.text(answer.reason)
-  entry.route, entry.service, entry.backend = named(answer.route), named(answer.pool), view.text(answer.backend)
+  entry.route, entry.service = copy_of(router.get_route()), copy_of(router.get_service())
+  local pool = view.text(answer.pool)
+  entry.pool, entry.backend = pool ~= "" and pool or nil, view.text(answer.backend)
   entry.tenant, entry.tries = view.text(answer.route_tenant), tries()
   entry.upstream_uri = view.text_of(view.UPSTREAM_URI)
   if answer.status ~= 0 then entry.source = source_of(answer) end

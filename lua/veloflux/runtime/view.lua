@@ -94,9 +94,23 @@ struct vf_route_view {
   uint64_t methods;
   struct vf_str more_methods;
   uint64_t version;
+  int32_t priority;
 };
 int vf_view_route(struct vf_exchange *ex, struct vf_route_view *out);
 int vf_view_route_host(struct vf_exchange *ex, uint32_t nth, struct vf_str *out);
+struct vf_condition_view { uint32_t kind, test; struct vf_str name, value; };
+int vf_view_route_condition(struct vf_exchange *ex, uint32_t nth, struct vf_condition_view *out);
+struct vf_service_view {
+  uint32_t size;
+  uint32_t is_tls, verify, depth;
+  uint32_t protocol;
+  uint32_t port;
+  uint32_t max_tries;
+  uint64_t connect_ms, write_ms, read_ms;
+  struct vf_str tenant, name;
+  uint64_t version;
+};
+int vf_view_service(struct vf_exchange *ex, struct vf_service_view *out);
 void vf_log_pairs(int level, const char *event, const char *pairs);
 ]]
 local C, ffi_string = ffi.C, ffi.string

@@ -8,7 +8,7 @@ local ANSWER = { ["Content-Type"] = "text/plain", Vary = "Accept-Encoding" }
 
 --- What needs a worker, and has specs of its own.
 local PDK = {
-  plugin = { get_id = function() return "rate-limiting" end, get_scope = function() return "global" end },
+  plugin = { get_name = function() return "rate-limiting" end, get_scope = function() return "global" end },
   metrics = { counter = function() return { inc = function() end } end },
   ratelimit = {
     window = function(_, limit) return true, limit - 1, 0, 30 end,

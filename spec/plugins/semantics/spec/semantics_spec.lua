@@ -4,6 +4,7 @@ local kit = require "veloflux.kit"
 
 local HELPERS = [[
   local function say(...) pdk.log.event("said", { json = pdk.json.encode { values = { ... } } }) end
+  local function shown(text) return (text:gsub("[\128-\255]", function(c) return "\\" .. c:byte() end)) end
   local function fails(fn, ...) local ok, err = pcall(fn, ...) return not ok and tostring(err) or false end
 ]]
 
@@ -37,9 +38,24 @@ end
 
 describe("the request's path", function()
   it("is normalised, and there as it was sent, too", function()
-    assert.same({ "/a/b/A%C3%A9%3A/z", "/a//b/./%41%c3%a9%3a/y/../z", "/a//b/./%41%c3%a9%3a/y/../z?q=//" }, said_of(
-      "say(pdk.request.get_path(), pdk.request.get_raw_path(), pdk.request.get_path_with_query())",
+    assert.same({ "/a/b/A\\195\\169%3A/z", "/a//b/./%41%c3%a9%3a/y/../z", "/a//b/./%41%c3%a9%3a/y/../z?q=//" }, said_of(
+      "say(shown(pdk.request.get_path()), pdk.request.get_raw_path(), pdk.request.get_path_with_query())",
       { path = "/a//b/./%41%c3%a9%3a/y/../z?q=//" }))
+  end)
+
+  it("is readable, but for what has a meaning, and for control characters", function()
+    local paths = { ["/t/Abc%20123%C3%B8/parent/..//test/./"] = "/t/Abc 123\\195\\184/test/",
+      ["/%7e%22%3c%7B%7d%5e"] = '/~"<{}^', ["/%0a%0D%7f%09"] = "/%0A%0D%7F%09",
+      ["/%3b%3f%23%5b%40%2a"] = "/%3B%3F%23%5B%40%2A" }
+    for path, expected in pairs(paths) do
+      local said = said_of("say(shown(pdk.request.get_path()), shown(pdk.request.get_forwarded_path()))",
+        { path = path })
+      assert.same({ expected, expected }, said)
+    end
+    local _, said, seen = run({ access = "pdk.service.request.set_path(pdk.request.get_path()) say(1)" },
+      { request = { path = "/a%20b%c3%a9" } })
+    assert.same({ { 1 } }, said)
+    assert.equal("/a%20b%C3%A9", seen.path)
   end)
 end)
 
@@ -74,8 +90,10 @@ describe("content", function()
     assert.same({ false, "unsupported content type 'text/plain; a=b'", "text/plain" },
       said_of(GET, post("text/plain; a=b", "x")))
     assert.same({ false, "invalid json body", "application/json" }, said_of(GET, post("application/json", '"text"')))
-    local said = said_of(GET, post("application/json", '{"a":'))
-    assert.matches("^invalid json body: ", said[2])
+    assert.same({ false, "invalid json body", "application/json" }, said_of(GET, post("application/json", '{"a":')))
+    for kind in pairs { ["application/json-patch"] = true, ["application/vnd.x+json"] = true } do
+      assert.same({ { 1 }, false, "application/json" }, said_of(GET, post(kind, "[1]")))
+    end
     assert.same({ "" }, said_of("say(pdk.request.get_raw_body())"))
   end)
 
@@ -114,7 +132,8 @@ describe("content", function()
       say(missing, unsupported, fails(set, "x"), fails(set, {}, 1), fails(set, { "x" }, "multipart/form-data"),
         fails(set, { a = {} }, "multipart/form-data"), fails(set, { "x" }, "application/x-www-form-urlencoded"))]],
       { method = "POST", body = "x" })
-    assert.same({ "missing content type", "unsupported content type 'text/plain'" }, { said[1], said[2] })
+    assert.same({ "content type was neither explicitly given as an argument or received as a header",
+      "unsupported content type 'text/plain'" }, { said[1], said[2] })
     for i, wanted in ipairs { "expected a table", "expected a string", "string keys", "field a", "string keys" } do
       assert.matches(wanted, said[i + 2])
     end
@@ -151,6 +170,28 @@ describe("fields of the request", function()
     assert.same({ "b.test:81", 1 }, { seen.headers.host, hosts })
   end)
 
+  it("have an authority in gRPC alone", function()
+    local SET = 'local ok, err = pdk.service.request.set_header(":authority", "b.test") say(ok == nil, err or false)'
+    local _, said, seen = run { access = SET }
+    assert.same({ { true, "cannot set :authority pseudo-header on non-grpc requests" }, "example.test" },
+      { said[1], seen.headers.host })
+    _, said, seen = run({ access = SET }, { request = post("application/grpc", "x") })
+    assert.same({ { true, false }, "b.test" }, { said[1], seen.headers.host })
+  end)
+
+  it("have the Host of the target, unless a plugin sets another behind that", function()
+    local function host_of(text)
+      local answer = run({ access = text }, { hosts = { ["other.test:81"] = function(request)
+        return request.headers.host
+      end } })
+      return answer.body
+    end
+    local SET = 'pdk.service.set_target("other.test", 81) '
+    assert.equal("other.test", host_of(SET))
+    assert.equal("other.test", host_of('pdk.service.request.set_header("Host", "a.test") ' .. SET))
+    assert.equal("b.test", host_of(SET .. 'pdk.service.request.set_header("Host", "b.test")'))
+  end)
+
   it("are set all or none", function()
     local _, said, seen = run { access = 'say(fails(pdk.service.request.set_headers, { ["X-A"] = "1", ["X-B"] = say }))'
       .. 'pdk.service.request.set_headers { ["X-C"] = { "1", "2" }, ["X-D"] = true, ["X-E"] = 3 }' }
@@ -176,6 +217,28 @@ describe("addresses behind a proxy that is trusted", function()
       ["[2001:db8::1]x"] = { "198.51.100.1", 40000 }, [":"] = { "198.51.100.1", 40000 } } do
       assert.same({ "198.51.100.1", 40000, expected[1], expected[2], "http", "https" }, client(forwarded), forwarded)
     end
+  end)
+end)
+
+describe("what a trusted proxy has forwarded", function()
+  local function forwarded(headers)
+    return said_of([[local r = pdk.request
+      say(r.get_forwarded_scheme(), r.get_forwarded_host(), r.get_forwarded_port(), r.get_forwarded_path(),
+        r.get_forwarded_prefix() or false)]], { headers = headers, path = "/a//b" },
+      { conf = { trusted_proxies = { "198.51.100.1" } } })
+  end
+
+  it("is believed as far as it makes sense", function()
+    assert.same({ "http", "example.test", 8000, "/a/b", false }, forwarded {})
+    assert.same({ "https", "shop.test", 8443, "/x%20y?z", "/p?q" }, forwarded { ["X-Forwarded-Proto"] = "HTTPS",
+      ["X-Forwarded-Host"] = "me:pw@Shop.Test:8443", ["X-Forwarded-Path"] = "/x%20y?z",
+        ["X-Forwarded-Prefix"] = "/p?q" })
+    for _, port in ipairs { "0", "65536", "0x50", "80.5", "-1", "1e3", "x", "" } do
+      assert.equal(8000, forwarded({ ["X-Forwarded-Port"] = port })[3], port)
+      assert.equal(8000, forwarded({ ["X-Forwarded-Host"] = "h:" .. port })[3], port)
+    end
+    assert.equal(65535, forwarded({ ["X-Forwarded-Port"] = "65535", ["X-Forwarded-Host"] = "h:1" })[3])
+    assert.same({ "[::1]", 81 }, { select(2, unpack(forwarded { ["X-Forwarded-Host"] = "[::1]:81" }, 1, 3)) })
   end)
 end)
 
@@ -226,13 +289,15 @@ describe("an answer of the plugin's", function()
         { request = { headers = { Accept = accept } } })
     end
     local answer = answer_of('403, "no", { ["content-type"] = "text/plain", ["X-A"] = 1 }', "application/json")
-    assert.same({ 403, "no\n", "text/plain", "1" }, { answer.status, answer.body, answer.headers["content-type"],
-      answer.headers["x-a"] })
+    local id = answer.headers["x-request-id"] or answer.body:match "request_id: (%S+)"
+    assert.same({ 403, ("no\nrequest_id: %s\n"):format(id), "text/plain", "1" }, { answer.status, answer.body,
+      answer.headers["content-type"], answer.headers["x-a"] })
     answer = answer_of('418, "a<b"', "text/plain;q=0.3, application/xml")
-    assert.matches("^<%?xml.*<message>a&lt;b</message>", answer.body)
+    assert.matches("^<%?xml.*<message>a&lt;b</message><requestid>%S+</requestid></error>", answer.body)
     assert.matches('"message":"Not found"', answer_of("404", "*/*").body)
     assert.matches('"message":{"a":1}', answer_of("400, { a = 1 }").body)
-    assert.matches('<p>{&quot;a&quot;:1}', answer_of("400, { a = 1 }", "text/html").body)
+    assert.matches('<p>{&quot;a&quot;:1}%.</p><p>request_id: %S+</p>', answer_of("400, { a = 1 }", "text/html").body)
+    assert.matches('"message":"The upstream server responded with 499"', answer_of("499").body)
     assert.matches('"message":"Conflict"', answer_of('409, nil, { ["Content-Type"] = "application/vnd.x+json" }').body)
   end)
 
@@ -248,7 +313,9 @@ describe("an answer of the plugin's", function()
     assert.same({ 200, "5", "Not found", "application/grpc", "" }, grpc "pdk.response.error(404)")
     assert.same({ 200, "9", "mine", "application/grpc", "" },
       grpc 'pdk.response.exit(400, "x", { ["grpc-status"] = 9, ["Grpc-Message"] = "mine" })')
-    assert.same({ 200, "0", nil, "application/grpc", "" }, grpc "pdk.response.exit(204)")
+    assert.same({ 200, "0", "OK", "application/grpc", "" }, grpc "pdk.response.exit(204)")
+    assert.same({ 200, "7", "PermissionDenied", "application/grpc", "" }, grpc "pdk.response.exit(403)")
+    assert.same({ 200, "3", "InvalidArgument", "application/grpc", "" }, grpc "pdk.response.exit(418, { a = 1 })")
     assert.same({ 200, nil, nil, "application/grpc", "frame" },
       grpc 'pdk.response.exit(200, "frame", { ["Content-Type"] = "application/grpc" })')
   end)
@@ -349,8 +416,9 @@ describe("what log.serialize returns", function()
       { entry.request.uri, entry.request.url, entry.request.method, entry.request.querystring })
     local response = entry.response
     assert.same({ 200, 4, "4" }, { response.status, response.size, response.headers["content-length"] })
-    assert.same({ { id = "route", name = "route" }, { id = "upstream", name = "upstream" }, "service", "200" },
-      { entry.route, entry.service, entry.source, entry.upstream_status })
+    assert.same({ "route", { "/" }, { id = "upstream" }, "upstream", "http", "upstream", "service", "200" },
+      { entry.route.id, entry.route.paths, entry.route.service, entry.service.name, entry.service.protocol, entry.pool,
+        entry.source, entry.upstream_status })
     assert.same({ { id = "ana", username = "ana", custom_id = "7" }, { id = "c1", consumer_id = "ana" } },
       { entry.consumer, entry.authenticated_entity })
   end)
@@ -408,6 +476,27 @@ describe("spans", function()
   end)
 end)
 
+describe("the id of an instance", function()
+  it("is a UUID for each place where it stands, the same each time", function()
+    local function ids(options)
+      local config = { access = HELPERS .. "say(pdk.plugin.get_id(), pdk.plugin.get_name())" }
+      options.plugins = { { name = "script", config = config }, { name = "script", as = "two", config = config } }
+      local gateway, said = kit.start(options), {}
+      gateway:request {}
+      for i, line in ipairs(gateway:logs "said") do said[i] = json.decode(line.json).values end
+      return said
+    end
+    local first, again = ids {}, ids {}
+    assert.same(first, again)
+    assert.same({ "script", "script/two" }, { first[1][2], first[2][2] })
+    for _, each in ipairs(first) do
+      assert.matches("^%x%x%x%x%x%x%x%x%-%x%x%x%x%-8%x%x%x%-8%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x$", each[1])
+    end
+    assert.is_not.equal(first[1][1], first[2][1])
+    assert.is_not.equal(first[1][1], ids({ route = { name = "other" } })[1][1])
+  end)
+end)
+
 describe("functions in the wrong phase", function()
   it("raise, and say where they may be called", function()
     local said = said_of [[
@@ -458,10 +547,45 @@ describe("the route", function()
   end)
 
   it("has captures, with and without names", function()
-    local said = said_of([[local captures = pdk.request.get_uri_captures()
-      say(captures.named, { captures.unnamed[1], captures.unnamed[2] })]], { path = "/u/12/xy" },
-      { route = { path_regex = "^/u/(?<id>\\d+)/(\\w+)" } })
-    assert.same({ { id = "12" }, { "12", "xy" } }, said)
+    local SAY_CAPTURES = [[local captures = pdk.request.get_uri_captures()
+      say(captures.named, { captures.unnamed[1], captures.unnamed[2] }, captures.unnamed[0] or false)]]
+    assert.same({ { id = "12" }, { "12", "xy" }, "/u/12/xy" }, said_of(SAY_CAPTURES, { path = "/u/12/xy" },
+      { route = { path_regex = "^/u/(?<id>\\d+)/(\\w+)" } }))
+    assert.same({ {}, {}, false }, said_of(SAY_CAPTURES, { path = "/u/12" }, { route = { path_regex = "^/u" } }))
+  end)
+
+  it("says what else it asks for", function()
+    local said = said_of("local r = pdk.router.get_route() say(r.methods, r.headers, r.regex_priority, r.hosts)",
+      { method = "POST", headers = { ["X-A"] = "1", ["X-B"] = "x", ["X-C"] = "" } }, { route = { priority = 5,
+        methods = { "POST", "BREW" }, host = "example.test",
+        match = { headers = { ["X-A"] = "1", ["X-B"] = { regex = "^x" }, ["X-C"] = { present = true },
+          ["X-D"] = { present = false } } } } })
+    assert.same({ { "POST", "BREW" }, { ["x-a"] = { "1" }, ["x-b"] = { "~*^x" }, ["x-c"] = { "~*.*" } }, 5,
+      { "example.test" } }, said)
+  end)
+end)
+
+describe("the service", function()
+  local function service(pool, text)
+    return said_of(text or "say(pdk.router.get_service())", nil, { pool = pool })[1]
+  end
+
+  it("is the pool that the route names, with its protocol and times", function()
+    local plain = service()
+    assert.same({ "upstream", "upstream", "upstream", "http", "default", true, 3 },
+      { plain.id, plain.name, plain.host, plain.protocol, plain.tenant, plain.enabled, plain.retries })
+    assert.is_number(plain.port)
+    assert.is_nil(plain.tls_verify)
+    local other = service { tls = { verify = false, depth = 2 },
+      timeouts = { connect = "2s", client_body = "3s", response = "4s" } }
+    assert.same({ "https", false, 2, 2000, 3000, 4000 }, { other.protocol, other.tls_verify, other.tls_verify_depth,
+      other.connect_timeout, other.write_timeout, other.read_timeout })
+  end)
+
+  it("is of gRPC where HTTP/2 is spoken always", function()
+    assert.equal("grpc", service({ protocol = "h2" }).protocol)
+    assert.equal("grpcs", service({ protocol = "h2", tls = true }).protocol)
+    assert.equal("https", service({ protocol = "auto", tls = true }).protocol)
   end)
 end)
 
