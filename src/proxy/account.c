@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "proxy/access_log.h"
+#include "proxy/access/log.h"
 #include "proxy/balance.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"

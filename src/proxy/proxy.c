@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "net/resolver.h"
-#include "proxy/access_log.h"
+#include "proxy/access/log.h"
 #include "proxy/balance.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"

@@ -1,20 +1,15 @@
-/* proxy/access_log.h - the access log of one worker: lines for exchanges that have ended.
+/* proxy/access/log.h - the access log of one worker: lines for exchanges that have ended.
  * The loop formats a line into one of two buffers of 256 KiB; a thread writes the other one and
  * swaps them. So the loop waits neither for a disk nor for whoever reads a pipe: when both buffers
  * are full, lines are dropped and counted (totals.log_dropped; totals.log_lines are the written
  * ones). The thread gathers lines for some milliseconds before it writes, which keeps the number of
- * system calls, and of wake-ups, small under load.
- *
- * Files are opened O_APPEND and each write(2) ends with a line, so workers share a file. On a pipe
- * writes are at most PIPE_BUF long, which the kernel keeps whole; only a longer line may be mixed
- * with those of other workers. What cannot be written (a full disk, a pipe without reader) is
- * dropped and counted, with one warning when that begins and one line when it ends.
+ * system calls, and of wake-ups, small under load. How it writes is access/sink.h's.
  *
  * All functions are for the loop's thread. */
 #ifndef VF_PROXY_ACCESS_LOG_H
 #define VF_PROXY_ACCESS_LOG_H
 
-#include "proxy/access_line.h"
+#include "proxy/access/line.h"
 
 struct vf_access_log;
 struct vf_snapshot;

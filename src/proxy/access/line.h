@@ -1,4 +1,4 @@
-/* proxy/access_line.h - one exchange as one line of the access log: JSON, text or Apache combined.
+/* proxy/access/line.h - one exchange as one line of the access log: JSON, text or Apache combined.
  * Whatever a client sent, a line stays one line and valid in its format: control bytes, quotes,
  * backslashes and bytes that are not UTF-8 are escaped, and long values are cut ("..."). Numbers
  * and times are formatted here, without stdio: a line costs well below a microsecond. */

@@ -1,4 +1,4 @@
-/* proxy/access_value.h - what stands in a line of the access log: numbers, and texts of clients
+/* proxy/access/value.h - what stands in a line of the access log: numbers, and texts of clients
  * with escapes. Each writes at `out`, which has room, and returns the end of what it wrote. */
 #ifndef VF_PROXY_ACCESS_VALUE_H
 #define VF_PROXY_ACCESS_VALUE_H

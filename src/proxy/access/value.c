@@ -1,4 +1,4 @@
-#include "proxy/access_value.h"
+#include "proxy/access/value.h"
 
 const unsigned char vf_put_class[256] = {
     [' '] = VF_PUT_QUOTED,

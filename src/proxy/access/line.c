@@ -1,10 +1,10 @@
-#include "proxy/access_line.h"
+#include "proxy/access/line.h"
 
 #include <assert.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "proxy/access_value.h"
+#include "proxy/access/value.h"
 
 enum {
     LINE_FIXED_BYTES = 1280, /* names, punctuation, numbers and times of any format, and room */
