@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "checker/core.h"
 #include "checker/plan.h"
+#include "net/addresses.h"
 
 enum { ADDRESSES = 4 /* of one name that one check tries */ };
 
@@ -139,7 +140,7 @@ static bool tries_next_address(struct vf_check_target *target, const struct vf_p
 {
     if (target->name == NULL)
         return false;
-    vf_name_failed(target->name, vf_name_tag(&probe->plan.address));
+    vf_name_failed(target->name, vf_addresses_tag(&probe->plan.address));
     return ++target->n_tries < ADDRESSES && vf_name_has_other(target->name);
 }
 

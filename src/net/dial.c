@@ -4,6 +4,7 @@
 #include <sys/un.h>
 
 #include "base/error.h"
+#include "net/addresses.h"
 #include "net/op.h"
 
 struct kept {
@@ -95,7 +96,7 @@ int vf_dial_take(struct vf_dial *dial, struct sockaddr_storage *out, socklen_t *
 {
     int rc = vf_name_take(dial->name, out, len);
     if (rc == 0)
-        dial->tag = vf_name_tag(out);
+        dial->tag = vf_addresses_tag(out);
     else
         dial->error = vf_name_error(dial->name);
     return rc;

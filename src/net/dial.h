@@ -15,7 +15,7 @@ struct vf_dials; /* the names of one process */
 /* One search for an address. Embedded, zeroed before its first use. */
 struct vf_dial {
     struct vf_name *name; /* NULL: a literal address, or idle */
-    uint32_t tag;         /* of the address taken: see vf_name_tag */
+    uint32_t tag;         /* of the address taken: see vf_addresses_tag */
     bool waits;
     const char *error; /* why the name has no address; static memory, or NULL */
     void (*on_resolved)(struct vf_dial *dial); /* see vf_dial_start; set by the owner */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/hash.h"
+#include "net/addresses.h"
 #include "net/dns.h"
 
 enum {
@@ -17,11 +17,6 @@ enum {
     AVOID_MS = 30 * 1000 /* an address that could not be connected to */
 };
 
-struct address {
-    union vf_dns_address value;
-    uint64_t avoid_until_ms;
-};
-
 /* A name that somebody watches: it is asked for, its watchers are told, it rests until the TTL is
  * over. Answers are told from the timer, never from within c-ares, so that a watcher may do
  * anything, even free the resolver. */
@@ -31,8 +26,7 @@ struct host {
     struct vf_name *names; /* its watches */
     uv_timer_t timer;
     struct vf_dns_lookup lookup;
-    struct address *addresses; /* sorted; owned */
-    size_t n_addresses;
+    struct vf_addresses addresses;
     const char *error;       /* of the last lookup, or NULL */
     unsigned n_failures;     /* in a row */
     uint64_t ask_ms;         /* when to ask again, on the loop's clock */
@@ -110,7 +104,7 @@ static void free_if_unused(struct host *host)
     if (!host->is_closed || host->is_asking)
         return;
     struct vf_resolver *resolver = host->resolver;
-    free(host->addresses);
+    vf_addresses_deinit(&host->addresses);
     free(host);
     part_closed(resolver);
 }
@@ -175,30 +169,6 @@ static void tell(struct host *host)
         name->is_due = true;
 }
 
-static bool is_same(const struct host *host, const union vf_dns_address *addresses, size_t n)
-{
-    if (host->n_addresses != n)
-        return false;
-    for (size_t i = 0; i < n; i++)
-        if (memcmp(&host->addresses[i].value, &addresses[i], sizeof(*addresses)) != 0)
-            return false;
-    return true;
-}
-
-/* Replaces the addresses. Returns false when out of memory: the old ones stay. */
-static bool replace(struct host *host, const union vf_dns_address *addresses, size_t n)
-{
-    struct address *list = calloc(n, sizeof(*list));
-    if (list == NULL)
-        return false;
-    for (size_t i = 0; i < n; i++)
-        list[i].value = addresses[i];
-    free(host->addresses);
-    host->addresses = list;
-    host->n_addresses = n;
-    return true;
-}
-
 static void succeed(struct host *host, const union vf_dns_address *addresses, size_t n,
                     uint32_t ttl_s)
 {
@@ -208,7 +178,7 @@ static void succeed(struct host *host, const union vf_dns_address *addresses, si
         uv_now(resolver->loop) + bounded(ttl_ms, resolver->floor_ms, resolver->ceiling_ms);
     host->n_failures = 0;
     host->error = NULL;
-    if (!is_same(host, addresses, n) && replace(host, addresses, n))
+    if (vf_addresses_set(&host->addresses, addresses, n) == 1)
         tell(host);
 }
 
@@ -353,7 +323,7 @@ void vf_resolver_unwatch(struct vf_name *name)
 
 size_t vf_name_count(const struct vf_name *name)
 {
-    return name->host->n_addresses;
+    return name->host->addresses.n;
 }
 
 const char *vf_name_error(const struct vf_name *name)
@@ -363,71 +333,30 @@ const char *vf_name_error(const struct vf_name *name)
 
 socklen_t vf_name_address(const struct vf_name *name, size_t index, struct sockaddr_storage *out)
 {
-    union vf_dns_address address = name->host->addresses[index].value;
-    bool is_ipv4 = address.plain.sa_family == AF_INET;
-    if (is_ipv4)
-        address.ipv4.sin_port = htons(name->port);
-    else
-        address.ipv6.sin6_port = htons(name->port);
-    memset(out, 0, sizeof(*out));
-    memcpy(out, &address, sizeof(address));
-    return is_ipv4 ? sizeof(address.ipv4) : sizeof(address.ipv6);
+    return vf_addresses_get(&name->host->addresses, index, name->port, out);
 }
 
-static sa_family_t family_of(const struct address *address)
+static uint64_t now_ms(const struct vf_name *name)
 {
-    return address->value.plain.sa_family;
-}
-
-/* Returns the first address that is not avoided, or the very first: its family is to be used. */
-static const struct address *first_choice(const struct host *host, uint64_t now_ms)
-{
-    for (size_t i = 0; i < host->n_addresses; i++)
-        if (host->addresses[i].avoid_until_ms <= now_ms)
-            return &host->addresses[i];
-    return host->addresses;
+    return uv_now(name->host->resolver->loop);
 }
 
 int vf_name_take(struct vf_name *name, struct sockaddr_storage *out, socklen_t *len)
 {
-    const struct host *host = name->host;
-    uint64_t now_ms = uv_now(host->resolver->loop);
-    if (host->n_addresses == 0)
+    const struct vf_addresses *addresses = &name->host->addresses;
+    if (addresses->n == 0)
         return VF_ENOADDRESS;
-    const struct address *first = first_choice(host, now_ms);
-    bool all_failed = first->avoid_until_ms > now_ms;
-    for (size_t i = 1; i < host->n_addresses && !all_failed; i++, name->cursor++) {
-        const struct address *next = &host->addresses[name->cursor % host->n_addresses];
-        if (family_of(next) == family_of(first) && next->avoid_until_ms <= now_ms)
-            break;
-    }
-    *len = vf_name_address(name, name->cursor++ % host->n_addresses, out);
+    size_t index = vf_addresses_take(addresses, &name->cursor, now_ms(name));
+    *len = vf_addresses_get(addresses, index, name->port, out);
     return 0;
-}
-
-uint32_t vf_name_tag(const struct sockaddr_storage *address)
-{
-    const struct sockaddr_in *ipv4 = (const struct sockaddr_in *)address;
-    const struct sockaddr_in6 *ipv6 = (const struct sockaddr_in6 *)address;
-    if (address->ss_family == AF_INET)
-        return (uint32_t)vf_hash(&ipv4->sin_addr, sizeof(ipv4->sin_addr), AF_INET);
-    return (uint32_t)vf_hash(&ipv6->sin6_addr, sizeof(ipv6->sin6_addr), AF_INET6);
 }
 
 void vf_name_failed(struct vf_name *name, uint32_t tag)
 {
-    struct sockaddr_storage address;
-    struct host *host = name->host;
-    for (size_t i = 0; i < host->n_addresses; i++) {
-        vf_name_address(name, i, &address);
-        if (vf_name_tag(&address) == tag)
-            host->addresses[i].avoid_until_ms = uv_now(host->resolver->loop) + AVOID_MS;
-    }
+    vf_addresses_avoid(&name->host->addresses, tag, now_ms(name) + AVOID_MS);
 }
 
 bool vf_name_has_other(const struct vf_name *name)
 {
-    const struct host *host = name->host;
-    uint64_t now_ms = uv_now(host->resolver->loop);
-    return host->n_addresses > 0 && first_choice(host, now_ms)->avoid_until_ms <= now_ms;
+    return vf_addresses_has_good(&name->host->addresses, now_ms(name));
 }

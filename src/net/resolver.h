@@ -56,12 +56,8 @@ size_t vf_name_count(const struct vf_name *name);
  * under way for the first time. Static memory. */
 const char *vf_name_error(const struct vf_name *name);
 
-/* Returns a number that stands for an address (its port aside): what vf_name_failed wants to know,
- * in four bytes. */
-uint32_t vf_name_tag(const struct sockaddr_storage *address);
-
-/* Notes that no connection could be made to an address of the name, given by its tag: for 30 s
- * `take` gives it only when all are like that. */
+/* Notes that no connection could be made to an address of the name, given by its tag
+ * (vf_addresses_tag): for 30 s `take` gives it only when all are like that. */
 void vf_name_failed(struct vf_name *name, uint32_t tag);
 
 /* Returns true while the name has an address that has not failed of late. "localhost" is two

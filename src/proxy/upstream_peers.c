@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "base/error.h"
+#include "net/addresses.h"
 #include "net/resolver.h"
 #include "proxy/core.h"
 #include "proxy/dispatch.h"
@@ -124,7 +125,7 @@ int vf_peer_address(const struct vf_peer *peer, const struct vf_snap_backend *ba
     }
     if (peer->name == NULL || vf_name_take(peer->name, address, len) < 0)
         return VF_ENOADDRESS;
-    *tag = vf_name_tag(address);
+    *tag = vf_addresses_tag(address);
     return 0;
 }
 

@@ -19,7 +19,7 @@ size_t vf_name_count(const struct vf_name *);
 const char *vf_name_error(const struct vf_name *);
 unsigned vf_name_address(const struct vf_name *, size_t index, struct vf_sockaddr *out);
 int vf_name_take(struct vf_name *, struct vf_sockaddr *out, unsigned *len);
-uint32_t vf_name_tag(const struct vf_sockaddr *);
+uint32_t vf_addresses_tag(const struct vf_sockaddr *);
 void vf_name_failed(struct vf_name *, uint32_t tag);
 bool vf_name_has_other(const struct vf_name *);
 ]]
@@ -75,7 +75,7 @@ describe("resolver", function()
   end
 
   local function fail_next(watched)
-    lib.vf_name_failed(watched.raw, lib.vf_name_tag(select(4, take(watched))))
+    lib.vf_name_failed(watched.raw, lib.vf_addresses_tag(select(4, take(watched))))
   end
 
   local function changed(watched, n)
@@ -141,7 +141,7 @@ describe("resolver", function()
     local web = watch "web.test"
     changed(web, 1)
     local text, _, _, address = take(web)
-    lib.vf_name_failed(web.raw, lib.vf_name_tag(address))
+    lib.vf_name_failed(web.raw, lib.vf_addresses_tag(address))
     for _ = 1, 6 do assert.not_equal(text, (take(web))) end
     fail_next(web)
     assert.is_true(lib.vf_name_has_other(web.raw))
