@@ -6,6 +6,8 @@
  *   crew_sockets.c  who serves which listening socket
  *   crew_events.c   what children say, and what follows from their ends
  *   publish.c     a configuration on its way: offered, bound, prepared, committed, published
+ *   offer.c       whether what is offered can be
+ *   settings.c    what the supervisor itself takes from what is published
  *   copies.c      a snapshot for those who may see all of it, and for the others
  *   shelf.c       tables that are kept for the children
  *   upgrade.c     the next binary: probe, handover table, execution in place
@@ -266,8 +268,26 @@ void vf_publish_lost(struct vf_supervisor *super, struct vf_child *child);
 /* Control has written `version` down: the point of no return. */
 void vf_publish_commit(struct vf_supervisor *super, uint64_t version);
 
-/* Applies what the supervisor itself takes from the published snapshot: log, pid file, workers. */
-void vf_publish_apply_settings(struct vf_supervisor *super);
+/* --- offer.c --- */
+
+enum { VF_OFFER_FAULT_BYTES = 1024 };
+
+/* Maps publish->copies.whole, which control offers as `version`, and judges it; opens what it needs
+ * first: the data directory, ports, places for tenants. Returns 0, or a negative code with the
+ * reason in `fault` (VF_OFFER_FAULT_BYTES); then ports are as before. */
+int vf_offer_accept(struct vf_supervisor *super, uint64_t version, char *fault);
+
+/* --- settings.c --- */
+
+/* Copies a text of a snapshot, cut at `size`, NUL-terminated. */
+void vf_settings_text(const struct vf_snapshot *snapshot, struct vf_snap_text text, char *out,
+                      size_t size);
+
+/* Logs as the snapshot says, from here on. */
+void vf_settings_set_up_log(const struct vf_snapshot *snapshot);
+
+/* Takes from the published snapshot what is for us: log, pid file, workers. */
+void vf_settings_apply(struct vf_supervisor *super);
 
 /* --- copies.c --- */
 

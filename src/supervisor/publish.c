@@ -1,7 +1,4 @@
-#include <errno.h>
 #include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "snapshot/snapshot.h"
@@ -10,24 +7,10 @@
 
 enum {
     PREPARE_WAIT_MS = 2000, /* who is silent for longer is stuck: replaced, without a veto */
-    RUNNING_WAIT_MS = 1000, /* then control is told how many lag behind */
-    FAULT_BYTES = 1024
+    RUNNING_WAIT_MS = 1000  /* then control is told how many lag behind */
 };
 
 /* --- Helpers --- */
-
-static void text_of(const struct vf_snapshot *snapshot, struct vf_snap_text text, char *out,
-                    size_t size)
-{
-    struct vf_str view = vf_snap_str(snapshot, text);
-    snprintf(out, size, "%.*s", (int)view.len, view.data);
-}
-
-static bool same_text(const struct vf_snapshot *a, struct vf_snap_text text_a,
-                      const struct vf_snapshot *b, struct vf_snap_text text_b)
-{
-    return vf_str_eq(vf_snap_str(a, text_a), vf_snap_str(b, text_b));
-}
 
 /* Control and the workers map what is published; the checker too. */
 static bool takes_part(const struct vf_supervisor *super, const struct vf_child *child)
@@ -67,110 +50,6 @@ static void tell_refused(struct vf_supervisor *super, uint64_t version, const ch
     message.args[0] = version;
     vf_link_message_text(&message, why);
     vf_child_send(super->control.child, &message);
-}
-
-/* --- Offered --- */
-
-static int open_datadir(struct vf_supervisor *super, const struct vf_snapshot *snapshot,
-                        char *fault)
-{
-    const struct vf_snap_settings *settings = vf_snap_settings(snapshot);
-    bool change_user = settings->change_user && geteuid() == 0;
-    char path[PATH_MAX];
-    text_of(snapshot, settings->data_dir, path, sizeof(path));
-    int rc = vf_datadir_open(&super->datadir, path, change_user, settings->uid, settings->gid,
-                             fault, FAULT_BYTES);
-    if (rc < 0)
-        return rc;
-    int fd = vf_datadir_socket(&super->datadir, change_user, settings->uid, settings->gid);
-    if (fd < 0 || vf_ports_add(&super->ports, VF_LINK_SOCKET_CLI, "control.sock", fd) == NULL) {
-        snprintf(fault, FAULT_BYTES, "data_dir: cannot open control.sock: %s", strerror(-fd));
-        return fd < 0 ? fd : -ENOSPC;
-    }
-    return 0;
-}
-
-/* Old and new workers count at the same time during an upgrade. */
-static uint32_t rows_for(uint32_t n_workers)
-{
-    return 2 * n_workers + 2;
-}
-
-static int open_usage(struct vf_supervisor *super, const struct vf_snapshot *snapshot, char *fault)
-{
-    const struct vf_snap_settings *settings = vf_snap_settings(snapshot);
-    int rc = vf_usage_file_open(&super->usage, super->datadir.path, rows_for(settings->workers),
-                                fault, FAULT_BYTES);
-    if (rc < 0)
-        return rc;
-    if (settings->change_user && geteuid() == 0)
-        vf_usage_file_give(&super->usage, settings->uid, settings->gid);
-    if (super->control.child != NULL)
-        vf_child_share_usage(super, super->control.child);
-    return 0;
-}
-
-/* The last step: tenants of what was refused need no place. */
-static int enter_tenants(struct vf_supervisor *super, const struct vf_snapshot *snapshot,
-                         char *fault)
-{
-    int rc = super->usage.book == NULL ? open_usage(super, snapshot, fault) : 0;
-    if (rc == 0)
-        rc = vf_usage_file_enter(&super->usage, snapshot,
-                                 rows_for(vf_snap_settings(snapshot)->workers), fault, FAULT_BYTES);
-    if (rc < 0)
-        vf_ports_abandon(&super->ports);
-    return rc;
-}
-
-/* What is bound to the running process stays until it is started anew. */
-static int keeps_identity(const struct vf_supervisor *super, const struct vf_snapshot *offered,
-                          char *fault)
-{
-    const struct vf_snap_settings *now = vf_snap_settings(super->snapshot);
-    const struct vf_snap_settings *next = vf_snap_settings(offered);
-    const char *changed = NULL;
-    if (!same_text(super->snapshot, now->data_dir, offered, next->data_dir))
-        changed = "data_dir";
-    else if (now->change_user != next->change_user ||
-             (now->change_user && (now->uid != next->uid || now->gid != next->gid)))
-        changed = "user";
-    if (changed == NULL)
-        return 0;
-    snprintf(fault, FAULT_BYTES, "%s: cannot change while running, restart instead", changed);
-    return -EINVAL;
-}
-
-static void set_up_log(const struct vf_snapshot *snapshot)
-{
-    const struct vf_snap_settings *settings = vf_snap_settings(snapshot);
-    vf_log_setup((enum vf_log_level)settings->log_level, (enum vf_log_format)settings->log_format,
-                 "supervisor");
-}
-
-static int accept_offer(struct vf_supervisor *super, uint64_t version, char *fault)
-{
-    struct vf_publish *publish = &super->publish;
-    int rc = vf_copies_map(&publish->copies, &publish->snapshot, fault, FAULT_BYTES);
-    if (rc < 0)
-        return rc;
-    uint32_t n_workers = vf_snap_settings(publish->snapshot)->workers;
-    if (publish->snapshot->version != version || version <= super->version || n_workers == 0 ||
-        n_workers > VF_SLOTS_MAX) {
-        snprintf(fault, FAULT_BYTES, "snapshot: version %llu with %u workers after version %llu",
-                 (unsigned long long)version, n_workers, (unsigned long long)super->version);
-        return -EINVAL;
-    }
-    if (super->snapshot == NULL)
-        set_up_log(publish->snapshot);
-    if (super->datadir.lock_fd < 0)
-        rc = open_datadir(super, publish->snapshot, fault);
-    else if (super->snapshot != NULL)
-        rc = keeps_identity(super, publish->snapshot, fault);
-    if (rc < 0)
-        return rc;
-    rc = vf_ports_try(&super->ports, publish->snapshot, n_workers, fault, FAULT_BYTES);
-    return rc < 0 ? rc : enter_tenants(super, publish->snapshot, fault);
 }
 
 /* --- Prepared --- */
@@ -227,14 +106,14 @@ static void end_previous(struct vf_supervisor *super)
 void vf_publish_offer(struct vf_supervisor *super, struct vf_link_message *message)
 {
     struct vf_publish *publish = &super->publish;
-    char fault[FAULT_BYTES] = "";
+    char fault[VF_OFFER_FAULT_BYTES] = "";
     end_previous(super);
     if (super->phase >= VF_SUPER_STOPPING) {
         tell_refused(super, message->args[0], "stopping");
         return;
     }
     publish->copies.whole = vf_link_take_fd(message, 0);
-    if (accept_offer(super, message->args[0], fault) < 0) {
+    if (vf_offer_accept(super, message->args[0], fault) < 0) {
         forget_offer(publish);
         tell_refused(super, message->args[0], fault);
         return;
@@ -255,7 +134,7 @@ void vf_publish_refused(struct vf_supervisor *super, struct vf_child *child, uin
                         const char *why)
 {
     struct vf_publish *publish = &super->publish;
-    char fault[FAULT_BYTES];
+    char fault[VF_OFFER_FAULT_BYTES];
     if (publish->state != VF_PUBLISH_PREPARING || version != publish->snapshot->version)
         return;
     snprintf(fault, sizeof(fault), "%s: %s", vf_child_name(child->kind), why);
@@ -276,27 +155,6 @@ static void log_listeners(struct vf_supervisor *super)
         vf_listening_format(&port->bound, address);
         vf_log_info(NULL, "listener.open", "name=%s address=%s", port->name, address);
     }
-}
-
-static void write_pid_file(struct vf_supervisor *super)
-{
-    char path[PATH_MAX];
-    text_of(super->snapshot, vf_snap_settings(super->snapshot)->pid_file, path, sizeof(path));
-    if (strcmp(path, super->pid_file) == 0)
-        return;
-    if (super->pid_file[0] != '\0')
-        unlink(super->pid_file);
-    int rc = path[0] != '\0' ? vf_datadir_write_pid(path) : 0;
-    if (rc < 0)
-        vf_log_error(NULL, "pid_file.failed", "path=%s reason=%s", path, strerror(-rc));
-    snprintf(super->pid_file, sizeof(super->pid_file), "%s", rc < 0 ? "" : path);
-}
-
-void vf_publish_apply_settings(struct vf_supervisor *super)
-{
-    set_up_log(super->snapshot);
-    super->n_workers = vf_snap_settings(super->snapshot)->workers;
-    write_pid_file(super);
 }
 
 /* The offered snapshot is the current one from here on. */
@@ -352,7 +210,7 @@ void vf_publish_commit(struct vf_supervisor *super, uint64_t version)
     publish->state = VF_PUBLISH_PUBLISHING;
     vf_ports_commit(&super->ports);
     vf_timer_stop(&super->timers, &super->close_grace); /* a new grace for what leaves now */
-    vf_publish_apply_settings(super);
+    vf_settings_apply(super);
     log_listeners(super);
     announce(super);
     bring_control(super);

@@ -228,7 +228,7 @@ static void map_snapshot(struct vf_supervisor *super, bool has_tables)
                  : -1;
     super->control_mode = VF_LINK_RESUME;
     if (rc == 0) {
-        vf_publish_apply_settings(super);
+        vf_settings_apply(super);
         return;
     }
     super->control_mode = VF_LINK_RECOMPILE;
