@@ -3,82 +3,17 @@
 #include <arpa/inet.h>
 #include <mbedtls/oid.h>
 #include <mbedtls/pk.h>
-#include <mbedtls/platform_util.h>
 #include <mbedtls/sha256.h>
 #include <mbedtls/x509_crl.h>
 #include <mbedtls/x509_crt.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 #include <uv.h>
 
-enum { KEY_BYTES = 16 * 1024, NAME_BYTES = 1024 };
+#include "lua/x509_parts.h"
 
-static int refuse(const char **problem, int code, const char *text)
-{
-    *problem = text;
-    return code;
-}
-
-/* A growing text. */
-struct text {
-    char *data;
-    size_t len, room;
-};
-
-static bool append(struct text *text, const void *data, size_t len)
-{
-    if (text->len + len > text->room) {
-        size_t room = (text->room + len) * 2;
-        char *grown = realloc(text->data, room);
-        if (grown == NULL)
-            return false;
-        text->data = grown;
-        text->room = room;
-    }
-    memcpy(text->data + text->len, data, len);
-    text->len += len;
-    return true;
-}
-
-static struct vf_str give(struct text *text)
-{
-    return vf_str_make(text->data, text->len);
-}
-
-static void free_str(struct vf_str text)
-{
-    free((char *)(uintptr_t)text.data);
-}
-
-static bool copy_str(const char *data, size_t len, struct vf_str *out)
-{
-    struct text text = {0};
-    if (!append(&text, data, len))
-        return false;
-    *out = give(&text);
-    return true;
-}
-
-/* mbedTLS reads PEM that ends with a NUL. */
-static unsigned char *terminated(const char *pem, size_t len)
-{
-    unsigned char *copy = malloc(len + 1);
-    if (copy != NULL) {
-        memcpy(copy, pem, len);
-        copy[len] = '\0';
-    }
-    return copy;
-}
-
-static bool has_block(const char *pem, size_t len, const char *label)
-{
-    char begin[64];
-    int n = snprintf(begin, sizeof(begin), "-----BEGIN %s-----", label);
-    return memmem(pem, len, begin, (size_t)n) != NULL;
-}
+enum { NAME_BYTES = 1024 };
 
 static int64_t seconds_of(const mbedtls_x509_time *time)
 {
@@ -98,29 +33,29 @@ static bool same_raw(const mbedtls_x509_buf *a, const mbedtls_x509_buf *b)
 
 /* Names */
 
-static bool add_address(struct text *names, const mbedtls_x509_buf *value)
+static bool add_address(struct vf_x509_text *names, const mbedtls_x509_buf *value)
 {
     char text[INET6_ADDRSTRLEN];
     if (value->len != 4 && value->len != 16)
         return true;
     inet_ntop(value->len == 4 ? AF_INET : AF_INET6, value->p, text, sizeof(text));
-    return append(names, text, strlen(text) + 1);
+    return vf_x509_append(names, text, strlen(text) + 1);
 }
 
-static bool add_dns(struct text *names, const mbedtls_x509_buf *value)
+static bool add_dns(struct vf_x509_text *names, const mbedtls_x509_buf *value)
 {
     for (size_t i = 0; i < value->len; i++)
         if (value->p[i] < 0x21 || value->p[i] > 0x7e) /* no host name */
             return true;
     for (size_t i = 0; i < value->len; i++) {
         char c = vf_lower((char)value->p[i]);
-        if (!append(names, &c, 1))
+        if (!vf_x509_append(names, &c, 1))
             return false;
     }
-    return append(names, "", 1);
+    return vf_x509_append(names, "", 1);
 }
 
-static bool add_alternative(struct text *names, const mbedtls_x509_buf *raw)
+static bool add_alternative(struct vf_x509_text *names, const mbedtls_x509_buf *raw)
 {
     mbedtls_x509_subject_alternative_name name;
     bool done = true;
@@ -134,7 +69,7 @@ static bool add_alternative(struct text *names, const mbedtls_x509_buf *raw)
     return done;
 }
 
-static bool add_common_name(struct text *names, const mbedtls_x509_name *subject)
+static bool add_common_name(struct vf_x509_text *names, const mbedtls_x509_name *subject)
 {
     for (; subject != NULL; subject = subject->next)
         if (MBEDTLS_OID_CMP(MBEDTLS_OID_AT_CN, &subject->oid) == 0)
@@ -144,7 +79,7 @@ static bool add_common_name(struct text *names, const mbedtls_x509_name *subject
 
 static bool list_names(const mbedtls_x509_crt *certificate, struct vf_str *out)
 {
-    struct text names = {0};
+    struct vf_x509_text names = {0};
     bool done = true;
     if (mbedtls_x509_crt_has_ext_type(certificate, MBEDTLS_X509_EXT_SUBJECT_ALT_NAME)) {
         for (const mbedtls_x509_sequence *at = &certificate->subject_alt_names;
@@ -153,7 +88,7 @@ static bool list_names(const mbedtls_x509_crt *certificate, struct vf_str *out)
     } else {
         done = add_common_name(&names, &certificate->subject);
     }
-    *out = give(&names);
+    *out = vf_x509_give(&names);
     return done;
 }
 
@@ -163,11 +98,11 @@ void vf_x509_free(struct vf_x509 *certificates)
 {
     if (certificates == NULL)
         return;
-    free_str(certificates->subject);
-    free_str(certificates->issuer);
-    free_str(certificates->serial);
-    free_str(certificates->names);
-    free_str(certificates->der);
+    vf_x509_free_str(certificates->subject);
+    vf_x509_free_str(certificates->issuer);
+    vf_x509_free_str(certificates->serial);
+    vf_x509_free_str(certificates->names);
+    vf_x509_free_str(certificates->der);
     free(certificates);
 }
 
@@ -180,7 +115,7 @@ static bool is_weak(const mbedtls_x509_crt *certificate)
 
 static bool describe_chain(const mbedtls_x509_crt *chain, struct vf_x509 *out)
 {
-    struct text der = {0};
+    struct vf_x509_text der = {0};
     bool done = true;
     for (const mbedtls_x509_crt *at = chain; at != NULL; at = at->next) {
         int64_t after_s = seconds_of(&at->valid_to);
@@ -192,9 +127,9 @@ static bool describe_chain(const mbedtls_x509_crt *chain, struct vf_x509 *out)
         if (at->next != NULL && out->broken_link == 0 &&
             !same_raw(&at->issuer_raw, &at->next->subject_raw))
             out->broken_link = out->n;
-        done = done && append(&der, at->raw.p, at->raw.len);
+        done = done && vf_x509_append(&der, at->raw.p, at->raw.len);
     }
-    out->der = give(&der);
+    out->der = vf_x509_give(&der);
     return done;
 }
 
@@ -202,13 +137,13 @@ static bool describe_first(const mbedtls_x509_crt *first, struct vf_x509 *out)
 {
     char text[NAME_BYTES];
     int n = mbedtls_x509_dn_gets(text, sizeof(text), &first->subject);
-    if (!copy_str(text, n > 0 ? (size_t)n : 0, &out->subject))
+    if (!vf_x509_copy(text, n > 0 ? (size_t)n : 0, &out->subject))
         return false;
     n = mbedtls_x509_dn_gets(text, sizeof(text), &first->issuer);
-    if (!copy_str(text, n > 0 ? (size_t)n : 0, &out->issuer))
+    if (!vf_x509_copy(text, n > 0 ? (size_t)n : 0, &out->issuer))
         return false;
     n = mbedtls_x509_serial_gets(text, sizeof(text), &first->serial);
-    if (!copy_str(text, n > 0 ? (size_t)n : 0, &out->serial))
+    if (!vf_x509_copy(text, n > 0 ? (size_t)n : 0, &out->serial))
         return false;
     out->not_before_s = seconds_of(&first->valid_from);
     out->not_after_s = seconds_of(&first->valid_to);
@@ -225,18 +160,18 @@ static bool describe_first(const mbedtls_x509_crt *first, struct vf_x509 *out)
 static int read_certificates(const char *pem, size_t len, bool is_lenient, struct vf_x509 **out,
                              const char **problem)
 {
-    if (!has_block(pem, len, "CERTIFICATE"))
-        return refuse(problem, UV_EINVAL,
-                      "holds no certificate in PEM (-----BEGIN CERTIFICATE-----)");
-    unsigned char *text = terminated(pem, len);
+    if (!vf_x509_has_block(pem, len, "CERTIFICATE"))
+        return vf_x509_refuse(problem, UV_EINVAL,
+                              "holds no certificate in PEM (-----BEGIN CERTIFICATE-----)");
+    unsigned char *text = vf_x509_terminated(pem, len);
     struct vf_x509 *certificates = calloc(1, sizeof(*certificates));
     mbedtls_x509_crt chain;
     mbedtls_x509_crt_init(&chain);
     int rc = text == NULL || certificates == NULL ? UV_ENOMEM : 0;
     int failed = rc == 0 ? mbedtls_x509_crt_parse(&chain, text, len + 1) : 0;
     if (failed < 0 || (failed > 0 && !is_lenient))
-        rc =
-            refuse(problem, UV_EINVAL, "holds a certificate that is damaged or of an unknown kind");
+        rc = vf_x509_refuse(problem, UV_EINVAL,
+                            "holds a certificate that is damaged or of an unknown kind");
     else if (rc == 0 &&
              (!describe_chain(&chain, certificates) || !describe_first(&chain, certificates)))
         rc = UV_ENOMEM;
@@ -262,159 +197,44 @@ int vf_x509_read_authorities(const char *pem, size_t len, struct vf_x509 **out,
     return read_certificates(pem, len, true, out, problem);
 }
 
-/* Keys */
-
-static int random_bytes(void *unused, unsigned char *out, size_t len)
-{
-    (void)unused;
-    while (len > 0) {
-        ssize_t n = getrandom(out, len, 0);
-        if (n <= 0)
-            return -1;
-        out += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
-void vf_x509_free_key(struct vf_x509_key *key)
-{
-    if (key == NULL)
-        return;
-    if (key->der.data != NULL)
-        mbedtls_platform_zeroize((char *)(uintptr_t)key->der.data, key->der.len);
-    free_str(key->der);
-    free(key);
-}
-
-static int read_key(mbedtls_pk_context *pk, const char *pem, size_t len, const char **problem)
-{
-    unsigned char *text = terminated(pem, len);
-    if (text == NULL)
-        return refuse(problem, UV_ENOMEM, "out of memory");
-    int rc = mbedtls_pk_parse_key(pk, text, len + 1, NULL, 0, random_bytes, NULL);
-    mbedtls_platform_zeroize(text, len);
-    free(text);
-    if (rc == 0)
-        return 0;
-    if (rc == MBEDTLS_ERR_PK_PASSWORD_REQUIRED || has_block(pem, len, "ENCRYPTED PRIVATE KEY"))
-        return refuse(problem, UV_EINVAL, "is encrypted: a key without a passphrase is needed");
-    if (memmem(pem, len, "PRIVATE KEY-----", 16) == NULL)
-        return refuse(problem, UV_EINVAL,
-                      "holds no private key in PEM (-----BEGIN PRIVATE KEY-----)");
-    return refuse(problem, UV_EINVAL, "is damaged, or no RSA or EC key");
-}
-
-static bool is_usable_curve(mbedtls_ecp_group_id curve)
-{
-    return curve == MBEDTLS_ECP_DP_SECP256R1 || curve == MBEDTLS_ECP_DP_SECP384R1 ||
-           curve == MBEDTLS_ECP_DP_SECP521R1;
-}
-
-static const char *judge_key(mbedtls_pk_context *pk)
-{
-    if (mbedtls_pk_can_do(pk, MBEDTLS_PK_RSA)) {
-        if (mbedtls_pk_get_bitlen(pk) < 2048)
-            return "is an RSA key of fewer than 2048 bits: too weak";
-        return mbedtls_pk_get_bitlen(pk) > 8192 ? "is an RSA key of more than 8192 bits" : NULL;
-    }
-    if (!mbedtls_pk_can_do(pk, MBEDTLS_PK_ECDSA))
-        return "is no RSA or EC key that signs";
-    if (!is_usable_curve(mbedtls_pk_ec(*pk)->MBEDTLS_PRIVATE(grp).id))
-        return "is on another curve than P-256, P-384 and P-521";
-    return NULL;
-}
-
-int vf_x509_read_key(const char *pem, size_t len, struct vf_x509_key **out, const char **problem)
-{
-    unsigned char der[KEY_BYTES];
-    mbedtls_pk_context pk;
-    mbedtls_pk_init(&pk);
-    int n = 0, rc = read_key(&pk, pem, len, problem);
-    if (rc == 0 && (*problem = judge_key(&pk)) != NULL)
-        rc = UV_EINVAL;
-    if (rc == 0 && (n = mbedtls_pk_write_key_der(&pk, der, sizeof(der))) <= 0)
-        rc = refuse(problem, UV_EINVAL, "is damaged, or no RSA or EC key");
-    struct vf_x509_key *key = rc == 0 ? calloc(1, sizeof(*key)) : NULL;
-    if (rc == 0 &&
-        (key == NULL || !copy_str((char *)der + sizeof(der) - n, (size_t)n, &key->der))) {
-        vf_x509_free_key(key);
-        rc = refuse(problem, UV_ENOMEM, "out of memory");
-    }
-    if (rc == 0) {
-        key->bits = (uint32_t)mbedtls_pk_get_bitlen(&pk);
-        key->kind = mbedtls_pk_can_do(&pk, MBEDTLS_PK_RSA) ? VF_STR("RSA") : VF_STR("EC");
-        *out = key;
-    }
-    mbedtls_platform_zeroize(der, sizeof(der));
-    mbedtls_pk_free(&pk);
-    return rc;
-}
-
-uint32_t vf_x509_owner(const struct vf_x509 *certificates, const struct vf_x509_key *key)
-{
-    const unsigned char *at = (const unsigned char *)certificates->der.data;
-    const unsigned char *end = at + certificates->der.len;
-    mbedtls_pk_context pk;
-    uint32_t owner = 0;
-    mbedtls_pk_init(&pk);
-    if (mbedtls_pk_parse_key(&pk, (const unsigned char *)key->der.data, key->der.len, NULL, 0,
-                             random_bytes, NULL) != 0)
-        at = end;
-    for (uint32_t i = 1; at < end && owner == 0; i++) {
-        mbedtls_x509_crt one;
-        mbedtls_x509_crt_init(&one);
-        if (mbedtls_x509_crt_parse_der_nocopy(&one, at, (size_t)(end - at)) == 0) {
-            if (mbedtls_pk_check_pair(&one.pk, &pk, random_bytes, NULL) == 0)
-                owner = i;
-            at += one.raw.len;
-        } else {
-            at = end;
-        }
-        mbedtls_x509_crt_free(&one);
-    }
-    mbedtls_pk_free(&pk);
-    return owner;
-}
-
 /* Revocation lists */
 
 void vf_x509_free_revocations(struct vf_x509_revocations *revocations)
 {
     if (revocations == NULL)
         return;
-    free_str(revocations->der);
+    vf_x509_free_str(revocations->der);
     free(revocations);
 }
 
 static bool describe_revocations(const mbedtls_x509_crl *list, struct vf_x509_revocations *out)
 {
-    struct text der = {0};
+    struct vf_x509_text der = {0};
     bool done = true;
     for (const mbedtls_x509_crl *at = list; at != NULL && at->raw.p != NULL; at = at->next) {
         int64_t next_s = at->next_update.year == 0 ? 0 : seconds_of(&at->next_update);
         out->n++;
         if (next_s != 0 && (out->next_update_s == 0 || next_s < out->next_update_s))
             out->next_update_s = next_s;
-        done = done && append(&der, at->raw.p, at->raw.len);
+        done = done && vf_x509_append(&der, at->raw.p, at->raw.len);
     }
-    out->der = give(&der);
+    out->der = vf_x509_give(&der);
     return done;
 }
 
 int vf_x509_read_revocations(const char *pem, size_t len, struct vf_x509_revocations **out,
                              const char **problem)
 {
-    if (!has_block(pem, len, "X509 CRL"))
-        return refuse(problem, UV_EINVAL,
-                      "holds no revocation list in PEM (-----BEGIN X509 CRL-----)");
-    unsigned char *text = terminated(pem, len);
+    if (!vf_x509_has_block(pem, len, "X509 CRL"))
+        return vf_x509_refuse(problem, UV_EINVAL,
+                              "holds no revocation list in PEM (-----BEGIN X509 CRL-----)");
+    unsigned char *text = vf_x509_terminated(pem, len);
     struct vf_x509_revocations *revocations = calloc(1, sizeof(*revocations));
     mbedtls_x509_crl list;
     mbedtls_x509_crl_init(&list);
     int rc = text == NULL || revocations == NULL ? UV_ENOMEM : 0;
     if (rc == 0 && mbedtls_x509_crl_parse(&list, text, len + 1) != 0)
-        rc = refuse(problem, UV_EINVAL, "holds a revocation list that is damaged");
+        rc = vf_x509_refuse(problem, UV_EINVAL, "holds a revocation list that is damaged");
     else if (rc == 0 && !describe_revocations(&list, revocations))
         rc = UV_ENOMEM;
     if (rc == UV_ENOMEM)
