@@ -208,7 +208,7 @@ local function content_of(types, schema)
   return content
 end
 
---- What the OpenAPI document says, see admin/openapi.lua.
+--- What the OpenAPI document says, see admin/openapi/init.lua.
 local function doc_of(definition)
   local answers, texts = {}, { [tostring(definition.status or 200)] = "The answer." }
   for status, text in pairs(definition.answers or {}) do texts[tostring(status)] = text end
