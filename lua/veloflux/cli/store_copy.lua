@@ -3,17 +3,11 @@
 --
 -- Leases and nodes are not copied: they are of those who run now.
 local crypto = require "veloflux.pdk.crypto"
+local sorted = require "veloflux.sorted"
 
 local M = {}
 
 local PAGE = 100 -- versions that are read, and committed, together
-
-local function sorted(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
 
 --- Adds texts to a digest so that no others add the same.
 local function add(hash, ...)
@@ -26,8 +20,8 @@ end
 
 local function add_entities(hash, kinds)
   local n = 0
-  for _, kind in ipairs(sorted(kinds)) do
-    for _, key in ipairs(sorted(kinds[kind])) do
+  for _, kind in ipairs(sorted.names(kinds)) do
+    for _, key in ipairs(sorted.names(kinds[kind])) do
       local entity = kinds[kind][key]
       add(hash, kind, key, entity.json, entity.version, entity.created_ms, entity.updated_ms)
       n = n + 1

@@ -2,6 +2,7 @@
 local bit = require "bit"
 local document = require "veloflux.model.document"
 local json = require "veloflux.pdk.json"
+local sorted = require "veloflux.sorted"
 
 local M = {}
 
@@ -70,13 +71,6 @@ local function plain(value)
   return is_safe and value or json.lenient(value)
 end
 
-local function sorted_names(map)
-  local names = {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 local function is_list(value) return json.is_array(value) or value[1] ~= nil end
 
 local function put(out, value, indent, lead)
@@ -91,7 +85,7 @@ local function put(out, value, indent, lead)
   else
     local is_item = lead:find "%- $" ~= nil
     if not is_item and lead:find "%S" then out[#out + 1] = (lead:gsub("%s+$", "")) end
-    for i, name in ipairs(sorted_names(value)) do
+    for i, name in ipairs(sorted.names(value)) do
       local before = i == 1 and is_item and lead or pad
       local inner = value[name]
       local deeper = type(inner) == "table" and not is_list(inner) and 2 or 0

@@ -5,6 +5,7 @@ local layout = require "veloflux.compiler.layout"
 local sink = require "veloflux.compiler.sink"
 local slices = require "veloflux.slices"
 local traffic = require "veloflux.compiler.traffic"
+local sorted = require "veloflux.sorted"
 local hosts_of = require("veloflux.model.check").hosts_of
 
 ffi.cdef [[ int vf_method_read(const char *name, size_t len); ]]
@@ -66,15 +67,8 @@ local function test_of(wanted)
   return wanted.present and C.VF_TEST_PRESENT or C.VF_TEST_ABSENT, ""
 end
 
-local function sorted(map)
-  local names = {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 local function write_conditions(to, kind, map, out)
-  for _, name in ipairs(sorted(map)) do
+  for _, name in ipairs(sorted.names(map)) do
     local record, index = to:add(C.VF_SNAP_CONDITIONS)
     local test, value = test_of(map[name])
     record.kind, record.test = kind, test

@@ -2,6 +2,7 @@
 local bit = require "bit"
 local layout = require "veloflux.compiler.layout"
 local sink = require "veloflux.compiler.sink"
+local sorted = require "veloflux.sorted"
 local FIELDS = require("veloflux.model.kinds.traffic").POLICY_FIELDS
 
 local C, NONE, u64 = layout.C, layout.NONE, sink.u64
@@ -64,13 +65,6 @@ function M.overrides(to, pool, route, shared)
   return index
 end
 
-local function sorted(map)
-  local names = {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 local function append(list, kind, name, value)
   list[#list + 1] = { kind, name, value }
 end
@@ -78,8 +72,8 @@ end
 --- Appends the edits of one record {set, add, remove} to a list of {kind, name, value}.
 local function collect(list, edits)
   for _, name in ipairs(edits.remove) do append(list, REMOVE, name, "") end
-  for _, name in ipairs(sorted(edits.set)) do append(list, SET, name, edits.set[name]) end
-  for _, name in ipairs(sorted(edits.add)) do
+  for _, name in ipairs(sorted.names(edits.set)) do append(list, SET, name, edits.set[name]) end
+  for _, name in ipairs(sorted.names(edits.add)) do
     local values = edits.add[name]
     for _, value in ipairs(type(values) == "table" and values or { values }) do append(list, ADD, name, value) end
   end

@@ -3,7 +3,6 @@
 -- FILE:LINE: path: message.
 local document = require "veloflux.model.document"
 local reader = require "veloflux.model.reader"
-local scalars = require "veloflux.model.scalars"
 local stored_check = require "veloflux.model.stored_check"
 local check = require "veloflux.model.check"
 local lint = require "veloflux.model.lint"
@@ -13,26 +12,19 @@ local grammar = require "veloflux.conf.grammar"
 local environment = require "veloflux.conf.environment"
 local node_check = require "veloflux.conf.node_check"
 local files = require "veloflux.conf.files"
+local places = require "veloflux.conf.places"
+local problems_of = require "veloflux.conf.problems"
+local sources = require "veloflux.conf.sources"
 local plugin_loader = require "veloflux.plugin.loader"
 local resolve = require "veloflux.plugin.resolve"
 
-local M = {}
+local M = { data_dir = sources.data_dir, pointer = problems_of.pointer, format = problems_of.format }
 
 local Loader = {}
 Loader.__index = Loader
 
 function Loader:note(file, line, path, message)
   table.insert(self.problems, { file = file, line = line, path = path, message = message })
-end
-
---- Returns the text of the source, its name for messages and the folder of relative paths.
-local function open_source(source)
-  if source.text or source.document then
-    return source.text or "", source.name or "conf", source.dir or files.real_path "."
-  end
-  local text, problem = files.read(source.path)
-  local folder = files.folder_of(source.path)
-  return text, source.path, files.real_path(folder) or folder, problem
 end
 
 --- Reads one text; notes what is wrong with it.
@@ -81,42 +73,10 @@ function Loader:include(root, name)
   end
 end
 
---- Returns the node at a list of keys and positions (from 1), or the deepest that is there.
-local function locate(doc, path)
-  local at = 0
-  for _, step in ipairs(path) do
-    local found
-    if type(step) == "string" then
-      found = document.find(doc, at, step)
-    else
-      found = doc.nodes[at].first
-      for _ = 2, step do found = found ~= 0 and doc.nodes[found].next or 0 end
-    end
-    if not found or found == 0 then return at end
-    at = found
-  end
-  return at
-end
-
-local function path_text(path)
-  local text = ""
-  for _, step in ipairs(path) do
-    text = text .. (type(step) == "number" and ("[%d]"):format(step - 1) or (text ~= "" and "." or "") .. step)
-  end
-  return text
-end
-
 --- Notes a problem of the main file at a list of keys and positions (from 1).
 function Loader:note_at(path, message)
   local doc = self.main
-  self:note(doc.name, doc.nodes[locate(doc, path)].line, path_text(path), message)
-end
-
-local function position_of(doc, kind, node)
-  local list = document.find(doc, 0, kind)
-  local at, position = doc.nodes[list].first, 0
-  while at ~= 0 and at ~= node do at, position = doc.nodes[at].next, position + 1 end
-  return position
+  self:note(doc.name, doc.nodes[places.locate(doc, path)].line, places.text(path), message)
 end
 
 --- Says where a field of an entity stands: file, line and path, for model/check.lua. What came through
@@ -128,7 +88,7 @@ function Loader:place(root, kind, position, field)
   if not doc then return entity._file, entity._line, kind end
   local value = document.find(doc, entity._node, field)
   local line = doc.nodes[value or entity._node].line
-  return doc.name, line, ("%s[%d].%s"):format(kind, position_of(doc, kind, entity._node), field)
+  return doc.name, line, ("%s[%d].%s"):format(kind, places.position(doc, kind, entity._node), field)
 end
 
 --- The default tenant is always there, and first.
@@ -219,48 +179,18 @@ function Loader:assemble(root, more, problems, before)
   local result = { node = node, source = self.main.name, files = self.files, warnings = joined(self.reader.warnings),
     control = plugins.control, stored_kinds = plugins.kind_names, origin = root, inputs = {} }
   local news = self:take(result, root, more, before)
-  local function places(...) return self:place(node, ...) end
-  check.run(result, places, problems, plugins, news)
-  stored_check.run(result, plugins.kinds, places, problems)
-  if #problems == 0 then resolve.run(result, places, problems, news) end
+  local function place(...) return self:place(node, ...) end
+  check.run(result, place, problems, plugins, news)
+  stored_check.run(result, plugins.kinds, place, problems)
+  if #problems == 0 then resolve.run(result, place, problems, news) end
   if #problems == 0 then
-    lint.run(result, root, grammar.file, places, function(path)
+    lint.run(result, root, grammar.file, place, function(path)
       local head = path:match "^[^.%[]+"
       return self.main.name, self.main.nodes[document.find(self.main, 0, head) or 0].line
     end)
     model.share(result, news)
   end
   return result
-end
-
---- Sorts problems by file, in the order in which the files were read, and line.
-local function sort_problems(problems, names)
-  local order = {}
-  for i, name in ipairs(names) do order[name] = i end
-  for i, problem in ipairs(problems) do problem.nth = i end
-  table.sort(problems, function(a, b)
-    local file_a, file_b = order[a.file] or 0, order[b.file] or 0
-    if file_a ~= file_b then return file_a < file_b end
-    if (a.line or 0) ~= (b.line or 0) then return (a.line or 0) < (b.line or 0) end
-    return a.nth < b.nth
-  end)
-  for _, problem in ipairs(problems) do problem.nth = nil end
-end
-
---- What can be known of a file that cannot be parsed: where its state lives.
-local function guess(text, dir)
-  local root = setmetatable({}, getmetatable(grammar.file.from_default {}))
-  local data_dir = ("\n" .. (text or "")):match "\ndata_dir:[ \t]*[\"']?([^\"'#\r\n]+)"
-  if data_dir then
-    data_dir = data_dir:gsub("%s+$", "")
-    root.data_dir = scalars.join(data_dir:sub(1, 1) == "/" and "/" or dir, data_dir)
-  end
-  return root
-end
-
---- Makes the default of data_dir, which is relative to the folder of the conf file, absolute.
-local function place_data_dir(root, dir)
-  if rawget(root, "data_dir") == nil then root.data_dir = scalars.join(dir, "../data") end
 end
 
 --- Nodes that share a store share its entities, unless they say otherwise.
@@ -275,7 +205,7 @@ function Loader:load_root(text, name, dir)
     root = setmetatable({}, getmetatable(root))
   end
   self.main = self.documents[name]
-  place_data_dir(root, dir)
+  sources.place_data_dir(root, dir)
   if not self.is_canonical then place_entities(root) end
   own_lists(root, self.reader.plugins)
   self:include(root, name)
@@ -302,7 +232,7 @@ end
 -- @return a draft: {node, plugins, ...}: the node settings with the file's own entities as far as known, and the loader
 function M.read(options)
   local self = new_loader(options)
-  local text, name, dir, problem = open_source(options.source)
+  local text, name, dir, problem = sources.open(options.source)
   if not text then
     self:note(name, nil, "", problem)
   else
@@ -312,8 +242,8 @@ function M.read(options)
   self.plugins = self.reader.plugins
   self.node = self.root
   if not self.node then
-    self.node = guess(text, dir)
-    place_data_dir(self.node, dir)
+    self.node = sources.guess(text, dir)
+    sources.place_data_dir(self.node, dir)
   end
   return self
 end
@@ -326,7 +256,7 @@ function M.complete(draft, more)
   local result = draft.root and draft:check(draft.root, more)
   draft.documents = {} -- nobody asks where things stand any more
   if #draft.problems == 0 then return result, draft.problems end
-  sort_problems(draft.problems, draft.files)
+  problems_of.sort(draft.problems, draft.files)
   return nil, draft.problems
 end
 
@@ -366,40 +296,5 @@ function M.load(options)
   return result, problems
 end
 
---- Finds where the state of a conf file lives without reading the rest of it: whatever its errors, a
--- running instance can be found. Text that cannot be parsed is searched for a line with data_dir.
--- @param path of the conf file
--- @return an absolute path; or nil and a problem when there is no such file
-function M.data_dir(path)
-  local text, name, dir, problem = open_source { path = path }
-  if not text then return nil, { file = name, path = "", message = problem } end
-  local doc = document.parse(text, name)
-  local root = doc and setmetatable({}, getmetatable(grammar.file.from_default {})) or guess(text, dir)
-  local at = doc and document.find(doc, 0, "data_dir")
-  if at then
-    local where = reader.new(os.getenv)
-    where:open(doc, dir)
-    root.data_dir = grammar.file.by_name.data_dir.read(where, at)
-  end
-  place_data_dir(root, dir)
-  return root.data_dir
-end
-
---- Returns where a problem is as a JSON Pointer (RFC 6901): "/pools/0/name"; "" when it is nowhere in particular.
-function M.pointer(problem)
-  if problem.pointer then return problem.pointer end
-  local pointer = ""
-  for step in (problem.path or ""):gmatch "[^.%[%]]+" do
-    pointer = pointer .. "/" .. step:gsub("~", "~0"):gsub("/", "~1")
-  end
-  return pointer
-end
-
---- Writes a problem as FILE:LINE: path: message; what is not known is left out.
-function M.format(problem)
-  local place = problem.line and ("%s:%d"):format(problem.file, problem.line) or problem.file
-  local path = problem.path ~= "" and problem.path .. ": " or ""
-  return ("%s: %s%s"):format(place, path, problem.message)
-end
 
 return M

@@ -1,4 +1,6 @@
 --- HTTP/1.1 as the clients and hosts of a spec speak it: simple, and as literal as the spec wants it.
+local sorted = require "veloflux.sorted"
+
 local M = {}
 
 local REASONS = { [200] = "OK", [201] = "Created", [204] = "No Content", [301] = "Moved Permanently", [302] = "Found",
@@ -91,18 +93,11 @@ end
 
 -- Writing -------------------------------------------------------------------------------------------
 
-local function sorted_names(map)
-  local names = {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 --- Makes a list of fields of what a spec says: a map from name to value or list, or a list of {name, value}.
 function M.fields_of(headers)
   local fields = {}
   for _, field in ipairs(headers or {}) do fields[#fields + 1] = { field[1], tostring(field[2]) } end
-  for _, name in ipairs(sorted_names(headers or {})) do
+  for _, name in ipairs(sorted.names(headers or {})) do
     if type(name) == "string" then
       local values = headers[name]
       for _, value in ipairs(type(values) == "table" and values or { values }) do

@@ -10,6 +10,7 @@ local suggest = require "veloflux.model.suggest"
 local listener_pools = require "veloflux.model.listener_pools"
 local annotate = require("veloflux.model").annotate
 local certificate = require "veloflux.model.kinds.certificate"
+local sorted = require "veloflux.sorted"
 local x509 = require "veloflux.x509"
 
 local M = {}
@@ -19,13 +20,6 @@ local judged = setmetatable({}, { __mode = "k" }) -- templates that were searche
 
 local Checker = {}
 Checker.__index = Checker
-
-local function names_of(index)
-  local names = {}
-  for name in pairs(index) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
 
 function Checker:note(kind, position, field, message, ...)
   local file, line, path = self.places(kind, position, field)
@@ -105,7 +99,7 @@ function Checker:unknown_reference(kind, position, field, noun, name, known)
   local nearest
   self.suggestions = (self.suggestions or 0) + 1
   if self.suggestions <= MAX_SUGGESTIONS then
-    nearest = suggest.nearest(name, names_of(known))
+    nearest = suggest.nearest(name, sorted.names(known))
   end
   self:note(kind, position, field, 'unknown %s "%s"%s', noun, name,
     nearest and (", did you mean %s?"):format(nearest) or "")
@@ -342,7 +336,7 @@ function Checker:certificates(known)
       local path = ("listeners[%d].tls.certificates[%d]"):format(i - 1, nth - 1)
       local by_name = known.default or {}
       if type(own) == "string" and not by_name[own] then
-        local nearest = suggest.nearest(own, names_of(by_name))
+        local nearest = suggest.nearest(own, sorted.names(by_name))
         table.insert(self.problems, { file = listener._file, line = listener._line, path = path,
           message = ('unknown certificate "%s"%s'):format(own,
             nearest and (", did you mean %s?"):format(nearest) or "") })

@@ -7,6 +7,7 @@ local suggest = require "veloflux.model.suggest"
 local rules = require "veloflux.model.rules"
 local slices = require "veloflux.slices"
 local record = require "veloflux.model.record"
+local sorted = require "veloflux.sorted"
 
 local put, value_from, note_at_field = json.put, record.value_from, record.note_at_field
 local SCALAR, LIST, MAP = document.SCALAR, document.LIST, document.MAP
@@ -125,13 +126,6 @@ end
 
 -- Maps --------------------------------------------------------------------------------------------
 
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
-
 local function read_pair(where, key_type, value_type, map, at, value_at)
   local key = key_type.read(where, at)
   if key == nil then return end
@@ -171,7 +165,7 @@ function M.map(attr, compile)
   end
   local function put_map(map, out, escape, put_value)
     put(out, "{")
-    for i, key in ipairs(sorted_keys(map)) do
+    for i, key in ipairs(sorted.names(map)) do
       if i > 1 then put(out, ",") end
       put(out, json.quote(escape(tostring(key))))
       put(out, ":")

@@ -4,6 +4,7 @@ local document = require "veloflux.model.document"
 local expand = require "veloflux.model.expand"
 local model_json = require "veloflux.model.json"
 local json = require "veloflux.pdk.json"
+local sorted = require "veloflux.sorted"
 
 local band = require("bit").band
 local put = model_json.put
@@ -66,13 +67,6 @@ function read_value(where, index)
   return value
 end
 
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
-
 local function put_value(out, value, text_of)
   if value == json.null then return put(out, "null") end
   if type(value) == "string" then return put(out, model_json.quote(text_of(value))) end
@@ -86,7 +80,7 @@ local function put_value(out, value, text_of)
     return put(out, "]")
   end
   put(out, "{")
-  for i, key in ipairs(sorted_keys(value)) do
+  for i, key in ipairs(sorted.names(value)) do
     put(out, (i > 1 and "," or "") .. model_json.quote(key) .. ":")
     put_value(out, value[key], text_of)
   end

@@ -1,6 +1,7 @@
 --- The attributes that a field of a plugin's schema may have, by its type, and of which kind each is.
 -- Names are Kong's where the idea is the same.
 local suggest = require "veloflux.model.suggest"
+local sorted = require "veloflux.sorted"
 
 local M = {}
 
@@ -111,13 +112,6 @@ for _, known in pairs(BY_TYPE) do
   for name, check in pairs(IGNORED) do known[name] = check end
 end
 
-local function names_of(map)
-  local names = {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
-  return names
-end
-
 local function unknown(what, name, known)
   local nearest = suggest.nearest(tostring(name), known)
   return ("unknown %s %s, %s"):format(what, tostring(name),
@@ -129,7 +123,7 @@ local function unknown_attribute(name, type_name)
     if known[name] then return "does not go with the type " .. type_name end
   end
   local known = {}
-  for _, attribute in ipairs(names_of(BY_TYPE[type_name])) do
+  for _, attribute in ipairs(sorted.as_texts(BY_TYPE[type_name])) do
     if not IGNORED[attribute] then known[#known + 1] = attribute end
   end
   return unknown("attribute", name, known)
@@ -146,7 +140,7 @@ function M.check(attr, note)
       or unknown("type", attr.type, M.TYPES))
     return false
   end
-  for _, name in ipairs(names_of(attr)) do
+  for _, name in ipairs(sorted.as_texts(attr)) do
     local check = known[name]
     if not check then
       note(name, unknown_attribute(name, attr.type))

@@ -1,15 +1,9 @@
 --- Reads the fields of a definition in a plugin's files for control: which there are, and of what kind.
 local duration = require "veloflux.model.duration"
 local suggest = require "veloflux.model.suggest"
+local sorted = require "veloflux.sorted"
 
 local M = {}
-
-local function names_of(known)
-  local names = {}
-  for name in pairs(known) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
 
 --- Notes fields that are not known or of another kind.
 -- @param known name -> type of Lua, or a list of them
@@ -20,9 +14,9 @@ function M.check(reader, file, definition, place, known)
     local wanted = known[name]
     local message
     if not wanted then
-      local nearest = suggest.nearest(tostring(name), names_of(known))
+      local nearest = suggest.nearest(tostring(name), sorted.names(known))
       message = nearest and ("unknown key, did you mean %s?"):format(nearest)
-        or "unknown key, expected one of " .. table.concat(names_of(known), ", ")
+        or "unknown key, expected one of " .. table.concat(sorted.names(known), ", ")
     else
       local is_known = false
       for _, kind in ipairs(type(wanted) == "table" and wanted or { wanted }) do

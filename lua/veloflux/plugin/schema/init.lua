@@ -8,17 +8,16 @@
 local attributes = require "veloflux.plugin.attributes"
 local author = require "veloflux.plugin.author"
 local bounded = require "veloflux.plugin.bounded"
-local document = require "veloflux.model.document"
-local entity_checks = require "veloflux.model.entity_checks"
-local expand = require "veloflux.model.expand"
-local json = require "veloflux.model.json"
+local checks = require "veloflux.plugin.schema.checks"
+local defaults = require "veloflux.plugin.schema.defaults"
 local merge_modes = require "veloflux.plugin.merge_modes"
 local schema = require "veloflux.model.schema"
+local sorted = require "veloflux.sorted"
+local wrapped = require "veloflux.plugin.schema.wrapped"
 
 local M = {}
 
 local MAX_DEPTH, MAX_FIELDS = 16, 1000
-local IS_LIST = { array = true, set = true }
 
 --- A value as those see it who use it.
 M.plain = author.plain
@@ -30,85 +29,16 @@ function Maker:note(path, message)
   self.problems[#self.problems + 1] = { path = path, message = message }
 end
 
+--- Returns a function that notes what is wrong at places below `path`.
+function Maker:noting(path)
+  return function(suffix, message) self:note(path .. suffix, message) end
+end
+
 -- Fields --------------------------------------------------------------------------------------------
 
-local function sorted(map)
-  local names = {}
-  for name in pairs(map) do names[#names + 1] = name end
-  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
-  return names
-end
-
---- Returns fields given as a map or as Kong's list as a map.
 function Maker:map_of(fields, path)
-  if fields[1] == nil then return fields end
-  local map = {}
-  for i, single in ipairs(fields) do
-    local name, attr = nil, nil
-    if type(single) == "table" then name, attr = next(single) end
-    if type(name) ~= "string" or next(single, name) ~= nil then
-      self:note(path, ("expected a list of { name = {...} }, its entry %d is another"):format(i))
-    elseif map[name] then
-      self:note(path .. "." .. name, "is defined twice")
-    else
-      map[name] = attr
-    end
-  end
-  return map
+  return wrapped.map_of(fields, path, function(...) self:note(...) end)
 end
-
---- Turns a default, which is as the conf file would say it, into JSON.
-local function put_default(attr, value, out)
-  if type(value) ~= "table" then
-    json.put(out, type(value) == "string" and json.quote(expand.escape(value)) or json.scalar(value))
-  elseif IS_LIST[attr.type] then
-    for i, element in ipairs(value) do
-      json.put(out, i == 1 and "[" or ",")
-      put_default(attr.elements, element, out)
-    end
-    json.put(out, #value == 0 and "[]" or "]")
-  else
-    local is_first = true
-    json.put(out, "{")
-    for _, name in ipairs(sorted(value)) do
-      local inner = attr.type == "map" and attr.values or attr.by_name and attr.by_name[name] or {}
-      json.put(out, (is_first and "" or ",") .. json.quote(tostring(name)) .. ":")
-      put_default(inner, value[name], out)
-      is_first = false
-    end
-    json.put(out, "}")
-  end
-end
-
-local function nothing() return nil end
-
-local function without_default(attr)
-  local bare = {}
-  for name, value in pairs(attr) do bare[name] = value end
-  bare.default = nil
-  return bare
-end
-
---- A default is a value like any other: it is read and judged.
-function Maker:check_default(attr, path)
-  if attr.default == nil then return end
-  local kind = type(attr.default)
-  if kind == "function" or kind == "userdata" or kind == "thread" or kind == "cdata" then
-    return self:note(path .. ".default", ("expected a value, got a %s"):format(kind))
-  elseif attr.type == "string" and kind ~= "string" then
-    return self:note(path .. ".default", ("expected a text, got a %s"):format(kind))
-  end
-  local out = json.writer()
-  put_default(attr, attr.default, out)
-  local doc, problem = document.parse(table.concat(out), "default")
-  if not doc then return self:note(path .. ".default", problem.message) end
-  local ok, value, problems = pcall(schema.read, schema.compile(without_default(attr)), doc, nothing)
-  if not ok then return self:note(path .. ".default", tostring(value)) end
-  for _, bad in ipairs(problems) do
-    self:note(path .. ".default" .. (bad.path ~= "" and "." .. bad.path or ""), bad.message)
-  end
-end
-
 
 --- Wraps what the author says about a value so that it sees plain tables.
 local function wrap_validator(own, attr)
@@ -118,67 +48,12 @@ local function wrap_validator(own, attr)
   own.custom_validator = function(value) return judge(author.plain(own.holder.compiled, value)) end
 end
 
-local function wrap_check(name, argument)
-  if name ~= "custom_entity_check" or type(argument.fn) ~= "function" then return argument end
-  local judge = author.guarded("custom_entity_check", argument.fn)
-  return { field_sources = argument.field_sources, fn = function(record)
-    return judge(author.plain(getmetatable(record).compiled, record))
-  end }
-end
-
---- Collects the names of fields that a check speaks of.
-local function fields_of_check(argument)
-  local names = {}
-  local function add(list)
-    for _, name in ipairs(type(list) == "table" and list or {}) do names[#names + 1] = name end
-  end
-  add(argument)
-  add(argument.field_sources)
-  add(argument.then_at_least_one_of)
-  add(argument.else_then_at_least_one_of)
-  add(argument.set1)
-  add(argument.set2)
-  add { argument.if_field }
-  if argument.if_field then add { argument.then_field } end
-  return names
-end
-
-local function has_field(own, path)
-  for step in tostring(path):gmatch "[^.]+" do
-    own = own and own.by_name and own.by_name[step]
-    if not own then return false end
-  end
-  return true
-end
-
-function Maker:check_names(own, argument, path)
-  for _, name in ipairs(fields_of_check(argument)) do
-    if not has_field(own, name) then self:note(path, ("there is no field %s"):format(tostring(name))) end
-  end
-end
-
-function Maker:entity_checks(own, checks, path)
-  own.entity_checks = {}
-  for _, single in ipairs(type(checks) == "table" and checks or {}) do
-    local name, argument = nil, nil
-    if type(single) == "table" then name, argument = next(single) end
-    if type(name) ~= "string" or not entity_checks.is_known(name) then
-      self:note(path, ("unknown entity check %s"):format(tostring(name)))
-    elseif type(argument) ~= "table" then
-      self:note(path .. "." .. name, "expected a table")
-    else
-      self:check_names(own, argument, path .. "." .. name)
-      table.insert(own.entity_checks, { [name] = wrap_check(name, argument) })
-    end
-  end
-end
-
 function Maker:shorthands(own, list, path, depth)
   own.shorthand_fields = nil
   if type(list) ~= "table" then return end
   own.shorthand_fields = {}
   local map = self:map_of(list, path)
-  for _, key_of in ipairs(sorted(map)) do
+  for _, key_of in ipairs(sorted.as_texts(map)) do
     local name, definition = tostring(key_of), map[key_of]
     local expand_value, rest = nil, {}
     for key, value in pairs(type(definition) == "table" and definition or {}) do
@@ -211,7 +86,7 @@ function Maker:default_record(own, path)
   if own.type ~= "record" or not own.required or own.default ~= nil or not can_default(own) then return end
   local found = #self.problems
   own.default = {}
-  self:check_default(own, path)
+  defaults.check(own, self:noting(path))
   for i = #self.problems, found + 1, -1 do
     self.problems[i], own.default = nil, nil
   end
@@ -220,7 +95,7 @@ end
 function Maker:record(own, attr, path, depth)
   local map = self:map_of(type(attr.fields) == "table" and attr.fields or {}, path)
   own.fields, own.by_name = {}, {}
-  for _, name in ipairs(sorted(map)) do
+  for _, name in ipairs(sorted.as_texts(map)) do
     self.n_fields = self.n_fields + 1
     if type(name) ~= "string" then
       self:note(path, ("expected names of fields, got %s"):format(tostring(name)))
@@ -228,14 +103,15 @@ function Maker:record(own, attr, path, depth)
       own.by_name[name] = self:field(map[name], (path ~= "" and path .. "." or "") .. name, depth + 1)
     end
   end
-  local names = sorted(own.by_name)
+  local names = sorted.as_texts(own.by_name)
   table.sort(names, function(a, b)
     local first, second = own.by_name[a].order or math.huge, own.by_name[b].order or math.huge
     if first ~= second then return first < second end
     return a < b
   end)
   for _, name in ipairs(names) do table.insert(own.fields, { [name] = own.by_name[name] }) end
-  self:entity_checks(own, attr.entity_checks, (path ~= "" and path .. "." or "") .. "entity_checks")
+  own.entity_checks =
+    checks.read(own, attr.entity_checks, self:noting((path ~= "" and path .. "." or "") .. "entity_checks"))
   self:shorthands(own, attr.shorthand_fields, path, depth)
 end
 
@@ -297,7 +173,7 @@ function Maker:field(attr, path, depth)
   wrap_validator(own, attr)
   self:check_bounds(own, path)
   if #self.problems == found then
-    self:check_default(own, path)
+    defaults.check(own, self:noting(path))
     self:default_record(own, path)
   end
   if own.default ~= nil then own.required = nil end -- it is always there
@@ -305,57 +181,6 @@ function Maker:field(attr, path, depth)
 end
 
 -- The whole -----------------------------------------------------------------------------------------
-
---- Their functions get what the configuration is a part of: an entity that has `config`.
-local function of_entity(fn)
-  if type(fn) ~= "function" then return fn end
-  return function(config) return fn(setmetatable({ config = config }, { __index = config })) end
-end
-
---- In Kong's form, checks beside `config` call its fields config.NAME, and all of them config.
-local function strip_config(value)
-  if type(value) == "string" then return (value:gsub("^config%.", "")) end
-  if type(value) ~= "table" then return value end
-  local own = {}
-  for key, inner in pairs(value) do
-    if key == "fn" then
-      own.fn = of_entity(inner)
-    elseif type(key) ~= "number" then
-      own[key] = strip_config(inner)
-    end
-  end
-  for _, inner in ipairs(value) do
-    if inner ~= "config" then own[#own + 1] = strip_config(inner) end
-  end
-  return own
-end
-
---- Returns the attributes of the configuration, and where plugins of this kind may not stand.
-function Maker:unwrap(raw)
-  local is_wrapped = type(raw.fields) == "table" and (raw.fields[1] ~= nil or type(raw.fields.type) ~= "string")
-  if not is_wrapped then return { type = "record", fields = raw }, {} end
-  local refuses, config = {}, nil
-  for name, attr in pairs(self:map_of(raw.fields, "fields")) do
-    if name == "config" then
-      config = attr
-    elseif type(attr) == "table" and attr.refuses then
-      refuses[attr.refuses] = true
-    end
-  end
-  if type(config) ~= "table" then
-    self:note("fields", "required: config, which is a record")
-    return { type = "record", fields = {} }, refuses
-  end
-  local checks = {}
-  for _, check in ipairs(type(config.entity_checks) == "table" and config.entity_checks or {}) do
-    checks[#checks + 1] = check
-  end
-  for _, check in ipairs(type(raw.entity_checks) == "table" and raw.entity_checks or {}) do
-    checks[#checks + 1] = strip_config(check)
-  end
-  return { type = "record", fields = config.fields, entity_checks = checks, custom_validator = config.custom_validator,
-    shorthand_fields = config.shorthand_fields }, refuses
-end
 
 --- Says what has to be given, for messages: "a map with limit and window".
 local function expected_of(own)
@@ -390,7 +215,7 @@ function M.make(raw)
   if type(raw) ~= "table" then
     return nil, { { path = "", message = ("expected a table of fields, got a %s"):format(type(raw)) } }
   end
-  local attr, refuses = maker:unwrap(raw)
+  local attr, refuses = wrapped.unwrap(raw, function(...) maker:note(...) end)
   local own = maker:field(attr, "", 0)
   if maker.n_fields > MAX_FIELDS then maker:note("", ("has more than %d fields"):format(MAX_FIELDS)) end
   if #maker.problems > 0 then return nil, maker.problems end
