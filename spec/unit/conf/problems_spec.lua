@@ -148,9 +148,9 @@ routes:
       "conf.yaml:6: routes[3].hosts: expected at least 1 element, got 0" } },
   { "methods and conditions", [[
 routes:
-  - { name: a, respond: {}, methods: [ GET, GTE ] }
+  - { name: a, respond: {}, methods: [ GET, get ] }
   - { name: b, respond: {}, match: { headers: { X: { regex: "[" } }, query: { q: { present: true, regex: x } } } }
-]], { 'conf.yaml:2: routes[0].methods[1]: expected an HTTP method, got "GTE", did you mean GET?',
+]], { "conf.yaml:2: routes[0].methods[1]: expected an HTTP method, got get, did you mean GET?",
       "conf.yaml:3: routes[1].match.headers.X.regex: missing terminating ] for character class at byte 1",
       "conf.yaml:3: routes[1].match.query.q.present: cannot be given together with regex" } },
   { "header edits", [[
