@@ -29,12 +29,6 @@ fail:
     return rc;
 }
 
-int vf_shm_seal(int fd)
-{
-    enum { ALL = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL };
-    return fcntl(fd, F_ADD_SEALS, ALL) < 0 ? -errno : 0;
-}
-
 int vf_shm_fix_size(int fd)
 {
     return fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0 ? -errno : 0;
@@ -68,6 +62,51 @@ static int write_all(int fd, struct iovec *pieces, size_t n_pieces)
     return 0;
 }
 
+static void *map_all(int fd, int prot, size_t *size)
+{
+    struct stat info;
+    if (fstat(fd, &info) < 0)
+        return NULL;
+    void *map = mmap(NULL, (size_t)info.st_size, prot, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (map == MAP_FAILED)
+        return NULL;
+    *size = (size_t)info.st_size;
+    return map;
+}
+
+/* Makes `fd` stand for a memfd with the same bytes in other pages. */
+static int renew(int fd)
+{
+    struct iovec piece;
+    void *map = map_all(fd, PROT_READ, &piece.iov_len);
+    if (map == NULL)
+        return -errno;
+    size_t size = piece.iov_len;
+    piece.iov_base = map;
+    int copy = memfd_create("veloflux-renewed", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int rc = copy < 0 ? -errno : write_all(copy, &piece, 1);
+    munmap(map, size);
+    if (rc == 0 && dup3(copy, fd, O_CLOEXEC) < 0)
+        rc = -errno;
+    if (copy >= 0)
+        close(copy);
+    return rc;
+}
+
+/* The kernel seals no page that somebody else has a hold of: itself, when it moves pages to make
+ * room for large ones. It waits some 70 ms for that to pass, then gives up with EBUSY. Who moves
+ * them may have lost the processor for longer; other pages are free. */
+int vf_shm_seal(int fd)
+{
+    enum { ALL = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL, MOST_COPIES = 4 };
+    for (int copies = 0; fcntl(fd, F_ADD_SEALS, ALL) < 0; copies++) {
+        int rc = errno == EBUSY && copies < MOST_COPIES ? renew(fd) : -errno;
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
 int vf_shm_gather(const char *name, struct iovec *pieces, size_t n)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -87,18 +126,6 @@ int vf_shm_create_sealed(const char *name, const void *data, size_t size)
 {
     struct iovec piece = {(void *)data, size};
     return vf_shm_gather(name, &piece, 1);
-}
-
-static void *map_all(int fd, int prot, size_t *size)
-{
-    struct stat info;
-    if (fstat(fd, &info) < 0)
-        return NULL;
-    void *map = mmap(NULL, (size_t)info.st_size, prot, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (map == MAP_FAILED)
-        return NULL;
-    *size = (size_t)info.st_size;
-    return map;
 }
 
 void *vf_shm_map(int fd, int writable, size_t *size)

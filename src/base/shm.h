@@ -28,8 +28,9 @@ void *vf_shm_map(int fd, int writable, size_t *size);
  * shrink. As vf_shm_map otherwise. */
 void *vf_shm_map_shared(int fd, size_t *size);
 
-/* Seals a memfd that nobody has mapped for writing against any further change. Returns 0 or
- * -errno. */
+/* Seals a memfd that nobody has mapped for writing, nor has a descriptor of but the caller, against
+ * any further change. Where the kernel does not let go of its pages `fd` becomes that of a copy.
+ * Returns 0 or -errno. */
 int vf_shm_seal(int fd);
 
 /* Fixes the size of a memfd that is written to. Returns 0 or -errno. */
