@@ -39,7 +39,8 @@ enum vf_link_type {
 
     /* any child to the supervisor */
     VF_LINK_PREPARED = 32,   /* args: version. The supervisor to control: write it down, COMMIT */
-    VF_LINK_REFUSED = 33,    /* args: version; text: why. Also the supervisor to control */
+    VF_LINK_REFUSED = 33,    /* args: version, enum vf_link_refusal; text: why. Also the supervisor
+                                to control */
     VF_LINK_RUNNING = 34,    /* args: version */
     VF_LINK_UNLISTENED = 35, /* args: socket id */
 
@@ -61,6 +62,12 @@ enum vf_link_mode {
     VF_LINK_FRESH = 0, /* compile the conf file and offer it; exit 1 when it has problems */
     VF_LINK_RESUME,    /* a predecessor published: offer its last model if that is newer */
     VF_LINK_RECOMPILE  /* as RESUME, but offer in any case: the layout changed with the binary */
+};
+
+/* Why a snapshot is refused. */
+enum vf_link_refusal {
+    VF_LINK_UNFIT = 0, /* the configuration cannot be served */
+    VF_LINK_UNABLE     /* it could, but for want of memory or the like: a moment later it may be */
 };
 
 /* What a listening socket is for. */

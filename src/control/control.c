@@ -178,7 +178,8 @@ static void on_message(void *owner, struct vf_link_message *message)
         vf_control_raise("prepared", message->args[0], "");
         break;
     case VF_LINK_REFUSED:
-        vf_control_raise("refused", message->args[0], message->text);
+        vf_control_raise(message->args[1] == VF_LINK_UNABLE ? "unable" : "refused",
+                         message->args[0], message->text);
         break;
     case VF_LINK_LIVE:
         vf_control_raise("live", message->args[1], "");

@@ -140,15 +140,19 @@ void vf_follower_tell(struct vf_follower *follower, enum vf_link_type type, uint
     vf_follower_send(follower, &message);
 }
 
-static void refuse(struct vf_follower *follower, uint64_t version, const char *why)
+static void refuse(struct vf_follower *follower, uint64_t version, enum vf_link_refusal refusal,
+                   const char *why)
 {
     struct vf_link_message message;
     vf_link_message_init(&message, VF_LINK_REFUSED);
     message.args[0] = version;
+    message.args[1] = refusal;
     vf_link_message_text(&message, why);
     vf_follower_send(follower, &message);
 }
 
+/* Control has proved a snapshot sound before it offers it: what cannot be opened is nobody's
+ * configuration. */
 static void prepare(struct vf_follower *follower, struct vf_link_message *message)
 {
     const struct vf_follower_handlers *handlers = &follower->handlers;
@@ -157,13 +161,14 @@ static void prepare(struct vf_follower *follower, struct vf_link_message *messag
     bool is_checked = handlers->is_checked != NULL && handlers->is_checked(handlers->owner, fd);
     int rc = is_checked ? vf_snapshot_open_checked(fd, &snapshot) : vf_snapshot_open(fd, &snapshot);
     if (rc < 0) {
-        refuse(follower, message->args[0], rc == UV_EINVAL ? vf_snapshot_fault() : uv_strerror(rc));
+        refuse(follower, message->args[0], VF_LINK_UNABLE,
+               rc == UV_EINVAL ? vf_snapshot_fault() : uv_strerror(rc));
         return;
     }
     follower->fault[0] = '\0';
     if (handlers->on_prepare != NULL &&
         (rc = handlers->on_prepare(handlers->owner, snapshot)) < 0) {
-        refuse(follower, message->args[0],
+        refuse(follower, message->args[0], rc == UV_EINVAL ? VF_LINK_UNFIT : VF_LINK_UNABLE,
                follower->fault[0] != '\0' ? follower->fault : uv_strerror(rc));
         vf_snapshot_release(&snapshot);
         return;

@@ -258,10 +258,10 @@ void vf_publish_init(struct vf_supervisor *super);
 /* Control offers the snapshot in `message`. */
 void vf_publish_offer(struct vf_supervisor *super, struct vf_link_message *message);
 
-/* A child has prepared `version`, has refused it because of `why`, runs it, or has ended. */
+/* A child has prepared `version`, has refused it by `message`, runs it, or has ended. */
 void vf_publish_prepared(struct vf_supervisor *super, struct vf_child *child, uint64_t version);
-void vf_publish_refused(struct vf_supervisor *super, struct vf_child *child, uint64_t version,
-                        const char *why);
+void vf_publish_refused(struct vf_supervisor *super, struct vf_child *child,
+                        const struct vf_link_message *message);
 void vf_publish_running(struct vf_supervisor *super, struct vf_child *child);
 void vf_publish_lost(struct vf_supervisor *super, struct vf_child *child);
 
@@ -274,8 +274,9 @@ enum { VF_OFFER_FAULT_BYTES = 1024 };
 
 /* Maps publish->copies.whole, which control offers as `version`, and judges it; opens what it needs
  * first: the data directory, ports, places for tenants. Returns 0, or a negative code with the
- * reason in `fault` (VF_OFFER_FAULT_BYTES); then ports are as before. */
-int vf_offer_accept(struct vf_supervisor *super, uint64_t version, char *fault);
+ * reason in *refusal and `fault` (VF_OFFER_FAULT_BYTES); then ports are as before. */
+int vf_offer_accept(struct vf_supervisor *super, uint64_t version, enum vf_link_refusal *refusal,
+                    char *fault);
 
 /* --- settings.c --- */
 

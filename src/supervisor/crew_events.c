@@ -55,15 +55,16 @@ static void on_running(struct vf_supervisor *super, struct vf_child *child, uint
     vf_publish_running(super, child);
 }
 
-static void on_refused(struct vf_supervisor *super, struct vf_child *child, uint64_t version,
-                       const char *why)
+static void on_refused(struct vf_supervisor *super, struct vf_child *child,
+                       const struct vf_link_message *message)
 {
-    if (child->state == VF_CHILD_STARTING && version == super->version) {
+    if (child->state == VF_CHILD_STARTING && message->args[0] == super->version) {
         vf_log_error(NULL, "process.refused", "kind=%s slot=%u version=%llu reason=%s",
-                     vf_child_name(child->kind), child->slot + 1, (unsigned long long)version, why);
+                     vf_child_name(child->kind), child->slot + 1,
+                     (unsigned long long)message->args[0], message->text);
         vf_child_kill(child, "refuses the running snapshot");
     }
-    vf_publish_refused(super, child, version, why);
+    vf_publish_refused(super, child, message);
 }
 
 /* The number says which of our requests the reload that ends came from: a later one may be on its
@@ -109,7 +110,7 @@ void vf_crew_message(struct vf_supervisor *super, struct vf_child *child,
         vf_publish_prepared(super, child, message->args[0]);
         break;
     case VF_LINK_REFUSED:
-        on_refused(super, child, message->args[0], message->text);
+        on_refused(super, child, message);
         break;
     case VF_LINK_RUNNING:
         on_running(super, child, message->args[0]);

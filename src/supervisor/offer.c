@@ -87,10 +87,12 @@ static int keeps_identity(const struct vf_supervisor *super, const struct vf_sna
     return -EINVAL;
 }
 
-int vf_offer_accept(struct vf_supervisor *super, uint64_t version, char *fault)
+int vf_offer_accept(struct vf_supervisor *super, uint64_t version, enum vf_link_refusal *refusal,
+                    char *fault)
 {
     struct vf_publish *publish = &super->publish;
     int rc = vf_copies_map(&publish->copies, &publish->snapshot, fault, VF_OFFER_FAULT_BYTES);
+    *refusal = rc < 0 ? VF_LINK_UNABLE : VF_LINK_UNFIT;
     if (rc < 0)
         return rc;
     uint32_t n_workers = vf_snap_settings(publish->snapshot)->workers;
@@ -110,5 +112,8 @@ int vf_offer_accept(struct vf_supervisor *super, uint64_t version, char *fault)
     if (rc < 0)
         return rc;
     rc = vf_ports_try(&super->ports, publish->snapshot, n_workers, fault, VF_OFFER_FAULT_BYTES);
-    return rc < 0 ? rc : enter_tenants(super, publish->snapshot, fault);
+    if (rc < 0)
+        return rc;
+    *refusal = VF_LINK_UNABLE;
+    return enter_tenants(super, publish->snapshot, fault);
 }

@@ -37,7 +37,8 @@ static void forget_offer(struct vf_publish *publish)
 }
 
 /* Control is told what became of its offer; at the start a refusal is the end. */
-static void tell_refused(struct vf_supervisor *super, uint64_t version, const char *why)
+static void tell_refused(struct vf_supervisor *super, uint64_t version,
+                         enum vf_link_refusal refusal, const char *why)
 {
     struct vf_link_message message;
     if (super->phase == VF_SUPER_BOOTING) {
@@ -48,6 +49,7 @@ static void tell_refused(struct vf_supervisor *super, uint64_t version, const ch
         return;
     vf_link_message_init(&message, VF_LINK_REFUSED);
     message.args[0] = version;
+    message.args[1] = refusal;
     vf_link_message_text(&message, why);
     vf_child_send(super->control.child, &message);
 }
@@ -106,16 +108,17 @@ static void end_previous(struct vf_supervisor *super)
 void vf_publish_offer(struct vf_supervisor *super, struct vf_link_message *message)
 {
     struct vf_publish *publish = &super->publish;
+    enum vf_link_refusal refusal;
     char fault[VF_OFFER_FAULT_BYTES] = "";
     end_previous(super);
     if (super->phase >= VF_SUPER_STOPPING) {
-        tell_refused(super, message->args[0], "stopping");
+        tell_refused(super, message->args[0], VF_LINK_UNABLE, "stopping");
         return;
     }
     publish->copies.whole = vf_link_take_fd(message, 0);
-    if (vf_offer_accept(super, message->args[0], fault) < 0) {
+    if (vf_offer_accept(super, message->args[0], &refusal, fault) < 0) {
         forget_offer(publish);
-        tell_refused(super, message->args[0], fault);
+        tell_refused(super, message->args[0], refusal, fault);
         return;
     }
     send_prepare(super);
@@ -130,16 +133,18 @@ void vf_publish_prepared(struct vf_supervisor *super, struct vf_child *child, ui
     continue_if_prepared(super);
 }
 
-void vf_publish_refused(struct vf_supervisor *super, struct vf_child *child, uint64_t version,
-                        const char *why)
+void vf_publish_refused(struct vf_supervisor *super, struct vf_child *child,
+                        const struct vf_link_message *message)
 {
     struct vf_publish *publish = &super->publish;
+    uint64_t version = message->args[0];
+    bool is_unable = message->args[1] == VF_LINK_UNABLE;
     char fault[VF_OFFER_FAULT_BYTES];
     if (publish->state != VF_PUBLISH_PREPARING || version != publish->snapshot->version)
         return;
-    snprintf(fault, sizeof(fault), "%s: %s", vf_child_name(child->kind), why);
+    snprintf(fault, sizeof(fault), "%s: %.900s", vf_child_name(child->kind), message->text);
     abandon(super);
-    tell_refused(super, version, fault);
+    tell_refused(super, version, is_unable ? VF_LINK_UNABLE : VF_LINK_UNFIT, fault);
 }
 
 /* --- Committed --- */

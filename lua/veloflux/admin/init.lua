@@ -42,6 +42,7 @@ local queue = require "veloflux.control.queue"
 local rate_limits = require "veloflux.admin.rate_limit"
 local rates = require "veloflux.admin.rates"
 local reload_services = require "veloflux.control.plugins.reload"
+local refusals = require "veloflux.admin.refusals"
 local rest = require "veloflux.admin.rest"
 local routers = require "veloflux.admin.router"
 local schema_services = require "veloflux.control.plugins.schemas"
@@ -237,6 +238,7 @@ local function serve(request)
   end
   local identity, refused = identify(request, endpoint) -- before a stranger learns which paths there are
   if not identity then return refused end
+  request.author = identity.name
   if not endpoint then return params end
   if (not SAFE[request.method] or endpoint.is_channel) and is_cross_origin(request) then
     return problem.new("cross_origin", "This request came from a page of another site.")
@@ -309,6 +311,7 @@ end
 local function run(id, request)
   local ok, result = xpcall(request.spool and serve_spooled or serve, debug.traceback, request)
   if ok then
+    refusals.note(request, result)
     local encoded, message = pcall(respond, id, request, result)
     if encoded then return end
     result = message

@@ -11,7 +11,8 @@
 --   on_published       function(), or nil: it is what this process serves from here on; on_end follows
 --   on_end             function(result): {ok = true, version, warnings, laggards}, or {ok = false, code, problems,
 --                      stored = how many of the changes the store has taken}: code is invalid, unavailable, conflict
---                      (the store has another such version) or fenced (another holds the lease of the change)
+--                      (the store has another such version) or fenced (another holds the lease of the change).
+--                      With is_passing an invalid one could be served, but for want of memory or the like
 local ffi = require "ffi"
 local compiler = require "veloflux.compiler"
 local conf = require "veloflux.conf"
@@ -101,14 +102,15 @@ local function finish(result)
   done.on_end(result)
 end
 
-local function reject(code, problems, stored)
+local function reject(code, problems, stored, is_passing)
   if pending.compiled ~= (current and current.compiled) then compiler.give_back(pending.compiled) end
-  finish { ok = false, code = code, problems = problems, stored = stored or 0 }
+  finish { ok = false, code = code, problems = problems, stored = stored or 0, is_passing = is_passing }
 end
 
 local function problem(path, message) return { { file = pending.model.source, path = path, message = message } } end
 
---- Offers a candidate. Returns true, or nil and problems; then on_end is not called.
+--- Offers a candidate. Returns true; or nil, problems, and whether a moment later it may be served (is_passing): then
+-- on_end is not called.
 function M.offer(candidate)
   local model = candidate.model
   local compiled, fault = compiler.compile(model, { version = candidate.version, state = state(),
@@ -119,7 +121,7 @@ function M.offer(candidate)
   local fd, message = compiler.memfd(compiled)
   if not fd then
     compiler.give_back(compiled)
-    return nil, { { file = model.source, path = "", message = message } }
+    return nil, { { file = model.source, path = "", message = message } }, true
   end
   slices.look()
   local staged
@@ -211,16 +213,20 @@ function M.prepared(version)
   if not pending or pending.version ~= version then return end
   drop_privileges(pending.model)
   local ok, message = publish_tables(pending.tables)
-  if not ok then return reject("invalid", problem("consumers", message)) end
+  if not ok then
+    repair_tables()
+    return reject("invalid", problem("consumers", message), 0, true)
+  end
   pending.tables = nil
   store_changes()
 end
 
 --- A process cannot serve the offer.
-function M.refused(version, why)
+-- @param is_passing true: a moment later it may
+function M.refused(version, why, is_passing)
   if not pending or pending.version ~= version then return end
   if why == STOPPING then return reject("unavailable", problem("", "this node is stopping")) end
-  reject("invalid", problem("", why))
+  reject("invalid", problem("", why), 0, is_passing)
 end
 
 function M.published(version)

@@ -240,6 +240,8 @@ function events.prepared(version) flow.prepared(version) end
 
 function events.refused(version, why) flow.refused(version, why) end
 
+function events.unable(version, why) flow.refused(version, why, true) end
+
 function events.published(version) flow.published(version) end
 
 function events.live(laggards) flow.live(laggards) end

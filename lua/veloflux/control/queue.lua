@@ -27,11 +27,13 @@ local MAX_BATCH = 500 -- transactions that are published together
 local MAX_TRIES = 20 -- of a transaction that others are faster than
 local TURN_AFTER = 2 -- tries; then it asks for the turn (turns.lua)
 local MAX_ASKS = 200 -- for that, when nobody else is served meanwhile
+local MAX_AGAIN = 3 -- tries, one behind the other, of what may be served a moment later
 
 local link, now_ms, retry, source, store_of, restore
 local wants_fetch = false -- the store may have more
 local waiting = {} -- jobs: {ops, context, callback}, {make, ...} or {run}
 local is_busy = false
+local n_again = 0 -- tries that have failed of what might have been served
 
 --- Begins.
 -- @param options {link = control/link.lua, now_ms = function: wall clock, retry = function(node, callback): tries to
@@ -42,6 +44,7 @@ local is_busy = false
 function M.open(options)
   link, now_ms, retry, source = options.link, options.now_ms, options.retry, options.source
   store_of, restore, wants_fetch, waiting, is_busy = options.store, options.restore, false, {}, false
+  n_again = 0
   standing.open(options)
   proposals.open(now_ms)
   turns.open()
@@ -101,8 +104,18 @@ local function try_alone(jobs)
 end
 
 local function refuse_all(jobs, refusal)
+  n_again = 0
   for _, job in ipairs(jobs) do refuse(job, refusal) end
   done()
+end
+
+--- Says whether what could not be served for now, such as for want of memory, is to be tried again; then that is so.
+local function try_again(jobs, is_passing)
+  if not is_passing or n_again == MAX_AGAIN or jobs[1] and jobs[1].is_stored then return false end
+  n_again = n_again + 1
+  put_back(jobs)
+  done()
+  return true
 end
 
 --- Others have committed first: once that is known, the jobs are made anew upon it.
@@ -133,7 +146,7 @@ local function publish_stored(jobs, count, failure)
   local kept, left = {}, {}
   for i, job in ipairs(jobs) do
     if i <= count then
-      kept[i] = job
+      kept[i], job.is_stored = job, true
     elseif failure.code == "conflict" then
       left[#left + 1] = job
     else
@@ -156,6 +169,7 @@ end
 
 --- This node keeps what it serves.
 local function fall_behind(why)
+  n_again = 0
   standing.fall_behind(why)
   done()
 end
@@ -182,15 +196,7 @@ local function offer_ahead_of(jobs)
 end
 
 --- Says why jobs are refused while this node is behind: it takes what repairs that, and nothing else.
-local function refuse_behind(jobs, refusal)
-  local behind, is_own = standing.behind(), false
-  for _, found in ipairs(refusal.errors) do is_own = is_own or found.op ~= nil end
-  if not is_own then
-    refusal = { ok = false, code = "conflict", errors = {}, message = ("this node cannot serve version %d of the store "
-      .. "(%s) and takes only what repairs that"):format(behind.version, behind.why) }
-  end
-  refuse_all(jobs, refusal)
-end
+local function refuse_behind(jobs, refusal) refuse_all(jobs, standing.refusal_behind(refusal)) end
 
 --- Reads what the store has beyond what is known.
 -- @param callback function(message): nil when that is known now
@@ -229,8 +235,20 @@ local function refuse_unavailable(jobs, why)
     .. (why or standing.unavailable() or "nothing is published yet") })
 end
 
+--- Refuses what cannot be served, or not now: that is no fault of who asked for it.
+local function refuse_offered(jobs, problems, code, is_passing)
+  local message, edits = problems[1].message, jobs[1].result.edits
+  if code == "unavailable" and problems[1].path == "store" then return refuse_unavailable(jobs, message) end
+  if code ~= "unavailable" and not is_passing then
+    return refuse_all(jobs, outcome.refusal(problems, #jobs == 1 and edits or {}, code))
+  end
+  refuse_all(jobs, { ok = false, code = "unavailable", errors = {},
+    message = "this cannot be served now: " .. message })
+end
+
 local function conclude(jobs, next_world, result)
   if result.ok then
+    n_again = 0
     local counts = standing.counts()
     if standing.news() then counts.followed = counts.followed + 1 end
     standing.note_stored(next_world.version)
@@ -240,11 +258,11 @@ local function conclude(jobs, next_world, result)
   end
   if result.stored > 0 then return publish_stored(jobs, result.stored, result) end
   if result.code == "conflict" then return rebase(jobs) end
+  if try_again(jobs, result.is_passing) then return end
   if #jobs == 0 then return fall_behind(conf.format(result.problems[1])) end
   if result.code == "invalid" and standing.news() then return offer_ahead_of(jobs) end
   if #jobs > 1 and result.code == "invalid" then return try_alone(jobs) end
-  if result.code == "unavailable" then return refuse_unavailable(jobs, result.problems[1].message) end
-  refuse_all(jobs, outcome.refusal(result.problems, {}, result.code))
+  refuse_offered(jobs, result.problems, result.code, result.is_passing)
 end
 
 --- Runs a step of jobs. A fault in it is ours: they are refused, and the next go on.
@@ -260,25 +278,18 @@ local function guarded(jobs, step, ...)
 end
 
 function offer(jobs, next_world, model, changes)
-  local ok, problems = flow.offer { model = model, version = next_world.version, draft = standing.world().draft,
-    set = next_world.set, changes = changes,
+  local ok, problems, is_passing = flow.offer { model = model, version = next_world.version,
+    draft = standing.world().draft, set = next_world.set, changes = changes,
     on_end = function(result) guarded(jobs, conclude, jobs, next_world, result) end }
-  if ok then return end
+  if ok or try_again(jobs, is_passing) then return end
   if #jobs == 0 then return fall_behind(conf.format(problems[1])) end
   if standing.news() then return offer_ahead_of(jobs) end
   if #jobs > 1 then return try_alone(jobs) end
-  refuse_all(jobs, outcome.refusal(problems, jobs[1].result.edits, "invalid"))
-end
-
---- Returns why a shared store, which finds its way back by itself, is away; nil: it is there, or may be.
-local function away()
-  local status = store_of() and store_of():status()
-  if not status or status.driver == "sqlite" or status.connected then return nil end
-  return status.error or "it does not answer"
+  refuse_offered(jobs, problems, "invalid", is_passing)
 end
 
 local function process(batch)
-  local is_away = #batch > 0 and away()
+  local is_away = #batch > 0 and standing.away(store_of())
   if is_away then return refuse_unavailable(batch, is_away) end -- before any process prepares it
   local behind = standing.behind()
   if behind and not behind.set and #batch > 0 then return refuse_behind(batch, { errors = {} }) end

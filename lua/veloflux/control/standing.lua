@@ -58,6 +58,24 @@ function M.news() return ahead and not ahead.why and ahead or nil end
 --- Returns {version, why, set} when this node cannot serve what the store has, or nil.
 function M.behind() return ahead and ahead.why and ahead or nil end
 
+--- Says why a change is refused while this node is behind: one of its own faults, else that it repairs nothing.
+-- @param refusal outcome
+function M.refusal_behind(refusal)
+  for _, found in ipairs(refusal.errors) do
+    if found.op ~= nil then return refusal end
+  end
+  return { ok = false, code = "conflict", errors = {}, message = ("this node cannot serve version %d of the store (%s) "
+    .. "and takes only what repairs that"):format(ahead.version, ahead.why) }
+end
+
+--- Returns why a shared store, which finds its way back by itself, is away; nil: it is there, or may be.
+-- @param store it, or nil
+function M.away(store)
+  local status = store and store:status()
+  if not status or status.driver == "sqlite" or status.connected then return nil end
+  return status.error or "it does not answer"
+end
+
 --- This node keeps what it serves: what the store has cannot be published.
 function M.fall_behind(why)
   if not ahead then return end

@@ -1,4 +1,5 @@
 local doors = require "support.door"
+local compiler = require "veloflux.compiler"
 local flow = require "veloflux.control.flow"
 local json = require "veloflux.pdk.json"
 local queue = require "veloflux.control.queue"
@@ -225,6 +226,39 @@ describe("transactions", function()
     assert.is_nil(transactions.find("pools", nil, "api"))
     assert.equal(1, flow.current().version)
     assert.is_true(door.apply({ pool "api" }).ok)
+  end)
+
+  it("are tried again when a process cannot serve them for now", function()
+    local result
+    transactions.apply({ pool "api" }, {}, function(answer) result = answer end)
+    flow.refused(2, "worker: not enough memory", true)
+    flow.refused(2, "worker: not enough memory", true)
+    assert.is_nil(result)
+    assert.same({ 2, 2, 2 }, door.offers)
+    door.step()
+    assert.same({ true, 2 }, { result.ok, result.version })
+    assert.is_not_nil(transactions.find("pools", nil, "api"))
+  end)
+
+  it("are unavailable when that goes on, and no fault of who asks", function()
+    local memfd, fails = compiler.memfd, 2
+    finally(function() compiler.memfd = memfd end)
+    function compiler.memfd(compiled)
+      fails = fails - 1
+      if fails < 0 then return memfd(compiled) end
+      return nil, "memfd: error 12"
+    end
+    assert.is_true(door.apply({ pool "one" }).ok)
+    fails = 100
+    local result = door.apply { pool "two" }
+    assert.same({ "unavailable", "this cannot be served now: memfd: error 12" }, { result.code, result.message })
+    fails, result = 0, nil
+    transactions.apply({ pool "two" }, {}, function(answer) result = answer end)
+    for _ = 1, 4 do flow.refused(3, "worker: not enough memory", true) end
+    assert.same({ "unavailable", "this cannot be served now: worker: not enough memory" },
+      { result.code, result.message })
+    assert.is_nil(transactions.find("pools", nil, "two"))
+    assert.is_true(door.apply({ pool "two" }).ok)
   end)
 
   it("change nothing when the store does not take them", function()
