@@ -149,6 +149,13 @@ function M.refusal(problems, edits, code)
     message = errors[1] and errors[1].detail or "is not valid" }
 end
 
+--- Says why a model with the edits cannot be served; or cannot be now, which is no fault of who asked for it.
+function M.unserved(problems, edits, code, is_passing)
+  if not is_passing and code ~= "unavailable" then return M.refusal(problems, edits, code) end
+  return { ok = false, code = "unavailable", errors = {},
+    message = "this cannot be served now: " .. problems[1].message }
+end
+
 --- The name of a route and, of one of a conf file, where that says so.
 local function named(route)
   if route._file:find "^api:" then return route.name end

@@ -235,15 +235,9 @@ local function refuse_unavailable(jobs, why)
     .. (why or standing.unavailable() or "nothing is published yet") })
 end
 
---- Refuses what cannot be served, or not now: that is no fault of who asked for it.
 local function refuse_offered(jobs, problems, code, is_passing)
-  local message, edits = problems[1].message, jobs[1].result.edits
-  if code == "unavailable" and problems[1].path == "store" then return refuse_unavailable(jobs, message) end
-  if code ~= "unavailable" and not is_passing then
-    return refuse_all(jobs, outcome.refusal(problems, #jobs == 1 and edits or {}, code))
-  end
-  refuse_all(jobs, { ok = false, code = "unavailable", errors = {},
-    message = "this cannot be served now: " .. message })
+  if code == "unavailable" and problems[1].path == "store" then return refuse_unavailable(jobs, problems[1].message) end
+  refuse_all(jobs, outcome.unserved(problems, #jobs == 1 and jobs[1].result.edits or {}, code, is_passing))
 end
 
 local function conclude(jobs, next_world, result)
