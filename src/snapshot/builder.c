@@ -315,7 +315,7 @@ static int make_tables(struct vf_snapb *builder)
     return rc;
 }
 
-int vf_snapb_finish(struct vf_snapb *builder, uint64_t version, char *error, size_t error_size)
+static int finish(struct vf_snapb *builder, uint64_t version, char *error, size_t error_size)
 {
     int rc = check_input(builder, error, error_size);
     if (rc < 0)
@@ -327,6 +327,18 @@ int vf_snapb_finish(struct vf_snapb *builder, uint64_t version, char *error, siz
         return rc;
     }
     return vf_snapshot_check(builder->data, builder->size, error, error_size);
+}
+
+int vf_snapb_finish(struct vf_snapb *builder, uint64_t version, char *error, size_t error_size)
+{
+    int rc = finish(builder, version, error, error_size);
+    builder->is_unsound = rc == UV_EINVAL;
+    return rc;
+}
+
+int vf_snapb_is_unsound(const struct vf_snapb *builder)
+{
+    return builder->is_unsound;
 }
 
 const void *vf_snapb_data(const struct vf_snapb *builder)

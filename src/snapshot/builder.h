@@ -57,6 +57,10 @@ struct vf_snap_settings *vf_snapb_settings(struct vf_snapb *builder);
  * alone. Other builders with the same texts may be filled meanwhile. */
 int vf_snapb_finish(struct vf_snapb *builder, uint64_t version, char *error, size_t error_size);
 
+/* After a finish that failed: 1 when that was because the snapshot would be broken; 0: it lacked
+ * memory or the like. */
+int vf_snapb_is_unsound(const struct vf_snapb *builder);
+
 /* After finish: the snapshot, read-only, valid until free. */
 const void *vf_snapb_data(const struct vf_snapb *builder);
 size_t vf_snapb_size(const struct vf_snapb *builder);

@@ -3,6 +3,7 @@
 #ifndef VF_SNAPSHOT_BUILDER_CORE_H
 #define VF_SNAPSHOT_BUILDER_CORE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,7 @@ struct vf_snapb {
     int fd;                /* of the snapshot, once it is finished: a sealed memfd; or -1 */
     const char *data;      /* the same, mapped */
     size_t size;
+    bool is_unsound;    /* finish has found a fault in it */
     size_t fresh_texts; /* bytes of texts when their object was new */
 };
 

@@ -87,6 +87,16 @@ local function finish(builder, version, counts)
   return (threads and is_large and threads.finish or M.finish_here)(builder, version)
 end
 
+--- What was carried over may be at fault: it is left alone, and all is compiled. `mended` says what was wrong.
+local function compile_anew(model, options, fault)
+  local alone = {}
+  for name, value in pairs(options) do alone[name] = value end
+  alone.base = nil
+  local compiled, found, is_passing = M.compile(model, alone)
+  if compiled then compiled.mended = fault end
+  return compiled, found, is_passing
+end
+
 --- Compiles a model.
 -- @param model of conf.load
 -- @param options table:
@@ -97,8 +107,9 @@ end
 --   base           what this function made of another model, which was published last: what both have in common is
 --                  carried over, in a fraction of the time
 -- @return {data, size, builder, summary, ...}: the snapshot in memory that lives as long as the table, or until it is
--- given back; or nil and one problem, as conf.load's. `summary` counts tenants, pools, backends, routes, listeners and
--- plugins; `consumer_chains` has {index, hash} of a chain for each consumer that has plugins.
+-- given back; or nil, one problem, as conf.load's, and whether it may pass by itself. `summary` counts tenants, pools,
+-- backends, routes, listeners and plugins; `consumer_chains` has {index, hash} of a chain for each consumer that has
+-- plugins; `mended` says what was wrong with what was carried over.
 function M.compile(model, options)
   local version, state = options.version or 1, options.state
   local counts, fault = check_counts(model)
@@ -120,9 +131,12 @@ function M.compile(model, options)
     return nil, problem(model, raised.kind,
       ("no room for more: %d at a time, counting those that a process still serves"):format(raised.room))
   elseif not ok then
+    if base then return compile_anew(model, options, raised) end
     error(raised, 0)
   end
-  if message then return nil, problem(model, "", message) end
+  local is_unsound = message and C.vf_snapb_is_unsound(to.builder) == 1
+  if is_unsound and base then return compile_anew(model, options, message) end
+  if message then return nil, problem(model, "", message), not is_unsound end
   counts.listeners = #model.node.listeners
   return { builder = to.builder, data = C.vf_snapb_data(to.builder), size = tonumber(C.vf_snapb_size(to.builder)),
     version = version, model = model, memory = memory, summary = counts, consumer_chains = raised.of_consumer,

@@ -16,6 +16,7 @@ int vf_snapb_finish(struct vf_snapb *builder, uint64_t version, char *error, siz
 const void *vf_snapb_data(const struct vf_snapb *builder);
 size_t vf_snapb_size(const struct vf_snapb *builder);
 int vf_snapb_memfd(const struct vf_snapb *builder);
+int vf_snapb_is_unsound(const struct vf_snapb *builder);
 uint64_t vf_snapb_hash(const char *data, size_t len, uint64_t seed);
 
 struct vf_state;

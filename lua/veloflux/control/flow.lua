@@ -113,9 +113,10 @@ local function problem(path, message) return { { file = pending.model.source, pa
 -- on_end is not called.
 function M.offer(candidate)
   local model = candidate.model
-  local compiled, fault = compiler.compile(model, { version = candidate.version, state = state(),
+  local compiled, fault, is_passing = compiler.compile(model, { version = candidate.version, state = state(),
     base = current and current.compiled })
-  if not compiled then return nil, { fault } end
+  if not compiled then return nil, { fault }, is_passing end
+  if compiled.mended then link.log("error", "snapshot.carry_failed", compiled.mended, candidate.version) end
   slices.look()
   if state_area then overrides.apply(state_area, model.node.data_dir) end
   local fd, message = compiler.memfd(compiled)

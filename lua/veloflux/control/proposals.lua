@@ -127,8 +127,9 @@ function M.try(job)
   if #job.net > 0 then
     model, refusal = M.judge({ job }, next_world)
     if not model then return refusal end
-    compiled, refusal = compiler.compile(model, { base = flow.current().compiled })
-    if not compiled then return outcome.refusal({ refusal }, result.edits, "invalid") end
+    local problem, is_passing
+    compiled, problem, is_passing = compiler.compile(model, { base = flow.current().compiled })
+    if not compiled then return outcome.unserved({ problem }, result.edits, "invalid", is_passing) end
     warnings, findings = explain.warnings(model, compiled, lint_live.of(model))
     compiler.give_back(compiled)
   end

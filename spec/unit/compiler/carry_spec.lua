@@ -5,6 +5,7 @@ local loop = require "support.loop"
 local pki = require "support.pki"
 local snapshots = require "support.snapshots"
 local alignment = require "veloflux.alignment"
+local carry = require "veloflux.compiler.carry"
 local compiler = require "veloflux.compiler"
 local conf = require "veloflux.conf"
 local entities = require "veloflux.control.entities"
@@ -281,6 +282,7 @@ describe("what is carried over from one snapshot to the next", function()
         assert.same(expected, lines, where)
       else
         local next_compiled = assert(compiler.compile(next_model, { version = step, state = state, base = compiled }))
+        assert.is_nil(next_compiled.mended, where)
         expect_alike(next_compiled, next_model, next_set, response_s, step, where)
         if roll(8) > 1 then -- else the store refuses it
           compiler.give_back(compiled)
@@ -299,4 +301,28 @@ describe("what is carried over from one snapshot to the next", function()
       assert.is_true(run(seed, 60) > 15)
     end)
   end
+
+  it("is left alone when it is at fault: all is compiled, and that is said", function()
+    local draft = read_conf(5)
+    local model = assert(conf.complete(draft, entities.records(entities.new(), draft.plugins)))
+    local base = assert(compiler.compile(model, { version = 1, state = state }))
+    local new = carry.new
+    finally(function() carry.new = new end)
+    local function compile_with(fault)
+      carry.new = fault
+      local compiled = assert(compiler.compile(model, { version = 2, state = state, base = base }))
+      assert.same(snapshots.lines(assert(compiler.compile(model, { version = 2, state = state }))),
+        snapshots.lines(compiled))
+      return compiled.mended
+    end
+    assert.matches("cannot be carried", compile_with(function()
+      error("records cannot be carried over: error -22", 0)
+    end))
+    assert.matches("^route 0: ", compile_with(function(...)
+      local carried = new(...)
+      C.vf_carry_map(carried.handle, C.VF_SNAP_TENANTS)[0] = 5 -- there is one
+      return carried
+    end))
+    assert.equal(1, base.n_holders)
+  end)
 end)
