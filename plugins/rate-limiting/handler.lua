@@ -22,7 +22,7 @@ local function plan_of(conf)
   local plan = plans[conf]
   if not plan then
     plan = planner.of(conf)
-    plan.leases = conf.policy == "redis" and leases.new(conf, plan.limits) or nil
+    plan.leases = conf.policy == "redis" and leases.new(conf, plan) or nil
     plans[conf] = plan
   end
   return plan

@@ -2,7 +2,8 @@
 -- a lease, and spends it on its own. A lease is used for `sync_rate` seconds at most; what is left of it then is
 -- given back with the next question. Slices begin with one request and double while they are used up in
 -- time, but never take more than an eighth of what is left, so a budget that nears its end is shared out one
--- by one. The count is that of pdk.ratelimit.window: this window's, and the last one's by how much of it counts.
+-- by one. The count is that of pdk.ratelimit.window: this window's, and the last one's by how much of it counts; or
+-- that of pdk.ratelimit.gcra: the time from which the next request is on schedule.
 --
 -- When Redis fails it is left alone for a second; then one request tries it again.
 local pdk = require "veloflux.pdk"
@@ -19,7 +20,7 @@ local PER_LIMIT = 5 -- numbers of the script's answer
 
 -- For each key: limit, window (ms), wanted, given back, and of which window that is. Answers granted, left,
 -- until the window ends (ms), until one more would be granted (ms), and which window this is.
-local SCRIPT = [[
+local WINDOWS = [[
 local time = redis.call('TIME')
 local now, out = time[1] * 1000 + math.floor(time[2] / 1000), {}
 for i = 1, #KEYS do
@@ -51,15 +52,40 @@ end
 return out
 ]]
 
+-- For each key: burst, interval (ms), wanted, given back, and of which era that is. Answers granted, left, until the
+-- whole burst is there (ms), until one more would be granted (ms), and which era this is. An era begins when nothing
+-- counts any more: what was taken before that is past, and not to be given back.
+local GCRA = [[
+local time = redis.call('TIME')
+local us = time[1] * 1000000 + time[2]
+local now, out = us / 1000, {}
+for i = 1, #KEYS do
+  local at = (i - 1) * 5
+  local burst, interval, want = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+  local known = redis.call('HMGET', KEYS[i], 'd', 'e')
+  local due, era = tonumber(known[1]) or 0, tonumber(known[2])
+  if tonumber(ARGV[at + 5]) == era then due = due - tonumber(ARGV[at + 4]) * interval end
+  if due < now then due, era = now, us end
+  local left = math.max(math.floor((now - due) / interval + burst + 1e-9), 0)
+  local granted = math.min(want, left, math.max(math.floor(left / 8), 1))
+  due = due + granted * interval
+  redis.call('HSET', KEYS[i], 'd', string.format('%.17g', due), 'e', string.format('%.0f', era))
+  redis.call('PEXPIRE', KEYS[i], math.ceil(due - now) + 1)
+  local retry = math.max(math.ceil(due - now - (burst - 1) * interval), 0)
+  for _, value in ipairs { granted, left - granted, math.ceil(due - now), retry, era } do out[#out + 1] = value end
+end
+return out
+]]
+
 --- Makes the leases of a configuration.
--- @param limits of plan.lua
-function M.new(conf, limits)
+-- @param plan of plan.lua
+function M.new(conf, plan)
   local redis = conf.redis
   local client = pdk.redis.new { host = redis.host, port = redis.port, username = redis.username,
     password = redis.password ~= "" and redis.password or nil, db = redis.database,
     ssl = redis.ssl, ssl_verify = redis.ssl_verify, ssl_server_name = redis.server_name,
     connect_timeout = redis.timeout / 1000, timeout = redis.timeout / 1000 }
-  return setmetatable({ client = client, limits = limits, lease_s = math.max(conf.sync_rate, 0),
+  return setmetatable({ client = client, limits = plan.limits, script = plan.is_gcra and GCRA or WINDOWS, lease_s = math.max(conf.sync_rate, 0),
     timeout_s = redis.timeout / 1000, young = {}, old = {}, n = 0, rests_until = 0 }, Leases)
 end
 
@@ -97,8 +123,8 @@ function Leases:question(key, lease, now)
       lease.tokens[i] = 0
       asked[#asked + 1], keys[#keys + 1] = i, PREFIX .. key .. "}:" .. limit.name
       local want = (is_second or self.lease_s == 0) and 1 or lease.slice[i]
-      for _, value in ipairs { limit.limit, limit.window * 1000, want, unused, lease.window[i] } do
-        arguments[#arguments + 1] = ("%.14g"):format(value)
+      for _, value in ipairs { limit.limit, (limit.interval or limit.window) * 1000, want, unused, lease.window[i] } do
+        arguments[#arguments + 1] = ("%.17g"):format(value)
       end
     end
   end
@@ -123,7 +149,7 @@ function Leases:ask(key, lease, now)
   if self.rests_until > 0 then self.rests_until = now + self.timeout_s + REST_S end -- this request tries it
   local keys, arguments, asked = self:question(key, lease, now)
   lease.fetching_until = now + self.timeout_s
-  local answer, problem = self.client:eval(SCRIPT, keys, arguments)
+  local answer, problem = self.client:eval(self.script, keys, arguments)
   lease.fetching_until = 0
   now = pdk.timer.now()
   if type(answer) ~= "table" or #answer ~= #asked * PER_LIMIT then

@@ -19,7 +19,8 @@ end
 
 local function gcra_limits(conf)
   local burst = conf.burst or math.max(1, math.floor(conf.rate))
-  return { { name = "gcra", limit = burst, window = conf.per, text = number_text(burst) } }
+  return { { name = "gcra", limit = burst, window = conf.per, interval = conf.per / conf.rate,
+    text = number_text(burst) } }
 end
 
 --- RateLimit-Policy: the quota of each limit and its window, in whole seconds.
@@ -33,7 +34,8 @@ local function policy_of(conf, limits)
 end
 
 --- Makes the plan of a configuration: {limits, policy, rate, per, burst (of gcra)}. A limit is {name, limit,
--- window (seconds), text, limit_field, left_field, item (the beginning of RateLimit)}.
+-- window (seconds), interval (of gcra: seconds for one request), text, limit_field, left_field, item (the beginning of
+-- RateLimit)}.
 function M.of(conf)
   local is_gcra = conf.algorithm == "gcra"
   local limits = is_gcra and gcra_limits(conf) or window_limits(conf)

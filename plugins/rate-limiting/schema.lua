@@ -2,6 +2,7 @@ local periods = require "veloflux.plugins.rate-limiting.periods"
 local typedefs = require "kong.db.schema.typedefs"
 
 local MOST = 4294967295 -- what a counter holds
+local LONGEST_S = 2 ^ 52 / 1e9 -- how far ahead of their time requests may be counted
 local LIMIT_BY = { "consumer", "credential", "ip", "service", "header", "path", "route", "tenant" }
 
 local function is_policy(name)
@@ -40,7 +41,9 @@ local function check_algorithm(config)
   end
   if has_period then return nil, "gcra takes rate, per and burst instead of second, minute, ...", "algorithm" end
   if not config.rate then return nil, "required with algorithm: gcra", "rate" end
-  if config.policy == "redis" then return nil, "gcra counts in this node only: use algorithm: window", "policy" end
+  if (config.burst or config.rate) * config.per / config.rate > LONGEST_S then
+    return nil, "a burst that takes more than 52 days at its rate cannot be kept", "burst"
+  end
   return true
 end
 

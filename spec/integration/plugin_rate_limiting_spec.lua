@@ -81,6 +81,95 @@ describe("rate-limiting", function()
     second.server:stop()
   end))
 
+  it("counts with gcra over all nodes, exactly when every request asks Redis", loop.spec(function()
+    local redis = redis_server.start()
+    local config = { algorithm = "gcra", rate = 1, per = 3600, burst = 40, policy = "redis", sync_rate = -1,
+      redis = { host = "127.0.0.1", port = redis.port } }
+    local first, second = start(config), start(config)
+    assert.equal(25, (send(first, 25)))
+    local passed, answer = send(second, 25)
+    assert.equal(15, passed)
+    assert.equal("0", answer:get "ratelimit-remaining")
+    local retry = tonumber(answer:get "retry-after")
+    assert.is_true(retry > 3000 and retry <= 3600, retry)
+    assert.equal(0, (send(first, 1)))
+    assert.matches("db0:keys=1,", redis_cli(redis, "info", "keyspace"))
+    local ttl = tonumber(redis_cli(redis, "pttl", redis_cli(redis, "randomkey"):match "%S+"))
+    assert.is_true(ttl > 39 * 3600 * 1000 and ttl <= 40 * 3600 * 1000 + 1, ttl)
+    first.server:stop()
+    second.server:stop()
+  end))
+
+  it("lets as many pass with gcra as time and burst allow, asking Redis seldom", loop.spec(function()
+    local redis = redis_server.start()
+    local function run(rate, burst, n)
+      local config = { algorithm = "gcra", rate = rate, burst = burst, policy = "redis",
+        redis = { host = "127.0.0.1", port = redis.port } }
+      local first, second = start(config, { workers = 2 }), start(config)
+      redis_cli(redis, "flushall")
+      redis_cli(redis, "config", "resetstat")
+      local passed, work, began = 0, {}, uv.hrtime()
+      for i = 1, 6 do
+        work[i] = function()
+          local own = send(i % 2 == 0 and first or second, n)
+          passed = passed + own
+        end
+      end
+      clients.together(unpack(work))
+      local seconds = (uv.hrtime() - began) / 1e9
+      local calls = tonumber(redis_cli(redis, "info", "commandstats"):match "cmdstat_evalsha:calls=(%d+)")
+      first.server:stop()
+      second.server:stop()
+      return passed, seconds, calls
+    end
+    local passed, _, calls = run(0.001, 400, 100)
+    assert.is_true(passed <= 400 and passed >= 300, passed .. " passed")
+    assert.is_true(calls < 200, calls .. " calls for 600 requests")
+    local seconds
+    passed, seconds = run(100, 200, 150)
+    assert.is_true(passed <= 200 + 100 * seconds + 1, ("%d passed in %.2f s"):format(passed, seconds))
+    assert.is_true(passed >= 150, passed .. " passed")
+  end))
+
+  it("gives back what it has not used of a lease, and no more than that", loop.spec(function()
+    local redis = redis_server.start()
+    local rig = start { algorithm = "gcra", rate = 1, per = 600, burst = 4000, policy = "redis", sync_rate = 0.02,
+      redis = { host = "127.0.0.1", port = redis.port } }
+    local passed, answer = send(rig, 200)
+    assert.equal(200, passed)
+    local key = redis_cli(redis, "randomkey"):match "%S+"
+    -- Later questions give back what earlier ones have left: at last as much is taken as has passed.
+    local function taken()
+      local due = tonumber(redis_cli(redis, "hget", key, "d"):match "%S+")
+      local sec, usec = redis_cli(redis, "time"):match "(%d+)%s+(%d+)"
+      return (due - sec * 1000 - usec / 1000) / 600000
+    end
+    local n = 200
+    repeat
+      passed, answer = send(rig, 1) -- by and by the lease is over
+      n = n + passed
+    until taken() <= n + 1 or n > 3000
+    assert.is_true(taken() > n - 1 and taken() <= n + 1, ("%f taken, %d passed"):format(taken(), n))
+    assert.equal(200, answer.status)
+    rig.server:stop()
+  end))
+
+  it("counts with gcra for itself while Redis is away", loop.spec(function()
+    local redis = redis_server.start()
+    local config = { algorithm = "gcra", rate = 1, per = 3600, burst = 5, policy = "redis",
+      redis = { host = "127.0.0.1", port = redis.port } }
+    local first, second = start(config), start(config)
+    redis.process:kill()
+    redis.process:wait_exit()
+    for _, rig in ipairs { first, second } do
+      local passed, answer = send(rig, 8)
+      assert.equal(5, passed)
+      assert.equal("0", answer:get "ratelimit-remaining")
+      rig.server:wait_log "plugin%.log.*plugin=rate%-limiting.*this node counts for itself, Redis is away"
+      rig.server:stop()
+    end
+  end))
+
   it("counts for itself while Redis is away, and with Redis as soon as it is there", loop.spec(function()
     local redis = redis_server.start()
     redis.process:kill()
