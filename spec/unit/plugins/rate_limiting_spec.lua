@@ -18,7 +18,7 @@ local function new(conf)
   conf.redis = { host = "r", port = 1, database = 0, timeout = 500 }
   conf.algorithm, conf.sync_rate = "window", conf.sync_rate or 1
   now, asked = 1000, {}
-  return leases.new(conf, planner.of(conf).limits)
+  return leases.new(conf, planner.of(conf))
 end
 
 --- Grants whatever is wanted.
