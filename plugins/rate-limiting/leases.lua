@@ -86,7 +86,8 @@ function M.new(conf, plan)
     ssl = redis.ssl, ssl_verify = redis.ssl_verify, ssl_server_name = redis.server_name,
     connect_timeout = redis.timeout / 1000, timeout = redis.timeout / 1000 }
   return setmetatable({ client = client, limits = plan.limits, script = plan.is_gcra and GCRA or WINDOWS,
-    lease_s = math.max(conf.sync_rate, 0), timeout_s = redis.timeout / 1000, young = {}, old = {}, n = 0, rests_until = 0 }, Leases)
+    lease_s = math.max(conf.sync_rate, 0), timeout_s = redis.timeout / 1000, young = {}, old = {}, n = 0,
+    rests_until = 0 }, Leases)
 end
 
 local function new_lease(n)
