@@ -1,0 +1,8 @@
+return {
+  name = "form-to-json",
+  fields = {
+    { config = { type = "record", fields = {
+      { drop = { type = "set", elements = { type = "string" }, default = {} } },
+    } } },
+  },
+}
