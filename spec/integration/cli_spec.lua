@@ -111,6 +111,9 @@ describe("reload, status and stop", function()
       assert.equal(1, code)
       assert.equal(("veloflux %s: no instance is running (data_dir %s/data)"):format(name, dir), err)
     end
+    tempdir.write(dir .. "/a.yaml", "\0\1")
+    local _, _, said = servers.command { "reload", "-c", dir .. "/a.yaml" }
+    assert.matches("no instance is running %(data_dir .*/data, the default: .*/a.yaml says nothing else%)", said)
     local code, _, err = servers.command { "stop", "-c", dir .. "/none.yaml" }
     assert.equal(1, code)
     assert.matches("none.yaml: No such file or directory", err)

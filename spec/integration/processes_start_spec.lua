@@ -51,7 +51,7 @@ describe("starting and stopping", function()
     end
   end))
 
-  it("finishes the request under way before it stops", loop.spec(function()
+  for _, signal in ipairs { "sigterm", "sigquit" } do it("finishes what is under way on " .. signal, loop.spec(function()
     local go = loop.condition()
     local may_answer, has_request = false, false
     local origin = origins.start(function(conn)
@@ -64,7 +64,7 @@ describe("starting and stopping", function()
     local client = clients.connect(server.ports.http)
     client:request("GET", "/")
     go:wait("the request", function() return has_request end)
-    server:signal "sigterm"
+    server:signal(signal)
     server:wait_log "stopping"
     may_answer = true
     go:notify()
@@ -72,7 +72,7 @@ describe("starting and stopping", function()
     assert.same({ 200, "late" }, { response.status, response.body })
     client:expect_end()
     assert.equal(0, server.process:wait_exit().code)
-  end))
+  end)) end
 
   it("stops at once on a second SIGTERM", loop.spec(function()
     local origin = origins.start(function(conn) conn:read_some "nothing" end)

@@ -180,7 +180,7 @@ static void on_signal(struct vf_supervisor *super, uint32_t number)
 {
     if (number == SIGCHLD)
         reap(super);
-    else if (number == SIGTERM || number == SIGINT)
+    else if (number == SIGTERM || number == SIGINT || number == SIGQUIT)
         stop(super);
     else if (number == SIGHUP)
         request_reload(super);
@@ -199,7 +199,7 @@ static void read_signals(struct vf_supervisor *super)
 
 static int open_signals(void)
 {
-    static const int handled[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
+    static const int handled[] = {SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2};
     sigset_t set;
     sigemptyset(&set);
     for (size_t i = 0; i < sizeof(handled) / sizeof(handled[0]); i++)

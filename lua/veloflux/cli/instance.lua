@@ -20,20 +20,22 @@ local M = {}
 
 local OPTIONS = { ["-c"] = arguments.CONFIG, ["--config"] = arguments.CONFIG }
 
---- Returns the data directory that a conf file names, even one with errors; or nil and a message.
+--- Returns the data directory that a conf file names, even one with errors, and for messages where it is the default
+-- how that came; or nil and a message.
 local function data_dir_of(args)
   local parsed, message = arguments.parse(args, OPTIONS)
   if not parsed then return nil, message end
   if #parsed > 0 then return nil, "unexpected argument " .. parsed[1] end
-  local data_dir, problem = conf.data_dir(arguments.config_of(parsed))
+  local file = arguments.config_of(parsed)
+  local data_dir, problem = conf.data_dir(file)
   if not data_dir then return nil, conf.format(problem) end
-  return data_dir
+  return data_dir, problem and (", the default: %s says nothing else"):format(file) or ""
 end
 
-local function pid_of(data_dir)
+local function pid_of(data_dir, why)
   local pid = C.vf_instance_pid(data_dir .. "/veloflux.pid")
   if pid > 0 then return pid end
-  return nil, pid == 0 and ("no instance is running (data_dir %s)"):format(data_dir)
+  return nil, pid == 0 and ("no instance is running (data_dir %s%s)"):format(data_dir, why)
     or ("%s/veloflux.pid cannot be read (error %d)"):format(data_dir, -pid)
 end
 
@@ -49,7 +51,7 @@ end
 local function with_instance(name, args, err, act)
   local data_dir, message = data_dir_of(args)
   local pid
-  if data_dir then pid, message = pid_of(data_dir) end
+  if data_dir then pid, message = pid_of(data_dir, message) end
   if not pid then
     err(("veloflux %s: %s"):format(name, message))
     return 1

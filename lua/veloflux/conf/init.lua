@@ -296,5 +296,4 @@ function M.load(options)
   return result, problems
 end
 
-
 return M

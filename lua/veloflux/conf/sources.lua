@@ -36,7 +36,8 @@ end
 --- Finds where the state of a conf file lives without reading the rest of it: whatever its errors, a
 -- running instance can be found. Text that cannot be parsed is searched for a line with data_dir.
 -- @param path of the conf file
--- @return an absolute path; or nil and a problem when there is no such file
+-- @return an absolute path and whether it is the default, as the file names none that can be read; or nil and a
+-- problem when there is no such file
 function M.data_dir(path)
   local text, name, dir, problem = M.open { path = path }
   if not text then return nil, { file = name, path = "", message = problem } end
@@ -48,8 +49,9 @@ function M.data_dir(path)
     where:open(doc, dir)
     root.data_dir = grammar.file.by_name.data_dir.read(where, at)
   end
+  local is_default = rawget(root, "data_dir") == nil
   M.place_data_dir(root, dir)
-  return root.data_dir
+  return root.data_dir, is_default
 end
 
 return M
