@@ -58,9 +58,10 @@ static int probe(void)
 {
     char conf[PATH_MAX];
     int conf_fd;
-    if (vf_supervisor_probe(VF_PROBE_TABLE_FD, conf, sizeof(conf), &conf_fd) < 0)
+    if (vf_supervisor_probe(VF_PROBE_TABLE_FD, conf, sizeof(conf), &conf_fd) < 0 ||
+        vf_control_probe(conf, conf_fd) != 0)
         return 1;
-    return vf_control_probe(conf, conf_fd);
+    return vf_supervisor_vouch(VF_PROBE_TABLE_FD) < 0;
 }
 
 static int run_role(const char *role)

@@ -71,6 +71,10 @@ describe("an upgrade", function()
     server:wait_log 'upgrade%.rejected.*reason="the probe ended with exit code 1"'
     assert.same(before, children.of(server.pid))
     assert.equal(200, clients.get(server.ports.http, "/").status)
+    replace(path, "/bin/true") -- exit code 0 is not enough
+    server:signal "sigusr2"
+    server:wait_log "upgrade%.rejected.*is not VeloFlux"
+    assert.same(before, children.of(server.pid))
     replace(path, servers.binary())
     server:signal "sigusr2"
     server:wait_log "upgrade%.done.*generation=2"

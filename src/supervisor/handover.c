@@ -91,6 +91,26 @@ int vf_handover_write(const struct vf_supervisor *super)
     return rc < 0 ? rc : fd;
 }
 
+static const char voucher[] = "vouched\n";
+enum { VOUCHER_BYTES = sizeof(voucher) - 1 };
+
+int vf_handover_vouch(int fd)
+{
+    off_t end = lseek(fd, 0, SEEK_END);
+    if (end < 0 || pwrite(fd, voucher, VOUCHER_BYTES, end) != VOUCHER_BYTES)
+        return -errno;
+    return 0;
+}
+
+int vf_handover_is_vouched(int fd)
+{
+    char last[VOUCHER_BYTES];
+    off_t end = lseek(fd, 0, SEEK_END);
+    return end >= VOUCHER_BYTES &&
+           pread(fd, last, VOUCHER_BYTES, end - VOUCHER_BYTES) == VOUCHER_BYTES &&
+           memcmp(last, voucher, VOUCHER_BYTES) == 0;
+}
+
 /* --- Reading --- */
 
 static struct vf_port *port_of(struct vf_supervisor *super, uint32_t id)

@@ -17,6 +17,11 @@ int vf_handover_write(const struct vf_supervisor *super);
  * descriptors). Returns 0, -EPROTO when the table is not understood, or another -errno. */
 int vf_handover_read(struct vf_supervisor *super, int fd, int adopt);
 
+/* The probe's word, at the end of the table in `fd`, that its binary can take over: an exit code of
+ * 0 other programs have too. Returns 0 or -errno. */
+int vf_handover_vouch(int fd);
+int vf_handover_is_vouched(int fd);
+
 /* Lets every descriptor of the table survive an execution, or not. */
 void vf_handover_inherit(const struct vf_supervisor *super, int inherit);
 

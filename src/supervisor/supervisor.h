@@ -30,4 +30,7 @@ enum { VF_PROBE_TABLE_FD = 3 /* where a probe finds the handover table */ };
  * or -errno. */
 int vf_supervisor_probe(int table_fd, char *conf, size_t conf_bytes, int *conf_fd);
 
+/* Tells who runs the probe, in the handover table, that it passed. Returns 0 or -errno. */
+int vf_supervisor_vouch(int table_fd);
+
 #endif

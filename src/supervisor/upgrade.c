@@ -142,11 +142,14 @@ bool vf_upgrade_probe_ended(struct vf_supervisor *super, pid_t pid, int status)
         return false;
     upgrade->probe = 0;
     vf_timer_stop(&super->timers, &upgrade->deadline);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+    bool is_ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (is_ok && vf_handover_is_vouched(upgrade->table_fd)) {
         upgrade->is_passed = true;
         return true;
     }
-    if (WIFSIGNALED(status))
+    if (is_ok)
+        snprintf(why, sizeof(why), "the new binary is not VeloFlux: it did not answer the probe");
+    else if (WIFSIGNALED(status))
         snprintf(why, sizeof(why), "the probe ended by signal %d", WTERMSIG(status));
     else
         snprintf(why, sizeof(why), "the probe ended with exit code %d", WEXITSTATUS(status));
@@ -282,4 +285,9 @@ int vf_supervisor_probe(int table_fd, char *conf, size_t conf_bytes, int *conf_f
     free((char *)super->options.private_dir);
     free(super);
     return rc;
+}
+
+int vf_supervisor_vouch(int table_fd)
+{
+    return vf_handover_vouch(table_fd);
 }
