@@ -13,12 +13,14 @@ local function invalid(name, detail)
 end
 
 --- Judges {parameters, tenant_id, mode, reason}. Returns nil, or a problem.
-local function judge(body)
+local function judge(body, is_lenient)
+  for name, value in pairs(body) do
+    if value == pdk.json.null and FIELDS[name] or is_lenient and not FIELDS[name] then body[name] = nil end
+  end
   for name in pairs(body) do
-    if not FIELDS[name] then return invalid(name, "unknown key, expected parameters, tenant_id, mode or reason") end
+    if not FIELDS[name] then return invalid(name, "unknown field, expected parameters, tenant_id, mode or reason") end
   end
   local given = body.parameters
-  if given == pdk.json.null then body.parameters, given = nil, nil end
   if given ~= nil and (type(given) ~= "table" or pdk.json.is_array(given)) then
     return invalid("parameters", "expected a map from names to values")
   end
@@ -33,7 +35,7 @@ end
 
 local function apply(request)
   local body = request.body
-  local bad = judge(body)
+  local bad = judge(body, request.prefers "handling=lenient")
   if bad then return bad end
   return endpoint.changed("applied", pdk.templates.apply(request.params.id, body.parameters, {
     template_tenant = request.query.tenant_id, tenant = body.tenant_id, replace = body.mode == "replace",

@@ -70,6 +70,21 @@ describe("an API key", function()
     server:stop()
   end))
 
+  it("has an ETag, and is revoked on condition", loop.spec(function()
+    start()
+    local made = request("POST", "/api/apikeys", { name = "ci" })
+    local tag = made:get "etag"
+    assert.equal(('"%d"'):format(is(made, 201).version), tag)
+    local path = "/api/apikeys/ci"
+    for _, seen in ipairs { tag, "W/" .. tag, "*" } do
+      assert.equal(304, request("GET", path, nil, { ["If-None-Match"] = seen }).status)
+    end
+    is(request("GET", path, nil, { ["If-None-Match"] = '"0"' }), 200)
+    is(request("DELETE", path, nil, { ["If-Match"] = '"0"' }), 412)
+    is(request("DELETE", path, nil, { ["If-Match"] = tag }), 204)
+    server:stop()
+  end))
+
   it("is revoked at once, and stays so", loop.spec(function()
     start()
     local key = make({ name = "ci", role = "admin" }).key

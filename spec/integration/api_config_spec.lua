@@ -135,6 +135,47 @@ describe("Idempotency-Key", function()
   end))
 end)
 
+describe("a document that is empty", function()
+  it("is refused: nobody means by it that everything goes", spec({}, function()
+    is(request("POST", "/api/pools", { name = "web" }), 201)
+    for _, text in ipairs { " \n", "null", "# nothing", "---\n", "~" } do
+      for _, mode in ipairs { "merge", "replace" } do
+        local answer = request("POST", "/api/config/import?mode=" .. mode, text, { ["Content-Type"] = YAML })
+        problem(answer, 400, "invalid", "")
+      end
+    end
+    is(request("GET", "/api/pools/web"), 200)
+    is(request("POST", "/api/config/import?mode=replace", "{}"), 200)
+    is(request("GET", "/api/pools/web"), 404)
+  end))
+end)
+
+describe("a change of many entities", function()
+  it("may depend on the version of the system", spec({}, function()
+    is(request("POST", "/api/templates", { name = "plan", entities = { pools = { { name = "made" } } } }), 201)
+    local tag = request("GET", "/api/config"):get "etag"
+    local version = tonumber(tag:match "%d+")
+    is(request("POST", "/api/pools", { name = "web" }), 201)
+    local batch = { operations = { { action = "add", kind = "pools", data = { name = "more" } } } }
+    local rollback = ("/api/config/versions/%d/rollback"):format(version)
+    for path, body in pairs { ["/api/config/import"] = { pools = { { name = "more" } } }, ["/api/bulk"] = batch,
+      ["/api/config/templates/plan/apply"] = {}, [rollback] = {} } do
+      for _, query in ipairs { "?dry_run=true", "" } do
+        local refused = request("POST", path .. query, body, { ["If-Match"] = tag })
+        assert.matches(tostring(version + 1), problem(refused, 412, "stale").detail)
+        is(request("POST", path .. query, body, { ["If-Match"] = 'W/"' .. version + 1 .. '"' }), 412)
+      end
+      assert.equal(1, #is(request("GET", "/api/pools"), 200))
+    end
+    batch.atomic = false
+    problem(request("POST", "/api/bulk", batch, { ["If-Match"] = tag }), 400, "invalid", "/atomic")
+    local now = request("GET", "/api/config"):get "etag"
+    is(request("POST", "/api/config/import", { pools = { { name = "more" } } }, { ["If-Match"] = tag .. ", " .. now }),
+      200)
+    is(request("POST", "/api/config/import", { pools = { { name = "most" } } }, { ["If-Match"] = "*" }), 200)
+  end))
+end)
+
 describe("versions", function()
   it("tell who changed what, and lead back", spec({}, function()
     local made = request("POST", "/api/pools", { name = "web" }, { ["X-Change-Reason"] = "we need it" })

@@ -54,11 +54,33 @@ describe("the configuration of a plugin", function()
 end)
 
 describe("fields that nobody knows", function()
+  it("are refused as null too, which a merge would forget", spec({}, function()
+    is(request("POST", "/api/pools", { name = "web" }), 201)
+    is(request("POST", "/api/consumers", { name = "ann" }), 201)
+    local id = is(request("POST", "/api/plugins", { name = "cors" }), 201).id
+    for _, row in ipairs { { "PUT", "/api/pools/web", '{"colour":null}', "/colour" },
+      { "PATCH", "/api/pools/web", '{"colour":null}', "/colour" },
+      { "PATCH", "/api/pools/web", '{"health_check":{"colour":null}}', "/health_check/colour" },
+      { "POST", "/api/pools", '{"name":"other","colour":null}', "/colour" },
+      { "POST", "/api/consumers/ann/credentials", '{"type":"key-auth","colour":null}', "/colour" },
+      { "POST", "/api/plugins", '{"name":"cors","as":"b","colour":null}', "/colour" },
+      { "PATCH", "/api/plugins/" .. id, '{"config":{"colour":null}}', "/config/colour" } } do
+      problem(request(row[1], row[2], row[3]), 400, "invalid", row[4])
+      local answer = request(row[1], row[2], row[3], { Prefer = "handling=lenient" })
+      assert.is_true(answer.status == 200 or answer.status == 201, row[3] .. answer.body)
+    end
+    is(request("POST", "/api/pools", '{"name":"third","algorithm":null,"tenant":null,"id":null}'), 201)
+    is(request("POST", "/api/plugins", '{"name":"cors","as":"c","scope":null,"config":null}'), 201)
+    is(request("PUT", "/api/plugins/" .. id, '{"config":null,"order":null}'), 200)
+  end))
+
   it("are forgotten everywhere when the client prefers it", spec({}, function()
+    is(request("POST", "/api/templates", { name = "plan", entities = { pools = { { name = "made" } } } }), 201)
     is(request("POST", "/api/pools", { name = "web", backends = { { address = "127.0.0.1:1" } } }), 201)
     local id = is(request("GET", "/api/backends"), 200)[1].id
     for path, body in pairs { ["/api/backends/" .. id .. "/drain"] = {}, ["/api/backends/" .. id .. "/undrain"] = {},
       ["/api/backends/" .. id .. "/weight"] = { weight = 5 }, ["/api/pools/web/drain"] = {},
+      ["/api/config/templates/plan/apply?dry_run=true"] = {},
       ["/api/ws/control"] = { action = "resume", type = "all" }, ["/api/ws/force-update"] = { type = "all" },
       ["/api/system/drain?dry_run=true"] = {}, ["/api/keys/rotate?dry_run=true"] = {},
       ["/api/apikeys?dry_run=true"] = { name = "ann" }, ["/api/backups?dry_run=true"] = {} } do

@@ -15,6 +15,7 @@ local rest = require "veloflux.admin.rest"
 local roles = require "veloflux.admin.roles"
 local s = require "veloflux.model.schema"
 local status = require "veloflux.admin.status"
+local tags = require "veloflux.admin.rest.tags"
 
 ffi.cdef [[ uint64_t vf_clock_wall_ms(void); ]]
 
@@ -81,7 +82,12 @@ end
 
 local function get(_, request)
   local record, bad = find(request)
-  return record and { json = shown(record), headers = { "ETag", ('"%d"'):format(record.version) } } or bad
+  if not record then return bad end
+  local tag = tags.of(record)
+  if tags.has(request.headers["if-none-match"] or "", tag, true) then
+    return { status = 304, headers = { "ETag", tag }, body = "" }
+  end
+  return { json = shown(record), headers = { "ETag", tag } }
 end
 
 --- Reads what a key is to be. Returns its fields, or nil and a problem.
@@ -127,13 +133,17 @@ local function create(context, request)
   local answer = shown(result.record)
   answer.key = result.key
   local headers = outcomes.headers(result)
-  headers[#headers + 1], headers[#headers + 2] = "Location", "/api/apikeys/" .. fields.name
+  for _, text in ipairs { "ETag", tags.of(result.record), "Location", "/api/apikeys/" .. fields.name } do
+    headers[#headers + 1] = text
+  end
   return { status = 201, json = answer, headers = headers }
 end
 
 local function revoke(_, request)
   local record, bad = find(request)
   if not record then return bad end
+  bad = select(2, tags.precondition(request, record))
+  if bad then return bad end
   local is_dry
   is_dry, bad = parameters.flag(request, "dry_run")
   if bad then return bad end
@@ -162,9 +172,10 @@ local ROWS = {
     may_be_tried = true,
     answers = { ["201"] = { "The key.", { [JSON] = SHOWN } }, ["409"] = { "The name is taken." } } } },
   { "GET", "/api/apikeys/{name}", "apikeys:read", get, { summary = "One of them.",
-    answers = { ["200"] = { "It.", { [JSON] = SHOWN } }, ["404"] = { "There is none." } } } },
+    has_etag = true, answers = { ["200"] = { "It.", { [JSON] = SHOWN } }, ["304"] = { "It is as If-None-Match says." },
+      ["404"] = { "There is none." } } } },
   { "DELETE", "/api/apikeys/{name}", "apikeys:write", revoke, { summary = "Revokes a key, at once.",
-    may_be_tried = true,
+    may_be_tried = true, has_etag = true,
     answers = { ["204"] = { "It opens nothing any more." }, ["404"] = { "There is none." } } } },
 }
 

@@ -53,7 +53,8 @@ end
 
 --- Answers that nothing of a batch was applied.
 local function rolled_back(outcome, document)
-  if outcome.code == "unavailable" then return outcomes.refused(outcome) end
+  local is_of_whole = outcome.code == "unavailable" or outcome.code == "stale" and not outcome.errors[1] -- If-Match
+  if is_of_whole then return outcomes.refused(outcome) end
   local members = { cause = outcome.code, source = outcome.source, rival = outcome.rival }
   for _, name in ipairs { "operation_id", "total", "succeeded", "failed", "results" } do
     members[name] = document and document[name]
@@ -120,7 +121,10 @@ function M.submit(context, request, text, options)
     { kind = options.kind, tenant_id = options.tenant })
   if not ops then return nil, bad end
   local own = rest.context_of(request, false)
-  own.fence, own.source = options.fence, options.source or own.source
+  own.fence, own.source, own.if_versions = options.fence, options.source or own.source, options.if_versions
+  if own.if_versions and not body.atomic then
+    return nil, resources.invalid("/atomic", "If-Match is of the whole: it cannot be false")
+  end
   if own.probation and not body.atomic then
     if not own.probation.is_default then
       return nil, resources.invalid("/atomic", "probation is of the whole: it cannot be false")

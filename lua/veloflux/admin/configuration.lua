@@ -5,6 +5,7 @@ local problem = require "veloflux.admin.problem"
 local query = require "veloflux.admin.query"
 local resources = require "veloflux.admin.resources"
 local rest = require "veloflux.admin.rest"
+local tags = require "veloflux.admin.rest.tags"
 
 local M = {}
 
@@ -28,8 +29,7 @@ local function running(context, request)
   if bad then return bad end
   local current = context.current()
   local tag = ('"%d"'):format(current.version)
-  local seen = request.headers["if-none-match"]
-  if seen and (seen == "*" or seen:find(tag, 1, true)) then
+  if tags.has(request.headers["if-none-match"] or "", tag, true) then
     return { status = 304, headers = { "ETag", tag }, body = "" }
   end
   local node = current.model.node
@@ -47,7 +47,8 @@ end
 function M.register(router, context)
   router:register { method = "GET", path = "/api/config", permission = "config:read",
     doc = { tag = "config", summary = "What runs: addresses, routes and pools. Its ETag is the version of the system.",
-      answers = { ["200"] = { "The answer.", { [JSON] = { type = "object" } } } } },
+      answers = { ["200"] = { "The answer.", { [JSON] = { type = "object" } } },
+        ["304"] = { "It is as If-None-Match says." } } },
     handler = function(request)
       if not rest.is_ready() then return problem.new("unavailable", "There is no configuration yet.") end
       if not bodies.accepts(request, JSON) then

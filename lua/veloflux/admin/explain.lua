@@ -45,8 +45,11 @@ end
 local function headers_of(body, errors)
   local headers = {}
   for name, value in pairs(type(body.headers) == "table" and body.headers or {}) do
-    if type(name) ~= "string" or type(value) ~= "string" or (name .. value):find "%z" then
-      fault(errors, "/headers/" .. tostring(name), "expected a text")
+    local pointer = "/headers/" .. tostring(name):gsub("~", "~0"):gsub("/", "~1")
+    if type(name) ~= "string" or type(value) ~= "string" or value:find "[%z\r\n]" then
+      fault(errors, pointer, "expected a text")
+    elseif name:find "[^%w!#$%%&'*+.^_`|~-]" then -- RFC 9110 section 5.1
+      fault(errors, pointer, "not the name of a header field")
     else
       headers[name:lower()] = value
     end

@@ -72,7 +72,11 @@ local function read(text, tools)
   where.plugins, where.unseal = tools.plugins, tools.unseal
   where:open(doc, tools.dir)
   local included = grammar.of(tools.plugins).included
-  local root = where:is_null(0) and included.from_default {} or included.read(where, 0)
+  if where:is_null(0) then -- nobody means by nothing that all entities go
+    local message = "the document is empty: {} is one without entities"
+    return nil, refusal { { file = NAME, line = 1, path = "", message = message } }
+  end
+  local root = included.read(where, 0)
   if #where.problems > 0 then return nil, refusal(where.problems) end
   local lists = {}
   for _, kind in ipairs(model.kinds_of(tools.plugins)) do lists[kind] = root[kind] end

@@ -26,10 +26,17 @@ function M.open(clock) now_ms = clock end
 --- Asks whoever wants a job whether that still holds. Returns an outcome when it does not, or nil.
 function M.check(job) return job.context.check and job.context.check() end
 
+--- Refuses a job that was asked for on the condition that the version is another.
+local function outdated(job, current)
+  local wanted = job.context.if_versions
+  if not wanted or wanted[current] then return nil end
+  return { ok = false, code = "stale", message = ("The current version is %d."):format(current), errors = {} }
+end
+
 --- The edits of a job upon a set.
 local function edits_of(job, set, version)
   local base = setmetatable({ set = set, version = version, now_ms = now_ms() }, { __index = standing.world() })
-  local refusal = M.check(job)
+  local refusal = M.check(job) or outdated(job, version - 1)
   if refusal then return nil, refusal end
   if job.make then return job.make(base) end
   return edits.apply(base, job.ops)

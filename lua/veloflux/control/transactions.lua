@@ -20,7 +20,8 @@ local M = {}
 -- @param context {author, source, reason, request_id, dry_run, is_brief, check, fence, probation}: source is "api" when
 -- left out; is_brief: without `diff`; check: function that is called when its turn comes, and may return an outcome
 -- instead; fence: {name, token} of the lease under which this is done (cluster/leader.lua); probation: nil, or
--- {ms, guard}: the version is watched for a while (probation.lua)
+-- {ms, guard}: the version is watched for a while (probation.lua); if_versions: set of versions, one of which the one
+-- before has to be (else stale), or nil
 -- @param callback function(outcome): {ok = true, version, published, diff, summary, warnings, laggards, objects},
 -- with dry_run also {affected_routes, affected_count}; or {ok = false, code, message, errors = {{op, pointer,
 -- detail}}}: code is invalid, not_found, exists, conflict, stale, owned (with source = FILE:LINE), referenced,

@@ -202,11 +202,19 @@ local function type_said(compiled, value, plugins)
   return type(word) == "string" and attr.choose({ plugins = plugins }, word) or nil
 end
 
+--- Returns the record that a value is of: of those that say themselves which, what they have in common when that is
+-- not known.
+-- @param compiled, value as for `take`, plugins as for `mistyped`
+function M.type_of(compiled, value, plugins)
+  if not compiled.general then return compiled end
+  return type_said(compiled, value, plugins) or compiled.general
+end
+
 --- Finds scalars of another JSON type than the schema has, which a conf file would be forgiven: `"5"` for 5, 5 for a
--- text.
+-- text; and nulls of fields that there are not, which a merge would forget.
 -- @param compiled, value as for `take`
 -- @param plugins the loader of plugins, of whose configurations it holds too; nil: they are left alone
--- @return list of {pointer, detail}
+-- @return list of {pointer, detail, rule = "type" or "unknown"}
 function M.mistyped(compiled, value, plugins, pointer, found)
   found, pointer = found or {}, pointer or ""
   if value == json.null then return found end
@@ -228,24 +236,33 @@ function M.mistyped(compiled, value, plugins, pointer, found)
     local field = compiled.fields and (compiled.by_name[name] or compiled.shorthands[name]) or compiled.element
       or compiled.value
     local step = is_list and type(name) == "number" and name - 1 or escape(name)
-    if field then M.mistyped(field, own, plugins, ("%s/%s"):format(pointer, step), found) end
+    local at = ("%s/%s"):format(pointer, step)
+    if field then
+      M.mistyped(field, own, plugins, at, found)
+    elseif compiled.fields and own == json.null then -- others the reader sees
+      found[#found + 1] = { pointer = at, detail = "unknown field", rule = "unknown" }
+    end
   end
   return found
 end
 
 --- Removes what the type does not know from decoded JSON, in place: for those who asked to be lenient.
--- What plugins decide is left to them.
-function M.strip(compiled, value)
-  if type(value) ~= "table" or compiled.general then return end
+-- @param plugins as for `mistyped`
+function M.strip(compiled, value, plugins)
+  if type(value) ~= "table" then return end
+  if compiled.general then
+    compiled = type_said(compiled, value, plugins)
+    if not compiled then return end
+  end
   if compiled.forms then compiled = compiled.forms[json.is_array(value) and "list" or "map"] end
   if not compiled then return end
   if compiled.fields and not json.is_array(value) then
     for name, own in pairs(value) do
-      local field = compiled.by_name[name]
-      if not field then value[name] = nil else M.strip(field, own) end
+      local field = compiled.by_name[name] or compiled.shorthands[name]
+      if not field then value[name] = nil else M.strip(field, own, plugins) end
     end
   elseif compiled.element or compiled.value then
-    for _, own in pairs(value) do M.strip(compiled.element or compiled.value, own) end
+    for _, own in pairs(value) do M.strip(compiled.element or compiled.value, own, plugins) end
   end
 end
 

@@ -72,7 +72,7 @@ describe("what comes in", function()
   end
 
   it("loses what is only shown, and gets its tenant", function()
-    local sent = { name = "web", version = 3, status = "healthy", total_backends = 2, sticky = json.null }
+    local sent = { name = "web", version = 3, status = "healthy", total_backends = 2, sticky_sessions = json.null }
     local value = assert(prepare(sent))
     assert.same({ name = "web", tenant = "acme" }, value)
     assert.equal("other", prepare({ name = "web", tenant_id = "other" }).tenant)

@@ -54,7 +54,10 @@ local function parameters_of(endpoint, doc)
   end
   if doc.may_be_tried then add(parameters, query_parameters { parts.DRY }) end
   if doc.is_of_tenant then add(parameters, query_parameters { parts.TENANT }) end
-  if endpoint.takes_probation then add(parameters, query_parameters { probation.PARAMETER }) end
+  if endpoint.takes_probation then
+    add(parameters, query_parameters { probation.PARAMETER })
+    if not doc.has_etag then add(parameters, { parts.IF_VERSION }) end
+  end
   if endpoint.method == "POST" then add(parameters, { parts.KEY }) end
   if doc.has_etag then add(parameters, { parts.IF_MATCH, parts.IF_NONE_MATCH }) end
   return parameters
@@ -67,7 +70,7 @@ local function answers_of(endpoint, doc)
     local media = given[2] or status >= "400" and { [PROBLEM] = "Problem" }
     answers:set(status, object("description", given[1], "content", media and content(media) or nil))
   end
-  if doc.may_be_tried then add_dry_run(answers, declared) end
+  if doc.may_be_tried == true then add_dry_run(answers, declared) end
   if not endpoint.open then parts.add_failures(answers, { "401", "403" }) end
   if doc.body then parts.add_failures(answers, { "413" }) end
   if endpoint.spools then parts.add_failures(answers, { "507" }) end

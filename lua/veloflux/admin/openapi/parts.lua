@@ -92,6 +92,7 @@ local function field(name, description) return parameter("header", name, STRING,
 -- Header fields that they take.
 M.PREFER = field("Prefer", "`handling=lenient`: unknown fields are ignored.")
 M.IF_MATCH = field("If-Match", "Only if its ETag is one of these.")
+M.IF_VERSION = field("If-Match", "Only if the ETag of `/api/config`, the version of the system, is one of these.")
 M.IF_NONE_MATCH = field("If-None-Match", "304 if its ETag is one of these.")
 M.KEY = field("Idempotency-Key", "Repeating the request within 24 hours gives the first answer again.")
 

@@ -49,10 +49,39 @@ local function take_fields(resource, value, entry, where)
   if resource.name ~= "tenants" then value.tenant = tenant or value.tenant or where.tenant_id end
 end
 
-local function refuse_mistyped(resource, compiled, value)
+--- Says whether objects of a resource have a field besides those of their type.
+local function has_field(resource, name)
+  if name == "tenant" or name == "tenant_id" then return true end
+  for _, field in ipairs(resource.fields) do
+    if field[1] == name then return true end
+  end
+  return false
+end
+
+local function plugins()
   local world = queue.world()
-  if compiled == schemas.type_of(resource) then compiled = schemas.judged_by(resource) end
-  local errors = view.mistyped(compiled, value, world and world.tools.plugins)
+  return world and world.tools.plugins
+end
+
+--- Null stands for the default: in a new object it is as if the field were not there.
+local function drop_nulls(resource, value)
+  local by_name = view.type_of(schemas.judged_by(resource), value, plugins()).by_name
+  for name, own in pairs(value) do
+    if own == json.null and (by_name[name] or has_field(resource, name)) then value[name] = nil end
+  end
+end
+
+--- The type by which a value is judged, as far down as plugins have a say.
+local function judged_by(resource, compiled)
+  return compiled == schemas.type_of(resource) and schemas.judged_by(resource) or compiled
+end
+
+local function refuse_mistyped(resource, compiled, value, is_lenient)
+  local errors = {}
+  for _, fault in ipairs(view.mistyped(judged_by(resource, compiled), value, plugins())) do
+    local is_known = fault.rule == "unknown" and (is_lenient or has_field(resource, fault.pointer:sub(2)))
+    if not is_known then errors[#errors + 1] = fault end
+  end
   if #errors == 0 then return nil end
   table.sort(errors, function(a, b) return a.pointer < b.pointer end)
   return problem.new("invalid", ("%s: %s"):format(errors[1].pointer:sub(2), errors[1].detail), { errors = errors })
@@ -63,23 +92,22 @@ end
 -- @return it, or nil and a problem
 function M.prepare(resource, request, raw, entry, where)
   local value = values.literal(raw)
-  for name, own in pairs(entry and {} or value) do
-    if own == json.null then value[name] = nil end -- the default
-  end
+  local is_lenient = bodies.prefers(request, "handling=lenient")
+  if not entry then drop_nulls(resource, value) end
   local bad = check_names(value) or take_fields(resource, value, entry, where)
   if not bad and resource.prepare then bad = resource.prepare(value, entry) end
   if bad then return nil, bad end
   local compiled = entry and entry.compiled or schemas.type_of(resource)
   view.take(compiled, value)
-  bad = refuse_mistyped(resource, compiled, value)
+  bad = refuse_mistyped(resource, compiled, value, is_lenient)
   if bad then return nil, bad end
-  if bodies.prefers(request, "handling=lenient") then
+  if is_lenient then
     local kept = {}
     for _, field in ipairs(resource.fields) do
       if field.takes then kept[field[1]] = value[field[1]] end
     end
     local tenant = value.tenant
-    view.strip(compiled, value)
+    view.strip(judged_by(resource, compiled), value, plugins())
     value.tenant = tenant
     for name, own in pairs(kept) do value[name] = own end
   end

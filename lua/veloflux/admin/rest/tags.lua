@@ -15,6 +15,18 @@ function M.has(field, tag, weak)
   return false
 end
 
+--- Returns the versions of the system for which If-Match lets a change be: a set, or nil: any.
+function M.versions(request)
+  local field = request.headers["if-match"]
+  if not field or M.has(field, "*") then return nil end
+  local set = {}
+  for item in field:gmatch "[^,]+" do
+    local number = tonumber((item:match '^%s*"(%d+)"%s*$'))
+    if number then set[number] = true end
+  end
+  return set
+end
+
 --- Judges If-Match and If-None-Match of a write. Returns the version it holds for (or nil), or nil and a problem.
 function M.precondition(request, entry)
   local field = request.headers["if-match"]

@@ -25,7 +25,7 @@ end
 function M.register(context)
   local services = seam.services
   services.bulk_submit = changes.changing(function(of, plugin, body, options)
-    options.fence, options.source = of.fence and of.fence(), of.source
+    options.fence, options.source, options.if_versions = of.fence and of.fence(), of.source, of.if_versions
     local document, bad, how = bulk.submit(context, request_of(of, plugin), text_of(body), options)
     if how == "ended" then of.version, of.laggards = document.version, document.laggards or 0 end
     return document, bad, how

@@ -12,6 +12,7 @@ local lists = require "veloflux.control.plugins.lists"
 local log = require "veloflux.control.plugins.log"
 local problem = require "veloflux.admin.problem"
 local queries = require "veloflux.admin.query"
+local tags = require "veloflux.admin.rest.tags"
 local tasks = require "veloflux.control.plugins.task"
 
 local M = {}
@@ -167,7 +168,8 @@ local FAILURES = {
 --- Runs the handler. Yields.
 local function serve(plugin, definition, request, seen)
   local what = definition.method .. " " .. definition.path
-  local of = { identity = request.identity, request = request, dry_run = seen.dry_run, source = "api", laggards = 0 }
+  local of = { identity = request.identity, request = request, dry_run = seen.dry_run, source = "api", laggards = 0,
+    if_versions = not definition.etag and tags.versions(request) or nil }
   local function handle()
     if definition.etag then
       local status, body, headers = precondition(definition, request, seen, of)

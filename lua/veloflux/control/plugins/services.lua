@@ -151,7 +151,7 @@ function M.context_of(of, plugin, options)
   return { author = M.author_of(of, plugin), source = of.source or "api",
     reason = reason and reason:sub(1, MAX_REASON), request_id = request and request.request_id,
     probation = request and request.probation, dry_run = options.dry_run or of.dry_run or false,
-    fence = of.fence and of.fence() }
+    fence = of.fence and of.fence(), if_versions = of.if_versions }
 end
 
 --- What a plugin gets of an outcome.
