@@ -13,6 +13,7 @@ local M = {}
 local ANY = phase.set("request")
 local BODY = phase.set("before_upstream")
 local MAX_FIELDS, MAX_ARGUMENTS, MOST, MAX_PORT = 100, 100, 1000, 65535
+local QUESTION_MARK = 63
 
 local function check(name)
   if not ANY[run_of.run.phase] then wrong(ANY, "request." .. name, 4) end
@@ -167,9 +168,11 @@ end
 ---@return string
 function M.get_path_with_query()
   check "get_path_with_query"
-  local raw = text_of(view.QUERY)
+  local raw = text_of(view.QUERY) or ""
   local path = text_of(view.RAW_PATH) or "/"
-  return raw and raw ~= "" and path .. "?" .. raw or path
+  if raw ~= "" then return path .. "?" .. raw end
+  local target = view.request().target
+  return target.len > 0 and target.data[target.len - 1] == QUESTION_MARK and path .. "?" or path
 end
 
 --- Returns the query without the question mark; "" when there is none.

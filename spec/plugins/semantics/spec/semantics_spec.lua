@@ -43,6 +43,13 @@ describe("the request's path", function()
       { path = "/a//b/./%41%c3%a9%3a/y/../z?q=//" }))
   end)
 
+  it("is there with its query as it was sent, question mark or not", function()
+    for _, path in ipairs { "/", "/?", "/a?", "/?a", "/a?b?c", "/a??", "/a?=" } do
+      assert.equal(path, said_of("say(pdk.request.get_path_with_query())", { path = path })[1])
+    end
+    assert.equal("/a?", said_of("say(pdk.request.get_path_with_query())", { path = "http://example.test/a?" })[1])
+  end)
+
   it("is readable, but for what has a meaning, and for control characters", function()
     local paths = { ["/t/Abc%20123%C3%B8/parent/..//test/./"] = "/t/Abc 123\\195\\184/test/",
       ["/%7e%22%3c%7B%7d%5e"] = '/~"<{}^', ["/%0a%0D%7f%09"] = "/%0A%0D%7F%09",
