@@ -53,6 +53,12 @@ local function problem(model, path, message)
   return { file = model.source, path = path, message = message }
 end
 
+local function no_room(model, kind, message)
+  local found = problem(model, kind, message)
+  found.rule = "room"
+  return found
+end
+
 local function check_counts(model)
   local n_backends = 0
   for _, pool in ipairs(model.pools) do n_backends = n_backends + #pool.backends end
@@ -63,7 +69,7 @@ local function check_counts(model)
     local room = layout.SLOTS[kind].room
     if kind == "plugins" then count = plugins.count(model) end
     if count > room then
-      return nil, problem(model, kind, ("expected at most %d, got %d"):format(room, count))
+      return nil, no_room(model, kind, ("expected at most %d, got %d"):format(room, count))
     end
   end
   return counts
@@ -128,8 +134,8 @@ function M.compile(model, options)
   if ok then message = finish(to.builder, version, counts) end
   if base then M.give_back(base) end
   if not ok and type(raised) == "table" then -- a slot table is full
-    return nil, problem(model, raised.kind,
-      ("no room for more: %d at a time, counting those that a process still serves"):format(raised.room))
+    return nil, no_room(model, raised.kind,
+      ("no room for more: %d at a time, counting those that a process still serves"):format(raised.room)), true
   elseif not ok then
     if base then return compile_anew(model, options, raised) end
     error(raised, 0)

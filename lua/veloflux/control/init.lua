@@ -32,6 +32,7 @@ ffi.cdef "uint64_t vf_clock_wall_ms(void);"
 local M = {}
 
 local MAX_TRIES = 10 -- of a reload that other nodes are faster than
+local MAX_AGAIN = 3 -- tries more, when a process cannot serve it for now
 
 local context -- what C started us with
 local waiting -- callbacks of the reload that has not begun; nil: none was asked for
@@ -78,19 +79,25 @@ local function begin_reload(set, callback, tries)
   if not made then return callback(candidates.rejected(problems)) end
   local current = flow.current()
   local diff = model_kinds.diff(current and current.model, made.model)
-  local ok, refused = candidates.publish(made, "reload", diff, function(result)
+  local function refuse(refused, is_passing)
+    if is_passing and (tries or 1) <= MAX_AGAIN then return begin_reload(set, callback, (tries or 1) + 1) end
+    local outcome = candidates.rejected(refused)
+    outcome.is_passing = is_passing
+    callback(outcome)
+  end
+  local ok, refused, is_passing = candidates.publish(made, "reload", diff, function(result)
     if result.code == "conflict" and queue.world() and (tries or 1) < MAX_TRIES then
       return queue.fetch_in_turn(tries or 1, function()
         begin_reload(queue.base().set, callback, (tries or 1) + 1)
       end)
     end
-    if not result.ok then return callback(candidates.rejected(result.problems)) end
+    if not result.ok then return refuse(result.problems, result.is_passing) end
     local summary = model_kinds.describe_diff(diff)
     link.log("info", "reload.done", summary, version)
     callback { ok = true, version = version, diff = diff, summary = summary, warnings = result.warnings,
       findings = result.findings, laggards = result.laggards }
   end)
-  if not ok then callback(candidates.rejected(refused)) end
+  if not ok then refuse(refused, is_passing) end
 end
 
 --- Tries again to reach a store that was out of reach.

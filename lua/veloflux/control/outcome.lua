@@ -144,8 +144,11 @@ function M.refusal(problems, edits, code)
     errors[i] = { op = op, pointer = pointer, detail = edit and problem.message or conf.format(problem),
       rule = problem.rule, file = problem.file, line = problem.line }
   end
-  local is_reference = not is_own and code == "invalid" and problems[1] and problems[1].path ~= ""
-  return { ok = false, code = is_reference and "referenced" or code, errors = errors,
+  local first = problems[1]
+  if not is_own and code == "invalid" and first and first.path ~= "" then
+    code = first.rule == "room" and "conflict" or "referenced"
+  end
+  return { ok = false, code = code, errors = errors,
     message = errors[1] and errors[1].detail or "is not valid" }
 end
 

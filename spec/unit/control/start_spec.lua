@@ -121,6 +121,24 @@ describe("control starts", function()
     assert.equal("published without the store", store.records[2].summary)
   end)
 
+  it("and a reload is tried again when a process cannot serve it for now", function()
+    start "fresh"
+    step()
+    local result
+    control.reload(function(answer) result = answer end)
+    for _ = 1, 2 do control.on_event("unable", 2, "worker: not enough memory") end
+    assert.is_nil(result)
+    step()
+    assert.is_true(result.ok)
+    control.reload(function(answer) result = answer end)
+    for _ = 1, 4 do control.on_event("unable", 3, "worker: not enough memory") end
+    assert.same({ false, true }, { result.ok, result.is_passing })
+    assert.matches("not enough memory", result.lines[1])
+    control.reload(function(answer) result = answer end)
+    control.on_event("refused", 3, "worker: no such plugin")
+    assert.same({ false }, { result.ok, result.is_passing })
+  end)
+
   it("with a seed that is sown once", function()
     start("fresh", nil, "entities: seed\n" .. FILE)
     step()

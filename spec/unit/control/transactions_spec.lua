@@ -1,5 +1,6 @@
 local doors = require "support.door"
 local compiler = require "veloflux.compiler"
+local layout = require "veloflux.compiler.layout"
 local flow = require "veloflux.control.flow"
 local json = require "veloflux.pdk.json"
 local queue = require "veloflux.control.queue"
@@ -259,6 +260,16 @@ describe("transactions", function()
       { result.code, result.message })
     assert.is_nil(transactions.find("pools", nil, "two"))
     assert.is_true(door.apply({ pool "two" }).ok)
+  end)
+
+  it("are in conflict with what there is when that leaves no room", function()
+    local slots = layout.SLOTS.pools
+    local room = slots.room
+    finally(function() slots.room = room end)
+    slots.room = 2
+    assert.is_true(door.apply({ pool "one" }).ok)
+    local result = door.apply { pool "two" }
+    assert.same({ "conflict", "conf.yaml: pools: expected at most 2, got 3" }, { result.code, result.message })
   end)
 
   it("change nothing when the store does not take them", function()

@@ -48,6 +48,7 @@ end
 local function refused(result)
   local errors = errors_of(result)
   local first = errors[1] and errors[1].detail or "The configuration was refused."
+  if result.is_passing then return problem.new("unavailable", first, { headers = { "Retry-After", "1" } }) end
   return problem.new("config_rejected", first, { errors = errors, members = { version = result.version } })
 end
 
