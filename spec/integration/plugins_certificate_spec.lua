@@ -16,6 +16,7 @@ function Plugin:certificate()
   local tls = pdk.client.tls
   local name = tls.get_info().server_name or "none"
   pdk.ctx.shared.name = name
+  assert(type(pdk.request.get_port()) == "number")
   pdk.log.notice("hello of ", name, " from ", pdk.client.get_ip(), " ", pdk.client.get_port() > 0,
     " verify ", tls.get_client_verify(), " chain ", tls.get_full_client_certificate_chain())
   if name == "wait.test" then pdk.timer.sleep(86400) end

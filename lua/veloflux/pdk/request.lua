@@ -11,6 +11,7 @@ local text_of = view.text_of
 local M = {}
 
 local ANY = phase.set("request")
+local CONNECTED = phase.set("request", "certificate")
 local BODY = phase.set("before_upstream")
 local MAX_FIELDS, MAX_ARGUMENTS, MOST, MAX_PORT = 100, 100, 1000, 65535
 local QUESTION_MARK = 63
@@ -63,10 +64,10 @@ function M.get_host()
   return without_port(text_of(view.HOST))
 end
 
---- Returns the port of the listener.
+--- Returns the port of the listener. May be called in the certificate phase, too.
 ---@return integer
 function M.get_port()
-  check "get_port"
+  if not CONNECTED[run_of.run.phase] then wrong(CONNECTED, "request.get_port") end
   return tonumber(view.request().listener_port)
 end
 
