@@ -48,19 +48,19 @@ local FORMATS = { -- the first is the one without a wish
 local WRITERS = {}
 for _, format in ipairs(FORMATS) do WRITERS[format[1]] = format[2] end
 
+--- What is written for a range of media types.
+local RANGES = { ["application/*"] = "application/json", ["text/*"] = "text/plain" }
+
 --- Picks the first format of Accept that we write; weights decide (RFC 9110 section 12.5.1).
 local function accepted(accept)
-  local best, best_weight = FORMATS[1], 0
+  local best, best_weight = FORMATS[1][1], 0
   for range in (accept or ""):gmatch "[^,]+" do
-    local kind = range:match "^%s*([^;%s]+)"
+    local kind = (range:match "^%s*([^;%s]+)" or ""):lower()
     local weight = tonumber(range:match ";%s*q=([%d.]+)") or 1
-    for _, format in ipairs(FORMATS) do
-      if kind and weight > best_weight and (kind:lower() == format[1] or kind == format[1]:match "^[^/]+" .. "/*") then
-        best, best_weight = format, weight
-      end
-    end
+    kind = RANGES[kind] or kind
+    if WRITERS[kind] and weight > best_weight then best, best_weight = kind, weight end
   end
-  return best[1]
+  return best
 end
 
 --- Writes an error answer.

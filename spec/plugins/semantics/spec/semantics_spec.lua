@@ -302,6 +302,11 @@ describe("an answer of the plugin's", function()
     answer = answer_of('418, "a<b"', "text/plain;q=0.3, application/xml")
     assert.matches("^<%?xml.*<message>a&lt;b</message><requestid>%S+</requestid></error>", answer.body)
     assert.matches('"message":"Not found"', answer_of("404", "*/*").body)
+    for accept, kind in pairs { ["text/*"] = "text/plain", ["text/html"] = "text/html", ["*/*"] = "application/json",
+      ["TEXT/HTML;q=0.1, text/*;q=0.2"] = "text/plain", ["application/*"] = "application/json", ["image/png"] =
+      "application/json", ["text/xml, application/xml;q=0.1"] = "application/xml" } do
+      assert.equal(kind .. "; charset=utf-8", answer_of("404", accept).headers["content-type"])
+    end
     assert.matches('"message":{"a":1}', answer_of("400, { a = 1 }").body)
     assert.matches('<p>{&quot;a&quot;:1}%.</p><p>request_id: %S+</p>', answer_of("400, { a = 1 }", "text/html").body)
     assert.matches('"message":"The upstream server responded with 499"', answer_of("499").body)
