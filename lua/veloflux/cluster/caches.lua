@@ -39,6 +39,13 @@ local function note(err)
   is_unheard = err ~= nil
 end
 
+--- Writes keys as one text, which format.unpack reads.
+local function packed(keys)
+  local parts = {}
+  for i, key in ipairs(keys) do parts[i] = #key .. ":" .. key .. "," end
+  return table.concat(parts)
+end
+
 local function tell(text)
   is_telling = true
   storage.current():tell(text, function(err)
@@ -53,7 +60,7 @@ function look()
   timer = alarms.after(LOOK_MS, look)
   if is_telling or not storage.is_shared() then return end
   local keys = forgotten.take(MOST_BYTES)
-  if keys then tell(keys == "all" and ALL or format.pack(#keys, unpack(keys))) end
+  if keys then tell(keys == "all" and ALL or packed(keys)) end
 end
 
 --- This node has others from here on; may be repeated.
