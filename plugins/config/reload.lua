@@ -15,5 +15,6 @@ return {
     request_optional = true, dry_run = true, probation = false, timeout = "1h", handler = reload,
     summary = "Reads the conf file again and publishes it.", openapi = { answers = {
       ["200"] = { "It is live.", { [JSON] = { type = "object" } } },
-      ["422"] = { "It was refused; nothing has changed.", { [PROBLEM] = "Problem" } } } } },
+      ["422"] = { "It was refused; nothing has changed.", { [PROBLEM] = "Problem" } },
+      ["503"] = { "A process cannot serve it for now; nothing has changed.", { [PROBLEM] = "Problem" } } } } },
 }

@@ -123,6 +123,22 @@ describe("a process that hangs", function()
     server:stop()
   end))
 
+  it("is not taken for one when the supervisor had no time, either", loop.spec(function()
+    local server = start(1)
+    local worker = children.of(server.pid).worker[1][1]
+    assert(uv.kill(worker, "sigstop"))
+    server:signal "sighup"
+    children.pause(300) -- the worker is asked
+    server:signal "sigstop"
+    children.pause(2700)
+    server:signal "sigcont"
+    children.pause(100)
+    assert(uv.kill(worker, "sigcont"))
+    server:wait_log("reload%.done.*version=2")
+    assert.equal(worker, children.of(server.pid).worker[1][1])
+    server:stop()
+  end))
+
   it("is replaced when its heart stops beating", loop.spec(function()
     local server = start(1)
     local victim = children.of(server.pid).checker[1]

@@ -7,6 +7,7 @@
 
 enum {
     PREPARE_WAIT_MS = 2000, /* who is silent for longer is stuck: replaced, without a veto */
+    LATE_MS = 500,          /* after that: it says nothing about them */
     RUNNING_WAIT_MS = 1000  /* then control is told how many lag behind */
 };
 
@@ -279,11 +280,22 @@ static void kill_silent(struct vf_supervisor *super)
         }
 }
 
+/* Late for a deadline, the machine stood still or had no time for us, and so for those who are
+ * silent: they get theirs once more. */
+static bool was_late(const struct vf_timer *deadline)
+{
+    return vf_supervisor_now_ms() > deadline->deadline_ms + LATE_MS;
+}
+
 static void on_deadline(struct vf_timer *timer)
 {
     struct vf_publish *publish = VF_OWNER_OF(timer, struct vf_publish, deadline);
     if (publish->state == VF_PUBLISH_PUBLISHING) {
         finish(publish->super);
+        return;
+    }
+    if (was_late(timer)) {
+        vf_supervisor_timer(publish->super, timer, PREPARE_WAIT_MS);
         return;
     }
     kill_silent(publish->super);
