@@ -117,6 +117,33 @@ describe("an API key", function()
     server:stop()
   end))
 
+  it("of a tenant learns nothing of others where changes are refused or tried", loop.spec(function()
+    start { tenants = { { name = "acme", hosts = { "a.example.com" } }, { name = "other", hosts = { "o.example.com" } } } }
+    is(request("POST", "/api/pools", { name = "theirs", tenant_id = "other" }), 201) -- no backends: there are findings
+    is(request("POST", "/api/routes", { name = "hidden", path = "/x", pool = "theirs", tenant_id = "other" }), 201)
+    is(request("POST", "/api/pools", { name = "own", tenant_id = "acme" }), 201)
+    local key = make({ name = "acme-ci", role = "admin", tenant_id = "acme" }).key
+    local route = { name = "r", path = "/r", pool = "own" }
+    local operator = is(request("POST", "/api/pools?dry_run=true", { name = "x" }), 200)
+    assert.is_truthy(cjson.encode(operator.findings):find("theirs", 1, true))
+    local dry = with(key, "POST", "/api/routes?dry_run=true", route)
+    assert.equal("api:pools/acme/own", is(dry, 200).findings[1].source)
+    assert.equal(1, #dry.json.findings)
+    assert.equal(1, #dry.json.warnings)
+    route.host = "o.example.com"
+    local refused = with(key, "POST", "/api/routes", route)
+    assert.equal("the host o.example.com belongs to another tenant", is(refused, 400).errors[1].detail)
+    for _, answer in ipairs { dry, refused } do
+      for _, word in ipairs { "other.", "theirs", "hidden", "veloflux.yaml" } do
+        assert.is_nil(answer.body:find(word, 1, true), word)
+      end
+    end
+    for _, method in ipairs { "PUT", "PATCH", "DELETE" } do
+      is(with(key, method, "/api/tenants/other", method ~= "DELETE" and {} or nil), 404)
+    end
+    server:stop()
+  end))
+
   it("of a tenant sees and changes what is the tenant's", loop.spec(function()
     start { tenants = { { name = "acme", hosts = { "a.example.com" } }, { name = "other" } } }
     is(request("POST", "/api/pools", { name = "web" }), 201)

@@ -55,6 +55,31 @@ function M.texts(warnings)
   return list
 end
 
+local function without_others(text, tenant)
+  return text and (text:gsub("the tenant ([%w._-]+)", function(name)
+    return name ~= tenant and "another tenant" or nil
+  end))
+end
+
+--- Returns an outcome as a tenant's own user may see it: without what is found in the conf file and in what is others'.
+-- @param tenant nil: of who may see all
+function M.within(result, tenant)
+  if not tenant then return result end
+  local copy, findings, errors = {}, {}, {}
+  for name, value in pairs(result) do copy[name] = value end
+  for _, found in ipairs(result.findings or {}) do
+    if (found.file or ""):match "^api:[^/]+/([^/]+)/" == tenant then findings[#findings + 1] = found end
+  end
+  for i, found in ipairs(result.errors or {}) do
+    errors[i] = {}
+    for name, value in pairs(found) do errors[i][name] = value end
+    errors[i].detail = without_others(found.detail, tenant)
+  end
+  copy.findings, copy.warnings = findings, M.texts(findings)
+  copy.errors, copy.message = result.errors and errors, without_others(result.message, tenant)
+  return copy
+end
+
 --- Returns what a change of many entities has done, or would do.
 function M.changed(result, is_dry)
   local counts = result.counts

@@ -27,8 +27,12 @@ function M.context_of(request, is_dry)
 end
 
 --- Runs a transaction. Yields.
-local function apply(context, ops, options)
-  return await.call(function(callback) context.transactions().apply(ops, options, callback) end)
+-- @return its outcome, as whoever asks may see it
+local function apply(context, request, ops, is_dry)
+  local outcome = await.call(function(callback)
+    context.transactions().apply(ops, M.context_of(request, is_dry), callback)
+  end)
+  return outcomes.within(outcome, request.identity.tenant)
 end
 
 local function prefix_of(element)
@@ -88,6 +92,9 @@ end
 --- Refuses what a tenant wants to make or change that is not its own. Returns nil, or a problem.
 local function refuse_for_others(resource, value, where)
   if not where.only then return nil end
+  if resource.name == "tenants" and where.id and where.id ~= where.only then
+    return resources.not_found(resource.noun, where.id)
+  end
   if resource.name == "tenants" or value and value.scope == "global" then
     return problem.new("forbidden", "This is the platform's, not a tenant's.")
   end
@@ -115,7 +122,7 @@ function M.create(resource, context, request)
     if bad then return bad end
     ops, bad, element = resource.create(context.transactions(), value, where)
     if not ops then return bad end
-    local result = apply(context, ops, M.context_of(request, is_dry))
+    local result = apply(context, request, ops, is_dry)
     if result.ok then
       result.is_dry = is_dry
       local op = ops[1]
@@ -150,7 +157,7 @@ local function attempt(resource, context, request, op, raw, where, is_dry)
     value, bad = intake.prepare(resource, request, raw, entry, where)
     if not value then return bad end
   end
-  local result = apply(context, resource.change(op, entry, value, if_match), M.context_of(request, is_dry))
+  local result = apply(context, request, resource.change(op, entry, value, if_match), is_dry)
   local element = entry.owner and entry
   if not result.ok then
     if result.code == "stale" and element and not request.headers["if-match"] then return nil end

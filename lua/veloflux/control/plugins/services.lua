@@ -193,6 +193,7 @@ function seam.services.apply(of, plugin, ops, options)
   local outcome = await.call(function(callback)
     transactions.apply(ops, M.context_of(of, plugin, options), callback)
   end)
+  outcome = outcomes.within(outcome, M.limit_of(of))
   if not outcome.ok then return nil, outcomes.refused(outcome) end
   return told(of, outcome, ops, plugin)
 end
