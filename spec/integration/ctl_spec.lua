@@ -353,6 +353,44 @@ describe("veloflux ctl", function()
     server:stop()
   end))
 
+  it("only says what would be with --dry-run, whatever the command", loop.spec(function()
+    local server = servers.start { conf = conf_of() }
+    local file = server.dir .. "/more.yaml"
+    tempdir.write(file, "name: more\n")
+    local _, out = run(server, "create", "pools", "-f", file, "--probation", "1h")
+    local version = out:match "version (%d+)"
+    local id = decoded(server, "list", "backends")[1].id
+    local kept = decoded(server, "backups", "make").backup_id
+    local function state()
+      local backups, shown = {}, decoded(server, "list", "backends")
+      for i, backup in ipairs(decoded(server, "backups")) do backups[i] = backup.backup_id end
+      return { keys = decoded(server, "keys"), levels = decoded(server, "log-level"), drain = shown[1].drain,
+        version = decoded(server, "request", "GET", "/api/config").version, backups = backups,
+        probation = decoded(server, "versions", version).probation.state }
+    end
+    local before = state()
+    for _, command in ipairs { { "keys", "rotate" }, { "backups", "make" }, { "backups", "delete", kept },
+      { "confirm", version }, { "reject", version }, { "delete", "pools", "more" }, { "backend", "drain", id },
+      { "set", "pools", "more", "-f", file, "--replace" }, { "log-level", "debug" }, { "drain", "--yes" }, { "reload" },
+      { "request", "DELETE", "/api/pools/more" } } do
+      command[#command + 1] = "--dry-run"
+      local words = table.concat(command, " ")
+      local code, text, err = run(server, unpack(command))
+      assert.same({ words, 0, "" }, { words, code, err })
+      assert.is_true(#text > 0, words)
+      assert.is_true(decoded(server, unpack(command)).dry_run, words)
+    end
+    assert.matches("removed", select(2, run(server, "reject", version, "--dry-run")))
+    assert.equal(1, (run(server, "keys", "retire", "beef", "--dry-run")))
+    assert.same(before, state())
+    local code, err
+    code, _, err = run(server, "delete", "pools", "more", "--if-match", "1")
+    assert.equal(1, code)
+    assert.matches("412", err)
+    assert.matches("^null", select(2, run(server, "backups", "delete", kept, "-o", "json")))
+    server:stop()
+  end))
+
   it("puts changes on probation, and ends that", loop.spec(function()
     local server = servers.start { conf = conf_of() }
     local file = server.dir .. "/pool.yaml"

@@ -6,6 +6,7 @@
 local arguments = require "veloflux.cli.arguments"
 local clients = require "veloflux.cli.client"
 local json = require "veloflux.pdk.json"
+local outcome = require "veloflux.cli.ctl.outcome"
 local text = require "veloflux.cli.text"
 
 local M = {}
@@ -72,6 +73,7 @@ local function help()
     "  --address ADDRESS      HOST:PORT, http://HOST:PORT or a socket; else VFX_ADDRESS, else the instance of the conf",
     "  --user NAME:PASSWORD   else API_USERNAME and API_PASSWORD, else those of the conf; a socket needs none",
     "  -c FILE                the conf, conf/veloflux.yaml unless VFX_CONFIG names another",
+    "  --dry-run              changes of any kind: only says what would be done",
     "  --wait                 answers to changes come when all nodes of the cluster serve them",
     "", "exit status: 0 done, 1 refused, 2 wrong usage, 3 nobody answered, 4 not at all nodes yet (--wait)" } do
     lines[#lines + 1] = line
@@ -109,6 +111,21 @@ function Context:expect(answer)
   return answer
 end
 
+--- Adds to a write what the options say of all writes: what would be done only, on which condition, and why.
+local function of_write(parsed, target, options)
+  local headers, all = {}, {}
+  for name, value in pairs(options or {}) do all[name] = value end
+  for option, parameter in pairs { dry_run = "dry_run=true", wait = "wait=cluster" } do
+    if parsed[option] then target = target .. (target:find("?", 1, true) and "&" or "?") .. parameter end
+  end
+  if parsed.if_match then headers[1], headers[2] = "If-Match", ('"%s"'):format((parsed.if_match:gsub('"', ""))) end
+  if parsed.reason then
+    headers[#headers + 1], headers[#headers + 2] = "X-Change-Reason", (parsed.reason:gsub("%c", " "))
+  end
+  all.headers = headers
+  return target, all
+end
+
 --- Asks; see Client:ask. What is refused ends the command, unless `options.any` is true.
 function Context:ask(method, target, body, options)
   if not self.client then
@@ -116,8 +133,8 @@ function Context:ask(method, target, body, options)
     if not client then leave(M.UNREACHABLE, { "veloflux ctl: " .. message }) end
     self.client = client
   end
-  if self.parsed.wait and method ~= "GET" and method ~= "HEAD" then
-    target = target .. (target:find("?", 1, true) and "&" or "?") .. "wait=cluster"
+  if method ~= "GET" and method ~= "HEAD" then
+    target, options = of_write(self.parsed, target, options)
   end
   local answer, message = self.client:ask(method, target, body, options)
   if not answer then leave(M.UNREACHABLE, { "veloflux ctl: " .. message }) end
@@ -162,6 +179,7 @@ end
 -- @param for_people function(value) -> lines, for tables
 function Context:show(value, for_people)
   local format = self.parsed.output or "table"
+  if outcome.is_dry(value) then for_people = outcome.lines end
   if format == "json" then return self.out(json.lenient(value)) end
   self:lines((format == "yaml" or not for_people) and text.yaml(value) or for_people(value))
 end

@@ -217,12 +217,8 @@ add { name = "log-level", usage = "log-level [LEVEL] [SUBSYSTEM=LEVEL]... | --re
   end }
 
 add { name = "reload", usage = "reload [--dry-run]", help = "reads the conf file again", run = function(ctx)
-  local path = "/api/reload" .. (ctx.parsed.dry_run and "?dry_run=true" or "")
-  ctx:show(ctx:ask("POST", path).body, function(body)
-    if not body.dry_run then return { ("version %d: %s"):format(body.version, body.summary) } end
-    local lines = { "would change: " .. body.summary }
-    for _, warning in ipairs(body.warnings) do lines[#lines + 1] = "warning: " .. warning end
-    return lines
+  ctx:show(ctx:ask("POST", "/api/reload").body, function(body)
+    return { ("version %d: %s"):format(body.version, body.summary) }
   end)
 end }
 

@@ -2,6 +2,7 @@
 -- there are is the server's to say: KIND is what stands behind /api/.
 local encoding = require "veloflux.pdk.encoding"
 local json = require "veloflux.pdk.json"
+local outcome = require "veloflux.cli.ctl.outcome"
 local text = require "veloflux.cli.text"
 
 local M = {}
@@ -38,20 +39,8 @@ local function target(ctx, kind, name, more)
   if ctx.parsed.tenant then
     parameters[#parameters + 1], parameters[#parameters + 2] = "tenant_id", ctx.parsed.tenant
   end
-  if ctx.parsed.dry_run then parameters[#parameters + 1], parameters[#parameters + 2] = "dry_run", "true" end
   add_probation(ctx, parameters)
   return "/api/" .. kind .. (name and "/" .. encoding.url_encode(name) or "") .. query_of(parameters)
-end
-
-local function headers_of(ctx)
-  local headers = {}
-  if ctx.parsed.if_match then
-    headers[1], headers[2] = "If-Match", ('"%s"'):format((ctx.parsed.if_match:gsub('"', "")))
-  end
-  if ctx.parsed.reason then
-    headers[#headers + 1], headers[#headers + 2] = "X-Change-Reason", (ctx.parsed.reason:gsub("%c", " "))
-  end
-  return headers
 end
 
 -- Showing -------------------------------------------------------------------------------------------
@@ -107,43 +96,11 @@ local function list_lines(kind)
   end
 end
 
-local SIGNS = { added = "+", changed = "~", removed = "-" }
-
-local function value_text(value)
-  if value == nil or value == json.null then return "-" end
-  return type(value) == "string" and value or json.lenient(value)
-end
-
---- Writes a difference: a line for each entity, and below those that changed one for each field.
-local function append_diff(lines, diff)
-  for _, entity in ipairs(diff or {}) do
-    lines[#lines + 1] = ("%s %s %s"):format(SIGNS[entity.action] or "?", entity.kind, entity.key)
-    for _, change in ipairs(entity.action == "changed" and entity.changes or {}) do
-      lines[#lines + 1] = ("    %s: %s -> %s"):format(change.pointer, value_text(change.before),
-        value_text(change.after))
-    end
-  end
-end
-
---- Writes what a change did or would do.
-local function outcome_lines(body)
-  local lines = {}
-  append_diff(lines, body.diff)
-  for _, skipped in ipairs(body.skipped or {}) do
-    lines[#lines + 1] = ("! %s %s stays as it stands in %s"):format(skipped.kind, skipped.key, skipped.source)
-  end
-  for _, warning in ipairs(body.warnings or {}) do lines[#lines + 1] = "warning: " .. value_text(warning) end
-  if body.dry_run then
-    lines[#lines + 1] = "would change: " .. (body.summary or "nothing")
-  else
-    lines[#lines + 1] = ("version %s: %s"):format(value_text(body.version), body.summary or "no changes")
-  end
-  return lines
-end
+local value_text, append_diff, outcome_lines = outcome.word, outcome.append_diff, outcome.lines
 
 --- Writes the answer to a change of one object.
 local function show_change(ctx, answer, done)
-  if type(answer.body) == "table" and answer.body.dry_run then return ctx:show(answer.body, outcome_lines) end
+  if outcome.is_dry(answer.body) then return ctx:show(answer.body) end
   local version = answer.headers["veloflux-version"]
   local line = done .. (version and (", version %s"):format(version) or "")
   if answer.status == 202 then line = line .. ", not yet in every process" end
@@ -178,7 +135,7 @@ end }
 add { name = "create", usage = "create KIND -f FILE", arguments = 1, help = "makes an object of a file (YAML or JSON)",
   run = function(ctx)
     local kind = kind_of(ctx)
-    local answer = ctx:ask("POST", target(ctx, kind), ctx:read_file(), { headers = headers_of(ctx) })
+    local answer = ctx:ask("POST", target(ctx, kind), ctx:read_file())
     show_change(ctx, answer, ("created %s %s"):format(kind, value_text(answer.body and answer.body.id)))
   end }
 
@@ -186,13 +143,13 @@ add { name = "set", usage = "set KIND NAME -f FILE", arguments = 2,
   help = "changes the fields that the file has, with --replace all", run = function(ctx)
     local kind, name = kind_of(ctx), ctx:argument(2, "NAME")
     local path = target(ctx, kind, name, ctx.parsed.replace and { "mode", "replace" } or nil)
-    local answer = ctx:ask("PUT", path, ctx:read_file(), { headers = headers_of(ctx) })
+    local answer = ctx:ask("PUT", path, ctx:read_file())
     show_change(ctx, answer, ("changed %s %s"):format(kind, name))
   end }
 
 add { name = "delete", usage = "delete KIND NAME", arguments = 2, help = "deletes an object", run = function(ctx)
   local kind, name = kind_of(ctx), ctx:argument(2, "NAME")
-  show_change(ctx, ctx:ask("DELETE", target(ctx, kind, name), nil, { headers = headers_of(ctx) }),
+  show_change(ctx, ctx:ask("DELETE", target(ctx, kind, name)),
     ("deleted %s %s"):format(kind, name))
 end }
 
@@ -213,18 +170,17 @@ add { name = "backend", usage = "backend drain|disable|undrain ID | weight ID [W
 
 -- All of it -----------------------------------------------------------------------------------------
 
-local function import(ctx, is_dry)
+local function import(ctx)
   local parameters = { "mode", ctx.parsed.replace and "replace" or "merge" }
-  if is_dry then parameters[3], parameters[4] = "dry_run", "true" end
   add_probation(ctx, parameters)
   local answer = ctx:ask("POST", "/api/config/import" .. query_of(parameters), ctx:read_text(),
-    { headers = headers_of(ctx), content_type = "application/yaml", raw = true })
+    { content_type = "application/yaml", raw = true })
   ctx:show(answer.body, outcome_lines)
 end
 
 add { name = "apply", usage = "apply -f FILE [--replace]",
   help = "takes lists of objects by kind, all or nothing; --replace: others go", run = function(ctx)
-    import(ctx, ctx.parsed.dry_run)
+    import(ctx)
   end }
 
 --- Reads NAME=VALUE arguments by the types that a template gives its parameters.
@@ -255,11 +211,10 @@ add { name = "instantiate", usage = "instantiate TEMPLATE [PARAMETER=VALUE]... [
     end
     local template = ctx:expect(answer).body
     local parameters = own_tenant ~= "" and { "tenant_id", ctx.parsed.tenant } or {}
-    if ctx.parsed.dry_run then parameters[#parameters + 1], parameters[#parameters + 2] = "dry_run", "true" end
     local path = base .. "/apply" .. query_of(add_probation(ctx, parameters))
     local body = { parameters = parameters_of(ctx, template), tenant_id = ctx.parsed.tenant,
       mode = ctx.parsed.replace and "replace" or "create" }
-    ctx:show(ctx:ask("POST", path, body, { headers = headers_of(ctx) }).body, outcome_lines)
+    ctx:show(ctx:ask("POST", path, body).body, outcome_lines)
   end }
 
 local function diff_lines(body)
@@ -271,7 +226,10 @@ end
 
 add { name = "diff", usage = "diff -f FILE | [FROM [TO]]", arguments = 2,
   help = "what apply would do; or between versions, running and file", run = function(ctx)
-    if ctx.parsed.file then return import(ctx, true) end
+    if ctx.parsed.file then
+      ctx.parsed.dry_run = true
+      return import(ctx)
+    end
     local path = "/api/config/diff" .. query_of { "from", ctx.parsed[2] or "running", "to", ctx.parsed[3]
       or ctx.parsed[2] and "running" or "file" }
     ctx:show(ctx:ask("GET", path).body, diff_lines)
@@ -296,7 +254,7 @@ for _, verb in ipairs { { "confirm", "ends the probation of a version: it stays"
   { "reject", "ends the probation of a version: it is taken back" } } do
   add { name = verb[1], usage = verb[1] .. " VERSION", arguments = 1, help = verb[2], run = function(ctx)
     local path = ("/api/config/versions/%s/%s"):format(encoding.url_encode(ctx:argument(1, "VERSION")), verb[1])
-    ctx:show(ctx:ask("POST", path, nil, { headers = headers_of(ctx) }).body, function(body)
+    ctx:show(ctx:ask("POST", path).body, function(body)
       return { probation_line(body.probation) }
     end)
   end }
@@ -334,14 +292,13 @@ local BACKUP_VERBS = {
     end)
   end,
   delete = function(ctx)
-    ctx:ask("DELETE", "/api/backups/" .. encoding.url_encode(ctx:argument(2, "ID")))
-    ctx:lines { "deleted " .. ctx.parsed[3] }
+    local id = ctx:argument(2, "ID")
+    show_change(ctx, ctx:ask("DELETE", "/api/backups/" .. encoding.url_encode(id)), "deleted " .. id)
   end,
   restore = function(ctx)
-    local parameters = ctx.parsed.dry_run and { "dry_run", "true" } or {}
-    local path = "/api/backup/restore" .. query_of(add_probation(ctx, parameters))
+    local path = "/api/backup/restore" .. query_of(add_probation(ctx, {}))
     local body = { backup_id = ctx:argument(2, "ID"), passphrase = passphrase() }
-    ctx:show(ctx:ask("POST", path, body, { headers = headers_of(ctx) }).body, outcome_lines)
+    ctx:show(ctx:ask("POST", path, body).body, outcome_lines)
   end,
 }
 
@@ -358,7 +315,7 @@ local KEYS = { "id", "active", "origin", "until_version", "rotated_at", "needed_
 local KEY_VERBS = {
   list = function(ctx) ctx:show(ctx:ask("GET", "/api/keys").body, function(rows) return text.table(KEYS, rows) end) end,
   rotate = function(ctx)
-    ctx:show(ctx:ask("POST", "/api/keys/rotate", nil, { headers = headers_of(ctx) }).body, function(body)
+    ctx:show(ctx:ask("POST", "/api/keys/rotate").body, function(body)
       local lines = text.table(KEYS, body.keys)
       lines[#lines + 1] = ("sealed anew: %d, version %d"):format(body.resealed, body.version)
       return lines
@@ -366,8 +323,7 @@ local KEY_VERBS = {
   end,
   retire = function(ctx)
     local id = ctx:argument(2, "ID")
-    ctx:ask("DELETE", "/api/keys/" .. encoding.url_encode(id))
-    ctx:lines { "retired " .. id }
+    show_change(ctx, ctx:ask("DELETE", "/api/keys/" .. encoding.url_encode(id)), "retired " .. id)
   end,
 }
 
@@ -381,9 +337,8 @@ add { name = "keys", usage = "keys [list | rotate | retire ID]", arguments = 2,
 add { name = "rollback", usage = "rollback VERSION [--dry-run] [--reason TEXT]", arguments = 1,
   help = "brings back what a version had, as a new one", run = function(ctx)
     local path = ("/api/config/versions/%s/rollback"):format(encoding.url_encode(ctx:argument(1, "VERSION")))
-    local parameters = ctx.parsed.dry_run and { "dry_run", "true" } or {}
-    path = path .. query_of(add_probation(ctx, parameters))
-    ctx:show(ctx:ask("POST", path, nil, { headers = headers_of(ctx) }).body, outcome_lines)
+    path = path .. query_of(add_probation(ctx, {}))
+    ctx:show(ctx:ask("POST", path).body, outcome_lines)
   end }
 
 return M
