@@ -12,7 +12,8 @@
 
 enum {
     BATCH = 128,
-    EVENTS_PER_TURN = 16 /* see vf_reactor_new */
+    EVENTS_PER_TURN = 16, /* see vf_reactor_new */
+    STAY_NS = 1000 * 1000 /* before the loop looks at what else there is: the timers' unit */
 };
 
 struct vf_reactor {
@@ -122,16 +123,27 @@ static void dispatch(struct vf_reactor *reactor)
     }
 }
 
+/* Handles what is ready. Returns how many events that were, or less. */
+static int run_batch(struct vf_reactor *reactor)
+{
+    vf_reactor_refresh(reactor);
+    reactor->next = 0;
+    int n = reactor->n_events = epoll_wait(reactor->epoll_fd, reactor->events, BATCH, 0);
+    dispatch(reactor);
+    reactor->n_events = 0;
+    return n;
+}
+
+/* Where several came at a time, others have come meanwhile: to ask for them at once costs half of
+ * what the way through the loop costs, which asks its own descriptor first. */
 static void on_epoll(uv_poll_t *poll, int status, int events)
 {
     struct vf_reactor *reactor = poll->data;
     (void)status;
     (void)events;
-    vf_reactor_refresh(reactor);
-    reactor->next = 0;
-    reactor->n_events = epoll_wait(reactor->epoll_fd, reactor->events, BATCH, 0);
-    dispatch(reactor);
-    reactor->n_events = 0;
+    bool has_more = run_batch(reactor) > 1;
+    for (uint64_t end_ns = reactor->now_ns + STAY_NS; has_more && !reactor->is_freed;)
+        has_more = run_batch(reactor) > 1 && reactor->now_ns < end_ns;
 }
 
 int vf_reactor_new(uv_loop_t *loop, void (*on_event_end)(void *owner), void *owner,
