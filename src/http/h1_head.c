@@ -47,6 +47,8 @@ static int check_transfer_encoding(struct vf_head *head, struct vf_arena *arena,
 static int read_content_length(struct vf_head *head, const char *start, struct vf_fault *fault)
 {
     const struct vf_field *found = NULL;
+    if (!vf_fields_have(&head->fields, VF_FIELD_CONTENT_LENGTH))
+        return 0;
     for (uint32_t i = 0; i < head->fields.count; i++) {
         const struct vf_field *field = &head->fields.list[i];
         if (field->id != VF_FIELD_CONTENT_LENGTH)
@@ -56,8 +58,6 @@ static int read_content_length(struct vf_head *head, const char *start, struct v
                                    offset_of(start, field));
         found = field;
     }
-    if (found == NULL)
-        return 0;
     if (!vf_str_to_u64(found->value, &head->content_length) || head->content_length > INT64_MAX)
         return vf_h1_malformed(fault, "Content-Length is not a decimal number",
                                "RFC 9110 section 8.6", offset_of(start, found));
@@ -81,6 +81,11 @@ static int read_framing(struct vf_head *head, struct vf_arena *arena, const char
 /* Reads Connection, Upgrade and TE (RFC 9110 sections 7.6.1, 7.8 and 10.1.4). */
 static void read_connection(struct vf_head *head, struct vf_arena *arena)
 {
+    const uint32_t read_here =
+        1U << VF_FIELD_CONNECTION | 1U << VF_FIELD_UPGRADE | 1U << VF_FIELD_TE;
+    head->keep_alive = head->version_minor >= 1;
+    if ((head->fields.present & read_here) == 0)
+        return;
     struct vf_str options = vf_fields_joined(&head->fields, VF_FIELD_CONNECTION, arena);
     bool has_close = false, has_keep_alive = false, has_upgrade = false;
     struct vf_str option;

@@ -305,7 +305,7 @@ void vf_stream_yield(struct vf_stream *stream)
 
 /* Puts the one slice that is queued in front of `slice`, into memory that is used up. Returns false
  * when that does not fit. */
-static bool put_in_front(struct vf_stream *stream, struct vf_str slice)
+static __attribute__((noinline)) bool put_in_front(struct vf_stream *stream, struct vf_str slice)
 {
     struct vf_net *net = stream->net;
     struct vf_outq *out = stream->out;

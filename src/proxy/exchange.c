@@ -32,7 +32,7 @@ struct vf_exchange *vf_exchange_new(struct vf_proxy *proxy, struct vf_client *cl
     if (ex != NULL) {
         proxy->spare_exchanges = ex->next;
         proxy->n_spare_exchanges--;
-        memset(ex, 0, sizeof(*ex));
+        memset(ex, 0, offsetof(struct vf_exchange, request_parser));
     } else if ((ex = calloc(1, sizeof(*ex))) == NULL) {
         return NULL;
     }

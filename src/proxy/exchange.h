@@ -61,7 +61,6 @@ struct vf_exchange {
     struct vf_timer total_timer; /* timeouts.total */
 
     struct vf_head request;
-    struct vf_h1 request_parser; /* of an HTTP/1 client */
     struct vf_target target;
     struct vf_path path;
     struct vf_str host;           /* what is routed on: lower or upper case, with port */
@@ -81,7 +80,6 @@ struct vf_exchange {
     void *tunnel; /* the handler's, once its answer was 101 (proxy/tunnel.h); else NULL */
 
     struct vf_head response;
-    struct vf_h1 response_parser; /* of an HTTP/1 backend */
 
     enum vf_flow_state request_state, response_state;
     bool head_sent;       /* a final answer's head has left: no other answer is possible */
@@ -164,6 +162,10 @@ struct vf_exchange {
     uint64_t bytes_in, bytes_out; /* content, both heads excluded */
     struct vf_usage_cell *usage;  /* of the route's tenant, or NULL: not metered */
     bool is_metered;              /* the request is counted in `usage` */
+
+    /* Only what stands above is zero to begin with: these are begun with their messages. */
+    struct vf_h1 request_parser;  /* of an HTTP/1 client */
+    struct vf_h1 response_parser; /* of an HTTP/1 backend */
 };
 
 /* Makes an exchange on the newest snapshot for a client connection. Returns NULL when out of

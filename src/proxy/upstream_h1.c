@@ -119,7 +119,7 @@ static void send_head(struct vf_exchange *ex)
         return;
     }
     vf_stream_add(&up->stream, text);
-    if (!up->stream.connecting)
+    if (!up->stream.connecting && ex->request_state != VF_FLOW_DONE) /* else send_end follows */
         vf_upstream_set_timer(up, ex->policy->value[VF_POLICY_RESPONSE_MS]);
 }
 

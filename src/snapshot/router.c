@@ -161,24 +161,33 @@ struct vf_str vf_route_allow(const struct vf_route_match *match, struct vf_arena
     return vf_str_make(list, len);
 }
 
+/* Exact hosts go before wildcards, and those before routes for any host. */
+static void search_hosts(struct search *search, struct vf_str wanted)
+{
+    struct vf_walk_host host;
+    const struct vf_snap_host *entry = vf_walk_only_any(search->snapshot);
+    if (entry != NULL) {
+        search_host(search, entry);
+        return;
+    }
+    vf_walk_host(wanted, &host);
+    for (int kind = VF_HOST_EXACT; kind < VF_HOST_CLASSES && search->best == UINT32_MAX; kind++)
+        if ((entry = vf_walk_find(search->snapshot, &host, kind)) != NULL)
+            search_host(search, entry);
+}
+
 enum vf_route_outcome vf_route_find(struct vf_router *router, const struct vf_snapshot *snapshot,
                                     const struct vf_route_query *query,
                                     struct vf_route_match *match)
 {
     struct search search = {router, snapshot, query, match, UINT32_MAX};
-    struct vf_walk_host host;
     match->index = VF_SNAP_NONE;
     match->route = NULL;
     match->allow = 0;
     match->n_allow_more = 0;
     match->prefix_bytes = 0;
     match->n_captures = 0;
-    vf_walk_host(query->host, &host);
-    for (int kind = VF_HOST_EXACT; kind < VF_HOST_CLASSES && search.best == UINT32_MAX; kind++) {
-        const struct vf_snap_host *entry = vf_walk_find(snapshot, &host, kind);
-        if (entry != NULL)
-            search_host(&search, entry);
-    }
+    search_hosts(&search, query->host);
     match->outcome = outcome_of(&search);
     return match->outcome;
 }

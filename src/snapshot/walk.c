@@ -37,6 +37,12 @@ const struct vf_snap_host *vf_walk_entry(const struct vf_snapshot *snapshot, str
     return NULL;
 }
 
+const struct vf_snap_host *vf_walk_only_any(const struct vf_snapshot *snapshot)
+{
+    bool is_only = vf_snap_count(snapshot, VF_SNAP_HOSTS) == vf_index_entries(1);
+    return is_only ? vf_walk_entry(snapshot, VF_STR("*")) : NULL;
+}
+
 /* Turns "a.example.com" into "*.example.com" in place; empty when there is no dot. */
 static struct vf_str wildcard_of(struct vf_walk_host *host)
 {

@@ -29,6 +29,10 @@ const struct vf_snap_host *vf_walk_find(const struct vf_snapshot *snapshot,
 /* Returns the host table's entry called `name`, or NULL. */
 const struct vf_snap_host *vf_walk_entry(const struct vf_snapshot *snapshot, struct vf_str name);
 
+/* Returns the host table's only entry when that is for any host, or NULL: with it there is no other
+ * to look for. */
+const struct vf_snap_host *vf_walk_only_any(const struct vf_snapshot *snapshot);
+
 /* Returns true when one of the routes that `host` may come to has authorities for certificates of
  * clients; for an empty one, when any route has. */
 bool vf_walk_asks_clients(const struct vf_snapshot *snapshot, struct vf_str host);
