@@ -1,5 +1,5 @@
 /* proxy/downstream_conn.h - what the parts of a client connection share: downstream.c (life,
- * timers), downstream_input.c, downstream_output.c. Private to them. */
+ * timers), downstream_input.c, downstream_request.c, downstream_output.c. Private to them. */
 #ifndef VF_PROXY_DOWNSTREAM_CONN_H
 #define VF_PROXY_DOWNSTREAM_CONN_H
 
@@ -58,6 +58,14 @@ void vf_downstream_await_end(struct vf_downstream *client);
 
 /* Works on input until it is used up, more is needed, or an answer has to be waited for. */
 void vf_downstream_feed(struct vf_downstream *client, const char *data, size_t len);
+
+/* One step on `len` bytes at `data`: begins an exchange with a head, or gives it content. Returns
+ * how many were used; 0 when more are needed, or the connection ended. */
+size_t vf_downstream_read_head(struct vf_downstream *client, const char *data, size_t len);
+size_t vf_downstream_read_body(struct vf_downstream *client, const char *data, size_t len);
+
+/* End of file within the content: the request is incomplete (RFC 9112 section 8). */
+void vf_downstream_refuse_cut(struct vf_downstream *client);
 
 /* The exchange takes content again. */
 void vf_downstream_resume(struct vf_exchange *ex);

@@ -1,4 +1,5 @@
-/* proxy/downstream_input.c - what a client sends: bytes to heads, content and tunnels, in order. */
+/* proxy/downstream_input.c - what a client sends: to whom bytes go, in order. Heads and content of
+ * HTTP/1 are read by downstream_request.c. */
 #include <stdlib.h>
 #include <uv.h>
 
@@ -97,145 +98,6 @@ static size_t read_proxy_header(struct vf_downstream *client, const char *data, 
     return client->at_hello ? (size_t)used : len;
 }
 
-static bool begin_exchange(struct vf_downstream *client)
-{
-    client->ex = vf_exchange_new(client->proxy, &client->client, client->acceptor->listener);
-    if (client->ex == NULL) {
-        vf_count_add(&client->proxy->block->totals.out_of_memory, 1);
-        vf_downstream_close_now(client, true);
-        return false;
-    }
-    client->n_requests++;
-    return true;
-}
-
-static void refuse(struct vf_downstream *client, const struct vf_fault *fault)
-{
-    vf_count_add(&vf_downstream_counters(client)->refused, 1);
-    vf_exchange_on_fault(client->ex, fault);
-}
-
-/* Judges an incomplete head. Returns true when it may still become one. */
-static bool may_grow(struct vf_downstream *client, const char *data, size_t len)
-{
-    struct vf_h1_limits limits =
-        vf_proxy_head_limits(client->proxy->snapshot, client->acceptor->listener);
-    struct vf_fault fault = {400, "malformed_request", "these bytes do not begin a request",
-                             "RFC 9112 section 3", 0};
-    if (len >= limits.header_bytes) {
-        size_t line = limits.uri_bytes < limits.header_bytes ? (size_t)limits.uri_bytes : len;
-        bool long_line = memchr(data, '\n', line < len ? line : len) == NULL;
-        fault = (struct vf_fault){
-            long_line ? 414 : 431, long_line ? "uri_too_long" : "header_too_large",
-            long_line ? "the request line is longer than allowed"
-                      : "the header section is larger than allowed",
-            long_line ? "RFC 9110 section 15.5.15" : "RFC 6585 section 5", len};
-    } else if (vf_h1_may_be_request(data, len)) {
-        const char *cr = vf_h1_bare_cr(data, len);
-        if (cr == NULL)
-            return true;
-        fault.rule = "a carriage return that does not end a line";
-        fault.section = "RFC 9112 section 2.2";
-        fault.offset = (size_t)(cr - data);
-    }
-    if (begin_exchange(client))
-        refuse(client, &fault);
-    return false;
-}
-
-static int parse_head(struct vf_downstream *client, const char *data, size_t head_len,
-                      struct vf_fault *fault)
-{
-    struct vf_exchange *ex = client->ex;
-    struct vf_h1_limits limits = vf_proxy_head_limits(ex->snapshot, ex->listener);
-    char *head = vf_arena_strndup(&ex->arena, data, head_len);
-    if (head == NULL)
-        return UV_ENOMEM;
-    if (head_len > limits.header_bytes) {
-        *fault =
-            (struct vf_fault){431, "header_too_large", "the header section is larger than allowed",
-                              "RFC 6585 section 5", (size_t)limits.header_bytes};
-        const char *lf = memchr(data, '\n', head_len);
-        if (lf != NULL && (uint64_t)(lf - data) > limits.uri_bytes + 24) {
-            fault->status = 414;
-            fault->code = "uri_too_long";
-            fault->rule = "the request target is longer than allowed";
-            fault->section = "RFC 9110 section 15.5.15";
-        }
-        return -1;
-    }
-    return vf_h1_request(&ex->request_parser, &ex->arena, &limits, head, head_len, &ex->request,
-                         fault);
-}
-
-static void on_body_data(void *owner, struct vf_str slice)
-{
-    vf_exchange_on_request_data(owner, slice);
-}
-
-/* Returns the bytes of a complete head that was taken, or 0. */
-static size_t read_head(struct vf_downstream *client, const char *data, size_t len)
-{
-    struct vf_fault fault;
-    size_t head_len = vf_h1_head_len(data, len, client->input_seen);
-    if (client->closing) {
-        vf_downstream_end(client);
-        return 0;
-    }
-    if (head_len == 0) {
-        client->input_seen = (uint32_t)len;
-        if (may_grow(client, data, len) && client->input_len == 0) /* its first bytes */
-            vf_downstream_set_timer(
-                client, vf_downstream_policy(client)->value[VF_POLICY_CLIENT_HEADER_MS]);
-        return 0;
-    }
-    client->input_seen = 0;
-    if (!begin_exchange(client))
-        return 0;
-    struct vf_exchange *ex = client->ex;
-    int rc = parse_head(client, data, head_len, &fault);
-    if (rc == UV_ENOMEM) {
-        vf_downstream_close(client, "out_of_memory");
-        return 0;
-    }
-    if (rc < 0) {
-        refuse(client, &fault);
-        return head_len;
-    }
-    vf_net_used_up(&client->proxy->net, data, data + head_len);
-    ex->request_parser.owner = ex;
-    ex->request_parser.on_data = on_body_data;
-    ex->request_state = ex->request_parser.is_done ? VF_FLOW_DONE : VF_FLOW_BODY;
-    vf_exchange_on_request(ex);
-    if (client->ex == ex)
-        vf_downstream_await_content(client);
-    return head_len;
-}
-
-static size_t read_body(struct vf_downstream *client, const char *data, size_t len)
-{
-    struct vf_exchange *ex = client->ex;
-    struct vf_fault fault;
-    size_t used = 0;
-    int rc = vf_h1_body(&ex->request_parser, data, len, &used, &fault);
-    if (client->ex != ex) /* it ended meanwhile; what is left is for end_connection */
-        return client->is_dead ? 0 : used;
-    if (rc < 0) {
-        if (rc == UV_ENOMEM)
-            vf_downstream_close(client, "out_of_memory");
-        else
-            refuse(client, &fault);
-        return 0;
-    }
-    if (ex->request_parser.is_done) {
-        ex->request_state = VF_FLOW_DONE;
-        vf_exchange_on_request_end(ex);
-    } else {
-        vf_downstream_await_content(client);
-    }
-    return used;
-}
-
 /* The first bytes say which HTTP it is (RFC 9113 section 3.3). */
 static size_t read_first(struct vf_downstream *client, const char *data, size_t len)
 {
@@ -251,7 +113,7 @@ static size_t read_first(struct vf_downstream *client, const char *data, size_t 
                 client, vf_downstream_policy(client)->value[VF_POLICY_CLIENT_HEADER_MS]);
         return 0;
     default:
-        return read_head(client, data, len);
+        return vf_downstream_read_head(client, data, len);
     }
 }
 
@@ -275,7 +137,7 @@ static size_t step(struct vf_downstream *client, const char *data, size_t len)
     if (ex == NULL && client->n_requests == 0 && !client->proxy->has_handler)
         return read_first(client, data, len);
     if (ex == NULL)
-        return read_head(client, data, len);
+        return vf_downstream_read_head(client, data, len);
     if (ex->is_raw && !vf_exchange_wants_body(ex))
         return 0;
     if (ex->is_tunnel) {
@@ -283,7 +145,7 @@ static size_t step(struct vf_downstream *client, const char *data, size_t len)
         return len;
     }
     if (ex->request_state == VF_FLOW_BODY && vf_exchange_wants_body(ex))
-        return read_body(client, data, len);
+        return vf_downstream_read_body(client, data, len);
     return 0;
 }
 
@@ -325,17 +187,6 @@ bool vf_downstream_may_read(const struct vf_downstream *client)
     return false;
 }
 
-/* End of file within the content: the request is incomplete (RFC 9112 section 8). */
-static void refuse_cut_request(struct vf_downstream *client)
-{
-    struct vf_fault fault = {400, "incomplete_request", "the connection ended within the content",
-                             "RFC 9112 section 8", 0};
-    if (client->ex->head_sent)
-        vf_downstream_close(client, "client_closed");
-    else
-        refuse(client, &fault);
-}
-
 static void on_end(struct vf_downstream *client)
 {
     struct vf_exchange *ex = client->ex;
@@ -349,7 +200,7 @@ static void on_end(struct vf_downstream *client)
     else if (ex->is_tunnel)
         vf_exchange_on_request_end(ex);
     else if (ex->request_state == VF_FLOW_BODY)
-        refuse_cut_request(client);
+        vf_downstream_refuse_cut(client);
     else
         ex->close_client = true;
 }
