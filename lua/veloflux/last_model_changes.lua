@@ -33,11 +33,8 @@ local function head_of(sum, version) return ('{"base":"%s","version":%d}\n'):for
 
 --- Returns an entity of the store as a member of a JSON object.
 function M.row(entity)
-  if not entity.row then -- an entity does not change: of thousands, one is new
-    entity.row = ('%s:{"json":%s,"version":%d,"created_ms":%d,"updated_ms":%d}'):format(quote(entity.key),
-      quote(entity.json), entity.version, entity.created_ms or 0, entity.updated_ms or 0)
-  end
-  return entity.row
+  return ('%s:{"json":%s,"version":%d,"created_ms":%d,"updated_ms":%d}'):format(quote(entity.key),
+    quote(entity.json), entity.version, entity.created_ms or 0, entity.updated_ms or 0)
 end
 
 --- A whole file is written: what comes next continues it.

@@ -42,6 +42,7 @@ int vf_control_parse(double token, const char *data, size_t len);
 int vf_control_replace(double token, const char *path, const char *data, size_t len, uint32_t mode);
 int vf_control_finish(double token, struct vf_snapb *builder, uint64_t version);
 void vf_control_free_snapshot(struct vf_snapb *builder);
+void vf_control_trim(void);
 
 /* Tells how long the turns of the loop took (control/turns.h). Returns 1, or 0 when this process is
  * not control; then *out is left alone. */

@@ -111,6 +111,11 @@ void vf_control_free_snapshot(struct vf_snapb *builder)
     vf_offload_free(&vf_control.offload, builder);
 }
 
+void vf_control_trim(void)
+{
+    vf_offload_trim(&vf_control.offload);
+}
+
 int vf_control_turns(struct vf_turn_figures *out)
 {
     if (!vf_control.turns.is_open)

@@ -2,6 +2,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -87,10 +88,18 @@ static void let_go(struct job *job)
         close(job->fd);
 }
 
+/* What is free between what is in use goes back to the system, too. */
+static void trim(struct job *job)
+{
+    (void)job;
+    malloc_trim(0);
+}
+
 static const struct kind parsing = {parse, "parsed", push_document};
 static const struct kind replacing = {replace, "replaced", push_rc};
 static const struct kind finishing = {finish, "finished", push_fault};
 static const struct kind letting_go = {let_go, NULL, NULL};
+static const struct kind trimming = {trim, NULL, NULL};
 
 /* --- Jobs ------------------------------------------------------------------------------------- */
 
@@ -179,4 +188,9 @@ void vf_offload_free(struct vf_offload *offload, struct vf_snapb *builder)
     vf_snapb_free_but_block(builder, &job.map, &job.len, &job.fd);
     if (job.len < MUCH_BYTES || submit(offload, &job) < 0)
         let_go(&job);
+}
+
+void vf_offload_trim(struct vf_offload *offload)
+{
+    (void)submit(offload, &(struct job){.kind = &trimming, .fd = -1}); /* the next one may do it */
 }

@@ -39,4 +39,7 @@ int vf_offload_finish(struct vf_offload *offload, double token, struct vf_snapb 
  * not possible. */
 void vf_offload_free(struct vf_offload *offload, struct vf_snapb *builder);
 
+/* Gives memory that was freed back to the system, sooner or later. */
+void vf_offload_trim(struct vf_offload *offload);
+
 #endif

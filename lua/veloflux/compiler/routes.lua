@@ -16,16 +16,6 @@ local DOT, SLASH = 46, 47
 
 local M = {}
 
---- Returns where a route stands; the record keeps the text.
-local function source_of(route)
-  local known = rawget(route, "_source")
-  if not known then
-    known = route._file .. ":" .. route._line
-    route._source = known
-  end
-  return known
-end
-
 local function write_bindings(to, index, route, tenant)
   local _, hosts = hosts_of(route)
   if not hosts then hosts = tenant.name == "default" and EVERY_HOST or tenant.hosts end
@@ -125,7 +115,7 @@ function Writer:route(position)
   record.inactive = tenant.active and 0 or 1
   record.priority = route.priority
   to:text(route.name, record.name)
-  to:text(source_of(route), record.source)
+  to:text(route._file .. ":" .. route._line, record.source)
   write_path(to, route, record)
   write_bindings(to, self.first + position - 1, route, tenant)
   if rawget(route, "methods") then write_methods(to, route, record) end

@@ -32,7 +32,7 @@ end
 function Loader:read(form, text, name, dir)
   self.files[#self.files + 1] = name
   local doc, problem = self.parsed, nil
-  if doc then self.parsed = nil else doc, problem = document.parse(text, name) end
+  if doc then self.parsed = nil else doc, problem = self.parse(text, name) end
   if not doc then
     table.insert(self.problems, problem)
     return nil
@@ -73,6 +73,30 @@ function Loader:include(root, name)
   end
 end
 
+--- What has to be known of a file when the rest of it is forgotten: where the keys of its root stand.
+local function outline(doc)
+  local lines, at = {}, doc.nodes[0].kind == document.MAP and doc.nodes[0].first or 0
+  while at ~= 0 do
+    local key = document.text(doc, at)
+    lines[key] = lines[key] or doc.nodes[doc.nodes[at].next].line
+    at = doc.nodes[doc.nodes[at].next].next
+  end
+  return { name = doc.name, line = doc.nodes[0].line, lines = lines }
+end
+
+--- Forgets the documents, which are large: what stands in them is read, and nobody asks any more where.
+function Loader:forget_documents()
+  self.documents = {}
+  self.reader:close()
+  if self.main and self.main.nodes then self.main = outline(self.main) end
+end
+
+--- Returns the line of a key of the main file's root.
+function Loader:line_of(key)
+  local main = self.main.nodes and outline(self.main) or self.main
+  return main.lines[key] or main.line
+end
+
 --- Notes a problem of the main file at a list of keys and positions (from 1).
 function Loader:note_at(path, message)
   local doc = self.main
@@ -84,7 +108,7 @@ end
 function Loader:place(root, kind, position, field)
   local entity = root[kind][position]
   local doc = self.documents[entity._file]
-  if entity._key then return entity._file, nil, field end
+  if entity._file:find "^api:" then return entity._file, nil, field end
   if not doc then return entity._file, entity._line, kind end
   local value = document.find(doc, entity._node, field)
   local line = doc.nodes[value or entity._node].line
@@ -186,7 +210,7 @@ function Loader:assemble(root, more, problems, before)
   if #problems == 0 then
     lint.run(result, root, grammar.file, place, function(path)
       local head = path:match "^[^.%[]+"
-      return self.main.name, self.main.nodes[document.find(self.main, 0, head) or 0].line
+      return self.main.name, self:line_of(head)
     end)
     model.share(result, news)
   end
@@ -221,6 +245,7 @@ local function new_loader(options)
   local lookup = type(env) == "table" and function(name) return env[name] end or env
   local self = setmetatable({ env = lookup, reader = reader.new(lookup), documents = {}, files = {} }, Loader)
   self.problems, self.reader.unseal, self.is_canonical = self.reader.problems, options.unseal, options.is_canonical
+  self.parse = options.parse or document.parse
   self.parsed, self.is_forgiving = options.source.document, options.is_forgiving
   return self
 end
@@ -228,7 +253,8 @@ end
 --- Reads a conf file and all that it includes, without what can only be judged with the entities of the
 -- store: `complete` does the rest.
 -- @param options as for load, without `lenient`; is_canonical: the text was written by model/schema.lua, so what is not
--- there is the schema's default whatever else is set; is_forgiving: see plugin/loader.lua
+-- there is the schema's default whatever else is set; is_forgiving: see plugin/loader.lua; parse: function(text, name)
+-- in the place of document.parse, which may yield
 -- @return a draft: {node, plugins, ...}: the node settings with the file's own entities as far as known, and the loader
 function M.read(options)
   local self = new_loader(options)
@@ -254,7 +280,7 @@ end
 -- @return the model, or nil; and the list of problems, empty when all is well
 function M.complete(draft, more)
   local result = draft.root and draft:check(draft.root, more)
-  draft.documents = {} -- nobody asks where things stand any more
+  draft:forget_documents()
   if #draft.problems == 0 then return result, draft.problems end
   problems_of.sort(draft.problems, draft.files)
   return nil, draft.problems
@@ -271,6 +297,12 @@ function M.recombine(draft, more, before)
   if #problems == 0 then return result, problems end
   if before then return M.recombine(draft, more) end -- the same problems, and all others
   return nil, problems
+end
+
+--- Forgets the entities of a file that have filled a store: they are the store's now. Others are kept.
+function M.forget_seed(draft)
+  if not draft.root or draft.root.entities ~= "seed" then return end
+  for _, kind in ipairs(model.kinds_of(draft.plugins)) do draft.root[kind] = {} end
 end
 
 --- The entities of a file that are there to fill an empty store.

@@ -77,7 +77,7 @@ local function read(world, op, value, i)
     json.encode(without_null(value)), world.tools, true)
   if not record then return nil, problems_of(found, i, op.places) end
   local key = model.key(op.kind, record)
-  record._key, record._file = key, ("api:%s/%s"):format(op.kind, key)
+  record._file = ("api:%s/%s"):format(op.kind, key)
   return record, key
 end
 

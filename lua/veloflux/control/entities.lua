@@ -12,6 +12,7 @@ local model = require "veloflux.model"
 local reader = require "veloflux.model.reader"
 local schema = require "veloflux.model.schema"
 local slices = require "veloflux.slices"
+local sorting = require "veloflux.sorting"
 
 local M = {}
 
@@ -61,7 +62,6 @@ function M.read(kind, key, text, tools, is_new)
   where:open(doc, tools.dir or "/")
   local record = M.type_of(kind, tools.plugins).read(where, 0)
   if #where.problems > 0 or not record then return nil, where.problems end
-  record._key = key
   record._node = nil
   return record, where.problems
 end
@@ -131,6 +131,7 @@ function M.with(set, edits, own)
     is_own.lists = true
   end
   for _, edit in ipairs(edits) do
+    slices.pause()
     local kind = edit.kind
     if not is_own[kind] then
       result[kind], is_own[kind] = lineage.copy(set[kind] or {}), true
@@ -149,7 +150,7 @@ function M.sorted(set, kind)
   if known then return known end
   local keys, list = {}, {}
   for key in pairs(set[kind] or {}) do keys[#keys + 1] = key end
-  table.sort(keys)
+  keys = sorting.sort(keys)
   for i, key in ipairs(keys) do list[i] = set[kind][key] end
   set.lists[kind] = list
   return list
@@ -258,18 +259,29 @@ function M.from_row(kind, key, row, tools)
     created_ms = row.created_ms, updated_ms = row.updated_ms, fault = fault }, TYPES[kind] and found or {}
 end
 
+--- Says whether an entity is what a row would make.
+local function says(entity, row)
+  return entity ~= nil and entity.json == row.json and entity.version == row.version
+    and entity.created_ms == row.created_ms and entity.updated_ms == row.updated_ms
+end
+
 --- Makes a set of what a store has loaded. What a plugin stored and cannot read any more is kept as it is.
 -- @param loaded kinds of keys of {json, version, created_ms, updated_ms}
+-- @param known a set that was read with the same tools, whose entities are taken where they are the same; or nil
 -- @return a set, or nil and a list of problems
-function M.load(loaded, tools)
+function M.load(loaded, tools, known)
   local set, problems = M.new(), {}
   for kind, entities in pairs(loaded) do
     set[kind] = set[kind] or {}
     for key, row in pairs(entities) do
-      local found
       slices.pause()
-      set[kind][key], found = M.from_row(kind, key, row, tools)
-      for _, problem in ipairs(found) do problems[#problems + 1] = problem end
+      local entity = known and M.get(known, kind, key)
+      if not says(entity, row) then
+        local found
+        entity, found = M.from_row(kind, key, row, tools)
+        for _, problem in ipairs(found) do problems[#problems + 1] = problem end
+      end
+      set[kind][key] = entity
     end
   end
   if #problems > 0 then return nil, problems end

@@ -143,10 +143,16 @@ end
 local function repair_tables()
   tables_need_repair = false
   if not current then return end
-  local compiled, fault = current.compiled, nil
-  if not compiled then compiled, fault = compiler.compile(current.model, { version = current.version }) end
-  if not compiled then return link.log("error", "tables.failed", conf.format(fault)) end
-  local staged, message = stage_tables(current.model, compiled)
+  local model, compiled = current.model, current.compiled
+  if compiled then
+    compiler.hold(compiled)
+  elseif model.consumers[1] then -- for their chains; without any there is nothing that tables ask for
+    local fault
+    compiled, fault = compiler.compile(model, { version = current.version })
+    if not compiled then return link.log("error", "tables.failed", conf.format(fault)) end
+  end
+  local staged, message = stage_tables(model, compiled or {})
+  if compiled then compiler.give_back(compiled) end
   local ok = staged
   if staged then ok, message = publish_tables(staged) end
   if not ok then link.log("error", "tables.failed", message) end
@@ -181,7 +187,7 @@ local function commit()
   slices.run(function()
     local ok, message = last_model.save(pending.draft, pending.version, pending.set and stored_part(pending.set),
       offload.replace)
-    if not ok then link.log("error", "last_model.failed", message) end
+    if ok then conf.forget_seed(pending.draft) else link.log("error", "last_model.failed", message) end
     link.commit(pending.version)
   end)
 end
@@ -219,7 +225,7 @@ function M.prepared(version)
     return reject("invalid", problem("consumers", message), 0, true)
   end
   pending.tables = nil
-  store_changes()
+  slices.run(store_changes)
 end
 
 --- A process cannot serve the offer.

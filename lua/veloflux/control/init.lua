@@ -18,13 +18,16 @@ local history = require "veloflux.control.history"
 local housekeeping = require "veloflux.control.housekeeping"
 local link = require "veloflux.control.link"
 local lint_live = require "veloflux.control.lint_live"
+local memory = require "veloflux.control.memory"
 local model_kinds = require "veloflux.model"
+local offload = require "veloflux.control.offload"
 local probation = require "veloflux.control.probation"
 local plugins = require "veloflux.control.plugins"
 local shared = require "veloflux.control.shared"
 local startup = require "veloflux.control.startup"
 local storage = require "veloflux.control.storage"
 local queue = require "veloflux.control.queue"
+local slices = require "veloflux.slices"
 local worlds = require "veloflux.control.world"
 
 ffi.cdef "uint64_t vf_clock_wall_ms(void);"
@@ -71,8 +74,13 @@ end
 
 -- Reloads -------------------------------------------------------------------------------------------
 
-local function begin_reload(set, callback, tries)
-  local draft = conf.read { source = candidates.source() }
+--- Reads the conf file as it stands now. It may yield.
+function M.read_conf() return conf.read { source = candidates.source(), parse = offload.parse } end
+
+--- Publishes what the conf file and the entities of the store are together.
+-- @param draft of the conf file; nil: it is read again
+local function begin_reload(set, callback, draft, tries)
+  draft = draft or M.read_conf()
   local version = queue.next_version()
   local made, problems = candidates.combine(draft, set, version, true)
   if draft.root then candidates.watch(draft.files) end
@@ -80,7 +88,7 @@ local function begin_reload(set, callback, tries)
   local current = flow.current()
   local diff = model_kinds.diff(current and current.model, made.model)
   local function refuse(refused, is_passing)
-    if is_passing and (tries or 1) <= MAX_AGAIN then return begin_reload(set, callback, (tries or 1) + 1) end
+    if is_passing and (tries or 1) <= MAX_AGAIN then return begin_reload(set, callback, nil, (tries or 1) + 1) end
     local outcome = candidates.rejected(refused)
     outcome.is_passing = is_passing
     callback(outcome)
@@ -88,7 +96,7 @@ local function begin_reload(set, callback, tries)
   local ok, refused, is_passing = candidates.publish(made, "reload", diff, function(result)
     if result.code == "conflict" and queue.world() and (tries or 1) < MAX_TRIES then
       return queue.fetch_in_turn(tries or 1, function()
-        begin_reload(queue.base().set, callback, (tries or 1) + 1)
+        begin_reload(queue.base().set, callback, nil, (tries or 1) + 1)
       end)
     end
     if not result.ok then return refuse(result.problems, result.is_passing) end
@@ -132,12 +140,12 @@ function M.join(node, loaded, callback)
 end
 
 --- Reads the keys anew, as the conf file says now where they are.
--- @param callback function(message, node, is_good): whether the file can be read
-local function with_keys(callback)
-  local draft = conf.read { source = candidates.source() }
+-- @param draft of conf.read
+-- @param callback function(message): what is wrong with them; it may pause
+local function with_keys(draft, callback)
   local node = draft.root and draft.node or keys.remembered(draft.node.data_dir)
   keys.refresh(node, alarms, function(message)
-    callback(message, draft.node, draft.root ~= nil and #draft.problems == 0)
+    slices.run(function() callback(message) end)
   end)
 end
 
@@ -153,9 +161,11 @@ local function reload_now(done)
     end
     done()
   end
+  local draft = M.read_conf()
+  local node, is_good = draft.node, draft.root ~= nil and #draft.problems == 0
   local function go_on(set, message)
     local ok, fault
-    if set then ok, fault = xpcall(begin_reload, debug.traceback, set, finish) end
+    if set then ok, fault = xpcall(begin_reload, debug.traceback, set, finish, draft) end
     if ok then return end
     if fault then
       link.log("error", "control.fault", tostring(fault))
@@ -168,7 +178,7 @@ local function reload_now(done)
   local function reject(path, message)
     finish(candidates.rejected { { file = context.conf, path = path, message = message } })
   end
-  with_keys(function(problem, node, is_good)
+  with_keys(draft, function(problem)
     if problem then return reject("master_key", problem) end
     local world, adjusted, refusal = queue.world(), "same", nil
     local is_moved = world and world.draft.node.data_dir ~= node.data_dir -- which the supervisor refuses
@@ -193,7 +203,7 @@ end
 
 --- Reads the conf and says what a reload would change.
 local function dry_reload_now(callback)
-  local draft = conf.read { source = candidates.source() }
+  local draft = M.read_conf()
   local current = flow.current()
   local version = current and current.version
   local function refused(problems)
@@ -229,18 +239,22 @@ local events = {}
 
 function events.reload() M.reload() end
 
+--- Says whether the conf file, as it stands now, makes what is published.
+local function is_published()
+  local world, current = queue.world(), flow.current()
+  if not world or not current then return false end
+  local made = candidates.combine(M.read_conf(), queue.base().set, world.version)
+  return made and model_kinds.describe_diff(model_kinds.diff(current.model, made.model)) == "no changes"
+    and plugins.is_same_code(current.model, made.model)
+end
+
 --- One of the watched files or folders has changed. What says the same as before is not published.
 function events.changed()
-  local world, current = queue.world(), flow.current()
-  if world and current then
-    local made = candidates.combine(conf.read { source = candidates.source() }, queue.base().set, world.version)
-    if made and model_kinds.describe_diff(model_kinds.diff(current.model, made.model)) == "no changes"
-      and plugins.is_same_code(current.model, made.model) then
-      return
-    end
-  end
-  link.log("info", "conf.changed", "reloading")
-  M.reload()
+  slices.run(function()
+    if is_published() then return end
+    link.log("info", "conf.changed", "reloading")
+    M.reload()
+  end)
 end
 
 function events.prepared(version) flow.prepared(version) end
@@ -278,8 +292,16 @@ function M.start(started)
   housekeeping.open { now_ms = now_ms }
   probation.open { link = link, now_ms = now_ms, store = storage.current, history = history,
     node = function() return cluster.is_enabled() and cluster.id() or nil end }
+  memory.open()
   queue.enqueue(function(done)
-    with_keys(function() startup.begin(started, done) end) -- what is wrong with them is said when they are needed
+    local has_grown = memory.large()
+    local draft = startup.read_conf()
+    with_keys(draft, function() -- what is wrong with them is said when they are needed
+      startup.begin(started, draft, function()
+        has_grown()
+        done()
+      end)
+    end)
   end)
   return true
 end

@@ -18,11 +18,12 @@ local MAX_AFFECTED = 1000 -- routes that a dry run names
 function M.net(edits)
   local by_key, list = {}, {}
   for _, edit in ipairs(edits) do
-    local id = edit.kind .. "\0" .. edit.key
-    local known = by_key[id]
+    slices.pause()
+    local of_kind = by_key[edit.kind] or {}
+    local known = of_kind[edit.key]
     if not known then
       known = { kind = edit.kind, key = edit.key, before = edit.before }
-      by_key[id], list[#list + 1] = known, known
+      by_key[edit.kind], of_kind[edit.key], list[#list + 1] = of_kind, known, known
     end
     known.entity, known.after = edit.entity, edit.entity and edit.entity.json
   end
@@ -84,6 +85,7 @@ end
 function M.store_change(net, context, version, now_ms)
   local puts, deletes = {}, {}
   for _, change in ipairs(net) do
+    slices.pause()
     if change.entity then
       puts[#puts + 1] = { kind = change.kind, key = change.key, json = change.after,
         created_ms = change.entity.created_ms }

@@ -7,10 +7,12 @@ local ffi = require "ffi"
 local flow = require "veloflux.control.flow"
 local last_model = require "veloflux.last_model"
 local link = require "veloflux.control.link"
+local offload = require "veloflux.control.offload"
 local plugin_log = require "veloflux.control.plugins.log"
 local plugins = require "veloflux.control.plugins"
 local queue = require "veloflux.control.queue"
 local shared = require "veloflux.control.shared"
+local slices = require "veloflux.slices"
 local storage = require "veloflux.control.storage"
 local worlds = require "veloflux.control.world"
 
@@ -21,6 +23,7 @@ local M = {}
 local MAX_TRIES = 10 -- of a start that other nodes are faster than
 
 local context -- what C started us with
+local first_draft -- of the conf file, as it was read to begin; nil once it is taken
 
 local function now_ms() return tonumber(ffi.C.vf_clock_wall_ms()) end
 
@@ -30,8 +33,13 @@ local function fail_start(problems)
 end
 
 --- Reads the conf file. A broken plugin that nobody names does not keep the node from starting.
+function M.read_conf()
+  return conf.read { source = candidates.source(), is_forgiving = true, parse = offload.parse }
+end
+
 local function read_conf()
-  local draft = conf.read { source = candidates.source(), is_forgiving = true }
+  local draft = first_draft or M.read_conf()
+  first_draft = nil
   for _, faults in pairs(draft.plugins and draft.plugins.left_out or {}) do
     for _, fault in ipairs(faults) do plugin_log.left_out(fault) end
   end
@@ -52,6 +60,13 @@ local function combine_last(start, newest)
   if not version or version >= newest then return nil end
   local draft = read_conf() -- the other one has its problems noted
   return candidates.combine(draft, known, version)
+end
+
+--- Opens the store; what comes of it is done in slices, because there may be much.
+local function open_store(node, callback)
+  storage.open(node, function(message, loaded)
+    slices.run(function() callback(message, loaded) end)
+  end)
 end
 
 local start_fresh
@@ -94,7 +109,7 @@ function start_fresh(done, tries)
   local tools = worlds.tools(draft, worlds.sealing(draft.node) or {})
   local start = { draft = draft, tools = tools, done = done, tries = tries or 1 }
   if not draft.root or #draft.problems > 0 then return start_with(start, entities.new(), 1) end
-  storage.open(draft.node, function(message, loaded)
+  open_store(draft.node, function(message, loaded)
     local set, problems = entities.new(), nil
     if loaded then set, problems = entities.load(loaded.entities, tools) end
     if problems and not set then message = conf.format(problems[1]) end
@@ -165,7 +180,7 @@ local function settle(made, version, loaded, done)
   local ahead = math.max(version, loaded and loaded.version or 0)
   local draft, set, problems = made.world.draft, made.world.set
   if loaded and loaded.version > 0 then
-    set, problems = entities.load(loaded.entities, made.world.tools)
+    set, problems = entities.load(loaded.entities, made.world.tools, set)
     if not set then return no_model(problems, done) end
     made.model, problems = conf.recombine(draft, entities.records(set, draft.plugins))
     if not made.model then return no_model(problems, done) end
@@ -196,7 +211,7 @@ local function start_again(done)
     flow.adopt(made.model, tonumber(context.published), context.mode ~= "recompile")
     plugins.adopt(made.control)
   end
-  storage.open(draft.node, function(message, loaded)
+  open_store(draft.node, function(message, loaded)
     if message then
       link.log("error", "store.unavailable", message)
       queue.adopt(made.world, message)
@@ -214,9 +229,10 @@ end
 
 --- Begins.
 -- @param started {mode = "fresh", "resume" or "recompile", published = the version that is published}
+-- @param draft of M.read_conf
 -- @param done function(): it has begun, or cannot
-function M.begin(started, done)
-  context = started
+function M.begin(started, draft, done)
+  context, first_draft = started, draft
   if started.mode == "fresh" then return start_fresh(done) end
   start_again(done)
 end

@@ -139,9 +139,12 @@ end
 function M.is_as_sown(draft, set)
   for _, kind in ipairs(model.kinds_of(draft.plugins)) do
     for _, record in ipairs(draft.root[kind]) do
+      slices.pause()
       local known = entities.get(set, kind, model.key(kind, record))
-      local is_known = known and known.record
-      if not is_known or entities.encode(kind, known.record) ~= entities.encode(kind, record) then return false end
+      local own = known and known.record
+      if not own or not model.same(own, record) and entities.encode(kind, own) ~= entities.encode(kind, record) then
+        return false
+      end
     end
   end
   return true

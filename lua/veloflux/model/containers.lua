@@ -20,6 +20,7 @@ local function no_text(text)
   return nil, ("expected no text, got %q"):format(text)
 end
 
+local MANY = 100 -- elements of a list that is written in slices
 local ENTITIES = 2 -- how deep the lists are that may be long: right below the root
 
 -- Lists -------------------------------------------------------------------------------------------
@@ -107,7 +108,14 @@ function M.list(attr, compile)
   end
   local function put_list(list, out, put_element)
     put(out, "[")
+    local is_long, first = #list > MANY, out.n
     for i = 1, #list do
+      if is_long then slices.pause() end
+      if is_long and i % MANY == 0 then
+        json.collapse(out, first)
+        first = out.n + 1
+        put(out, "")
+      end
       if i > 1 then put(out, ",") end
       put_element(list[i], out)
     end

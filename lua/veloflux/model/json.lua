@@ -15,6 +15,13 @@ function M.put(out, piece)
   out[n] = piece
 end
 
+--- Makes one piece of those from the `first` on, so that there are never very many.
+function M.collapse(out, first)
+  local text = table.concat(out, "", first, out.n)
+  for i = out.n, first + 1, -1 do out[i] = nil end
+  out[first], out.n = text, first
+end
+
 local function escape(c)
   return ESCAPES[c] or ("\\u%04x"):format(c:byte())
 end

@@ -14,6 +14,7 @@ local address = require "veloflux.model.address"
 local containers = require "veloflux.model.containers"
 local listener_pools = require "veloflux.model.listener_pools"
 local record = require "veloflux.model.record"
+local slices = require "veloflux.slices"
 local suggest = require "veloflux.model.suggest"
 
 ffi.cdef [[ int vf_method_from_name(const char *name, size_t len); ]]
@@ -58,6 +59,12 @@ local function is_clear(value)
   return true
 end
 
+--- Returns the text of a place: {up = the place around it, step = a text, or a position in a list}. Few are asked for.
+local function path_of(place)
+  local step = type(place.step) == "number" and ("[%d]"):format(place.step) or place.step
+  return (place.up and path_of(place.up) or "") .. step
+end
+
 local visit
 
 local function visit_fields(compiled, value, place, found)
@@ -66,7 +73,7 @@ local function visit_fields(compiled, value, place, found)
     local name, field = pair[1], pair[2]
     local own = rawget(value, name)
     if own ~= nil and holds(field) and not (raw and raw[name]) then
-      visit(field, own, { path = place.path .. "." .. name, line = place.line }, found)
+      visit(field, own, { up = place, step = "." .. name, line = place.line }, found)
     end
   end
 end
@@ -78,17 +85,18 @@ function visit(compiled, value, place, found)
   if compiled.forms then compiled = compiled.forms[containers.form_of(value)] end
   if not compiled or not holds(compiled) then return end
   if compiled.attr and compiled.attr.secret then
-    if is_clear(value) then found[#found + 1] = place end
+    if is_clear(value) then found[#found + 1] = { path = path_of(place), line = place.line } end
   elseif compiled.fields then
-    place = { path = place.path, line = rawget(value, "_line") or place.line }
+    place = { up = place, step = "", line = rawget(value, "_line") or place.line }
     visit_fields(compiled, value, place, found)
   elseif compiled.element then
     for i, own in ipairs(value) do
-      visit(compiled.element, own, { path = ("%s[%d]"):format(place.path, i - 1), line = place.line }, found)
+      slices.pause()
+      visit(compiled.element, own, { up = place, step = i - 1, line = place.line }, found)
     end
   elseif compiled.value then
     for key, own in pairs(value) do
-      visit(compiled.value, own, { path = ("%s.%s"):format(place.path, key), line = place.line }, found)
+      visit(compiled.value, own, { up = place, step = "." .. key, line = place.line }, found)
     end
   end
 end
@@ -102,7 +110,7 @@ local function plain_secrets(root, compiled, line_of)
     local name, field = pair[1], pair[2]
     local own, found = rawget(root, name), {}
     local is_raw = rawget(root, RAW) and rawget(root, RAW)[name]
-    if own ~= nil and holds(field) and not is_raw then visit(field, own, { path = name }, found) end
+    if own ~= nil and holds(field) and not is_raw then visit(field, own, { step = name }, found) end
     for _, place in ipairs(found) do
       local file, line = line_of(place.path, own)
       warnings[#warnings + 1] = { code = "plain_secret", file = file, line = place.line or line, path = place.path,

@@ -28,6 +28,9 @@ function Reader:open(doc, dir)
   self.file, self.dir, self.depth = doc.name, dir, 0
 end
 
+--- Lets go of the document.
+function Reader:close() self.document, self.nodes, self.texts = nil, nil, nil end
+
 --- Quotes a value for a message: control characters escaped, long ones cut.
 function M.quote(text)
   if #text > MAX_QUOTED then text = text:sub(1, MAX_QUOTED) .. "..." end

@@ -3,6 +3,7 @@
 --     local database = assert(databases.open { host = , path = , application_id = , migrations = { script, ... } })
 --     database:run(true, { databases.statement("INSERT INTO t VALUES(?1)", 1, "text") }, function(err, rows) end)
 local ffi = require "ffi"
+local slices = require "veloflux.slices"
 
 ffi.cdef [[
 typedef struct uv_loop_s uv_loop_t;
@@ -48,6 +49,7 @@ Database.__index = Database
 local CODES = { [1] = "refused", [2] = "unavailable", [3] = "io", [4] = "wrong" } -- enum vf_database_code
 local INTEGER, TEXT = 1, 2 -- enum vf_database_kind
 
+local MANY = 5000 -- values of an answer that take milliseconds to read
 local BUSY_MS = 5000 -- another process may be reading back what a crash has left in the log
 
 local open = {} -- set of databases: whoever waits for an answer is held here
@@ -101,7 +103,8 @@ end
 
 --- Does statements in one transaction, later.
 -- @param writes true when they change something
--- @param statements list, made by `statement` and `condition`
+-- @param statements list, made by `statement` and `condition`; or function(add), which calls add(one) for each, and may
+-- pause (slices.lua)
 -- @param callback called from the loop with nil and a list for each statement, of its values row after row (a list
 -- with holes where they are null, and `n`); or with { code = "refused"|"unavailable"|"io"|"wrong", message }
 function Database:run(writes, statements, callback)
@@ -109,9 +112,15 @@ function Database:run(writes, statements, callback)
   local number = self.n_requests + 1
   local request = C.vf_database_request(number, writes and 1 or 0)
   if request == nil then error("out of memory", 0) end
-  for _, statement in ipairs(statements) do add(request, statement) end
-  self.n_requests, self.waiting[number] = number, callback
-  C.vf_database_submit(self.raw, request)
+  self.n_requests, request = number, ffi.gc(request, C.vf_database_request_free)
+  if type(statements) == "function" then
+    statements(function(statement) add(request, statement) end)
+    if self.is_ending then return callback { code = "unavailable", message = "the store has been closed" } end
+  else
+    for _, statement in ipairs(statements) do add(request, statement) end
+  end
+  self.waiting[number] = callback
+  C.vf_database_submit(self.raw, ffi.gc(request, nil))
 end
 
 --- Closes the file after everything that was asked for.
@@ -129,6 +138,7 @@ local function read(answer)
   for i = 1, answer.n_statements do
     local values = { n = answer.counts[i - 1] }
     for j = 1, values.n do
+      slices.pause()
       local value = answer.values[at]
       if value.kind == INTEGER then
         values[j] = tonumber(value.integer)
@@ -142,24 +152,13 @@ local function read(answer)
   return results
 end
 
---- Returns the callback of an answer and what it is called with.
-local function settle(self, answer)
-  local number = tonumber(answer.number)
-  local callback = self.waiting[number]
-  self.waiting[number] = nil
-  if answer.code ~= 0 then
-    return callback, { code = CODES[answer.code], message = ffi.string(answer.message) }
-  end
-  return callback, nil, read(answer)
+--- Returns what the callback of an answer is called with. It may pause.
+local function read_answer(answer)
+  if answer.code == 0 then return nil, read(answer) end
+  return { code = CODES[answer.code], message = ffi.string(answer.message) }
 end
 
-local function take(self)
-  local request = C.vf_database_take(self.raw)
-  if request == nil then return nil end
-  local callback, err, results = settle(self, C.vf_database_answer(request))
-  C.vf_database_request_free(request)
-  return callback, err, results
-end
+local function number_of(request) return tonumber(C.vf_database_answer(request).number) end
 
 local function release(self)
   open[self] = nil
@@ -167,17 +166,51 @@ local function release(self)
   self.raw = nil
 end
 
+--- Calls whoever waits for an answer. Returns true, or nil and what that raised.
+local function settle(self, request)
+  local number = number_of(request)
+  local err, results = read_answer(C.vf_database_answer(request))
+  C.vf_database_request_free(ffi.gc(request, nil))
+  local callback = self.waiting[number]
+  self.waiting[number] = nil
+  if not callback then return true end
+  if self.is_ending and not next(self.waiting) then release(self) end
+  return xpcall(callback, debug.traceback, err, results)
+end
+
+local answer_all
+
+--- The same for an answer of many values, in slices. The next ones come after it.
+local function settle_large(self, request)
+  self.reads = number_of(request)
+  slices.run(function()
+    local ok, fault = settle(self, request)
+    self.reads = nil
+    local all_ok, other = answer_all(self)
+    if not ok or not all_ok then error(fault or other, 0) end
+  end)
+end
+
+local function is_large(request)
+  local answer, n = C.vf_database_answer(request), 0
+  for i = 0, answer.n_statements - 1 do n = n + answer.counts[i] end
+  return answer.code == 0 and n > MANY
+end
+
 --- Calls those whose answers have come. One that raises does not keep the others from theirs.
 -- @return true, or nil and the first error
-local function answer_all(self)
+function answer_all(self)
   local fault
-  local callback, err, results = take(self)
-  while callback do
-    if self.is_ending and not next(self.waiting) then release(self) end
-    local ok, problem = xpcall(callback, debug.traceback, err, results)
-    if not ok then fault = fault or problem end
-    if not self.raw then break end
-    callback, err, results = take(self)
+  while self.raw and not self.reads do
+    local request = C.vf_database_take(self.raw)
+    if request == nil then break end
+    request = ffi.gc(request, C.vf_database_request_free)
+    if is_large(request) then
+      settle_large(self, request)
+    else
+      local ok, problem = settle(self, request)
+      if not ok then fault = fault or problem end
+    end
   end
   return not fault, fault
 end
@@ -193,10 +226,11 @@ function M.ready()
   if fault then error(fault, 0) end
 end
 
---- Closes all, for the end of the process.
+--- Closes all, for the end of the process. What is read in slices is not read to its end: there are no more turns.
 function M.shutdown()
   local function ignore() end
   for database in pairs(open) do
+    if database.reads then database.waiting[database.reads], database.reads = nil, nil end
     if not database.is_ending then database:close(ignore) end
   end
 end

@@ -60,6 +60,8 @@
 --
 -- Versions have no gaps; the first commit to an empty store may have any number, so that a node that had none until now
 -- goes on counting. A rollback or an import is a commit like any other.
+local slices = require "veloflux.slices"
+
 local M = {}
 
 local DRIVERS = { sqlite = "veloflux.store.sqlite", redis = "veloflux.store.redis", memory = "veloflux.store.memory" }
@@ -116,9 +118,9 @@ local function check_text(value, what) check(type(value) == "string", "%s is not
 local function check_key(seen, entry)
   check_text(entry.kind, "kind")
   check_text(entry.key, "key")
-  local id = entry.kind .. "\0" .. entry.key
-  check(not seen[id], "%s %s is changed twice", entry.kind, entry.key)
-  seen[id] = true
+  local of_kind = seen[entry.kind] or {}
+  check(not of_kind[entry.key], "%s %s is changed twice", entry.kind, entry.key)
+  seen[entry.kind], of_kind[entry.key] = of_kind, true
 end
 
 local function check_fence(fence)
@@ -137,6 +139,7 @@ local function check_change(change)
   end
   local seen = {}
   for _, put in ipairs(change.puts or {}) do
+    slices.pause()
     check_key(seen, put)
     check_text(put.json, "json")
     check(put.created_ms == nil or is_whole(put.created_ms), "created_ms is not a whole number")

@@ -40,3 +40,23 @@ describe("a set of entities", function()
     assert.equal("B1 a1 a-b1 b1 c1", order(set))
   end)
 end)
+
+describe("what a store has loaded", function()
+  local function rows(path)
+    local row = { json = ('{"name":"a","path_prefix":"%s","respond":{"status":200}}'):format(path), version = 3,
+      created_ms = 1, updated_ms = 2 }
+    return { routes = { ["default/a"] = row } }
+  end
+
+  it("is not read again where it is known", function()
+    local known = assert(entities.load(rows "/x", {}))
+    local same = assert(entities.load(rows "/x", {}, known))
+    assert.equal(known.routes["default/a"], same.routes["default/a"])
+    local other = assert(entities.load(rows "/y", {}, known))
+    assert.equal("/y", other.routes["default/a"].record.path_prefix)
+    local later = rows "/x"
+    later.routes["default/a"].version = 4
+    assert.equal(4, entities.load(later, {}, known).routes["default/a"].version)
+    assert.same({}, entities.load({ routes = {} }, {}, known).routes)
+  end)
+end)

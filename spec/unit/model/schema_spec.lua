@@ -371,4 +371,20 @@ describe("records", function()
     assert.same({ '2 f[0].kind: unknown kind "cube"', "3 f[1].r: unknown key, expected one of kind",
       "3 f[1].kind: required: a text", "4 f[2].r: required: an integer", '5 f[3]: expected a map, got "x"' }, lines)
   end)
+
+  it("are written as they were read, however many there are", function()
+    local field = s.list { elements = s.record { fields = { { names = s.list { elements = s.string() } } } } }
+    for _, n in ipairs { 99, 100, 101, 250, 1000 } do
+      local elements = {}
+      for i = 1, n do elements[i] = ('{"names":["a%d","b"]}'):format(i) end
+      local text = '{"f":[' .. table.concat(elements, ",") .. "]}"
+      local got, compiled = read({ { f = field } }, text)
+      assert.equal(text, s.encode(compiled, got))
+    end
+    local names = {}
+    for i = 1, 350 do names[i] = ('"n%d"'):format(i) end
+    local text = ('{"f":[{"names":[%s]},{"names":["x"]}]}'):format(table.concat(names, ","))
+    local got, compiled = read({ { f = field } }, text)
+    assert.equal(text, s.encode(compiled, got))
+  end)
 end)

@@ -1,6 +1,7 @@
 local conf_fixture = require "unit.conf.fixture"
 local contract = require "unit.store.contract"
 local fixture = require "unit.store.fixture"
+local slices = require "veloflux.slices"
 local tempdir = require "support.tempdir"
 local uv = require "luv"
 
@@ -49,6 +50,35 @@ describe("the store in an SQLite file", function()
       os.remove(path)
       bench:ask(store, "load")
       assert.same({ driver = "sqlite", connected = true, since_ms = 2000 }, store:status())
+    end)
+
+    it("is read in slices when there is much in it, and answers in order", function()
+      local store, puts = bench:open(path), {}
+      for i = 1, 20000 do puts[i] = put("routes", ("a/r%d"):format(i), ('{"i":%d}'):format(i)) end
+      bench:ask(store, "commit", change(1, puts))
+      local turns, order = {}, {}
+      slices.open { turn = function(fn) turns[#turns + 1] = fn end, on_fault = error }
+      finally(function() slices.open {} end)
+      local loaded
+      store:load(function(err, found)
+        order[#order + 1], loaded = "load", found
+        assert.is_nil(err)
+      end)
+      store:get("b", "k", function() order[#order + 1] = "get" end)
+      store:close(function() order[#order + 1] = "close" end)
+      bench.stores[store] = nil
+      local n_turns = 0
+      bench:drive(function()
+        while turns[1] do
+          n_turns = n_turns + 1
+          table.remove(turns, 1)()
+        end
+        return #order == 3
+      end, "all answers")
+      assert.is_true(n_turns > 0)
+      assert.same({ "load", "get", "close" }, order)
+      assert.equal('{"i":2999}', loaded.entities.routes["a/r2999"].json)
+      assert.is_nil(loaded.entities.routes["a/r20001"])
     end)
 
     --- What every call to a store of a bad file answers.

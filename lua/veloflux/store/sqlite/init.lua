@@ -6,6 +6,7 @@
 -- version has to be rebuilt from others.
 local databases = require "veloflux.store.database"
 local ffi = require "ffi"
+local slices = require "veloflux.slices"
 local sql = require "veloflux.store.sqlite.sql"
 
 ffi.cdef "uint64_t vf_clock_wall_ms(void);"
@@ -74,6 +75,7 @@ end
 local function entities(values)
   local kinds = {}
   for at = 0, values.n - 1, 6 do
+    slices.pause()
     local kind = values[at + 1]
     kinds[kind] = kinds[kind] or {}
     kinds[kind][values[at + 2]] = { json = values[at + 3], version = values[at + 4], created_ms = values[at + 5],
@@ -88,16 +90,29 @@ function Driver:load(callback)
     answering(self, callback, convert))
 end
 
-local function add_put(list, change, put)
-  list[#list + 1] = statement(sql.ADD_NAME, 2, put.kind, put.key)
-  list[#list + 1] = statement(sql.ADD_CHANGE, 6, put.kind, put.key, change.version, put.json, put.created_ms,
-    change.time_ms)
-  list[#list + 1] = statement(sql.SET_LIVE, 2, put.kind, put.key)
+local function add_put(add, change, put)
+  add(statement(sql.ADD_NAME, 2, put.kind, put.key))
+  add(statement(sql.ADD_CHANGE, 6, put.kind, put.key, change.version, put.json, put.created_ms, change.time_ms))
+  add(statement(sql.SET_LIVE, 2, put.kind, put.key))
 end
 
-local function add_delete(list, change, delete)
-  list[#list + 1] = statement(sql.ADD_DELETION, 3, delete.kind, delete.key, change.version)
-  list[#list + 1] = statement(sql.SET_DELETED, 2, delete.kind, delete.key)
+local function add_delete(add, change, delete)
+  add(statement(sql.ADD_DELETION, 3, delete.kind, delete.key, change.version))
+  add(statement(sql.SET_DELETED, 2, delete.kind, delete.key))
+end
+
+local function add_change(add, change)
+  add(condition(sql.ADD_VERSION, 7, change.version, change.time_ms, change.author, change.source, change.reason,
+    change.request_id, change.summary))
+  if change.fence then add(condition(sql.IS_LEASED, 2, change.fence.name, change.fence.token)) end
+  for _, put in ipairs(change.puts or {}) do
+    slices.pause()
+    add_put(add, change, put)
+  end
+  for _, delete in ipairs(change.deletes or {}) do
+    slices.pause()
+    add_delete(add, change, delete)
+  end
 end
 
 local function fenced(fence)
@@ -119,12 +134,7 @@ function Driver:explain_refusal(change, callback)
 end
 
 function Driver:commit(change, callback)
-  local list = { condition(sql.ADD_VERSION, 7, change.version, change.time_ms, change.author, change.source,
-    change.reason, change.request_id, change.summary) }
-  if change.fence then list[2] = condition(sql.IS_LEASED, 2, change.fence.name, change.fence.token) end
-  for _, put in ipairs(change.puts or {}) do add_put(list, change, put) end
-  for _, delete in ipairs(change.deletes or {}) do add_delete(list, change, delete) end
-  self.database:run(true, list, function(err)
+  self.database:run(true, function(add) add_change(add, change) end, function(err)
     if err and err.code == "refused" then return self:explain_refusal(change, callback) end
     answering(self, callback, nothing)(err)
   end)
