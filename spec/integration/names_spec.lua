@@ -1,6 +1,7 @@
 --- Backends that have names: resolved, followed, and survived when they cannot be.
 local clients = require "support.client"
 local dns = require "unit.net.dns_server"
+local h2_origins = require "support.h2_origin"
 local loop = require "support.loop"
 local origins = require "support.origin"
 local servers = require "support.server"
@@ -9,11 +10,11 @@ local function handler(conn, request)
   conn:write(origins.response(200, nil, request.origin.name, request.method))
 end
 
-local function start(zone, backends)
+local function start(zone, backends, protocol)
   local server = dns.start(zone)
   loop.defer(function() server:close() end)
   local conf = {
-    pools = { { name = "web", backends = backends } },
+    pools = { { name = "web", backends = backends, protocol = protocol } },
     routes = { { name = "site", path_prefix = "/", pool = "web" } },
   }
   return servers.start { conf = conf, env = { VF_DNS_SERVERS = server.address } }, server
@@ -64,6 +65,37 @@ describe("a backend with a name", function()
     zone["web.test"].A = { "127.0.0.1" }
     assert.equal("there", wait_status(server, 200, { [502] = true, [503] = true }).body)
     server:stop()
+  end))
+
+  -- Starts with `old` and `new` on one port of two addresses; the name moves from the first to the second.
+  local function follow(old, new, protocol)
+    local zone = { ["web.test"] = { A = { "127.0.0.1" }, ttl = 1 } }
+    local server = start(zone, { { address = "web.test:" .. old.port } }, protocol)
+    assert.equal("old", wait_status(server, 200, { [502] = true, [503] = true }).body)
+    zone["web.test"].A = { "127.0.0.2" }
+    assert.equal(old.port, new.port)
+    repeat
+      local response = clients.get(server.ports.http, "/")
+      assert.equal(200, response.status)
+    until response.body == "new"
+    server:stop()
+  end
+
+  it("leaves kept connections behind when its address moves", loop.spec(function()
+    local old = origins.start(handler, { name = "old" })
+    follow(old, origins.start(handler, { name = "new", host = "127.0.0.2", port = old.port }))
+    assert.equal(1, old.accepted)
+  end))
+
+  it("leaves connections of HTTP/2 behind when its address moves", loop.spec(function()
+    local function answer_with(name)
+      return function(call)
+        call:head(200, {})
+        call:data(name, true)
+      end
+    end
+    local old = h2_origins.start(answer_with "old")
+    follow(old, h2_origins.start(answer_with "new", { host = "127.0.0.2", port = old.port }), "h2")
   end))
 
   it("that does not exist costs clients nothing when there is another", loop.spec(function()

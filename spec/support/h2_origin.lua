@@ -253,7 +253,8 @@ end
 function M.start(handler, options)
   local self = { handler = handler, calls = {}, links = {}, faults = {}, pings = 0, changed = loop.condition() }
   for key, value in pairs(options or {}) do self[key] = value end
-  self.inner = origins.start(nil, { preface = function(conn) serve(self, conn) end, port = self.port })
+  self.inner = origins.start(nil, { preface = function(conn) serve(self, conn) end, host = self.host,
+    port = self.port })
   self.port, self.address = self.inner.port, self.inner.address
   function self.wait_calls(_, count)
     return self.changed:wait(("%d calls"):format(count), function() return self.calls[count] end)

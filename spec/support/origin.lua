@@ -88,7 +88,7 @@ function M.start(handler, options)
     changed = loop.condition(),
   }, Origin)
   self.listener = uv.new_tcp()
-  assert(self.listener:bind("127.0.0.1", options.port or 0))
+  assert(self.listener:bind(options.host or "127.0.0.1", options.port or 0))
   assert(self.listener:listen(options.backlog or 1024, function(err)
     assert(not err, err)
     local tcp = uv.new_tcp()
@@ -96,7 +96,7 @@ function M.start(handler, options)
     loop.spawn_in(self.scope, serve, self, tcp)
   end))
   self.port = self.listener:getsockname().port
-  self.address = "127.0.0.1:" .. self.port
+  self.address = (options.host or "127.0.0.1") .. ":" .. self.port
   loop.defer(function() self:close() end)
   return self
 end

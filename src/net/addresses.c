@@ -88,6 +88,17 @@ uint32_t vf_addresses_tag(const struct sockaddr_storage *address)
     return (uint32_t)vf_hash(&ipv6->sin6_addr, sizeof(ipv6->sin6_addr), AF_INET6);
 }
 
+bool vf_addresses_have(const struct vf_addresses *addresses, uint32_t tag)
+{
+    struct sockaddr_storage address;
+    for (size_t i = 0; i < addresses->n; i++) {
+        vf_addresses_get(addresses, i, 0, &address);
+        if (vf_addresses_tag(&address) == tag)
+            return true;
+    }
+    return false;
+}
+
 void vf_addresses_avoid(struct vf_addresses *addresses, uint32_t tag, uint64_t until_ms)
 {
     struct sockaddr_storage address;

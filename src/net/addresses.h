@@ -39,6 +39,9 @@ size_t vf_addresses_take(const struct vf_addresses *addresses, size_t *cursor, u
 /* Returns a number that stands for an address, its port aside. */
 uint32_t vf_addresses_tag(const struct sockaddr_storage *address);
 
+/* Returns true when the address with that tag is among them. */
+bool vf_addresses_have(const struct vf_addresses *addresses, uint32_t tag);
+
 /* Avoids the address with that tag. */
 void vf_addresses_avoid(struct vf_addresses *addresses, uint32_t tag, uint64_t until_ms);
 

@@ -11,7 +11,7 @@ enum {
     NAME_BYTES = 253, /* RFC 1035 section 2.3.4, as text */
     FLOOR_MS = 1000,
     CEILING_MS = 300 * 1000,
-    DEFAULT_MS = 30 * 1000,
+    DEFAULT_MS = 5 * 1000,
     FIRST_RETRY_MS = 1000,
     LONGEST_RETRY_MS = 30 * 1000,
     AVOID_MS = 30 * 1000 /* an address that could not be connected to */
@@ -349,6 +349,11 @@ int vf_name_take(struct vf_name *name, struct sockaddr_storage *out, socklen_t *
     size_t index = vf_addresses_take(addresses, &name->cursor, now_ms(name));
     *len = vf_addresses_get(addresses, index, name->port, out);
     return 0;
+}
+
+bool vf_name_has(const struct vf_name *name, uint32_t tag)
+{
+    return vf_addresses_have(&name->host->addresses, tag);
 }
 
 void vf_name_failed(struct vf_name *name, uint32_t tag)

@@ -1,8 +1,8 @@
 /* net/resolver.h - names to addresses, without ever waiting: c-ares on the libuv loop.
  * A watched name is resolved at once and again whenever its TTL is over (at least 1 s, at most
- * 300 s, 30 s for answers without one, such as the hosts file's). When that fails the last good
- * answer stays, and the next try follows after 1 s, 2 s, 4 s, up to 30 s. Watchers of one host
- * share its state. Literal addresses need no resolver.
+ * 300 s, 5 s for answers without one, such as the hosts file's, or with a TTL of 0). When that
+ * fails the last good answer stays, and the next try follows after 1 s, 2 s, 4 s, up to 30 s.
+ * Watchers of one host share its state. Literal addresses need no resolver.
  *
  * IPv4 and IPv6 addresses are asked for together; those without a route from here are left out when
  * others have one. One resolver per loop; not thread-safe. */
@@ -59,6 +59,9 @@ const char *vf_name_error(const struct vf_name *name);
 /* Notes that no connection could be made to an address of the name, given by its tag
  * (vf_addresses_tag): for 30 s `take` gives it only when all are like that. */
 void vf_name_failed(struct vf_name *name, uint32_t tag);
+
+/* Returns true when the address with that tag is one of the name's. */
+bool vf_name_has(const struct vf_name *name, uint32_t tag);
 
 /* Returns true while the name has an address that has not failed of late. "localhost" is two
  * addresses, and most servers listen on one; so try the others before giving up on a backend. */

@@ -31,6 +31,7 @@ struct vf_peer {
     uint32_t most_calls;         /* that it takes at once on one of them, as far as known; else 0 */
     bool speaks_h1;              /* so its TLS has said since the last publication */
     struct vf_name *name;        /* NULL: a literal address */
+    uint32_t moves;              /* how often its addresses have changed */
     struct vf_exchange *waiting; /* for the first answer to a plugin's target's name */
     bool is_resolving;           /* that has not come yet */
     struct vf_peer *next;        /* in its bucket */
@@ -61,6 +62,7 @@ struct vf_upstream_conn {
     uint64_t tls_id;          /* of what its TLS was made of; 0: plain */
     bool has_own_tls;         /* another than the pool's: see struct vf_tls_choice */
     uint32_t address_tag;     /* of a backend with a name: which of its addresses */
+    uint32_t moves;           /* of the peer, when that address was one of the name's */
     uint32_t n_interim;       /* 1xx answers to this request */
     uint64_t sent_mark;       /* stream.bytes_out when the exchange began */
     bool is_idle;
@@ -113,6 +115,10 @@ bool vf_peer_is_gone(const struct vf_peer *peer);
 
 /* Closes the kept connections. */
 void vf_peer_close_kept(struct vf_peer *peer);
+
+/* True when the connection is to an address that its backend's name has no more: it is not used
+ * again, or traffic would never follow the name. */
+bool vf_upstream_is_stale(struct vf_upstream_conn *up);
 
 /* Frees all peers, whose connections are closed. */
 void vf_upstreams_free_peers(struct vf_upstreams *upstreams);

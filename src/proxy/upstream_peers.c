@@ -26,12 +26,37 @@ static struct vf_peer *find_peer(struct vf_upstreams *upstreams, uint64_t id)
     return peer;
 }
 
-/* The name of a plugin's target has addresses now, or cannot have any: who waited tries. */
+bool vf_upstream_is_stale(struct vf_upstream_conn *up)
+{
+    const struct vf_peer *peer = up->peer;
+    if (up->moves == peer->moves || up->address_tag == 0 || peer->name == NULL)
+        return false;
+    if (!vf_name_has(peer->name, up->address_tag))
+        return true;
+    up->moves = peer->moves;
+    return false;
+}
+
+static void close_stale(struct vf_peer *peer)
+{
+    struct vf_upstream_conn *up = peer->idle, *next;
+    for (; up != NULL; up = next) {
+        next = up->next;
+        if (vf_upstream_is_stale(up))
+            vf_upstream_close(up);
+    }
+    vf_h2_links_leave_stale(peer);
+}
+
+/* The name has other addresses now, or cannot have any: who waited for a plugin's target tries. */
 static void on_resolved(void *owner, struct vf_name *name)
 {
     struct vf_peer *peer = owner;
-    (void)name;
     peer->is_resolving = false;
+    if (peer->name != NULL && vf_name_count(name) > 0) {
+        peer->moves++;
+        close_stale(peer);
+    }
     while (peer->waiting != NULL) {
         struct vf_exchange *ex = peer->waiting;
         vf_upstream_stop_waiting(ex);

@@ -180,7 +180,7 @@ bool vf_peer_may_keep(const struct vf_peer *peer)
 void vf_upstream_keep(struct vf_upstream_conn *up, uint64_t idle_ms)
 {
     struct vf_peer *peer = up->peer;
-    if (!vf_peer_may_keep(peer)) {
+    if (!vf_peer_may_keep(peer) || vf_upstream_is_stale(up)) {
         vf_upstream_close(up);
         return;
     }
@@ -313,6 +313,7 @@ static int connect_new(struct vf_exchange *ex, struct vf_peer *peer,
     }
     up->stream.connecting = true;
     up->address_tag = tag;
+    up->moves = peer->moves;
     up->tls_id = tls->id;
     up->has_own_tls = tls->is_own;
     if ((rc = vf_upstream_tls_put(ex, tls, ask, &up->stream)) < 0) {

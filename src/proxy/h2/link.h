@@ -34,6 +34,9 @@ bool vf_h2_link_free(struct vf_h2_link *link);
 /* Closes the peer's connections, those without calls only unless `all`. */
 void vf_h2_links_close(struct vf_peer *peer, bool all);
 
+/* Those to addresses that the name has no more take no more calls, and end with their last. */
+void vf_h2_links_leave_stale(struct vf_peer *peer);
+
 /* Closes the oldest that has no calls. Returns false when there is none. */
 bool vf_h2_links_drop_one(struct vf_peer *peer);
 

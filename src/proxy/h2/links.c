@@ -82,6 +82,19 @@ void vf_h2_links_remove(struct vf_h2_link *link)
     link->is_pending = false;
 }
 
+void vf_h2_links_leave_stale(struct vf_peer *peer)
+{
+    struct vf_h2_link *link = peer->links, *next;
+    for (; link != NULL; link = next) {
+        next = link->next;
+        if (!vf_upstream_is_stale(link->up))
+            continue;
+        link->is_leaving = true;
+        if (link->is_idle)
+            vf_upstream_close(link->up);
+    }
+}
+
 bool vf_h2_links_drop_one(struct vf_peer *peer)
 {
     for (struct vf_h2_link *link = peer->links; link != NULL; link = link->next)
