@@ -265,8 +265,7 @@ end
 
 --- Forgets a key in all workers of all nodes of the cluster: of this one at once, of the others in a moment (about
 -- a tenth of a second), without waiting for that. When the store of the cluster is away, the others hear of it later;
--- until then
--- they may use what they have until its time is up.
+-- until then they may use what they have until its time is up.
 ---@param key string
 function M:invalidate(key)
   check_key(self, key, "cache.invalidate")
