@@ -56,33 +56,32 @@ end
 ---@return string? err
 function M.get(reference) return resolve(reference) end
 
--- Puts what references mean into the fields that they are for. Returns whether one has changed.
+-- Puts what references mean into the fields that they are for.
 local function resolve_all(options, references)
-  local has_changed = false
   for field, reference in pairs(references) do
     if type(reference) == "table" then
       if type(options[field]) ~= "table" then options[field] = {} end
-      has_changed = resolve_all(options[field], reference) or has_changed
+      resolve_all(options[field], reference)
     else
       local value, err = resolve(reference)
       if value == nil then
         report.write(report.WARN, "vault.failed", "field", tostring(field), "error", err)
-      elseif options[field] ~= value then
-        options[field], has_changed = value, true
+      else
+        options[field] = value
       end
     end
   end
-  return has_changed
 end
 
--- The same for all tables in the options that have references of their own.
+-- The same for all tables in the options that have references of their own. Returns whether there are any.
 local function update(options)
-  local has_changed, references = false, options["$refs"]
+  local has_any, references = false, options["$refs"]
   for field, value in pairs(options) do
-    if field ~= "$refs" and type(value) == "table" then has_changed = update(value) or has_changed end
+    if field ~= "$refs" and type(value) == "table" then has_any = update(value) or has_any end
   end
-  if type(references) == "table" then has_changed = resolve_all(options, references) or has_changed end
-  return has_changed
+  if type(references) ~= "table" or next(references) == nil then return has_any end
+  resolve_all(options, references)
+  return true
 end
 
 --- Resolves references again: options["$refs"] has, by field, a reference or a table of such; tables in `options` may
@@ -95,9 +94,10 @@ function M.update(options)
   return options
 end
 
---- Calls a function with options, and once more with fresh secrets when it fails: passwords may have changed.
+--- Calls a function with options whose references are resolved, and once more, with fresh secrets, when it fails:
+-- passwords may have changed. Options without references: the function is called once.
 ---@param callback fun(options: table?): any, any it has failed when the first result is nil or false
----@param options? table with "$refs", see update; without, the function is called once
+---@param options? table with "$refs", see update
 ---@return any result of the callback
 ---@return any err of the callback
 function M.try(callback, options)
@@ -105,8 +105,10 @@ function M.try(callback, options)
   if options ~= nil and type(options) ~= "table" then
     error("vault.try: expected a table of options, got " .. type(options), 2)
   end
-  local result, err = callback(options)
-  if result or not options or not update(options) then return result, err end
+  if not options or not update(options) then return callback(options) end
+  local result = callback(options)
+  if result then return result end
+  update(options)
   return callback(options)
 end
 

@@ -103,7 +103,8 @@ local function latencies_of(answer)
     connect = ms_between(answer.connect_ns, answer.connected_ns) }
   taken.receive = ms_between(answer.first_byte_ns, answer.now_ns)
   taken.gateway = taken.proxy >= 0 and math.max(taken.request - taken.proxy, 0) or taken.request
-  taken.kong = taken.gateway -- the name that log consumers know
+  taken.kong = taken.receive >= 0 and math.max(taken.gateway - taken.receive, 0) or taken.gateway
+  taken.receive = math.max(taken.receive, 0)
   return taken
 end
 
@@ -134,7 +135,7 @@ function M.make()
   entry.request.size = tonumber(answer.bytes_in)
   entry.response = { status = tonumber(answer.status), size = tonumber(answer.bytes_out),
     headers = shown_fields(view.RESPONSE) }
-  entry.upstream_status = answer.upstream_status ~= 0 and tostring(answer.upstream_status) or nil
+  entry.upstream_status = answer.upstream_status ~= 0 and tostring(answer.upstream_status) or ""
   entry.latencies, entry.reason = latencies_of(answer), view.text(answer.reason)
   entry.route, entry.service = copy_of(router.get_route()), copy_of(router.get_service())
   local pool = view.text(answer.pool)

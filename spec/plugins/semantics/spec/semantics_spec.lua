@@ -435,6 +435,19 @@ describe("what log.serialize returns", function()
       { entry.consumer, entry.authenticated_entity })
   end)
 
+  it("tells how long each part took, and that no backend has answered", function()
+    local LATENCIES = "local e = pdk.log.serialize() say(e.latencies, e.upstream_status, e.upstream_uri)"
+    local _, said = run({ access = "pdk.timer.sleep(0.1)", log = LATENCIES },
+      { upstream = function() return { delay = 0.2, body = { "a", "b" }, interval = 0.3 } end })
+    local taken = said[1][1]
+    assert.is_true(taken.kong >= 100 and taken.kong < 200, taken.kong)
+    assert.is_true(taken.proxy >= 200 and taken.proxy < 300, taken.proxy)
+    assert.is_true(taken.receive >= 300 and taken.request >= 600, taken.receive)
+    _, said = run { access = "pdk.timer.sleep(0.1) pdk.response.exit(403)", log = LATENCIES }
+    taken = said[1][1]
+    assert.same({ -1, 0, taken.request, "" }, { taken.proxy, taken.receive, taken.kong, said[1][2] })
+  end)
+
   it("is changed under dotted paths", function()
     local _, said = run { access = [[
       local set = pdk.log.set_serialize_value
