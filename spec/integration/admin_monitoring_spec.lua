@@ -83,6 +83,12 @@ describe("monitoring endpoints", function()
     assert.is_truthy(metrics.http_status_codes[1].color:match "^#%x%x%x%x%x%x$")
     assert.same({ 0, 7, 0, 2, 1 }, { metrics.http_status_codes[1].count, metrics.http_status_codes[2].count,
       metrics.http_status_codes[3].count, metrics.http_status_codes[4].count, metrics.http_status_codes[5].count })
+    local shown = get(server, "/api/status").requests
+    local wanted = metrics.requests
+    assert.same({ wanted.total, wanted.avg_response_time }, { shown.total, shown.avg_response_time })
+    for name, component in pairs(get(server, "/api/status/health").components) do
+      assert.equal(name == "workers" and "number" or "userdata", type(component.latency_ms), name)
+    end
     assert.is_true(metrics.requests.avg_response_time > 0)
     assert.is_true(metrics.requests.p95_response_time > 0)
     assert.equal(1, metrics.backends.total)

@@ -118,7 +118,8 @@ describe("an API key", function()
   end))
 
   it("of a tenant learns nothing of others where changes are refused or tried", loop.spec(function()
-    start { tenants = { { name = "acme", hosts = { "a.example.com" } }, { name = "other", hosts = { "o.example.com" } } } }
+    start { tenants = { { name = "acme", hosts = { "a.example.com" } },
+      { name = "other", hosts = { "o.example.com" } } } }
     is(request("POST", "/api/pools", { name = "theirs", tenant_id = "other" }), 201) -- no backends: there are findings
     is(request("POST", "/api/routes", { name = "hidden", path = "/x", pool = "theirs", tenant_id = "other" }), 201)
     is(request("POST", "/api/pools", { name = "own", tenant_id = "acme" }), 201)

@@ -515,6 +515,13 @@ describe("the admin API", function()
     is(request("POST", "/api/pools/web/undrain"), 200)
     assert.equal(7, is(request("POST", "/api/backends/" .. id .. "/weight", { weight = 7 }), 200).effective_weight)
     assert.equal(100, is(request("POST", "/api/backends/" .. id .. "/weight", { weight = null }), 200).effective_weight)
+    local tag = request("GET", "/api/backends/" .. id):get "etag"
+    for action, body in pairs { weight = { weight = 5 }, drain = {}, undrain = {} } do
+      local path = ("/api/backends/%s/%s?dry_run=true"):format(id, action)
+      problem(request("POST", path, body, { ["If-Match"] = '"0"' }), 412, "stale")
+      is(request("POST", path, body, { ["If-Match"] = tag }), 200)
+    end
+    problem(request("POST", "/api/pools/web/drain", {}, { ["If-Match"] = '"0"' }), 412, "stale")
     problem(request("POST", "/api/backends/" .. id .. "/weight", { weight = "much" }), 400, "invalid", "/weight")
     problem(request("POST", "/api/backends/" .. id .. "/drain", { mode = "slowly" }), 400, "invalid", "/mode")
     problem(request("POST", "/api/backends/" .. id .. "/drain", { colour = 1 }), 400, "invalid", "/colour")

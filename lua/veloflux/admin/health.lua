@@ -2,6 +2,7 @@
 local certificates = require "veloflux.admin.certificates"
 local cluster = require "veloflux.admin.cluster"
 local counts = require "veloflux.admin.counts"
+local json = require "veloflux.pdk.json"
 local status = require "veloflux.admin.status"
 local totals = require "veloflux.totals"
 
@@ -10,9 +11,20 @@ local M = {}
 local STALE_MS = 5000 -- a heartbeat comes at least once a second
 local number = totals.number
 
+--- Returns how late the slowest worker is: milliseconds, or null.
+local function worker_lag(count)
+  local lag_us
+  for i = 0, count - 1 do
+    local process = totals.process(i)
+    if process and process.kind == 0 then lag_us = math.max(lag_us or 0, number(process.loop_lag_us)) end
+  end
+  return lag_us and status.round(lag_us / 1000) or json.null
+end
+
 local function workers_of(node)
   local ready, all = node.n_ready, node.n_workers
-  return { ok = ready > 0, ready = ready, total = all, message = ("%d of %d workers are ready"):format(ready, all) }
+  return { ok = ready > 0, ready = ready, total = all, message = ("%d of %d workers are ready"):format(ready, all),
+    latency_ms = worker_lag(node.n_blocks) }
 end
 
 local function checker_of(count)
@@ -35,7 +47,7 @@ local function backends_of()
     message = ("%d of %d backends are usable"):format(usable, count) }
 end
 
---- Returns the components by name, each {ok, status, message, ...}.
+--- Returns the components by name, each {ok, status, message, latency_ms, ...}.
 function M.components()
   local node = totals.node()
   local config, workers, count = status.config(node), workers_of(node), node.n_blocks
@@ -43,7 +55,10 @@ function M.components()
   local components = { config = config, workers = workers, checker = checker_of(count), backends = backends_of(),
     store = cluster.store_component(), cluster = cluster.cluster_component(),
     certificates = certificates.component() }
-  for _, component in pairs(components) do component.status = component.ok and "healthy" or "unhealthy" end
+  for _, component in pairs(components) do
+    component.status = component.ok and "healthy" or "unhealthy"
+    if component.latency_ms == nil then component.latency_ms = json.null end -- nothing of it is timed
+  end
   return components
 end
 

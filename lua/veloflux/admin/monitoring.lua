@@ -78,7 +78,9 @@ local function network()
   return { bytes_recv = or_null(received), bytes_sent = or_null(sent) }
 end
 
-local function requests(rates, now)
+--- Returns the figures of all requests: total, rates, times.
+-- @param rates, now as for `document`
+function M.requests(rates, now)
   local node = totals.node()
   local total, failed = number(node.counts.requests), number(node.counts.responses[4])
   local average, p95 = response_times(rates)
@@ -130,7 +132,7 @@ end
 function M.document(rates, now, data_dir, security)
   local failed = number(totals.node().counts.responses[4])
   return { timestamp = status.time(totals.node().wall_ms), cpu = cpu(rates), memory = memory(), disk = disk(data_dir),
-    network = network(), uptime = math.floor(number(totals.node().uptime_ms) / 1000), requests = requests(rates, now),
+    network = network(), uptime = math.floor(number(totals.node().uptime_ms) / 1000), requests = M.requests(rates, now),
     errors = { total = failed, rate = round(rates:get("errors", failed, now)) }, backends = backends(rates, now),
     http_status_codes = status_codes(), security = security }
 end

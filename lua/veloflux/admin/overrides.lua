@@ -11,6 +11,7 @@ local query = require "veloflux.admin.query"
 local resources = require "veloflux.admin.resources"
 local rest = require "veloflux.admin.rest"
 local status = require "veloflux.admin.status"
+local tags = require "veloflux.admin.rest.tags"
 local totals = require "veloflux.totals"
 
 local M = {}
@@ -91,6 +92,7 @@ local function take(resource, context, request, read)
   local entry, params = rest.find(resource, context, request, { dry_run = true })
   if not entry then return nil, params end
   local is_dry, bad = query.flag(params, "dry_run")
+  bad = bad or select(2, tags.precondition(request, entry))
   if bad then return nil, bad end
   local value
   value, bad = read(request)
@@ -153,7 +155,7 @@ function M.register(router, context)
     router:register { method = "POST", path = row[1], permission = row[2] .. ":write",
       is_of_tenant = true,
       handler = rest.post(context, row[3]),
-      doc = { tag = row[2], summary = row[7], body = row[4], is_body_optional = row[5],
+      doc = { tag = row[2], summary = row[7], has_etag = true, body = row[4], is_body_optional = row[5],
         is_of_tenant = true, may_be_tried = true, answers = { ["200"] = { "How it is now.", { [JSON] = row[6] } },
           ["404"] = { "There is none." }, ["409"] = { "It is not running yet." } } } }
   end

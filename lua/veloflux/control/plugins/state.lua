@@ -20,6 +20,7 @@ local M = {}
 local function document_of(context)
   local document = status.full(context.version, context.rates, context.now())
   document.node_id, document.cluster = cluster.summary()
+  document.requests = monitoring.requests(context.rates, context.now())
   document.websocket_clients = channels.count()
   document.adaptive_balancer_enabled, document.current_strategy = false, overview.strategy()
   return document
