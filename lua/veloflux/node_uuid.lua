@@ -36,14 +36,21 @@ function M.publish(state, uuid)
   if dict then put(dict, uuid, C.VF_DICT_SET) end
 end
 
+local buffer, found = ffi.new("char[?]", ROOM), ffi.new "struct vf_dict_value"
+
+local function get(dict)
+  if C.vf_dict_get(dict, NAME, #NAME, clock(), buffer, ROOM, found) ~= C.VF_DICT_OK then return nil end
+  return ffi.string(found.data, found.len)
+end
+
 --- Returns the one of this node.
 -- @param state pointer to struct vf_state
 function M.of(state)
   local dict = assert(memory.dict(state, DICT, DICT_BYTES))
-  put(dict, M.make(), C.VF_DICT_ADD)
-  local buffer, value = ffi.new("char[?]", ROOM), ffi.new "struct vf_dict_value"
-  assert(C.vf_dict_get(dict, NAME, #NAME, clock(), buffer, ROOM, value) == C.VF_DICT_OK, "no UUID of this node")
-  return ffi.string(value.data, value.len)
+  local uuid = get(dict)
+  if uuid then return uuid end
+  put(dict, M.make(), C.VF_DICT_ADD) -- unless another process is faster
+  return assert(get(dict), "no UUID of this node")
 end
 
 return M

@@ -13,7 +13,7 @@ local C = ffi.C
 local M = {}
 
 local MAX_NAME = 256
-local id, hostname
+local hostname
 
 --- Returns the name of the machine.
 ---@return string
@@ -29,8 +29,7 @@ end
 -- instance has its own, several on one machine too. GET /api/cluster shows it as `uuid` beside the node's name.
 ---@return string
 function M.get_id()
-  id = id or require("veloflux.node_uuid").of(require("veloflux.runtime.area").state())
-  return id
+  return require("veloflux.node_uuid").of(require("veloflux.runtime.area").state())
 end
 
 local function shared_dicts(shown)
