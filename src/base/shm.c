@@ -8,6 +8,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/log.h"
+
 enum { MAX_PIECES = 64 }; /* in one call: less than any IOV_MAX */
 
 int vf_shm_create(const char *name, size_t size, void **map)
@@ -99,11 +101,14 @@ static int renew(int fd)
 int vf_shm_seal(int fd)
 {
     enum { ALL = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL, MOST_COPIES = 4 };
-    for (int copies = 0; fcntl(fd, F_ADD_SEALS, ALL) < 0; copies++) {
+    int copies = 0;
+    for (; fcntl(fd, F_ADD_SEALS, ALL) < 0; copies++) {
         int rc = errno == EBUSY && copies < MOST_COPIES ? renew(fd) : -errno;
         if (rc < 0)
             return rc;
     }
+    if (copies > 0)
+        vf_log_info(NULL, "memfd.busy", "copies=%d", copies);
     return 0;
 }
 
