@@ -44,6 +44,8 @@ describe("a dry run", function()
       end
     end
     assert.is_true(count > 60)
+    local made = paths["/api/backup/create"].post.responses["200"].content -- what can be tried has its other forms, too
+    assert.same({ true, true }, { made["application/octet-stream"] ~= nil, made["application/json"] ~= nil })
   end))
 
   it("of log levels shows those that would be in force", spec(function()

@@ -42,8 +42,11 @@ local function add_dry_run(answers, declared)
   local given, schema = declared["200"], parts.ref "DryRun"
   local made = given and given[2] and given[2][JSON]
   if made then schema = object("anyOf", { parts.schema_of(made), schema }) end
+  local media = {}
+  for kind, own in pairs(given and given[2] or {}) do media[kind] = own end
+  media[JSON] = schema
   answers:set("200", object("description", (given and given[1] .. " " or "") .. "What would change (dry run).",
-    "content", object(JSON, object("schema", schema))))
+    "content", parts.content(media)))
 end
 
 local function parameters_of(endpoint, doc)
