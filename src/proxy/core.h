@@ -98,6 +98,9 @@ const struct vf_snap_listener *vf_proxy_find_listener(const struct vf_snapshot *
  * ceiling had stopped it, ends a drain. */
 void vf_proxy_connection_closed(struct vf_proxy *proxy, struct vf_acceptor *acceptor);
 
+/* A new snapshot is there: the acceptors, also those of sockets that are gone, follow it. */
+void vf_proxy_follow_listeners(struct vf_proxy *proxy);
+
 /* Returns the limits for heads on connections of `listener`. */
 struct vf_h1_limits vf_proxy_head_limits(const struct vf_snapshot *snapshot,
                                          const struct vf_snap_listener *listener);

@@ -16,6 +16,13 @@ int vf_forward_request(struct vf_exchange *ex, const struct vf_route_match *matc
 /* Readies ex->response's fields for the client. */
 void vf_forward_response(struct vf_exchange *ex);
 
+/* Returns the request-target for the backend; data is NULL when out of memory. */
+struct vf_str vf_forward_target(struct vf_exchange *ex, const struct vf_route_match *match);
+
+/* Returns the three in a row, in the arena; data is NULL when out of memory. */
+struct vf_str vf_forward_join(struct vf_exchange *ex, struct vf_str first, struct vf_str separator,
+                              struct vf_str second);
+
 /* Returns `template` with $1..$9 (captures of `match`), $host (without port), $path and $query
  * filled in; $$ is a dollar sign. In the arena; NULL data when out of memory. */
 struct vf_str vf_forward_expand(struct vf_exchange *ex, struct vf_str template,
