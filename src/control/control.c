@@ -11,6 +11,8 @@
 #include "lua/state.h"
 #include "snapshot/snapshot.h"
 
+enum { PLUGIN_SOCKETS = 1024 /* of all plugins, at a time */ };
+
 struct vf_control vf_control;
 
 /* Lua */
@@ -90,10 +92,10 @@ static void on_unlisten(const struct vf_link_message *message)
 static void on_drained(void *owner)
 {
     (void)owner;
-    vf_control_plugins_stop(&vf_control.plugins);
+    vf_background_stop(&vf_control.background);
     vf_admin_free(vf_control.admin);
     vf_control.admin = NULL;
-    vf_control_plugins_deinit(&vf_control.plugins);
+    vf_background_deinit(&vf_control.background);
     vf_control_call_store("veloflux.store.database", "shutdown");
     vf_control_call_store("veloflux.store.redis.wire", "shutdown");
     for (size_t i = 0; i < vf_control.n_watches; i++)
@@ -137,7 +139,7 @@ static void on_publish(void *owner, struct vf_snapshot *snapshot)
     if (vf_control.is_ending)
         return;
     vf_control_raise("published", snapshot->version, "");
-    vf_control_plugins_publish(&vf_control.plugins, snapshot);
+    vf_background_publish(&vf_control.background, snapshot);
     vf_admin_publish(vf_control.admin, snapshot,
                      vf_control.follower.usage.map != NULL ? &vf_control.follower.usage : NULL);
     vf_control.is_published = true;
@@ -280,11 +282,12 @@ int vf_control_main(void)
         return 1;
     if ((rc = vf_follower_open(&vf_control.follower, &vf_control.loop, "control")) < 0 ||
         (rc = vf_lua_new(&vf_control.lua)) < 0 ||
-        (rc = vf_control_plugins_init(&vf_control.plugins, vf_control.lua, &vf_control.loop)) < 0 ||
+        (rc = vf_background_init(&vf_control.background, vf_control.lua, &vf_control.loop)) < 0 ||
         (rc = vf_admin_new(&vf_control.loop, vf_control.follower.state, vf_control.follower.block,
-                           &vf_control.plugins.tasks, &vf_control.admin)) < 0 ||
-        (rc = vf_control_plugins_open(&vf_control.plugins, vf_admin_proxy(vf_control.admin),
-                                      vf_control.follower.state, vf_control.follower.block)) < 0 ||
+                           &vf_control.background.tasks, &vf_control.admin)) < 0 ||
+        (rc = vf_background_open(&vf_control.background, vf_admin_proxy(vf_control.admin),
+                                 vf_control.follower.state, vf_control.follower.block,
+                                 PLUGIN_SOCKETS)) < 0 ||
         (rc = vf_follower_start(&vf_control.follower, &handlers)) < 0) {
         vf_log_error(NULL, "control.failed", "err=%s", uv_err_name(rc));
         return 1;

@@ -14,7 +14,7 @@
 #include "control/channels.h"
 #include "control/metering.h"
 #include "control/offload.h"
-#include "control/plugins.h"
+#include "lua/background.h"
 #include "control/turns.h"
 #include "control/upkeep.h"
 #include "snapshot/follower.h"
@@ -39,7 +39,7 @@ struct vf_control {
     lua_State *lua;
     struct vf_admin *admin;
     struct vf_channels *channels;
-    struct vf_control_plugins plugins;
+    struct vf_background background;
     struct vf_metering metering;
     struct vf_upkeep upkeep;
     struct vf_alarm alarm;

@@ -4,51 +4,27 @@
 #include <lua.h>
 #include <stdlib.h>
 
-#include "base/log.h"
-#include "lua/guard.h"
+#include "lua/background.h"
 #include "lua/state.h"
-#include "lua/task.h"
-#include "net/socket.h"
-#include "proxy/core.h"
-#include "snapshot/snapshot.h"
 #include "snapshot/state.h"
 
 enum { MAX_SOCKETS = 256 };
 
 struct vf_desk {
-    struct vf_tasks tasks; /* first member */
-    struct vf_guards guards;
-    struct vf_snapshot *snapshot; /* retained; NULL before the first */
+    struct vf_background background;
     lua_State *lua;
 };
 
-static void on_left_open(struct vf_tasks *tasks, uint32_t slot)
-{
-    const struct vf_snapshot *snapshot = ((struct vf_desk *)tasks)->snapshot;
-    uint32_t n = snapshot != NULL ? vf_snap_count(snapshot, VF_SNAP_PLUGINS) : 0;
-    for (uint32_t i = 0; i < n; i++) {
-        const struct vf_snap_plugin *plugin = vf_snap_plugin(snapshot, i);
-        struct vf_str name = vf_snap_str(snapshot, plugin->name);
-        if (plugin->slot == slot)
-            vf_log_warn(NULL, "socket.left_open", "plugin=%.*s phase=control", (int)name.len,
-                        name.data);
-    }
-}
-
-static int open_tasks(struct vf_desk *desk, uv_loop_t *loop, struct vf_proxy *proxy,
-                      struct vf_state *state)
+static int open_background(struct vf_desk *desk, uv_loop_t *loop, struct vf_proxy *proxy,
+                           struct vf_state *state)
 {
     int block = vf_state_lease(state, VF_PROCESS_CONTROL, 0, 1);
     if (block < 0)
         return UV_ENOSPC;
-    int rc = vf_tasks_init(&desk->tasks, desk->lua, loop);
+    int rc = vf_background_init(&desk->background, desk->lua, loop);
     if (rc < 0)
         return rc;
-    desk->tasks.proxy = proxy;
-    desk->tasks.on_left_open = on_left_open;
-    if ((rc = vf_sockets_new(&proxy->net, proxy->resolver, MAX_SOCKETS, &desk->tasks.sockets)) < 0)
-        return rc;
-    return vf_guards_init(&desk->guards, &desk->tasks, state, &state->blocks[block]);
+    return vf_background_open(&desk->background, proxy, state, block, MAX_SOCKETS);
 }
 
 int vf_desk_new(uv_loop_t *loop, struct vf_proxy *proxy, struct vf_state *state,
@@ -62,7 +38,7 @@ int vf_desk_new(uv_loop_t *loop, struct vf_proxy *proxy, struct vf_state *state,
         free(desk);
         return rc;
     }
-    if ((rc = open_tasks(desk, loop, proxy, state)) < 0) {
+    if ((rc = open_background(desk, loop, proxy, state)) < 0) {
         vf_desk_stop(desk);
         vf_desk_free(desk);
         return rc;
@@ -85,30 +61,20 @@ const char *vf_desk_fault(const struct vf_desk *desk)
 
 void vf_desk_publish(struct vf_desk *desk, struct vf_snapshot *snapshot)
 {
-    struct vf_snapshot *old = desk->snapshot;
-    desk->snapshot = vf_snapshot_retain(snapshot);
-    vf_snapshot_release(&old);
-    vf_guards_limit(&desk->guards, &vf_snap_settings(snapshot)->plugin_limits);
-    vf_guards_rebase(&desk->guards);
+    vf_background_publish(&desk->background, snapshot);
 }
 
 void vf_desk_stop(struct vf_desk *desk)
 {
-    if (desk == NULL)
-        return;
-    vf_tasks_stop(&desk->tasks);
-    vf_sockets_free(desk->tasks.sockets); /* they stand on the proxy's loop */
-    desk->tasks.sockets = NULL;
-    desk->tasks.proxy = NULL;
+    if (desk != NULL)
+        vf_background_stop(&desk->background);
 }
 
 void vf_desk_free(struct vf_desk *desk)
 {
     if (desk == NULL)
         return;
-    vf_tasks_deinit(&desk->tasks);
-    vf_guards_deinit(&desk->guards);
-    vf_snapshot_release(&desk->snapshot);
+    vf_background_deinit(&desk->background);
     lua_close(desk->lua);
     free(desk);
 }

@@ -1,6 +1,7 @@
 /* proxy/upstream_conn.h - a connection to a backend, and the backend as this process knows it: what
- * upstream_peers.c (who knows backends), upstream_pool.c (who keeps connections), upstream_h1.c and
- * h2/link.c (who speak on them) and lending.c (who lends them to others) share. */
+ * upstream_peers.c (who knows backends), upstream_pool.c (who keeps connections), upstream_open.c
+ * (who makes them), upstream_h1.c and h2/link.c (who speak on them) and lending.c (who lends them
+ * to others) share. */
 #ifndef VF_PROXY_UPSTREAM_CONN_H
 #define VF_PROXY_UPSTREAM_CONN_H
 
