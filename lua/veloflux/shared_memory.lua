@@ -1,10 +1,10 @@
 --- The memory that all processes share, for Lua: rate-limit cells (src/snapshot/cells.h) and dictionaries
--- (src/snapshot/dict.h). What these headers declare is declared here, from the headers that C compiles: their functions
--- are ffi.C.vf_cells_* and vf_dict_*, their structs and constants as written there.
+-- (src/snapshot/dict/dict.h). What these headers declare is declared here, from the headers that C compiles: their
+-- functions are ffi.C.vf_cells_* and vf_dict_*, their structs and constants as written there.
 local ffi = require "ffi"
 local embedded = require "veloflux.embedded"
 
-for _, name in ipairs { "src/base/gcra.h", "src/snapshot/cells.h", "src/snapshot/dict.h" } do
+for _, name in ipairs { "src/base/gcra.h", "src/snapshot/cells.h", "src/snapshot/dict/dict.h" } do
   local header = assert(embedded.asset(name), name .. " is not embedded")
   ffi.cdef((("\n" .. header):gsub("\n#[^\n]*", "\n")))
 end

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/shm.h"
-#include "snapshot/table_writer.h"
+#include "snapshot/table/writer.h"
 
 enum { EDIT_BYTES = 4, ENTRIES = 40, CHANGES = 60, DELTA_USED = 4096 };
 

@@ -68,13 +68,14 @@ int vf_control_drop(uint32_t uid, uint32_t gid);
  * vf_table_offer. */
 void vf_control_offer_table(uint32_t kind, uint64_t sequence, int generation_fd, int delta_fd);
 
-/* vf_stage_publish and vf_table_change (snapshot/table_stage.h) that offer to the workers; `value`
+/* vf_stage_publish and vf_table_change (snapshot/table/stage.h) that offer to the workers; `value`
  * NULL deletes. */
 int vf_control_publish_stage(struct vf_stage *stage);
 int vf_control_change_table(uint32_t kind, const char *key, size_t key_len, const char *value,
                             size_t value_len);
 
-/* Returns where answers of databases come to (lua/database.h): veloflux.store.database.ready. */
+/* Returns where answers of databases come to (lua/database/database.h):
+ * veloflux.store.database.ready. */
 const struct vf_database_host *vf_control_database_host(void);
 
 /* And events of Redis servers (lua/redis_client.h): veloflux.store.redis.wire.ready. */

@@ -9,9 +9,9 @@
 #include "base/clock.h"
 #include "control/control.h"
 #include "control/control_core.h"
-#include "lua/database.h"
+#include "lua/database/database.h"
 #include "lua/redis_client.h"
-#include "snapshot/table_stage.h"
+#include "snapshot/table/stage.h"
 
 enum { WATCH_INTERVAL_MS = 500 };
 

@@ -23,7 +23,7 @@
 #include "snapshot/address.h"
 #include "snapshot/snapshot.h"
 #include "snapshot/state.h"
-#include "snapshot/table_stage.h"
+#include "snapshot/table/stage.h"
 
 enum { LOG_BYTES = 1024 * 1024, CLOSING_TURNS = 1000 };
 

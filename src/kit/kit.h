@@ -35,7 +35,7 @@ const char *vf_kit_desk_fault(const struct vf_kit *kit);
 /* The gateway that there is, for the Lua of its control. */
 struct vf_kit *vf_kit_current(void);
 
-/* Makes a table say what its stage says (snapshot/table_stage.h). Returns 0 or UV_E*. */
+/* Makes a table say what its stage says (snapshot/table/stage.h). Returns 0 or UV_E*. */
 int vf_kit_publish_stage(struct vf_stage *stage);
 
 /* Runs the loop once, without waiting for a clock. Returns 1 when there may be more to do at once,

@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "http/method.h"
 #include "http/target.h"
-#include "proxy/balance.h"
+#include "proxy/balance/balance.h"
 
 static struct vf_str field_of(void *owner, struct vf_str name)
 {

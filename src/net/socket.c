@@ -234,7 +234,7 @@ bool vf_socket_may_retry(const struct vf_socket *socket)
 
 bool vf_socket_is_open(const struct vf_socket *socket)
 {
-    return socket->stream.io.fd >= 0 && !socket->stream.connecting;
+    return vf_socket_stands(socket);
 }
 
 /* Connecting */

@@ -126,7 +126,7 @@ int vf_socket_receive(struct vf_socket *socket, enum vf_socket_want want, const 
 {
     if (socket->reading.pending)
         return UV_EBUSY;
-    if (!vf_socket_is_open(socket))
+    if (!vf_socket_stands(socket))
         return UV_ENOTCONN;
     socket->want = want;
     socket->n = want == VF_SOCKET_MORE ? vf_socket_input_len(socket) : n;

@@ -31,6 +31,11 @@ struct vf_socket {
 
 extern const struct vf_stream_events vf_socket_events;
 
+static inline bool vf_socket_stands(const struct vf_socket *socket)
+{
+    return socket->stream.io.fd >= 0 && !socket->stream.connecting;
+}
+
 static inline size_t vf_socket_input_len(const struct vf_socket *socket)
 {
     return socket->end - socket->begin;

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 #include "proxy/access/log.h"
-#include "proxy/balance.h"
+#include "proxy/balance/balance.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/labels.h"

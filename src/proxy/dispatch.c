@@ -9,7 +9,7 @@
 #include "http/method.h"
 #include "net/op.h"
 #include "proxy/account.h"
-#include "proxy/balance.h"
+#include "proxy/balance/balance.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/phases.h"

@@ -11,7 +11,7 @@
 #include "net/resolver.h"
 #include "net/socket.h"
 #include "proxy/account.h"
-#include "proxy/balance.h"
+#include "proxy/balance/balance.h"
 #include "proxy/core.h"
 #include "proxy/dispatch.h"
 #include "proxy/downstream.h"

@@ -7,7 +7,7 @@
 #include "base/spool.h"
 #include "http/method.h"
 #include "proxy/account.h"
-#include "proxy/balance.h"
+#include "proxy/balance/balance.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/forward.h"

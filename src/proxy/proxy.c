@@ -8,7 +8,7 @@
 #include "base/random.h"
 #include "net/resolver.h"
 #include "proxy/access/log.h"
-#include "proxy/balance.h"
+#include "proxy/balance/balance.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
 #include "proxy/h2/conn.h"

@@ -19,8 +19,8 @@
  * cells (8 MiB) holds 250,000 busy keys with 2 in 10,000 refused for want of a cell, 500,000 with 7
  * in 1,000 (measured).
  *
- * For a sliding window of two weighted counters use vf_dict_slide (snapshot/dict.h): two counters,
- * the number of their window and a tag do not fit in a word with useful ranges. */
+ * For a sliding window of two weighted counters use vf_dict_slide (snapshot/dict/dict.h): two
+ * counters, the number of their window and a tag do not fit in a word with useful ranges. */
 #ifndef VF_SNAPSHOT_CELLS_H
 #define VF_SNAPSHOT_CELLS_H
 

@@ -11,7 +11,7 @@
 
 #include "base/clock.h"
 #include "snapshot/snapshot.h"
-#include "snapshot/table_set.h"
+#include "snapshot/table/set.h"
 
 enum { HEARTBEAT_MS = 250, START_WAIT_MS = 10000, SEND_WAIT_MS = 1000, OLD_ROOM = 4 };
 

@@ -1,6 +1,6 @@
 /* snapshot/follower.h - the child's end of the link: what worker, checker and control share.
  * A follower maps the state area, shows that it lives (heartbeat), maps the tables it is given
- * (snapshot/table_set.h, ahead of the snapshots that need them), maps the snapshots it is given
+ * (snapshot/table/set.h, ahead of the snapshots that need them), maps the snapshots it is given
  * and keeps each until nobody uses it. What only one kind of child understands goes to its handler.
  *
  *   START, then: PREPARE -> on_prepare -> PREPARED or REFUSED;  PUBLISH -> on_publish -> RUNNING

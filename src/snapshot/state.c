@@ -9,7 +9,7 @@
 #include "base/shm.h"
 #include "http/method.h"
 #include "snapshot/cells.h"
-#include "snapshot/dict_core.h"
+#include "snapshot/dict/core.h"
 
 static const uint64_t STATE_MAGIC = 0x31544154535846ULL; /* "FXSTAT1" */
 

@@ -269,9 +269,9 @@ void vf_state_unmap(struct vf_state *state);
  * (EPROTO) or cannot be mapped. The mapping lives as long as the process. */
 struct vf_state *vf_state_map(int fd);
 
-/* Returns the rate-limit cells (snapshot/cells.h) and the shared dictionaries (snapshot/dict.h),
- * which live behind the blocks. They survive every child, reloads, and upgrades that keep the
- * layout. */
+/* Returns the rate-limit cells (snapshot/cells.h) and the shared dictionaries
+ * (snapshot/dict/dict.h), which live behind the blocks. They survive every child, reloads, and
+ * upgrades that keep the layout. */
 struct vf_cells *vf_state_cells(struct vf_state *state);
 struct vf_dicts *vf_state_dicts(struct vf_state *state);
 

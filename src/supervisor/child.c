@@ -155,7 +155,6 @@ int vf_child_spawn(struct vf_supervisor *super, enum vf_process_kind kind, uint3
     if (vf_log_overrides()[0] != '\0')
         vf_child_share_log(child);
     vf_child_share_usage(super, child);
-    vf_shelf_give(super, child);
     *out = child;
     return 0;
 

@@ -25,7 +25,7 @@
 #include "base/link.h"
 #include "base/timer.h"
 #include "snapshot/state.h"
-#include "snapshot/table_layout.h"
+#include "snapshot/table/layout.h"
 #include "snapshot/usage_file.h"
 #include "supervisor/datadir.h"
 #include "supervisor/ports.h"
@@ -109,7 +109,7 @@ struct vf_upgrade {
     struct vf_timer deadline;
 };
 
-/* A table, for present and future children; see snapshot/table_layout.h. */
+/* A table, for present and future children; see snapshot/table/layout.h. */
 enum {
     VF_KEPT_GENERATION = 0,
     VF_KEPT_DELTA,

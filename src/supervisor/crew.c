@@ -72,6 +72,7 @@ static void fill_post(struct vf_post *post)
         vf_crew_delay_restart(post);
         return;
     }
+    vf_shelf_give(super, post->child);
     if (super->snapshot != NULL)
         vf_crew_bring_up_to_date(super, post->child);
 }

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "snapshot/table.h"
+#include "snapshot/table/table.h"
 #include "supervisor/core.h"
 
 void vf_shelf_init(struct vf_supervisor *super)

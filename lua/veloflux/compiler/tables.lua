@@ -1,4 +1,4 @@
---- The tables of consumers and credentials (snapshot/table_layout.h): what is large or changes fast, and
+--- The tables of consumers and credentials (snapshot/table/layout.h): what is large or changes fast, and
 -- so is no part of the snapshot.
 --
 --   consumers     "c" NUL tenant NUL name -> {"name","tenant","custom_id","groups",["chain"]}

@@ -1,5 +1,5 @@
 --- The memory that all processes share, as the plugin that runs sees it: dictionaries and rate-limit cells
--- (src/snapshot/dict.h, cells.h), and keys with the plugin's name in front, so that plugins do not meet by chance.
+-- (src/snapshot/dict/dict.h, cells.h), and keys with the plugin's name in front, so that plugins do not meet by chance.
 local ffi = require "ffi"
 local chain = require "veloflux.runtime.chain"
 local memory = require "veloflux.shared_memory"

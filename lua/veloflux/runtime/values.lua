@@ -1,4 +1,4 @@
---- What shared dictionaries say (src/snapshot/dict.h) and what that is in Lua: values, keys, problems.
+--- What shared dictionaries say (src/snapshot/dict/dict.h) and what that is in Lua: values, keys, problems.
 local ffi = require "ffi"
 require "veloflux.shared_memory"
 

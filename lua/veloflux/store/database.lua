@@ -1,4 +1,4 @@
---- An SQLite file whose work is done in a thread of its own: see src/lua/database.h.
+--- An SQLite file whose work is done in a thread of its own: see src/lua/database/database.h.
 --
 --     local database = assert(databases.open { host = , path = , application_id = , migrations = { script, ... } })
 --     database:run(true, { databases.statement("INSERT INTO t VALUES(?1)", 1, "text") }, function(err, rows) end)

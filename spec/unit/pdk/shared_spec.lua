@@ -1,4 +1,4 @@
---- Shared dictionaries as plugins see them. What the memory itself does is in spec/unit/snapshot/dict_spec.lua.
+--- Shared dictionaries as plugins see them. What the memory itself does is in spec/unit/snapshot/dict.
 local fixture = require "unit.pdk.area_fixture"
 local shared = require "veloflux.pdk.shared"
 local traces = require "support.traces"

@@ -1,4 +1,4 @@
---- A dictionary of snapshot/dict.h as an object, for specs: Lua values in and out, and a clock of its own, `now`.
+--- A dictionary of snapshot/dict/dict.h as an object, for specs: Lua values in and out, and a clock of its own, `now`.
 local ffi = require "ffi"
 local fixture = require "unit.snapshot.shared_fixture"
 

@@ -24,7 +24,7 @@ int close(int fd);
 int getpid(void);
 ]]
 declare_header "src/snapshot/cells.h"
-declare_header "src/snapshot/dict.h"
+declare_header "src/snapshot/dict/dict.h"
 
 local O_RDWR = 2
 

@@ -17,14 +17,15 @@ int vf_h2_call_on_field(struct vf_h2_call *call, struct vf_str name, struct vf_s
     struct vf_exchange *ex = call->ex;
     if (ex == NULL || call->flow.input_ended)
         return 0;
+    struct vf_h1_limits limits = limits_of(ex);
     if (call->has_head)
-        return vf_h2_flow_add_trailer(&call->flow, ex, &ex->response.trailers, name, value);
+        return vf_h2_flow_add_trailer(&call->flow, &limits, &ex->arena, &ex->response.trailers,
+                                      name, value);
     if (call->answer.head == NULL) {
         if (ex->first_byte_ns == 0)
             ex->first_byte_ns = vf_proxy_now_ns(ex->proxy);
         vf_h2_answer_begin(&call->answer, &ex->arena, &ex->response);
     }
-    struct vf_h1_limits limits = limits_of(ex);
     return vf_h2_answer_add(&call->answer, &limits, name, value);
 }
 

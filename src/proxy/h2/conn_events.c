@@ -41,10 +41,10 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     if (stream == NULL || stream->ex == NULL || frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     struct vf_exchange *ex = stream->ex;
-    if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
-        return answer_to(
-            vf_h2_flow_add_trailer(&stream->flow, ex, &ex->request.trailers, name_of, value_of));
     struct vf_h1_limits limits = vf_proxy_head_limits(ex->snapshot, ex->listener);
+    if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+        return answer_to(vf_h2_flow_add_trailer(&stream->flow, &limits, &ex->arena,
+                                                &ex->request.trailers, name_of, value_of));
     return answer_to(vf_h2_request_add(&stream->request, &limits, name_of, value_of));
 }
 

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <uv.h>
 
-#include "proxy/core.h"
-#include "proxy/exchange.h"
+#include "http/h1.h"
+#include "http/message.h"
 
 enum { FIRST_ROOM = 4096 };
 
@@ -71,18 +71,17 @@ struct vf_str vf_h2_flow_take_input(struct vf_h2_flow *flow, uint64_t *buffered)
     return input;
 }
 
-int vf_h2_flow_add_trailer(struct vf_h2_flow *flow, struct vf_exchange *ex,
-                           struct vf_fields *trailers, struct vf_str name, struct vf_str value)
+int vf_h2_flow_add_trailer(struct vf_h2_flow *flow, const struct vf_h1_limits *limits,
+                           struct vf_arena *arena, struct vf_fields *trailers, struct vf_str name,
+                           struct vf_str value)
 {
-    struct vf_h1_limits limits = vf_proxy_head_limits(ex->snapshot, ex->listener);
     flow->trailer_bytes += name.len + value.len;
-    if (trailers->count >= limits.header_count || flow->trailer_bytes > limits.header_bytes)
+    if (trailers->count >= limits->header_count || flow->trailer_bytes > limits->header_bytes)
         return 0;
-    name.data = vf_arena_strndup(&ex->arena, name.data, name.len);
-    value.data = vf_arena_strndup(&ex->arena, value.data, value.len);
-    return name.data == NULL || value.data == NULL
-               ? UV_ENOMEM
-               : vf_fields_add(trailers, &ex->arena, name, value);
+    name.data = vf_arena_strndup(arena, name.data, name.len);
+    value.data = vf_arena_strndup(arena, value.data, value.len);
+    return name.data == NULL || value.data == NULL ? UV_ENOMEM
+                                                   : vf_fields_add(trailers, arena, name, value);
 }
 
 void vf_h2_flow_deinit(struct vf_h2_flow *flow, uint64_t *buffered)

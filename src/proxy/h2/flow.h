@@ -14,8 +14,9 @@
 
 #include "base/str.h"
 
-struct vf_exchange;
+struct vf_arena;
 struct vf_fields;
+struct vf_h1_limits;
 struct vf_h2_wire;
 
 struct vf_h2_flow {
@@ -70,10 +71,11 @@ bool vf_h2_flow_keep_input(struct vf_h2_flow *flow, uint64_t *buffered, const ch
 /* Takes what waits off the flow, which begins anew. The caller frees input.data. */
 struct vf_str vf_h2_flow_take_input(struct vf_h2_flow *flow, uint64_t *buffered);
 
-/* Adds a trailer field that came to those of a head of the exchange, within the limits for heads:
- * what is too much is not passed on. Returns 0 or UV_ENOMEM. */
-int vf_h2_flow_add_trailer(struct vf_h2_flow *flow, struct vf_exchange *ex,
-                           struct vf_fields *trailers, struct vf_str name, struct vf_str value);
+/* Adds a trailer field that came to those of a head, copied to its arena, within the limits for
+ * heads: what is too much is not passed on. Returns 0 or UV_ENOMEM. */
+int vf_h2_flow_add_trailer(struct vf_h2_flow *flow, const struct vf_h1_limits *limits,
+                           struct vf_arena *arena, struct vf_fields *trailers, struct vf_str name,
+                           struct vf_str value);
 
 /* Frees what it has. */
 void vf_h2_flow_deinit(struct vf_h2_flow *flow, uint64_t *buffered);

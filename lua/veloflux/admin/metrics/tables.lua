@@ -1,4 +1,4 @@
---- What /metrics says of the tables (snapshot/table.h), as this process has them mapped.
+--- What /metrics says of the tables (snapshot/table/table.h), as this process has them mapped.
 local ffi = require "ffi"
 local prometheus = require "veloflux.admin.prometheus"
 
