@@ -21,6 +21,7 @@ ffi.cdef "uint64_t vf_clock_wall_ms(void);"
 local M = {}
 
 local MAX_TRIES = 10 -- of a start that other nodes are faster than
+local MAX_AGAIN = 3 -- tries more, when a process cannot serve it for now
 
 local context -- what C started us with
 local first_draft -- of the conf file, as it was read to begin; nil once it is taken
@@ -156,8 +157,15 @@ end
 
 --- What the store or the last model has and nobody has published yet, or what another binary has to compile anew.
 -- @param is_stored true when the store needs no version of it
-local function publish_again(made, is_stored, done)
+-- @param tries nil, or how often a process could not serve it for now
+local function publish_again(made, is_stored, done, tries)
+  local function try_again(is_passing)
+    local is_last = not is_passing or tries == MAX_AGAIN
+    if not is_last then publish_again(made, is_stored, done, (tries or 0) + 1) end
+    return not is_last
+  end
   local function ended(result)
+    if try_again(result.is_passing) then return end
     if result.ok then
       link.log("info", "resume.done", "control goes on", made.world.version)
     else
@@ -166,8 +174,8 @@ local function publish_again(made, is_stored, done)
     end
     done()
   end
-  local ok, problems = candidates.publish(made, "upgrade", nil, ended, is_stored)
-  if ok then return end
+  local ok, problems, is_passing = candidates.publish(made, "upgrade", nil, ended, is_stored)
+  if ok or try_again(is_passing) then return end
   candidates.rejected(problems)
   done()
 end

@@ -52,6 +52,17 @@ describe("control starts", function()
     assert.equal(2, transactions.find("routes", nil, "late").version)
   end)
 
+  it("again, and does not give up when a process cannot serve that for now", function()
+    start "fresh"
+    step()
+    change_and_die "late"
+    start("resume", 1)
+    for _ = 1, 2 do control.on_event("unable", 2, "worker: not enough memory") end
+    assert.same({ 2, 2, 2 }, seen.offers)
+    step()
+    assert.same({ "site", "late" }, routes())
+  end)
+
   it("again, and publishes it also when it was not written down", function()
     start "fresh"
     step()
