@@ -1,5 +1,5 @@
-/* proxy/forward_target.c - the request-target that a backend is asked for: what came, what is left of
- * it without the route's prefix, or a template of the route's with variables. */
+/* proxy/forward_target.c - the request-target that a backend is asked for: what came, what is left
+ * of it without the route's prefix, or a template of the route's with variables. */
 #include "proxy/forward.h"
 #include "snapshot/router.h"
 
