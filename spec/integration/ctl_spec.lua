@@ -2,6 +2,7 @@
 local cjson = require "cjson"
 local clients = require "support.client"
 local loop = require "support.loop"
+local processes = require "support.process"
 local servers = require "support.server"
 local tempdir = require "support.tempdir"
 
@@ -350,6 +351,34 @@ describe("veloflux ctl", function()
     assert.matches("sealed anew: 0, version", out)
     assert.equal(1, (run(server, "keys", "retire", first))) -- answers may be sealed with it
     assert.equal(2, (run(server, "keys", "lose")))
+    server:stop()
+  end))
+
+  it("says what is no address", loop.spec(function()
+    for _, address in ipairs { "nonsense", "127.0.0.1:99999", "127.0.0.1:0", "http://127.0.0.1:80/x", "ftp://x:1",
+      "http://" } do
+      local code, out, err = servers.command({ "ctl", "version", "--address", address }, { env = QUIET })
+      assert.same({ address, 3, "" }, { address, code, out })
+      assert.matches("^veloflux ctl: not an address: ", err)
+    end
+  end))
+
+  it("writes nothing that a terminal obeys, and says when its output is not there", loop.spec(function()
+    local server = servers.start { conf = conf_of() }
+    local file = server.dir .. "/route.json"
+    tempdir.write(file, '{"name":"evil","host":"e.example","respond":{"status":200,"body":"\\u001b[31mred\\u009b2J"}}')
+    local _, out = run(server, "create", "routes", "-f", file)
+    local version = out:match "version (%d+)"
+    tempdir.write(file, '{"respond":{"status":200,"body":"\\u001b]0;owned\\u0007"}}')
+    for _, command in ipairs { { "set", "routes", "evil", "-f", file, "--dry-run" }, { "versions", version },
+      { "get", "routes", "evil" }, { "list", "routes" }, { "get", "pools", "\27[31m" } } do
+      local _, text, err = run(server, unpack(command))
+      assert.is_nil((text .. err):find "[%z\1-\8\11-\31\127]", table.concat(command, " "))
+      assert.is_nil((text .. err):find "\194[\128-\159]", table.concat(command, " "))
+    end
+    local script = 'exec "$0" ctl export -c "$1" >/dev/full'
+    local code, _, err = processes.run("/bin/sh", { "-c", script, servers.binary(), server.file }, { env = QUIET })
+    assert.same({ 1, "veloflux: standard output: No space left on device" }, { code, err })
     server:stop()
   end))
 

@@ -17,13 +17,21 @@ local M = {}
 local Client = {}
 Client.__index = Client
 
---- Makes an address of what people write. Returns nil and a message for https.
+local function not_an_address(text)
+  return nil, ("not an address: %s: expected HOST:PORT, http://HOST:PORT or the path of a socket"):format(text)
+end
+
+--- Makes an address of what people write. Returns nil and a message when it is none, and for https.
 local function address_of(text)
   if text:find "^https:" then return nil, "https is not spoken here: use the socket, or an address with http" end
   if text:find "^unix:" then return (text:gsub("^unix:/*", "/")) end
   local rest = text:match "^http://([^/]*)/*$"
-  if rest then return rest:find ":%d+$" and rest or rest .. ":80" end
-  return text
+  if not rest and text:find "^/" then return text end
+  local address = rest and not rest:find ":%d+$" and rest .. ":80" or rest or text
+  local port = tonumber(address:match "^[^/]+:(%d+)$" or nil)
+  if port and port > 0 and port < 65536 then return address end
+  if not rest and not text:find("://", 1, true) and text:find "/" then return text end -- a socket, by a relative path
+  return not_an_address(text)
 end
 
 local function from_environment(name)

@@ -1,7 +1,8 @@
 --- The commands that ask and end: check, reload, status, stop, plugin, store, ctl, docs. main.c has the others.
+local output = require "veloflux.cli.output"
+
 local M = {}
 
-local function out(line) io.stdout:write(line, "\n") end
 local function err(line) io.stderr:write(line, "\n") end
 
 -- command -> module, function; a module is loaded when its command is asked for
@@ -22,7 +23,11 @@ local COMMANDS = {
 function M.main(name, ...)
   io.stdout:setvbuf "line" -- what was said is there, whatever comes
   local command = assert(COMMANDS[name], "main.c passes the commands above only")
-  return require(command[1])[command[2]]({ ... }, out, err)
+  local status = require(command[1])[command[2]]({ ... }, output.line, err)
+  local failure = output.finish()
+  if not failure then return status end
+  err(("veloflux: standard output: %s"):format(failure))
+  return status ~= 0 and status or 1
 end
 
 return M

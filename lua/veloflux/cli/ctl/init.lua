@@ -7,6 +7,7 @@ local arguments = require "veloflux.cli.arguments"
 local clients = require "veloflux.cli.client"
 local json = require "veloflux.pdk.json"
 local outcome = require "veloflux.cli.ctl.outcome"
+local output = require "veloflux.cli.output"
 local text = require "veloflux.cli.text"
 
 local M = {}
@@ -172,7 +173,7 @@ end
 
 --- Writes a list of lines.
 function Context:lines(lines)
-  for _, line in ipairs(lines) do self.out(line) end
+  for _, line in ipairs(lines) do self.out(output.plain(line)) end
 end
 
 --- Writes a value as -o says.
@@ -234,7 +235,7 @@ function M.run(args, out, err)
   if ok and ctx.lagging then err("veloflux ctl: not served yet by " .. ctx.lagging) end
   if ok then return ctx.lagging and (result or 0) == 0 and M.LAGGING or result or 0 end
   if type(result) ~= "table" then error(result, 0) end
-  for _, line in ipairs(result.lines) do err(line) end
+  for _, line in ipairs(result.lines) do err(output.plain(line)) end
   return result.status
 end
 

@@ -2,6 +2,7 @@
 local encoding = require "veloflux.pdk.encoding"
 local ffi = require "ffi"
 local json = require "veloflux.pdk.json"
+local output = require "veloflux.cli.output"
 local report = require "veloflux.cli.report"
 local text = require "veloflux.cli.text"
 
@@ -239,7 +240,7 @@ add { name = "request", usage = "request METHOD PATH [-f FILE]", arguments = 2, 
       { accept = "application/json, */*;q=0.5",
         content_type = method == "PATCH" and "application/merge-patch+json" or nil })
     if answer.body ~= nil then return ctx:show(answer.body) end
-    io.stdout:write(answer.text)
+    output.write(answer.text)
   end }
 
 return M

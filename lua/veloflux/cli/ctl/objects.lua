@@ -3,6 +3,7 @@
 local encoding = require "veloflux.pdk.encoding"
 local json = require "veloflux.pdk.json"
 local outcome = require "veloflux.cli.ctl.outcome"
+local output = require "veloflux.cli.output"
 local text = require "veloflux.cli.text"
 
 local M = {}
@@ -241,7 +242,7 @@ add { name = "export", usage = "export [-o json] [--masked]", help = "everything
     local path = "/api/config/export" .. query_of { "format", format,
       "secrets", ctx.parsed.masked and "masked" or "sealed" }
     local answer = ctx:ask("GET", path, nil, { accept = "application/" .. format })
-    io.stdout:write(answer.text)
+    output.write(answer.text)
   end }
 
 local function probation_line(probation)
