@@ -133,7 +133,7 @@ function M.get_http_version()
   return view.request().http_version / 10
 end
 
---- Returns the method, in upper case as it was sent.
+--- Returns the method as it was sent; extension methods may have lower case letters.
 ---@return string
 function M.get_method()
   if not ANY[run_of.run.phase] then wrong(ANY, "request.get_method") end

@@ -23,6 +23,11 @@ local function is_path(text)
   return nil, "expected a path that begins with /"
 end
 
+local function is_one_host(text)
+  if common.is_host(text) and not text:find("*", 1, true) then return true end
+  return nil, "expected a host, without a port or *"
+end
+
 --- The fields of a health check. On a backend they override the pool's, so there they have no defaults.
 local function health_fields(has_defaults)
   local function default(value) return has_defaults and value or nil end
@@ -32,7 +37,7 @@ local function health_fields(has_defaults)
       description = "http: a GET and its status; tcp: a connection is enough." } },
     { path = s.string { default = default "/", custom_validator = is_path, len_max = 1024,
       description = "What an http check asks for." } },
-    { host = s.string { custom_validator = common.is_host, expects = "a host", len_max = 253,
+    { host = s.string { custom_validator = is_one_host, expects = "a host", len_max = 253,
       description = "The Host field of an http check; without it the backend's address." } },
     { interval = s.duration { default = default "5s", min = "100ms", max = "1h",
       description = "Between two checks, give or take a tenth." } },
