@@ -136,7 +136,7 @@ routes:
       "conf.yaml:8: routes[5].path: climbs above the root",
       "conf.yaml:9: routes[6].path_regex: missing closing parenthesis at byte 1" } },
   { "hosts of checks", [[
-pools: [ { name: p, health_check: { host: "*.a.com" }, backends: [ { address: "a:1", health_check: { host: "a:1" } } ] } ]
+pools: [ { name: p, health_check: { host: "*.a.com" }, backends: [ { address: "a:1", health_check: { host: "a:1" } }]}]
 ]], { "conf.yaml:1: pools[0].health_check.host: expected a host, without a port or *",
       "conf.yaml:1: pools[0].backends[0].health_check.host: expected a host, without a port or *" } },
   { "hosts", [[
