@@ -3,7 +3,9 @@ local apis = require "support.api"
 local cjson = require "cjson"
 local children = require "support.children"
 local loop = require "support.loop"
+local pki = require "support.pki"
 local servers = require "support.server"
+local tempdir = require "support.tempdir"
 local uv = require "luv"
 
 local server
@@ -117,6 +119,28 @@ describe("an API key", function()
     server:stop()
   end))
 
+  it("of a tenant names no files of the node", loop.spec(function()
+    start { tenants = { { name = "acme", hosts = { "a.example.com" } } } }
+    local own = pki.self_signed(tempdir.new(), "site")
+    local pem = { cert = pki.read(own.cert), key = pki.read(own.key) }
+    local key = make({ name = "acme-ci", role = "admin", tenant_id = "acme" }).key
+    is(request("POST", "/api/certificates", { name = "theirs", cert = own.cert, key = own.key }), 201) -- operators may
+    is(with(key, "POST", "/api/certificates", { name = "own", cert = pem.cert, key = pem.key }), 201)
+    is(with(key, "POST", "/api/pools", { name = "web", tls = { ca = pem.cert } }), 201)
+    local function refused(method, path, body, pointer)
+      local answer = is(with(key, method, path, body), 403)
+      assert.equal(pointer, answer.errors[1].pointer)
+    end
+    for _, place in ipairs { own.key, "/nowhere", "site.key" } do -- whether it is there or not
+      refused("POST", "/api/certificates", { name = "stolen", cert = pem.cert, key = place }, "/key")
+      refused("PUT", "/api/certificates/own", { key = place }, "/key")
+      refused("PATCH", "/api/certificates/own", { key = place }, "/key")
+      refused("PATCH", "/api/pools/web", { tls = { ca = place } }, "/tls/ca")
+    end
+    is(with(key, "PUT", "/api/certificates/own", is(with(key, "GET", "/api/certificates/own"), 200)), 200)
+    server:stop()
+  end))
+
   it("of a tenant learns nothing of others where changes are refused or tried", loop.spec(function()
     start { tenants = { { name = "acme", hosts = { "a.example.com" } },
       { name = "other", hosts = { "o.example.com" } } } }
@@ -139,7 +163,7 @@ describe("an API key", function()
         assert.is_nil(answer.body:find(word, 1, true), word)
       end
     end
-    for _, method in ipairs { "PUT", "PATCH", "DELETE" } do
+    for _, method in ipairs { "PUT", "PATCH", "DELETE" } do -- nor is there another tenant
       is(with(key, method, "/api/tenants/other", method ~= "DELETE" and {} or nil), 404)
     end
     server:stop()

@@ -1,8 +1,11 @@
 --- What a tenant may not say, even of what is its own: things that reach beyond it into the node. References to files
 -- and variables would be read with the node's rights, and the tenant's plugins could carry them away; the plugin
 -- `script` runs code.
+local json = require "veloflux.pdk.json"
+local pem = require "veloflux.model.pem"
 local problem = require "veloflux.admin.problem"
 local vault = require "veloflux.vault"
+local view = require "veloflux.model.view"
 
 local M = {}
 
@@ -42,6 +45,37 @@ end
 function M.refuse(resource, body)
   local pointer, detail = find(body, "", resource.name == "plugins" or nil)
   return pointer and refusal(pointer, detail) or nil
+end
+
+--- Finds a text that would be read as the name of a file, where PEM or a path may stand. Returns its pointer, or nil.
+local function find_file(compiled, value, plugins, pointer)
+  compiled = view.type_of(compiled, value, plugins)
+  local is_list = json.is_array(value)
+  if compiled.forms then
+    compiled = compiled.forms[type(value) ~= "table" and "scalar" or is_list and "list" or "map"]
+    if not compiled then return nil end
+  end
+  if type(value) == "string" then
+    local kind = compiled.attr.type
+    local is_file = kind == "pem" and not pem.is_text(value) or kind == "path"
+    return is_file and value ~= "" and value ~= view.MASK and pointer or nil
+  end
+  for name, own in pairs(type(value) == "table" and value or {}) do
+    local field = compiled.fields and (compiled.by_name[name] or compiled.shorthands[name]) or compiled.element
+      or compiled.value
+    local step = is_list and name - 1 or escape(name)
+    local found = field and find_file(field, own, plugins, pointer .. "/" .. step)
+    if found then return found end
+  end
+end
+
+--- Judges what a tenant has sent, for files of the node that it would name: others' keys, for instance.
+-- @param compiled the type of it (model/schema.lua)
+-- @param plugins the loader of plugins
+-- @return nil, or a problem
+function M.refuse_files(compiled, value, plugins)
+  local pointer = find_file(compiled, value, plugins, "")
+  return pointer and refusal(pointer, "a tenant's objects have PEM text and no names of files of the node") or nil
 end
 
 --- Judges what a tenant wants to change: operators may have put something there that is theirs.

@@ -14,13 +14,21 @@ local M = {}
 
 local OTHERS = tonumber("077", 8) -- permissions that a key's file must not give
 local MAX_BYTES = 1024 * 1024
-local FOLDER = 2 -- enum vf_file_kind
+local FOLDER, OTHER = 2, 3 -- enum vf_file_kind
 
 --- Says whether a text is PEM itself and no path.
 function M.is_text(text) return text:find("-----BEGIN ", 1, true) ~= nil end
 
+--- Says why a path is not read, or nil: a pipe or a device may never come to an end.
+function M.unreadable(path)
+  local kind = C.vf_file_kind(path)
+  if kind == FOLDER then return path .. ": is a folder" end
+  return kind == OTHER and path .. ": not a file" or nil
+end
+
 local function read_file(path, is_private)
-  if C.vf_file_kind(path) == FOLDER then return nil, path .. ": is a folder" end
+  local wrong = M.unreadable(path)
+  if wrong then return nil, wrong end
   local mode = C.vf_file_mode(path)
   if is_private and mode >= 0 and bit.band(mode, OTHERS) ~= 0 then
     return nil, ("%s: others may read this key (permissions %04o): chmod 600 it"):format(path, mode)

@@ -60,6 +60,8 @@ local READERS = { list = containers.list, array = containers.list, set = contain
   unavailable = containers.unavailable, opaque = containers.opaque, tree = tree.tree }
 
 local function read_secret_file(path)
+  local wrong = pem.unreadable(path)
+  if wrong then return nil, wrong end
   local file, problem = io.open(path, "rb")
   if not file then return nil, problem end
   local text = file:read "*a"

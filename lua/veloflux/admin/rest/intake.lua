@@ -7,6 +7,7 @@ local problem = require "veloflux.admin.problem"
 local queue = require "veloflux.control.queue"
 local resources = require "veloflux.admin.resources"
 local schemas = require "veloflux.admin.schemas"
+local tenant_guard = require "veloflux.admin.tenant_guard"
 local values = require "veloflux.control.values"
 local view = require "veloflux.model.view"
 
@@ -100,6 +101,7 @@ function M.prepare(resource, request, raw, entry, where)
   local compiled = entry and entry.compiled or schemas.type_of(resource)
   view.take(compiled, value)
   bad = refuse_mistyped(resource, compiled, value, is_lenient)
+    or where.only and tenant_guard.refuse_files(judged_by(resource, compiled), value, plugins()) or nil
   if bad then return nil, bad end
   if is_lenient then
     local kept = {}
