@@ -1,6 +1,7 @@
 /* supervisor/core.h - what the parts of the supervisor share: one thread, one poll loop.
  *
- *   supervisor.c  command line to exit code: loop, signals, stop
+ *   supervisor.c  command line to exit code: loop, signals
+ *   stop.c        the way to the end
  *   child.c       one child process: start it, talk to it, reap it
  *   crew.c        who should run: posts and replacements, and whether they are alive
  *   crew_sockets.c  who serves which listening socket
@@ -347,9 +348,6 @@ void vf_supervisor_timer(struct vf_supervisor *super, struct vf_timer *timer, ui
 /* Tells control to reload, as soon as there is one that is READY. */
 void vf_supervisor_request_reload(struct vf_supervisor *super);
 
-/* Drains and stops; nothing when that is under way, or nothing is served yet. */
-void vf_supervisor_stop(struct vf_supervisor *super);
-
 /* Control has begun or ended a reload: tells the service manager. */
 void vf_supervisor_reloading(struct vf_supervisor *super, bool has_begun);
 
@@ -358,5 +356,12 @@ void vf_supervisor_quit(struct vf_supervisor *super, int exit_code);
 
 /* Logs why the start failed and quits with 1. */
 void vf_supervisor_fail_start(struct vf_supervisor *super, const char *why);
+
+/* --- stop.c --- */
+
+void vf_stop_init(struct vf_supervisor *super);
+
+/* Drains and stops; nothing when that is under way, or nothing is served yet. */
+void vf_stop_begin(struct vf_supervisor *super);
 
 #endif

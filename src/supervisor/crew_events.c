@@ -97,7 +97,7 @@ static void on_control_message(struct vf_supervisor *super, struct vf_link_messa
     else if (message->type == VF_LINK_SET_LOG)
         set_log(super, message->text);
     else if (message->type == VF_LINK_STOP)
-        vf_supervisor_stop(super);
+        vf_stop_begin(super);
     else if (message->type == VF_LINK_RELOADING)
         on_reloading(super, message->args[0] != 0, message->args[1]);
 }

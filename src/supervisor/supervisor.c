@@ -20,8 +20,7 @@
 
 enum {
     TICK_MS = 1000,
-    STOP_GRACE_MS = 100, /* then it is asked whether handshakes are under way, again and again */
-    FIRST_FREE_FD = 10,  /* our own descriptors stay clear of a child's fixed ones */
+    FIRST_FREE_FD = 10, /* our own descriptors stay clear of a child's fixed ones */
     START_FAILED = 1
 };
 
@@ -71,62 +70,11 @@ void vf_supervisor_reloading(struct vf_supervisor *super, bool has_begun)
         vf_notify_ready();
 }
 
-static bool is_served(const struct vf_port *port)
-{
-    return port->kind == VF_LINK_SOCKET_PROXY &&
-           (port->state == VF_PORT_LIVE || port->state == VF_PORT_LEAVING);
-}
-
-/* A kernel that does not say may have some. */
-static bool is_anybody_awaited(const struct vf_supervisor *super)
-{
-    for (size_t i = 0; i < VF_PORTS_MAX; i++) {
-        const struct vf_port *port = &super->ports.all[i];
-        if (is_served(port) && vf_listening_is_awaited(&port->bound) != 0)
-            return true;
-    }
-    return false;
-}
-
-/* The queues are emptied when everybody who was on the way is in them. */
-static void on_stop_grace(struct vf_timer *timer)
-{
-    struct vf_supervisor *super = VF_OWNER_OF(timer, struct vf_supervisor, stop_grace);
-    if (vf_supervisor_now_ms() < super->stop_due_ms && is_anybody_awaited(super)) {
-        vf_supervisor_timer(super, timer, STOP_GRACE_MS);
-        return;
-    }
-    super->is_stop_sent = true;
-    vf_crew_stop(super);
-}
-
-static void refuse_connections(struct vf_supervisor *super)
-{
-    for (size_t i = 0; i < VF_PORTS_MAX; i++) {
-        struct vf_port *port = &super->ports.all[i];
-        if (is_served(port))
-            vf_port_refuse(port, true);
-    }
-}
-
-void vf_supervisor_stop(struct vf_supervisor *super)
-{
-    if (super->phase != VF_SUPER_RUNNING)
-        return;
-    super->phase = VF_SUPER_STOPPING;
-    super->state->stopping = 1;
-    vf_log_info(NULL, "stopping", "version=%llu", (unsigned long long)super->version);
-    vf_notify("STOPPING=1");
-    refuse_connections(super);
-    super->stop_due_ms = vf_supervisor_now_ms() + VF_LISTENING_SETTLE_MS;
-    vf_supervisor_timer(super, &super->stop_grace, STOP_GRACE_MS);
-}
-
 /* The first time: drain and stop; again, or before anything was served: stop now. */
 static void stop(struct vf_supervisor *super)
 {
     if (super->phase == VF_SUPER_RUNNING)
-        vf_supervisor_stop(super);
+        vf_stop_begin(super);
     else
         vf_supervisor_quit(super, 0);
 }
@@ -306,12 +254,12 @@ static int init(struct vf_supervisor *super)
     vf_log_setup(VF_LOG_INFO, VF_LOG_AUTO, "supervisor");
     vf_timers_init(&super->timers, vf_supervisor_now_ms());
     super->tick.on_fire = on_tick;
-    super->stop_grace.on_fire = on_stop_grace;
     super->woken_ns = vf_clock_ns();
     super->copies = (struct vf_copies){-1, -1};
     super->datadir.lock_fd = super->options.conf_fd = super->usage.fd = -1;
     super->control_mode = VF_LINK_FRESH;
     vf_crew_init(super);
+    vf_stop_init(super);
     vf_publish_init(super);
     vf_shelf_init(super);
     vf_upgrade_init(super);

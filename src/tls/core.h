@@ -131,6 +131,10 @@ void vf_tls_offer_session(struct vf_tls_conn *conn);
 /* Tells mbedTLS whom a connection of ours is to (conn->name), and how that is judged. */
 int vf_tls_set_name(struct vf_tls_conn *conn);
 
+/* Returns the name that a client asks for in its handshake, in lower case: conn->name. Empty for
+ * none. */
+struct vf_str vf_tls_server_name(struct vf_tls_conn *conn);
+
 /* Returns true when the name that a client has asked for wants its certificate (options.asks). */
 bool vf_tls_name_asks(struct vf_tls_conn *conn);
 

@@ -15,27 +15,6 @@ enum { EARLY_BYTES = 16 * 1024 /* that clients send ahead, which is skipped: we 
 /* None is named, so clients show what they have. */
 static const mbedtls_x509_crt no_authorities;
 
-static struct vf_str lower_name(struct vf_tls_conn *conn)
-{
-    size_t len;
-    const unsigned char *name = mbedtls_ssl_get_hs_sni(&conn->ssl, &len);
-    if (name == NULL || len >= sizeof(conn->name))
-        len = 0;
-    for (size_t i = 0; i < len; i++) {
-        conn->name[i] = vf_lower((char)name[i]);
-        if (name[i] < 0x21 || name[i] > 0x7e) /* no host name: it stands in log lines */
-            conn->name[i] = '?';
-    }
-    conn->name[len] = '\0';
-    return vf_str_make(conn->name, len);
-}
-
-bool vf_tls_name_asks(struct vf_tls_conn *conn)
-{
-    const struct vf_tls_server_options *options = &conn->server->options;
-    return options->asks != NULL && options->asks(options->owner, lower_name(conn));
-}
-
 /* What is shown is judged later: here it is verified without effect. */
 static void ask_client(struct vf_tls_conn *conn)
 {
@@ -75,7 +54,7 @@ static int on_hello(mbedtls_ssl_context *ssl)
 #ifdef MBEDTLS_SSL_EARLY_DATA
     ssl->MBEDTLS_PRIVATE(session_negotiate)->MBEDTLS_PRIVATE(max_early_data_size) = EARLY_BYTES;
 #endif
-    struct vf_str name = lower_name(conn);
+    struct vf_str name = vf_tls_server_name(conn);
     ask_client(conn);
     conn->n_identities = server->options.choose(server->options.owner, server->options.context,
                                                 name, conn->identities, VF_TLS_IDENTITIES);

@@ -17,6 +17,7 @@ enum {
     TIME_BYTES = 8,
     TAG_BYTES = 16,
     HEAD_BYTES = NAME_BYTES + NONCE_BYTES,
+    CONTEXT_BYTES = HEAD_BYTES + sizeof(uint64_t),
     LIFETIME_S = 16 * 3600 /* keys are turned every 8 hours and the last three are known */
 };
 
@@ -51,15 +52,21 @@ static uint64_t get_time(const unsigned char *in)
     return ms;
 }
 
+/* Begins with the key of a ticket. The caller frees *gcm, also when this fails. */
+static int begin(const struct vf_tls_server *server, const uint8_t *key,
+                 const unsigned char *ticket, unsigned char *context, mbedtls_gcm_context *gcm)
+{
+    mbedtls_gcm_init(gcm);
+    join_context(server, ticket, context);
+    return mbedtls_gcm_setkey(gcm, MBEDTLS_CIPHER_ID_AES, key, 256);
+}
+
 static int seal(const struct vf_tls_server *server, const uint8_t *key, unsigned char *ticket,
                 size_t len)
 {
-    unsigned char context[HEAD_BYTES + sizeof(uint64_t)];
-    unsigned char *body = ticket + HEAD_BYTES;
+    unsigned char context[CONTEXT_BYTES], *body = ticket + HEAD_BYTES;
     mbedtls_gcm_context gcm;
-    mbedtls_gcm_init(&gcm);
-    join_context(server, ticket, context);
-    int rc = mbedtls_gcm_setkey(&gcm, MBEDTLS_CIPHER_ID_AES, key, 256);
+    int rc = begin(server, key, ticket, context, &gcm);
     if (rc == 0)
         rc = mbedtls_gcm_crypt_and_tag(&gcm, MBEDTLS_GCM_ENCRYPT, len, ticket + NAME_BYTES,
                                        NONCE_BYTES, context, sizeof(context), body, body, TAG_BYTES,
@@ -71,12 +78,9 @@ static int seal(const struct vf_tls_server *server, const uint8_t *key, unsigned
 static int unseal(const struct vf_tls_server *server, const uint8_t *key, unsigned char *ticket,
                   size_t len)
 {
-    unsigned char context[HEAD_BYTES + sizeof(uint64_t)];
-    unsigned char *body = ticket + HEAD_BYTES;
+    unsigned char context[CONTEXT_BYTES], *body = ticket + HEAD_BYTES;
     mbedtls_gcm_context gcm;
-    mbedtls_gcm_init(&gcm);
-    join_context(server, ticket, context);
-    int rc = mbedtls_gcm_setkey(&gcm, MBEDTLS_CIPHER_ID_AES, key, 256);
+    int rc = begin(server, key, ticket, context, &gcm);
     if (rc == 0)
         rc = mbedtls_gcm_auth_decrypt(&gcm, len, ticket + NAME_BYTES, NONCE_BYTES, context,
                                       sizeof(context), body + len, TAG_BYTES, body, body);

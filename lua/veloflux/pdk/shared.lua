@@ -21,19 +21,19 @@
 -- dictionary).
 local ffi = require "ffi"
 local area = require "veloflux.runtime.area"
+local call = require "veloflux.runtime.shared_call"
 local memory = require "veloflux.shared_memory"
 local values = require "veloflux.runtime.values"
 
 local C = ffi.C
 local clock, KEY = C.vf_clock_ns, area.KEY
 local fill, value_of, failed = values.fill, values.read, values.failed
+local begin, begin_all, nanoseconds, whole = call.begin, call.begin_all, call.nanoseconds, call.whole
 
 local OK, ABSENT, SMALL = C.VF_DICT_OK, C.VF_DICT_ABSENT, C.VF_DICT_SMALL
 local SET, ADD, REPLACE, HEAD, TAIL = C.VF_DICT_SET, C.VF_DICT_ADD, C.VF_DICT_REPLACE, C.VF_DICT_HEAD, C.VF_DICT_TAIL
 
 local DEFAULT_BYTES = 16 * 1024 * 1024
-local LONGEST_S = 1e9 -- some 30 years
-local LARGEST = 2 ^ 53 -- up to which a Lua number counts one by one
 local DEFAULT_KEYS = 1024
 
 local out, given, expected = ffi.new "struct vf_dict_value", ffi.new "struct vf_dict_value",
@@ -46,56 +46,7 @@ local buffer = ffi.new("char[?]", room)
 ---@class pdk.shared.dict
 local Dict = {}
 Dict.__index = Dict
-Dict.__metatable = {} -- what getmetatable says: its methods serve all plugins
-local DICT = Dict.__metatable
-
--- Opens the dictionary.
--- @return struct vf_dict *, or nil, message, code
-local function open(self, name, level)
-  if type(self) ~= "table" or getmetatable(self) ~= DICT then
-    error(("%s is called with a colon: pdk.%s(...)"):format(name, (name:gsub("%.", ":"))), level + 1)
-  end
-  local c, err, code = area.dict(self.name, self.bytes)
-  self.c = c
-  return c, err, code
-end
-
--- Begins a call on one key, which is left in KEY.
--- @param level where errors belong, 1 being the caller
--- @return struct vf_dict * and the length of the key, or nil, message, code
-local function begin(self, key, name, level)
-  local c, err, code = self.c
-  if not c then
-    c, err, code = open(self, name, level + 1)
-    if not c then return nil, err, code end
-  end
-  return c, area.put(0, self.is_common and area.COMMON or area.prefix(name, level + 1), key, name, level + 1)
-end
-
--- The same for all keys: returns what they begin with.
-local function begin_all(self, name, level)
-  local c, err, code = self.c
-  if not c then
-    c, err, code = open(self, name, level + 1)
-    if not c then return nil, err, code end
-  end
-  return c, self.is_common and area.COMMON or area.prefix(name, level + 1)
-end
-
-local function nanoseconds(ttl, name, level)
-  if ttl == nil or ttl == 0 then return 0 end
-  if type(ttl) ~= "number" or not (ttl > 0 and ttl <= LONGEST_S) then
-    error(("%s: expected a time to live in seconds, 0 for ever, got %s"):format(name, tostring(ttl)), level + 1)
-  end
-  return math.max(ttl * 1e9, 1)
-end
-
-local function whole(n, what, name)
-  if type(n) ~= "number" or not (n >= 0 and n <= LARGEST) or n % 1 ~= 0 then
-    error(("%s: %s: expected a whole number from 0 on, got %s"):format(name, what, tostring(n)), 3)
-  end
-  return n
-end
+Dict.__metatable = call.DICT
 
 -- Makes room for a text that was too long for the buffer.
 local function grow()
