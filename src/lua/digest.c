@@ -100,7 +100,7 @@ int vf_digest_of(struct vf_digest *digest, const char *data, size_t len,
     return vf_digest_finish(digest, out);
 }
 
-int vf_hash(int algorithm, const char *data, size_t len, uint8_t out[VF_DIGEST_BYTES])
+int vf_digest_hash(int algorithm, const char *data, size_t len, uint8_t out[VF_DIGEST_BYTES])
 {
     const mbedtls_md_info_t *info = info_of(algorithm);
     return mbedtls_md(info, bytes(data), len, out) == 0 ? mbedtls_md_get_size(info) : UV_EIO;

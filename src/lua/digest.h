@@ -28,7 +28,7 @@ int vf_digest_of(struct vf_digest *digest, const char *data, size_t len,
                  uint8_t out[VF_DIGEST_BYTES]);
 
 /* Hash and HMAC of one text. Return the length of the result in bytes or UV_EIO. */
-int vf_hash(int algorithm, const char *data, size_t len, uint8_t out[VF_DIGEST_BYTES]);
+int vf_digest_hash(int algorithm, const char *data, size_t len, uint8_t out[VF_DIGEST_BYTES]);
 int vf_hmac(int algorithm, const char *key, size_t key_len, const char *data, size_t len,
             uint8_t out[VF_DIGEST_BYTES]);
 

@@ -9,7 +9,7 @@ void vf_digest_free(struct vf_digest *digest);
 int vf_digest_update(struct vf_digest *digest, const char *data, size_t len);
 int vf_digest_finish(struct vf_digest *digest, uint8_t out[64]);
 int vf_digest_of(struct vf_digest *digest, const char *data, size_t len, uint8_t out[64]);
-int vf_hash(int algorithm, const char *data, size_t len, uint8_t out[64]);
+int vf_digest_hash(int algorithm, const char *data, size_t len, uint8_t out[64]);
 int vf_hmac(int algorithm, const char *key, size_t key_len, const char *data, size_t len, uint8_t out[64]);
 int vf_hkdf(int algorithm, const char *salt, size_t salt_len, const char *key, size_t key_len,
             const char *info, size_t info_len, uint8_t *out, size_t out_len);
@@ -65,7 +65,7 @@ end
 function M.hash(algorithm, data)
   local number = hash_of(algorithm)
   expect_string(data, "data")
-  return result(C.vf_hash(number, data, #data, out))
+  return result(C.vf_digest_hash(number, data, #data, out))
 end
 
 --- Returns the HMAC of `data` under `key` as bytes.
