@@ -5,6 +5,7 @@
 local ffi = require "ffi"
 local alignment = require "veloflux.alignment"
 local layout = require "veloflux.compiler.layout"
+local slices = require "veloflux.slices"
 
 ffi.cdef [[
 struct vf_snapb *vf_snapb_new_after(const struct vf_snapb *base);
@@ -19,6 +20,7 @@ void vf_carry_note(struct vf_carry *carry, uint32_t first, uint32_t count, uint3
 int vf_carry_routes(struct vf_carry *carry, uint32_t first, uint32_t count, uint32_t at);
 ]]
 local C, NONE = layout.C, layout.NONE
+local SOME_ROUTES = 20000 -- that are carried over in one go: a millisecond
 
 local Carry = {}
 Carry.__index = Carry
@@ -130,13 +132,21 @@ end
 -- @param write function(position): writes one that did
 function Carry:routes(at, places, write)
   local runs = alignment.runs(self.model.routes, without(self.base.model.routes, self.changed_tenants))
+  slices.look()
   self:note(runs, places.chains, places.secure)
   for k = 1, #runs, 3 do
     local new, old, length = runs[k], runs[k + 1], runs[k + 2]
     if old > 0 then
-      check(C.vf_carry_routes(self.handle, old - 1, length, at + new - 1))
+      for first = 0, length - 1, SOME_ROUTES do
+        slices.look()
+        check(C.vf_carry_routes(self.handle, old - 1 + first, math.min(SOME_ROUTES, length - first),
+          at + new - 1 + first))
+      end
     else
-      for i = new, new + length - 1 do write(i) end
+      for i = new, new + length - 1 do
+        slices.pause()
+        write(i)
+      end
     end
   end
   self:close()

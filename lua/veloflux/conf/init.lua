@@ -14,6 +14,7 @@ local node_check = require "veloflux.conf.node_check"
 local files = require "veloflux.conf.files"
 local places = require "veloflux.conf.places"
 local problems_of = require "veloflux.conf.problems"
+local slices = require "veloflux.slices"
 local sources = require "veloflux.conf.sources"
 local plugin_loader = require "veloflux.plugin.loader"
 local resolve = require "veloflux.plugin.resolve"
@@ -185,6 +186,7 @@ function Loader:take(result, root, more, before)
       node.tenants = list
       list = with_default_tenant(node, grammar.file.by_name.tenants.element, before)
     end
+    slices.look()
     node[kind] = news:take(kind, list)
     result[kind] = node[kind]
     if news_of.ANNOTATED[kind] then result.inputs[kind] = list end

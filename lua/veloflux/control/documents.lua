@@ -6,6 +6,7 @@ local entities = require "veloflux.control.entities"
 local explain = require "veloflux.explain"
 local grammar = require "veloflux.conf.grammar"
 local json = require "veloflux.pdk.json"
+local memory = require "veloflux.control.memory"
 local model = require "veloflux.model"
 local offload = require "veloflux.control.offload"
 local outcome = require "veloflux.control.outcome"
@@ -17,6 +18,8 @@ local view = require "veloflux.model.view"
 local worlds = require "veloflux.control.world"
 
 local M = {}
+
+local MUCH_BYTES = 1024 * 1024 -- of a document, which make ten times as many of the collector's
 
 local NAME = "document"
 
@@ -120,7 +123,8 @@ end
 local function delete_others(edits, wanted, base)
   for _, kind in ipairs(model.kinds_of(base.tools.plugins)) do
     for _, entity in ipairs(entities.sorted(base.set, kind)) do
-      if not wanted[kind .. "\0" .. entity.key] then
+      slices.pause()
+      if not (wanted[kind] and wanted[kind][entity.key]) then
         edits[#edits + 1] = { kind = kind, key = entity.key, before = entity.json }
       end
     end
@@ -150,6 +154,7 @@ local function without_masks(lists, base)
   for _, kind in ipairs(model.kinds_of(base.tools.plugins)) do
     result[kind] = {}
     for i, record in ipairs(lists[kind]) do
+      slices.pause()
       local own, problem = record, nil
       if entities.encode(kind, record):find('"' .. view.MASK .. '"', 1, true) then
         own, problem = unmasked(kind, record, base)
@@ -167,7 +172,10 @@ local function edits_of(read_lists, mode, base)
   local all, problems = worlds.adoption(lists, base)
   if #problems > 0 then return nil, outcome.refusal(problems, {}, "invalid") end
   local wanted, keys = {}, {}
-  for _, edit in ipairs(all) do wanted[edit.kind .. "\0" .. edit.key] = true end
+  for _, edit in ipairs(all) do
+    wanted[edit.kind] = wanted[edit.kind] or {}
+    wanted[edit.kind][edit.key] = true
+  end
   local edits, skipped = without_owned(all, base)
   if mode == "replace" then delete_others(edits, wanted, base) end
   for i, edit in ipairs(edits) do keys[i] = { kind = edit.kind, key = edit.key } end
@@ -184,14 +192,22 @@ function M.import(text, mode, context, callback)
   if not world then
     return callback { ok = false, code = "unavailable", message = "nothing is published yet", errors = {} }
   end
+  local answer = callback
+  if (type(text) == "table" and text.len or #text) > MUCH_BYTES then
+    local has_grown = memory.large()
+    function answer(result)
+      has_grown()
+      callback(result)
+    end
+  end
   local lists, problem = read(text, world.tools)
   problem = problem or note_duplicates(lists)
-  if problem then return callback(problem) end
+  if problem then return answer(problem) end
   local own = { source = "import" }
   for name, value in pairs(context) do
     if name ~= "source" then own[name] = value end
   end
-  queue.transform(function(base) return edits_of(lists, mode, base) end, own, callback)
+  queue.transform(function(base) return edits_of(lists, mode, base) end, own, answer)
 end
 
 --- Judges a whole conf file, node settings and all, as `veloflux check` does.

@@ -43,6 +43,7 @@ end
 function M.counts(net)
   local counts = { added = 0, changed = 0, removed = 0 }
   for _, change in ipairs(net) do
+    slices.pause()
     if change.kind ~= "meta" then
       local action = action_of(change)
       counts[action] = counts[action] + 1
@@ -73,6 +74,7 @@ end
 function M.summary(net)
   local counts = { node = {} }
   for _, change in ipairs(net) do
+    slices.pause()
     if change.kind ~= "meta" then
       counts[change.kind] = counts[change.kind] or { added = {}, changed = {}, removed = {} }
       table.insert(counts[change.kind][action_of(change)], change.key)

@@ -10,6 +10,7 @@ local flow = require "veloflux.control.flow"
 local lint_live = require "veloflux.control.lint_live"
 local outcome = require "veloflux.control.outcome"
 local probation = require "veloflux.control.probation"
+local slices = require "veloflux.slices"
 local standing = require "veloflux.control.standing"
 local worlds = require "veloflux.control.world"
 
@@ -45,6 +46,7 @@ end
 local function objects_of(keys, whole)
   local objects = {}
   for i, place in ipairs(keys or {}) do
+    slices.pause()
     objects[i] = worlds.find(whole, place.kind, entities.split_key(place.kind, place.key)) or false
   end
   return objects
@@ -91,7 +93,10 @@ end
 function M.judge(jobs, next_world)
   local all = {}
   for _, job in ipairs(jobs) do
-    for _, edit in ipairs(job.result.edits) do all[#all + 1] = edit end
+    for _, edit in ipairs(job.result.edits) do
+      slices.pause()
+      all[#all + 1] = edit
+    end
   end
   local model, problems = worlds.model(next_world, flow.current() and flow.current().model)
   if not model then return nil, outcome.refusal(problems, all, "invalid") end
