@@ -114,6 +114,14 @@ local cases = {
     { via = c.joined "1.0 fred, 1.1 p.example (a comment), 1.1 veloflux" }),
   forwarded("RFC 9110 7.6.3", "Via is appended to several lines", { "Via: 1.0 fred", "X: y", "Via: 2 gate" },
     { via = c.joined "1.0 fred, 2 gate, 1.1 veloflux" }),
+  forwarded("RFC 9110 7.6.3", "what came through 15 proxies like this one goes on",
+    { "Via: " .. ("1.1 veloflux, "):rep(15) .. "2 other" },
+    { via = c.joined(("1.1 veloflux, "):rep(15) .. "2 other, 1.1 veloflux") }),
+  {
+    section = "RFC 9110 7.6.3", name = "what came through 16 of them is a loop",
+    send = head("GET / HTTP/1.1", "Host: a", "Via: " .. ("1.1 veloflux, "):rep(8), "Via: " .. ("2 veloflux, "):rep(8)),
+    expect = { status = 508, problem = true, origin_sees = c.NOTHING, connection = "keep" },
+  },
   {
     section = "RFC 9110 7.6.3", name = "Via tells the version that was received",
     send = head("GET / HTTP/1.0", "Host: a"),
