@@ -18,7 +18,7 @@ local function conf(origin, closed)
     plugins = { { name = "global", enabled = true } },
     routes = {
       { name = "script", path_prefix = "/script", priority = 9, respond = { body = "x" }, plugins = script },
-      { name = "site", path_prefix = "/", pool = "web", methods = { "GET", "POST" }, priority = 5 },
+      { name = "site", path_prefix = "/", pool = "web", methods = { "GET", "POST", "X-COPY" }, priority = 5 },
       { name = "moved", path = "/old", redirect = { to = "/new", status = 301 } },
       { name = "pattern", path_regex = "^/v(\\d+)", host = "a.example.com", pool = "web" },
       { name = "script", tenant = "acme", host = "acme.example.com", path_prefix = "/script",
@@ -51,7 +51,7 @@ describe("pdk.model", function()
   teardown(require("support.rig").closer(scope, function() return server end))
 
   it("shows routes", scope:spec(function()
-    assert.same({ name = "site", tenant = "default", hosts = { "*" }, methods = { "GET", "POST" }, path = "/",
+    assert.same({ name = "site", tenant = "default", hosts = { "*" }, methods = { "GET", "POST", "X-COPY" }, path = "/",
       path_kind = "prefix", priority = 5, action = "pool", pool = "web", strip_prefix = false,
       plugins = { { name = "global", as = "global" } } }, run(server, "x", [[ return pdk.model.route "site" ]]))
     local moved = run(server, "x", [[ return pdk.model.route "moved" ]])

@@ -209,7 +209,7 @@ describe("a reload", function()
       end]] },
   }, function(rig)
     assert.equal("all", clients.get(rig.port, "/"):get "x-methods")
-    for _, methods in ipairs { { "GET" }, { "GET", "PUT" } } do
+    for _, methods in ipairs { { "GET" }, { "GET", "PUT" }, { "GET", "PROPFIND", "BREW", "X-COPY" } } do
       rig.conf.routes[1].methods = methods
       assert.is_true(reload(rig))
       local wanted = table.concat(methods, " ")
