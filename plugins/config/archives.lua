@@ -148,6 +148,13 @@ local KEPT = { type = "object", properties = { backup_id = TEXT_OR_NULL, schedul
   tenant_count = NUMBER_OR_NULL, origin = { type = "string", enum = { "api", "sent", "schedule", "unknown" } },
   encrypted_with = { type = "string", enum = { "master", "passphrase", "unknown" } } } }
 local NONE = { "There is none." }
+local LISTED = { { "limit", NUMBER, "Items of a page." },
+  { "cursor", TEXT, "Where the page begins: from the Link header of the one before." },
+  { "page", NUMBER, "The number of a page, instead of a cursor." },
+  { "sort", TEXT, "Fields, separated by commas; a minus before one turns its order." } }
+for _, name in ipairs(FIELDS) do
+  LISTED[#LISTED + 1] = { name, TEXT, ("Only those whose `%s` is this."):format(name) }
+end
 
 local function new(method, path, permission, summary, handler, more)
   local definition = { method = method, path = path, permission = "config:" .. permission, summary = summary,
@@ -174,10 +181,7 @@ return {
   new("GET", "/api/backups", "backup", "The backups that are kept, the newest first, and the next one of the "
     .. "schedule.", list, { any_query = true, openapi = {
       answers = { ["200"] = { "The list.", { [JSON] = { type = "array", items = KEPT } } } },
-      parameters = { { "limit", NUMBER, "Items of a page." }, { "cursor", TEXT, "Where the page begins." },
-        { "sort", TEXT, "Fields, separated by commas; a minus before one turns its order." },
-        { "status", TEXT, "Only those: stored or scheduled." },
-        { "origin", TEXT, "Only those: api, sent or schedule." } } } }),
+      parameters = LISTED } }),
   new("POST", "/api/backups", "backup", "Makes a backup and keeps it in the node's folder.", keep, {
     request = "object", request_optional = true, dry_run = true, probation = false, openapi = { body = ORDER,
       parameters = {}, may_be_tried = true, answers = { ["201"] = { "What was made.", { [JSON] = KEPT } } } } }),

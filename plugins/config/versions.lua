@@ -4,14 +4,35 @@ local endpoint = require "veloflux.plugins.config.endpoint"
 
 local versions = pdk.versions
 
-local MAX_VERSION, PAGE, MAX_PAGE = 2 ^ 53, 100, 500
+local MAX_VERSION, MAX_PAGE, MAX_ITEMS = 2 ^ 53, 500, 10000
+local FIELDS = { "version", "time", "author", "source", "reason", "request_id", "summary" }
 
-local function list(request)
-  local limit, before = request.query.limit, request.query.cursor
+local function refuse(name, detail)
+  return pdk.problem.new("invalid", ("%s: %s"):format(name, detail),
+    { errors = { { pointer = "?" .. name, parameter = name, detail = detail } } })
+end
+
+--- Returns all versions, the newest first; or nil and a problem: there are too many.
+local function all_versions()
+  local all, before = pdk.json.array {}, nil
+  while true do
+    local found, problem, total = versions.list { limit = MAX_PAGE, before = before }
+    if not found then return nil, problem end
+    if total > MAX_ITEMS then
+      return nil, refuse("limit", ("needed, without filters and sort: there are %d versions"):format(total))
+    end
+    for _, version in ipairs(found) do all[#all + 1] = version end
+    if #found < MAX_PAGE then return all end
+    before = found[#found].version
+  end
+end
+
+--- A page that no filter and no order was asked for: only its versions are read.
+local function page(request, limit, before)
   local found, problem, total = versions.list { limit = limit, before = before }
   if not found then return problem end
   local last = found[#found]
-  local more = #found == limit and versions.list { limit = 1, before = last.version }
+  local more = last and #found == limit and versions.list { limit = 1, before = last.version }
   local headers = { ["X-Total-Count"] = ("%d"):format(total) }
   if more and #more > 0 then
     headers.Link = ('<%s?limit=%d&cursor=%d>; rel="next"'):format(request.path, limit, last.version)
@@ -19,7 +40,21 @@ local function list(request)
   return 200, found, headers
 end
 
-local function number_of(text)
+local number_of
+
+local function list(request)
+  local query = request.query
+  local is_plain = query.limit ~= nil
+  for _, name in ipairs { "sort", "page", unpack(FIELDS) } do is_plain = is_plain and query[name] == nil end
+  local before = query.cursor and number_of(query.cursor)
+  if is_plain and query.cursor and not before then return refuse("cursor", "expected what Link said") end
+  if is_plain then return page(request, query.limit, before) end
+  local all, problem = all_versions()
+  if not all then return problem end
+  return request.list(all, FIELDS, "-version")
+end
+
+function number_of(text)
   local number = text:match "^%d+$" and tonumber(text)
   return number and number >= 1 and number <= MAX_VERSION and number or nil
 end
@@ -59,6 +94,16 @@ local ENDING = { timeout = "10m", dry_run = true, probation = false, openapi = {
   answers = { ["200"] = { "How it has ended.", { [JSON] = { type = "object" } } },
     ["409"] = { "It is not on probation." } } } }
 
+local QUERY = {
+  limit = { type = "integer", between = { 1, MAX_PAGE }, description = "Versions of a page; all when left out." },
+  cursor = { type = "string", description = "Where the page begins: from the Link header of the one before." },
+  page = { type = "integer", min = 1, description = "The number of a page, instead of a cursor." },
+  sort = { type = "string", description = "Fields, separated by commas; a minus before one turns its order." },
+}
+for _, name in ipairs(FIELDS) do
+  QUERY[name] = { type = "string", len_min = 0, description = ("Only those whose `%s` is this."):format(name) }
+end
+
 local function state_of(request, name)
   local text = request.query[name]
   if text == "running" or text == "file" then return text end
@@ -81,10 +126,9 @@ local function diff(request)
 end
 
 return {
-  endpoint.new("GET", "versions", "history", "The versions, the newest first.", list, { query = {
-    limit = { type = "integer", between = { 1, MAX_PAGE }, default = PAGE, description = "Versions of a page." },
-    cursor = { type = "integer", min = 1, max = MAX_VERSION, description = "Those before this version." } },
-    answers = { [200] = "A page; the Link header leads to the next." } }),
+  endpoint.new("GET", "versions", "history", "The versions, the newest first.", list, { query = QUERY,
+    openapi = { answers = { ["200"] = { "The list; the Link header of a page leads to the next.",
+      { [JSON] = { type = "array", items = { type = "object" } } } } } } }),
   endpoint.new("GET", "versions/{version}", "history", "One version: author, source, time, reason, and what it "
     .. "changed.", get),
   endpoint.new("POST", "versions/{version}/rollback", "write", "Brings back what the store had in a version, as a new "

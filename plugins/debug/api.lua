@@ -7,7 +7,8 @@ local TEXT = { type = "string", len_min = 0 }
 
 local function list(what, summary)
   return { method = "GET", path = "/api/debug/" .. what, permission = "debug:read", summary = summary, accept = "any",
-    query = paging.QUERY, answers = { [200] = "A list; X-Total-Count has its whole length." },
+    any_query = true, openapi = { parameters = paging.parameters(what), answers = {
+      ["200"] = { "A list; X-Total-Count has its whole length.", { ["application/json"] = { type = "array" } } } } },
     handler = function(request) return paging.answer(request, what) end }
 end
 

@@ -48,6 +48,14 @@ describe("a dry run", function()
     assert.same({ true, true }, { made["application/octet-stream"] ~= nil, made["application/json"] ~= nil })
   end))
 
+  it("is none when it is said twice, one way and the other", spec(function()
+    is(request("POST", "/api/pools", { name = "web" }), 201)
+    for _, path in ipairs { "/api/pools/web", "/api/debug/log-level", "/api/keys/beef" } do
+      problem(request("DELETE", path .. "?dry_run=true&dry_run=false"), 400, "invalid")
+    end
+    is(request("GET", "/api/pools/web"), 200)
+  end))
+
   it("of log levels shows those that would be in force", spec(function()
     local path = "/api/debug/log-level"
     local before = is(request("GET", path), 200)

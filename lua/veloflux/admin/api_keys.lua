@@ -166,8 +166,7 @@ local BODY = { [JSON] = { type = "object", additionalProperties = false, require
 local ROWS = {
   { "GET", "/api/apikeys", "apikeys:read", list, { summary = "The keys of this API: whose they are, never they "
     .. "themselves.", answers = { ["200"] = { "The list.", { [JSON] = { type = "array", items = SHOWN } } } },
-    parameters = { { "limit", { type = "integer" }, "Items of a page." }, { "cursor", TEXT, "Where the page begins." },
-      { "role", TEXT, "Only those with this role." }, { "tenant_id", TEXT, "Only those of this tenant." } } } },
+    parameters = query.parameters(PATHS) } },
   { "POST", "/api/apikeys", "apikeys:write", create, { summary = "Makes a key. It is shown this once.", body = BODY,
     may_be_tried = true,
     answers = { ["201"] = { "The key.", { [JSON] = SHOWN } }, ["409"] = { "The name is taken." } } } },

@@ -10,15 +10,6 @@ local view = require "veloflux.model.view"
 
 local M = {}
 
---- Wraps a handler that takes no parameters.
-local function without_query(handler)
-  return function(request)
-    local params, names = query.parse(request.query)
-    if not params then return names end
-    return query.unknown(names, {}) or handler(request)
-  end
-end
-
 --- Describes a plugin that is installed, or says why it cannot be loaded.
 local function describe(loader, name)
   local plugin, message = loader:find(name)
@@ -64,23 +55,24 @@ local function listeners(context)
   end
 end
 
-local STRING = { type = "string" }
-local LIMIT = { "limit", { type = "integer", minimum = 1, maximum = query.MAX_LIMIT }, "Items of a page." }
-local SORT = { "sort", STRING, "Fields, separated by commas; a minus before one turns its order." }
+local JOB_PATHS = { plugin = true, name = true, schedule = true, scope = true, running = true, runs = true,
+  errors = true, skipped = true, last_result = true, last_run = true, next_run = true }
+
+local function jobs(request) return query.list(request, job_report.document(), JOB_PATHS, "plugin,name") end
 
 --- Registers them.
 -- @param context table: version; current() -> {model, version} or nil
 function M.register(router, context)
   router:register { method = "GET", path = "/api/plugins/available", permission = "plugins:read",
-    handler = available(context), doc = { tag = "catalog", parameters = { LIMIT, SORT },
+    handler = available(context), doc = { tag = "catalog", parameters = query.parameters(AVAILABLE_PATHS),
       summary = "The plugins that are installed, with the JSON Schemas of their configurations.",
       answers = { ["200"] = { "The list.", { ["application/json"] = { type = "array" } } } } } }
   router:register { method = "GET", path = "/api/jobs", permission = "status:read",
-    handler = without_query(function() return { json = job_report.document() } end),
-    doc = { tag = "catalog", summary = "The jobs of plugins on this node: when they run, and how that went.",
+    handler = jobs, doc = { tag = "catalog", parameters = query.parameters(JOB_PATHS),
+      summary = "The jobs of plugins on this node: when they run, and how that went.",
       answers = { ["200"] = { "The list.", { ["application/json"] = { type = "array" } } } } } }
   router:register { method = "GET", path = "/api/listeners", permission = "listeners:read",
-    handler = listeners(context), doc = { tag = "catalog", parameters = { LIMIT, SORT },
+    handler = listeners(context), doc = { tag = "catalog", parameters = query.parameters(LISTENER_PATHS),
       summary = "The listeners of this node, with live counts. They are settings of the node: shown, not written.",
       answers = { ["200"] = { "The list.", { ["application/json"] = { type = "array" } } } } } }
 end

@@ -4,6 +4,7 @@ local bodies = require "veloflux.admin.body"
 local json = require "veloflux.pdk.json"
 local outcomes = require "veloflux.admin.outcomes"
 local parameters = require "veloflux.admin.parameters"
+local query = require "veloflux.admin.query"
 local resources = require "veloflux.admin.resources"
 local rest = require "veloflux.admin.rest"
 local rotation = require "veloflux.control.rotation"
@@ -20,17 +21,18 @@ local function shown()
   if not result.ok then return nil, outcomes.refused(result) end
   local list = json.array()
   for i, key in ipairs(result.keys) do
-    list[i] = { id = key.id, active = key.is_active, origin = key.origin,
+    list[i] = { position = i - 1, id = key.id, active = key.is_active, origin = key.origin,
       until_version = key.until_version or json.null, rotated_at = key.at_ms and status.time(key.at_ms) or json.null,
       needed_by = json.array(key.needed_by) }
   end
   return list
 end
 
-local function list()
+local PATHS = { position = true, id = true, active = true, origin = true, until_version = true, rotated_at = true }
+
+local function list(_, request)
   local keys, bad = shown()
-  if not keys then return bad end
-  return { json = keys, headers = { "X-Total-Count", tostring(#keys) } }
+  return keys and query.list(request, keys, PATHS, "position") or bad
 end
 
 --- Answers a dry run of a rotation.
@@ -79,7 +81,8 @@ local function retire(_, request)
 end
 
 local JSON = "application/json"
-local KEY = { type = "object", properties = { id = { type = "string" }, active = { type = "boolean" },
+local KEY = { type = "object", properties = { position = { type = "integer", minimum = 0 }, id = { type = "string" },
+  active = { type = "boolean" },
   origin = { type = "string", enum = { "data_dir", "file", "env", "command", "setting" } },
   until_version = { type = { "integer", "null" } }, rotated_at = { type = { "string", "null" } },
   needed_by = { type = "array", items = { type = "string",
@@ -105,8 +108,13 @@ local ROWS = {
 function M.register(router, context)
   for _, row in ipairs(ROWS) do
     row[5].tag = "keys"
-    router:register { method = row[1], path = row[2], permission = row[3], doc = row[5],
-      handler = parameters.taking(row[5].may_be_tried and { "dry_run" } or nil, rest.post(context, row[4])) }
+    local handler = rest.post(context, row[4])
+    if row[4] == list then
+      row[5].parameters = query.parameters(PATHS)
+    else
+      handler = parameters.taking({ "dry_run" }, handler)
+    end
+    router:register { method = row[1], path = row[2], permission = row[3], doc = row[5], handler = handler }
   end
 end
 

@@ -59,15 +59,18 @@ M.wrong = wrong
 function M.flag(params, name)
   local values = params[name]
   if not values then return false end
-  local text = values[#values]
+  if #values > 1 then return nil, wrong(name, "given twice") end
+  local text = values[1]
   if text == "true" or text == "1" or text == "" then return true end
   if text == "false" or text == "0" then return false end
   return nil, wrong(name, "expected true or false")
 end
 
 local function integer(params, name, low, high)
-  local text = params[name] and params[name][#params[name]]
-  if not text then return nil end
+  local values = params[name]
+  if not values then return nil end
+  if #values > 1 then return nil, wrong(name, "given twice") end
+  local text = values[1]
   local value = text:match "^%d+$" and tonumber(text)
   if not value or value < low or value > high then
     return nil, wrong(name, ("expected an integer between %d and %d"):format(low, high))
@@ -226,6 +229,7 @@ local function page_of(params, list, places, order)
   if not limit and not page and not params.cursor then return 1, #list end
   limit = limit or 100
   if params.cursor and page then return nil, wrong("page", "cannot be given together with cursor") end
+  if params.cursor and #params.cursor > 1 then return nil, wrong("cursor", "given twice") end
   if page then return (page - 1) * limit + 1, limit, limit end
   if not params.cursor then return 1, limit, limit end
   local after = read_cursor(params, order)
@@ -262,7 +266,7 @@ function M.answer(request, params, items, fields, default, finish)
   local order, bad = read_sort(params, fields, default)
   if not order then return bad end
   if params.sort then
-    for name in default:gmatch "[^,]+" do order[#order + 1] = { name, false } end -- so that no two are equal
+    for name in default:gmatch "[^,-]+" do order[#order + 1] = { name, false } end -- so that no two are equal
   end
   local list, places = sorted(filter(items, params, fields), order)
   local first, count, limit = page_of(params, list, places, order)
@@ -276,6 +280,20 @@ function M.answer(request, params, items, fields, default, finish)
     headers[3], headers[4] = "Link", link(request, limit, encoding.base64url_encode(json.encode(places[list[last]])))
   end
   return { json_text = M.encode(list, first, last, finish), headers = headers }
+end
+
+--- Returns the parameters of a list for the OpenAPI document: rows of {name, schema, description}.
+-- @param fields set of paths by which it is filtered and sorted
+function M.parameters(fields)
+  local text = { type = "string" }
+  local rows, names = { { "limit", { type = "integer", minimum = 1, maximum = M.MAX_LIMIT }, "Items of a page." },
+    { "cursor", text, "Where the page begins: from the Link header of the one before." },
+    { "page", { type = "integer", minimum = 1 }, "The number of a page, instead of a cursor." },
+    { "sort", text, "Fields, separated by commas; a minus before one turns its order." } }, {}
+  for name in pairs(fields) do names[#names + 1] = name end
+  table.sort(names)
+  for _, name in ipairs(names) do rows[#rows + 1] = { name, text, ("Only those whose `%s` is this."):format(name) } end
+  return rows
 end
 
 local PAGING = { limit = true, cursor = true, page = true, sort = true }
