@@ -212,11 +212,6 @@ struct vf_exchange *vf_task_exchange(const struct vf_task *task)
     return task->run.ex;
 }
 
-void *vf_task_owner(const struct vf_task *task)
-{
-    return task->owner;
-}
-
 struct vf_tasks *vf_task_tasks(const struct vf_task *task)
 {
     return task->tasks;

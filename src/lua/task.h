@@ -120,7 +120,6 @@ void vf_task_cancel(struct vf_task *task, const char *why);
 
 enum vf_task_state vf_task_state(const struct vf_task *task);
 struct vf_exchange *vf_task_exchange(const struct vf_task *task);
-void *vf_task_owner(const struct vf_task *task);
 struct vf_tasks *vf_task_tasks(const struct vf_task *task);
 
 /* For bindings, through FFI. */

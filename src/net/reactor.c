@@ -230,14 +230,6 @@ void vf_reactor_close(struct vf_reactor *reactor, struct vf_io *io)
     io->fd = -1;
 }
 
-int vf_reactor_take(struct vf_reactor *reactor, struct vf_io *io)
-{
-    int fd = io->fd;
-    vf_reactor_remove(reactor, io);
-    io->fd = -1;
-    return fd;
-}
-
 int vf_reactor_move(struct vf_reactor *reactor, struct vf_io *from, struct vf_io *to)
 {
     if (register_anew(reactor, from->fd, to) < 0)

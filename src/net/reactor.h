@@ -54,12 +54,9 @@ void vf_reactor_rearm(struct vf_reactor *reactor, struct vf_io *io);
  * were already collected. `io` may be freed at once. */
 void vf_reactor_close(struct vf_reactor *reactor, struct vf_io *io);
 
-/* As vf_reactor_close, but keeps the descriptor open and returns it: the caller owns it. */
-int vf_reactor_take(struct vf_reactor *reactor, struct vf_io *io);
-
-/* Registers the edge-triggered descriptor of `from` for `to`, which has it from here on; `from` is
- * as after vf_reactor_take. Ready sides are reported once more. Returns 0 or UV_E*: nothing
- * changed. */
+/* Registers the edge-triggered descriptor of `from` for `to`, which has it from here on; `from`
+ * has none, and its callback is not called any more. Ready sides are reported once more. Returns 0
+ * or UV_E*: nothing changed. */
 int vf_reactor_move(struct vf_reactor *reactor, struct vf_io *from, struct vf_io *to);
 
 /* Reads the clock: for work that begins outside of an event, when the last may be long past. */

@@ -21,17 +21,6 @@ uint64_t vf_port_socket_id(const struct vf_port *port, uint32_t slot)
     return (uint64_t)port->id << SLOT_BITS | slot;
 }
 
-struct vf_port *vf_ports_find(struct vf_ports *ports, uint64_t socket_id, uint32_t *slot)
-{
-    *slot = (uint32_t)(socket_id & ((1U << SLOT_BITS) - 1));
-    for (size_t i = 0; i < VF_PORTS_MAX; i++) {
-        struct vf_port *port = &ports->all[i];
-        if (port->state != VF_PORT_FREE && port->id == socket_id >> SLOT_BITS)
-            return *slot < port->n_sockets ? port : NULL;
-    }
-    return NULL;
-}
-
 struct vf_port *vf_ports_new(struct vf_ports *ports)
 {
     for (size_t i = 0; i < VF_PORTS_MAX; i++) {

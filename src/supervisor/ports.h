@@ -85,9 +85,7 @@ struct vf_port *vf_ports_add(struct vf_ports *ports, enum vf_link_socket kind, c
 /* Returns an unused port with a number of its own, or NULL without room. */
 struct vf_port *vf_ports_new(struct vf_ports *ports);
 
-/* The number of a socket on links, and back. Returns NULL when there is no such socket (any more).
- */
+/* Returns the number of a socket on links. */
 uint64_t vf_port_socket_id(const struct vf_port *port, uint32_t slot);
-struct vf_port *vf_ports_find(struct vf_ports *ports, uint64_t socket_id, uint32_t *slot);
 
 #endif
