@@ -16,6 +16,7 @@ local Idempotency = {}
 Idempotency.__index = Idempotency
 
 local BUCKET, DAY_MS, MAX_KEY = "idempotency", 24 * 3600 * 1000, 255
+local CLAIM, CLAIM_MS = ".claim", 600 * 1000 -- a node that is killed in between holds it so long
 local LONG = 64 * 1024 -- bytes of a text that is kept in pieces
 
 local function digest(...) return crypto.hex_encode(crypto.hash("sha256", table.concat({ ... }, "\0"))) end
@@ -114,7 +115,8 @@ local function keep(context, key, fingerprint, result)
 end
 
 --- Makes what remembers answers.
--- @param context table: store() -> store or nil, seal(text), unseal(text), folder() -> where files without a name are
+-- @param context table: is_shared() -> boolean: nodes share it, store() -> store or nil, seal(text), unseal(text),
+-- folder() -> where files without a name are
 function M.new(context) return setmetatable({ context = context, under_way = {} }, Idempotency) end
 
 --- Refuses what is under way already. Returns nil, or a problem.
@@ -127,12 +129,41 @@ local function refuse_second(earlier, fingerprint)
     { headers = { "Retry-After", "1" } })
 end
 
-function Idempotency:serve_once(request, handler, key, fingerprint)
-  local before, refused = kept(self.context, key, fingerprint)
-  if before or refused then return before or refused end
+--- Claims a key among the nodes that share the store. Returns nil, or a problem: another node is at it.
+local function claim(context, key, fingerprint)
+  local store = context.store()
+  local err, is_mine = await.call(function(callback)
+    store:claim(BUCKET, key .. CLAIM, fingerprint, CLAIM_MS, callback)
+  end)
+  if err then return unavailable() end
+  if is_mine then return nil end
+  local _, earlier = await.call(function(callback) store:get(BUCKET, key .. CLAIM, callback) end)
+  return refuse_second(earlier or fingerprint, fingerprint)
+end
+
+local function give_back(context, key)
+  local store = context.store()
+  if store then store:delete(BUCKET, key .. CLAIM, function() end) end -- else it ends with its time
+end
+
+local function serve_and_keep(self, request, handler, key, fingerprint)
   local answer = handler(request)
   if (answer.status or 200) < 500 then keep(self.context, key, fingerprint, answer) end
   return answer
+end
+
+function Idempotency:serve_once(request, handler, key, fingerprint)
+  local context = self.context
+  local is_shared = context.is_shared()
+  local refused = is_shared and claim(context, key, fingerprint) or nil
+  if refused then return refused end
+  local ok, result = xpcall(function()
+    local before, bad = kept(context, key, fingerprint)
+    return before or bad or serve_and_keep(self, request, handler, key, fingerprint)
+  end, debug.traceback)
+  if is_shared then give_back(context, key) end
+  if not ok then error(result, 0) end
+  return result
 end
 
 --- Serves a request by `handler`: a POST with a key at most once. Yields.

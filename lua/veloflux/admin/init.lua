@@ -102,7 +102,7 @@ local context = { version = ffi.string(ffi.C.vf_version()), rates = rates.new(),
   current = function() return services.current() end,
   transactions = function() return transactions end,
   store = function() return sealing and storage.current() end,
-  folder = function() return data_dir end,
+  folder = function() return data_dir end, is_shared = storage.is_shared,
   seal = function(text) return sealing.seal(text) end,
   unseal = function(text) return sealing.unseal(text) end }
 local answers = idempotency.new(context)

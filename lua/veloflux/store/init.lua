@@ -25,6 +25,8 @@
 --     store:put(bucket, key, text, ttl_ms, cb)      cb(err); ttl_ms nil: for ever
 --     store:put_fenced(bucket, key, text, ttl_ms, fence, cb)  the same, unless the lease has changed hands; fence: as
 --                                     that of a change, or nil
+--     store:claim(bucket, key, text, ttl_ms, cb)    cb(err, is_claimed): puts it unless there is one already; ttl_ms
+--                                     above 0
 --     store:get(bucket, key, cb)                    cb(err, text), nil when it is not there or its time is over
 --     store:delete(bucket, key, cb)                 cb(err)
 --     store:things(cb)                cb(err, list of { bucket, key, text, ttl_ms }) in their order: those that last
@@ -220,6 +222,14 @@ function Store:put_fenced(bucket, key, text, ttl_ms, fence, callback)
   check(ttl_ms == nil or is_whole(ttl_ms), "ttl_ms is not a whole number")
   check_fence(fence)
   driver_of(self):put(bucket, key, text, ttl_ms, callback, fence)
+end
+
+function Store:claim(bucket, key, text, ttl_ms, callback)
+  check_text(bucket, "bucket")
+  check_text(key, "key")
+  check_text(text, "value")
+  check_ttl(ttl_ms)
+  driver_of(self):claim(bucket, key, text, ttl_ms, callback)
 end
 
 function Store:get(bucket, key, callback)

@@ -195,6 +195,13 @@ function Driver:put(bucket, key, text, ttl_ms, callback, fence)
   answer(self, callback)
 end
 
+function Driver:claim(bucket, key, text, ttl_ms, callback)
+  local id = id_of(bucket, key)
+  if is_there(self, self.data.things[id]) then return answer(self, callback, nil, false) end
+  self.data.things[id] = { bucket = bucket, key = key, text = text, until_ms = self.now_ms() + ttl_ms }
+  answer(self, callback, nil, true)
+end
+
 function Driver:get(bucket, key, callback)
   local thing = self.data.things[id_of(bucket, key)]
   answer(self, callback, nil, is_there(self, thing) and thing.text or nil)

@@ -16,6 +16,15 @@ local function new_store()
     self.texts[key], self.ttl_ms = text, ttl_ms
     answer(callback, self.failure)
   end
+  function store:claim(_, key, text, _, callback)
+    local is_free = self.texts[key] == nil
+    if is_free then self.texts[key] = text end
+    answer(callback, self.failure, is_free)
+  end
+  function store:delete(_, key, callback)
+    self.texts[key] = nil
+    answer(callback)
+  end
   function store:release()
     local held = self.held
     self.held = nil
@@ -32,12 +41,13 @@ local function request(key, body, changes)
 end
 
 describe("Idempotency-Key", function()
-  local store, answers, count
+  local store, answers, count, is_shared
 
   before_each(function()
-    store, count = new_store(), 0
+    store, count, is_shared = new_store(), 0, false
     answers = idempotency.new { store = function() return store end, seal = function(text) return "sealed:" .. text end,
-      unseal = function(text) return text:match "^sealed:(.*)$" end, folder = function() return "/tmp" end }
+      unseal = function(text) return text:match "^sealed:(.*)$" end, folder = function() return "/tmp" end,
+      is_shared = function() return is_shared end }
   end)
 
   local function handler()
@@ -112,6 +122,25 @@ describe("Idempotency-Key", function()
     assert.equal("conflict", again.code)
     assert.is_truthy(again.detail:find(tostring(#long), 1, true))
     assert.equal(0, count)
+  end)
+
+  it("is claimed where nodes share the store: another is at it", function()
+    is_shared = true
+    local there = idempotency.new(answers.context) -- another node
+    local answer
+    local function slow(...)
+      coroutine.wrap(function() answer = there:serve(request "k", handler) end)()
+      assert.equal("in_progress", answer.code)
+      coroutine.wrap(function() answer = there:serve(request("k", "{ }"), handler) end)()
+      assert.equal("key_reused", answer.code)
+      return handler(...)
+    end
+    assert.equal(1, serve(request "k", slow).result.json.nth)
+    coroutine.wrap(function() answer = there:serve(request "k", handler) end)()
+    assert.equal(1, answer.json.nth)
+    assert.has_error(function() answers:serve(request "m", function() error "no" end) end)
+    assert.equal(2, serve(request "m").result.json.nth) -- the claim was given back
+    assert.equal(2, count)
   end)
 
   it("is not kept for a fault of ours", function()

@@ -346,6 +346,19 @@ function M.describe(env, set_up, tear_down)
     assert.is_nil(bench:call(store, "put", "ends", "7", "e", nil)) -- who has no lease needs none
   end)
 
+  it("claims a small thing once, until its time is over or it is gone", function()
+    local function claim(text) return bench:ask(store, "claim", "keys", "k", text, HOUR_MS) end
+    assert.is_true(claim "a")
+    assert.is_false(claim "b")
+    assert.equal("a", bench:ask(store, "get", "keys", "k"))
+    pass(HOUR_MS)
+    assert.is_true(claim "c")
+    assert.equal("c", bench:ask(store, "get", "keys", "k"))
+    bench:ask(store, "delete", "keys", "k")
+    assert.is_true(claim "d")
+    assert.is_false(claim "e")
+  end)
+
   it("lists nodes that live, and for a day those that did", function()
     assert.same({}, bench:ask(store, "nodes"))
     bench:ask(store, "announce", "n1", '{"v":1}', HOUR_MS)

@@ -145,6 +145,14 @@ local over = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', 
 if #over > 0 then redis.call('ZREM', KEYS[2], unpack(over)) end
 return 1]]
 
+--- KEYS thing things; ARGV member, text, ttl_ms. Returns 1, or 0: there is one.
+M.claim = script [[
+local now = redis.call('TIME')
+local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+if not redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3], 'NX') then return 0 end
+redis.call('ZADD', KEYS[2], string.format('%.0f', now_ms + ARGV[3]), ARGV[1])
+return 1]]
+
 --- KEYS thing things; ARGV member.
 M.delete = script [[
 redis.call('ZREM', KEYS[2], ARGV[1])

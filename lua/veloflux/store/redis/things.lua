@@ -22,6 +22,15 @@ function Driver:put(bucket, key, text, ttl_ms, callback, fence)
     end, "the answer", format.whole))
 end
 
+function Driver:claim(bucket, key, text, ttl_ms, callback)
+  local member = format.field(bucket, key)
+  self.session:run(scripts.claim, self:keys("thing:" .. member, "things"), { member, text, text_of(ttl_ms) },
+    self:answering(function(err, claimed)
+      if err then return callback(err) end
+      callback(nil, claimed == 1)
+    end, "the answer", format.whole))
+end
+
 function Driver:get(bucket, key, callback)
   self.session:call({ { "GET", self:key("thing:" .. format.field(bucket, key)) } }, function(err, replies)
     if err then return callback(err) end

@@ -255,6 +255,17 @@ function Driver:put(bucket, key, text, ttl_ms, callback, fence)
   end)
 end
 
+function Driver:claim(bucket, key, text, ttl_ms, callback)
+  local now_ms = self.now_ms()
+  self.database:run(true, { condition(sql.CLAIM, 5, bucket, key, text, now_ms + ttl_ms, now_ms) }, function(err)
+    if err and err.code == "refused" then
+      note(self, nil)
+      return callback(nil, false)
+    end
+    answering(self, callback, function() return true end)(err, {})
+  end)
+end
+
 function Driver:get(bucket, key, callback)
   self.database:run(false, { statement(sql.GET, 3, bucket, key, self.now_ms()) },
     answering(self, callback, function(results) return results[1][1] end))

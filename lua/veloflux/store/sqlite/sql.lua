@@ -116,6 +116,9 @@ M.NODES = "SELECT node, json, seen_ms, until_ms FROM nodes"
 M.PUT = [[
 INSERT INTO buckets (bucket, key, value, expires_ms) VALUES (?1, ?2, ?3, ?4)
 ON CONFLICT DO UPDATE SET value = excluded.value, expires_ms = excluded.expires_ms]]
+M.CLAIM = [[
+INSERT INTO buckets (bucket, key, value, expires_ms) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT DO UPDATE SET value = excluded.value, expires_ms = excluded.expires_ms WHERE buckets.expires_ms <= ?5]]
 M.GET = "SELECT value FROM buckets WHERE bucket = ?1 AND key = ?2 AND (expires_ms IS NULL OR expires_ms > ?3)"
 M.THINGS = [[
 SELECT bucket, key, value, expires_ms FROM buckets WHERE expires_ms IS NULL OR expires_ms > ?1 ORDER BY bucket, key]]
