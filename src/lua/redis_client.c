@@ -21,11 +21,6 @@ static void on_idle(uv_idle_t *idle)
         client->host.on_ready(client->host.owner);
 }
 
-void vf_redis_client_ring(struct vf_redis_client *client)
-{
-    uv_idle_start(&client->idle, on_idle);
-}
-
 static void on_alarm(struct vf_timer *timer)
 {
     struct vf_redis_client *client =
@@ -87,6 +82,7 @@ int vf_redis_client_new(const struct vf_redis_host *host, struct vf_redis_client
         goto fail_resolver;
     uv_idle_init(host->loop, &client->idle);
     client->idle.data = client;
+    client->on_idle = on_idle;
     *out = client;
     return 0;
 

@@ -44,6 +44,7 @@ struct vf_redis_client {
     char name[256]; /* that servers have in their certificates; empty: their host */
     struct vf_timer alarm;
     uv_idle_t idle; /* runs while events wait: they are told from the loop, in no other callback */
+    uv_idle_cb on_idle;
     struct vf_redis_link *links;
     struct vf_redis_link *queue, **queue_end;
     struct vf_redis_event event;
@@ -51,7 +52,10 @@ struct vf_redis_client {
 };
 
 /* Has the host told soon, from the loop, that something waits to be taken. */
-void vf_redis_client_ring(struct vf_redis_client *client);
+static inline void vf_redis_client_ring(struct vf_redis_client *client)
+{
+    uv_idle_start(&client->idle, client->on_idle);
+}
 
 /* Takes the link from the queue of those that are to be looked at, if it is there. */
 void vf_redis_link_dequeue(struct vf_redis_link *link);

@@ -75,22 +75,6 @@ static void on_idle_closed(uv_handle_t *handle)
     free(handle);
 }
 
-void vf_tasks_stop(struct vf_tasks *tasks)
-{
-    tasks->is_closing = true;
-    struct vf_task *task = tasks->all;
-    while (task != NULL) {
-        struct vf_task *next = task->next;
-        bool was_busy = task->state != VF_TASK_IDLE;
-        vf_task_cancel(task, "shutting down");
-        if (was_busy && task->is_spawned)
-            vf_task_give(task);
-        else if (was_busy)
-            task->on_outcome(task, VF_TASK_CANCELLED, task->owner);
-        task = next;
-    }
-}
-
 void vf_tasks_deinit(struct vf_tasks *tasks)
 {
     while (tasks->free != NULL) {

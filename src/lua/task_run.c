@@ -256,3 +256,19 @@ int vf_task_spawn(struct vf_run *run, double key)
     make_ready(task);
     return 0;
 }
+
+void vf_tasks_stop(struct vf_tasks *tasks)
+{
+    tasks->is_closing = true;
+    struct vf_task *task = tasks->all;
+    while (task != NULL) {
+        struct vf_task *next = task->next;
+        bool was_busy = task->state != VF_TASK_IDLE;
+        vf_task_cancel(task, "shutting down");
+        if (was_busy && task->is_spawned)
+            vf_task_give(task);
+        else if (was_busy)
+            task->on_outcome(task, VF_TASK_CANCELLED, task->owner);
+        task = next;
+    }
+}

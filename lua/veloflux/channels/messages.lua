@@ -30,7 +30,7 @@ local function literal(value)
 end
 
 --- Reads the members of a message, but for `type` and `channel`, as the fields of a schema.
--- @param made what plugin/schema.lua made of the fields, or nil: there may be none
+-- @param made what plugin/schema made of the fields, or nil: there may be none
 -- @return a plain table, or nil and what is wrong
 function M.fields(made, message)
   local rest = {}

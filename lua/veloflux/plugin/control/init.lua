@@ -6,7 +6,7 @@
 --   name                       of the plugin
 --   run(file)                  what the file returns, a table; or nil after noting why not
 --   note(file, message, value) notes a problem; `value`: a function or a text in the file that says where
---   schema(file, raw, place)   the type of plugin/schema.lua, or nil after noting what is wrong with it
+--   schema(file, raw, place)   the type of plugin/schema, or nil after noting what is wrong with it
 local channels = require "veloflux.channels.definition"
 local api = require "veloflux.plugin.control.api"
 local jobs = require "veloflux.plugin.control.jobs"
