@@ -99,12 +99,10 @@ local context = { version = ffi.string(ffi.C.vf_version()), rates = rates.new(),
   dry_reload = dry_reload,
   security = function() return security.document(state, M.auth, now()) end,
   metrics_open = function() return admin ~= nil and admin.metrics_open end,
-  current = function() return services.current() end,
-  transactions = function() return transactions end,
+  current = function() return services.current() end, transactions = function() return transactions end,
   store = function() return sealing and storage.current() end,
   folder = function() return data_dir end, is_shared = storage.is_shared,
-  seal = function(text) return sealing.seal(text) end,
-  unseal = function(text) return sealing.unseal(text) end }
+  seal = function(text) return sealing.seal(text) end, unseal = function(text) return sealing.unseal(text) end }
 local answers = idempotency.new(context)
 endpoints.register(M.router, context)
 catalog.register(M.router, context)
