@@ -94,7 +94,7 @@ describe("the access log", function()
     assert.is_false(is_set(entry.upstream_status))
     local tries = {}
     for i = 1, 2 do
-      assert.equal(502, clients.get(server.ports.http, "/").status)
+      assert.equal(502, clients.request(server.ports.http, "POST", "/", nil, "x").status)
       entry = server:wait_access_log(1 + i)[1 + i]
       assert.same({ "upstream_closed", silent.address }, { entry.reason, entry.backend })
       tries[i] = entry.tries

@@ -164,6 +164,51 @@ describe("a kept connection that dies under a request", function()
   end))
 end)
 
+describe("backends that take a request and close", function()
+  local function pair()
+    local closing = origins.start(function(conn) conn:close() end)
+    return closing, rig.named "good"
+  end
+  local function ask(server, method, body)
+    local statuses = {}
+    for i = 1, 4 do statuses[i] = clients.request(server.ports.http, method, "/", nil, body).status end
+    table.sort(statuses)
+    return statuses
+  end
+
+  it("are passed over where twice does no harm", loop.spec(function()
+    local closing, good = pair()
+    local server = rig.start { closing, good }
+    assert.same({ 200, 200, 200, 200 }, ask(server, "GET"))
+    assert.same({ 2, 4 }, { closing.accepted, #good.requests })
+    local tries = {}
+    for i, entry in ipairs(server:wait_access_log(4)) do tries[i] = entry.tries end
+    table.sort(tries)
+    assert.same({ 1, 1, 2, 2 }, tries)
+    server:stop()
+  end))
+
+  it("are the end of what may have been acted on, or has content", loop.spec(function()
+    for method, body in pairs { POST = "", PUT = "x", BREW = "" } do
+      local closing, good = pair()
+      local server = rig.start { closing, good }
+      assert.same({ 200, 200, 502, 502 }, ask(server, method, body))
+      assert.equal(2, #good.requests)
+      server:stop()
+    end
+  end))
+
+  it("are two at most for one request", loop.spec(function()
+    local closing = { (pair()), (pair()), (pair()) }
+    local server = rig.start(closing)
+    assert.equal(502, get(server).status)
+    assert.equal(2, closing[1].accepted + closing[2].accepted + closing[3].accepted)
+    local entry = server:wait_access_log(1)[1]
+    assert.same({ "upstream_closed", 2 }, { entry.reason, entry.tries })
+    server:stop()
+  end))
+end)
+
 describe("backends that cannot be reached", function()
   local function refusing()
     local origin = rig.named "dead"

@@ -212,7 +212,8 @@ static void answer_failure(struct vf_exchange *ex, enum vf_upstream_failure fail
 /* No backend is left to try. */
 static void answer_unavailable(struct vf_exchange *ex)
 {
-    vf_count_add(&ex->proxy->block->pools[ex->pool->slot].unavailable, 1);
+    if (ex->n_tried == 0 || ex->last_failure != VF_UPSTREAM_CLOSED)
+        vf_count_add(&ex->proxy->block->pools[ex->pool->slot].unavailable, 1);
     if (ex->was_full)
         vf_exchange_problem(ex, 503, "pool_full", "All backends are at their connection limit.");
     else if (ex->n_tried > 0)
@@ -298,7 +299,7 @@ static bool try_again(struct vf_exchange *ex, enum vf_upstream_failure failure)
 {
     bool is_safe = failure == VF_UPSTREAM_REFUSED ||
                    (ex->on_reused && vf_method_is_idempotent((int)ex->sent_method));
-    if (ex->retried || !is_safe || !has_complete_copy(ex))
+    if (ex->retried || ex->moved_on || !is_safe || !has_complete_copy(ex))
         return false;
     ex->retried = true;
     if (vf_upstream_open(ex, true) < 0)
@@ -307,6 +308,17 @@ static bool try_again(struct vf_exchange *ex, enum vf_upstream_failure failure)
     send_request(ex);
     if (ex->upstream != NULL)
         vf_client_resume(ex);
+    return true;
+}
+
+/* A backend that ended, or is about to, took the request on a fresh connection and said nothing:
+ * another may have it, where twice does no harm (RFC 9110 section 9.2.2), but no third. */
+static bool may_move_on(struct vf_exchange *ex, enum vf_upstream_failure failure)
+{
+    if (failure != VF_UPSTREAM_CLOSED || ex->moved_on || ex->bytes_in > 0 ||
+        !vf_method_is_idempotent((int)ex->sent_method))
+        return false;
+    ex->moved_on = true;
     return true;
 }
 
@@ -363,7 +375,7 @@ void vf_exchange_on_upstream_failed(struct vf_exchange *ex, enum vf_upstream_fai
         return;
     }
     ex->last_failure = failure;
-    if (!connect && !refused) {
+    if (!connect && !refused && !may_move_on(ex, failure)) {
         answer_failure(ex, failure);
         return;
     }

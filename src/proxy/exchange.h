@@ -94,6 +94,7 @@ struct vf_exchange {
     bool chunk_request;   /* the request goes to an HTTP/1 backend in chunks */
     bool on_reused;       /* the upstream connection served an exchange before */
     bool retried;         /* the one second try on a fresh connection was used */
+    bool moved_on;        /* instead, a backend took the request and closed: another got it */
     bool replayable;      /* all content sent so far is in `replay` */
     bool in_flight;       /* counted in the backend's gauge */
     bool trusted;         /* the peer is a trusted proxy: believe its forwarding fields */
