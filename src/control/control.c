@@ -2,6 +2,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -12,6 +13,10 @@
 #include "snapshot/snapshot.h"
 
 enum { PLUGIN_SOCKETS = 1024 /* of all plugins, at a time */ };
+
+/* The parts of a large snapshot are for a moment: each goes back to the system when it is freed,
+ * and leaves no hole in the heap. Of small blocks some memory is kept for the next ones. */
+enum { LARGE_BLOCK = 1 << 22, FREE_TOP = 1 << 24 };
 
 struct vf_control vf_control;
 
@@ -280,6 +285,8 @@ int vf_control_main(void)
     int rc = uv_loop_init(&vf_control.loop);
     if (rc < 0)
         return 1;
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+    mallopt(M_TRIM_THRESHOLD, FREE_TOP);
     if ((rc = vf_follower_open(&vf_control.follower, &vf_control.loop, "control")) < 0 ||
         (rc = vf_lua_new(&vf_control.lua)) < 0 ||
         (rc = vf_background_init(&vf_control.background, vf_control.lua, &vf_control.loop)) < 0 ||

@@ -96,7 +96,7 @@ static void sweep_old(struct vf_follower *follower)
         if (follower->old[i]->refs > 1)
             follower->old[n_kept++] = follower->old[i];
         else
-            vf_snapshot_release(&follower->old[i]);
+            vf_snapshot_release_on(&follower->old[i], follower->loop);
     follower->n_old = n_kept;
 }
 

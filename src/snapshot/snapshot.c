@@ -7,6 +7,8 @@
 #include "base/shm.h"
 #include "snapshot/check.h"
 
+enum { MUCH_BYTES = 1 << 22 }; /* that take a millisecond to unmap when nobody else has them */
+
 static char fault[96];
 
 /* Makes the handle of checked memory. */
@@ -65,6 +67,46 @@ struct vf_snapshot *vf_snapshot_retain(struct vf_snapshot *snapshot)
 {
     snapshot->refs++;
     return snapshot;
+}
+
+struct unmapping {
+    uv_work_t work;
+    void *map;
+    size_t size;
+};
+
+static void on_unmap(uv_work_t *work)
+{
+    const struct unmapping *unmapping = work->data;
+    vf_shm_unmap(unmapping->map, unmapping->size);
+}
+
+static void on_unmapped(uv_work_t *work, int status)
+{
+    (void)status; /* nothing is cancelled */
+    free(work->data);
+}
+
+/* Returns false when that is not worth a thread, or there is none. */
+static bool unmap_on_thread(uv_loop_t *loop, void *map, size_t size)
+{
+    struct unmapping *unmapping = size >= MUCH_BYTES ? malloc(sizeof(*unmapping)) : NULL;
+    if (unmapping == NULL)
+        return false;
+    *unmapping = (struct unmapping){.work = {.data = unmapping}, .map = map, .size = size};
+    if (uv_queue_work(loop, &unmapping->work, on_unmap, on_unmapped) == 0)
+        return true;
+    free(unmapping);
+    return false;
+}
+
+void vf_snapshot_release_on(struct vf_snapshot **snapshot, uv_loop_t *loop)
+{
+    struct vf_snapshot *held = *snapshot;
+    if (held != NULL && held->refs == 1 && held->is_mapped &&
+        unmap_on_thread(loop, (void *)held->header, held->size))
+        held->is_mapped = 0;
+    vf_snapshot_release(snapshot);
 }
 
 void vf_snapshot_release(struct vf_snapshot **snapshot)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <uv.h>
 
 #include "base/str.h"
 #include "snapshot/layout.h"
@@ -44,6 +45,8 @@ struct vf_snapshot *vf_snapshot_retain(struct vf_snapshot *snapshot);
 
 /* Gives a reference back and clears the caller's pointer; NULL is left alone. */
 void vf_snapshot_release(struct vf_snapshot **snapshot);
+/* The same; the last one to let go of much memory gives it back on a thread of `loop`. */
+void vf_snapshot_release_on(struct vf_snapshot **snapshot, uv_loop_t *loop);
 
 /* Returns a hash of the sizes and offsets of all records: equal in builds that read each other's
  * snapshots. */

@@ -206,14 +206,18 @@ function Loader:assemble(root, more, problems, before)
     control = plugins.control, stored_kinds = plugins.kind_names, origin = root, inputs = {} }
   local news = self:take(result, root, more, before)
   local function place(...) return self:place(node, ...) end
+  slices.look()
   check.run(result, place, problems, plugins, news)
+  slices.look()
   stored_check.run(result, plugins.kinds, place, problems)
   if #problems == 0 then resolve.run(result, place, problems, news) end
+  slices.look()
   if #problems == 0 then
     lint.run(result, root, grammar.file, place, function(path)
       local head = path:match "^[^.%[]+"
       return self.main.name, self:line_of(head)
     end)
+    slices.look()
     model.share(result, news)
   end
   return result

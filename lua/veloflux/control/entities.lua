@@ -135,6 +135,7 @@ function M.with(set, edits, own)
     local kind = edit.kind
     if not is_own[kind] then
       result[kind], is_own[kind] = lineage.copy(set[kind] or {}), true
+      slices.look()
       if result.lists[kind] then result.lists[kind] = copy_list(result.lists[kind]) end
     end
     replace_in_list(result, edit)
@@ -175,6 +176,7 @@ function M.records(set, plugins)
   local lists = {}
   for _, kind in ipairs(model.kinds_of(plugins)) do
     local list = M.sorted(set, kind)
+    slices.look()
     records_of[list] = records_of[list] or list_records(list)
     lists[kind] = records_of[list]
   end

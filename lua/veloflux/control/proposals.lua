@@ -100,6 +100,7 @@ function M.judge(jobs, next_world)
   end
   local model, problems = worlds.model(next_world, flow.current() and flow.current().model)
   if not model then return nil, outcome.refusal(problems, all, "invalid") end
+  slices.look()
   local rivalry = outcome.rivalry(model, all)
   if rivalry then return nil, rivalry end
   return model

@@ -198,6 +198,7 @@ end
 local function unmet_certificates(model, places, out)
   local has_tls, knows_clients = secure_listeners(model.node)
   for i, route in ipairs(model.routes) do
+    slices.pause()
     local wanted = rawget(route, "client_certificate")
     local own = type(wanted) == "table"
     if (own and wanted.mode == "require" or wanted == "require") and not (own and has_tls or knows_clients) then
@@ -212,6 +213,7 @@ local KNOWN_METHODS = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTION
 
 local function misspelt_methods(model, places, out)
   for i, route in ipairs(model.routes) do
+    slices.pause()
     for _, name in ipairs(rawget(route, "methods") or {}) do
       local meant = C.vf_method_from_name(name, #name) < 0 and suggest.nearest(name, KNOWN_METHODS)
       if meant then

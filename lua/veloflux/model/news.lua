@@ -8,6 +8,7 @@
 -- Of routes and consumers, to which checks add what they find out, the model keeps the lists that it was made of in
 -- `inputs`.
 local alignment = require "veloflux.alignment"
+local slices = require "veloflux.slices"
 local new_table = require "table.new"
 
 local M = {}
@@ -75,6 +76,7 @@ function News:take(kind, list)
     return is_annotated and joined({ 1, 1, #list }, list, before[kind]) or list
   end
   local runs = before and alignment.runs(list, old) or { 1, 0, #list }
+  slices.look()
   self.positions[kind], self.gone[kind] = positions_of(runs), gone_of(runs, old)
   return is_annotated and joined(runs, list, before and before[kind]) or list
 end
