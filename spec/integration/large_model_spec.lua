@@ -115,3 +115,33 @@ describe("thousands of routes", function()
     server:stop()
   end))
 end)
+
+describe("control that takes long to begin", function()
+  it("is asked meanwhile whether it lives", loop.spec(function()
+    local folder = tempdir.new()
+    local gate = folder .. "/gate"
+    local key = ("[ ! -p %s ] || head -c 1 %s >/dev/null; printf %%064d 7"):format(gate, gate)
+    local server = servers.start { conf = { master_key = { command = key }, data_dir = folder,
+      routes = { route(1) } } }
+    assert.equal(0, os.execute("mkfifo " .. gate))
+    local from, is_known = #server:log_lines() + 1, false
+    assert(uv.kill(children.of(server.pid).control[1], "sigkill"))
+    server:wait_log("control%.started", from) -- and it waits for its key
+    local function one() -- waits until control knows what is published
+      assert.equal("r00001", persist(server, "GET", "/api/routes/" .. name_of(1)).json.name)
+      is_known = true
+    end
+    local function other()
+      for _, path in ipairs { "/health", "/ready", "/health" } do
+        assert.equal(200, clients.get(server.ports.admin, path).status)
+        assert.is_false(is_known)
+      end
+      local fd = assert(uv.fs_open(gate, "r+", 0)) -- does not wait, as it reads, too
+      assert(uv.fs_write(fd, "x"))
+      children.eventually("an answer", function() return is_known end)
+      uv.fs_close(fd)
+    end
+    clients.together(one, other)
+    server:stop()
+  end))
+end)

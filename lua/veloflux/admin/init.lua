@@ -210,7 +210,7 @@ local function await_start()
   end)
 end
 
-local PROBES = { ["/health"] = true, ["/ready"] = true } -- are never too many
+local PROBES = { ["/health"] = true, ["/ready"] = true } -- are never too many, and wait for nothing
 
 --- Returns a problem when the client has asked too much, or nil.
 local function over_limit(request)
@@ -223,7 +223,7 @@ end
 --- Returns the result for a request: what the endpoint says, or a problem on the way to it. May yield.
 local function serve(request)
   if not admin then configure() end
-  if not admin then await_start() end
+  if not admin and not PROBES[request.path] then await_start() end
   local answered = cors.preflight(request) or over_limit(request)
   if answered then return answered end
   local endpoint, params = M.router:find(request.method, request.path)
