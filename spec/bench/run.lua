@@ -10,8 +10,11 @@ local children, await, cpu_ns, pss_kib = machine.children, machine.await, machin
 local median, wanted = machine.median, machine.wanted
 local BINARY, TOOL, WORK = machine.BINARY, machine.TOOL, machine.WORK
 local PORTS = { origin = 19100, veloflux = 19101, nginx = 19102, haproxy = 19103, admin = 19104,
-  plain = 19105, plain_admin = 19106 }
+  plain = 19105, plain_admin = 19106, relay = 19107 }
 local PEERS = { "veloflux", "nginx", "haproxy" }
+-- Scenarios with `limit_by_relay` run a fourth that reads nothing of what it forwards: the least that a proxy can cost.
+local WITH_RELAY = { "veloflux", "nginx", "haproxy", "relay" }
+local function peers_of(scenario) return scenario.limit_by_relay and WITH_RELAY or PEERS end
 
 -- Configurations: the same features for all, no access log, kept upstream connections
 
@@ -132,6 +135,11 @@ function run.haproxy()
   await(PORTS.haproxy)
   return { pid = pid, worker = pid }
 end
+function run.relay()
+  local pid = start(("taskset -c 0 build/bench/relay %d %d"):format(PORTS.relay, PORTS.origin), "relay")
+  await(PORTS.relay)
+  return { pid = pid, worker = pid }
+end
 
 --- One run of wrk: its output, the requests answered, and the CPU time that the worker spent.
 local function wrk(peer, process, scenario)
@@ -177,7 +185,7 @@ end
 
 local SCENARIOS = {
   { name = "1k", title = "1 KiB keep-alive, 64 connections", connections = 64, path = "/1024",
-    limit = 0.91, aim = 0.83 },
+    limit = 0.91, aim = 0.83, limit_by_relay = true },
   { name = "64k", title = "64 KiB answers, 64 connections", connections = 64, path = "/65536",
     limit = 0.80, aim = 0.71 },
   { name = "1m", title = "1 MiB answers, 16 connections", connections = 16, path = "/1048576",
@@ -185,7 +193,7 @@ local SCENARIOS = {
   { name = "connect", title = "new connection per request", connections = 64, path = "/1024",
     options = "-s " .. WORK .. "/close.lua", limit = 0.95, aim = 0.80 },
   { name = "post", title = "4 KiB POST, 1 KiB answers", connections = 64, path = "/1024",
-    options = "-s " .. WORK .. "/post.lua", limit = 0.77, aim = 0.69 },
+    options = "-s " .. WORK .. "/post.lua", limit = 0.77, aim = 0.69, limit_by_relay = true },
 }
 
 local running = {}
@@ -205,19 +213,21 @@ end
 --- Runs a scenario in interleaved rounds. Returns medians by peer and the median of the ratios to the
 -- better peer of the same round.
 local function compare(scenario)
-  local samples, ratios = {}, {}
-  for _, peer in ipairs(PEERS) do samples[peer] = { rps = {}, cpu = {}, p50 = {}, p99 = {} } end
+  local samples, ratios, peers = {}, {}, peers_of(scenario)
+  for _, peer in ipairs(peers) do samples[peer], ratios[peer] = { rps = {}, cpu = {}, p50 = {}, p99 = {} }, {} end
   for _ = 1, ROUNDS do
     local round = {}
-    for _, peer in ipairs(PEERS) do
+    for _, peer in ipairs(peers) do
       round[peer] = load(peer, running[peer], scenario)
       for key, value in pairs(round[peer]) do table.insert(samples[peer][key], value) end
     end
-    ratios[#ratios + 1] = round.veloflux.cpu / math.min(round.nginx.cpu, round.haproxy.cpu)
+    for _, peer in ipairs(peers) do
+      table.insert(ratios[peer], round[peer].cpu / math.min(round.nginx.cpu, round.haproxy.cpu))
+    end
   end
-  local result = { ratio = median(ratios) }
-  for _, peer in ipairs(PEERS) do
-    result[peer] = {}
+  local result = {}
+  for _, peer in ipairs(peers) do
+    result[peer] = { ratio = median(ratios[peer]) }
     for key, values in pairs(samples[peer]) do result[peer][key] = median(values) end
   end
   return result
@@ -229,15 +239,15 @@ local function print_header()
 end
 
 local function print_result(scenario, result)
-  for _, peer in ipairs(PEERS) do
+  for _, peer in ipairs(peers_of(scenario)) do
     local row = result[peer]
-    local ratio = peer == "veloflux" and ("%.2f"):format(result.ratio) or ""
+    local ratio = (peer == "veloflux" or peer == "relay") and ("%.2f"):format(row.ratio) or ""
     print(("%-36s %-9s %10.0f %9.1f %9.2f %9.2f %8s"):format(peer == "veloflux" and scenario.title or "", peer, row.rps,
       row.cpu, row.p50, row.p99, ratio))
   end
   if scenario.limit then
     print(("%-36s at most %.2f, aim %.2f: %s"):format("", scenario.limit, scenario.aim,
-      result.ratio <= scenario.limit and "reached" or "MISSED"))
+      result.veloflux.ratio <= scenario.limit and "reached" or "MISSED"))
   end
   io.flush()
 end
@@ -249,6 +259,7 @@ local function bench_requests()
   end
   if #list == 0 then return end
   start_all {}
+  running.relay = run.relay()
   print_header()
   for _, scenario in ipairs(list) do print_result(scenario, compare(scenario)) end
   stop_all()

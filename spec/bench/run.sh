@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 mkdir -p build/bench
-for program in tool send; do
+for program in tool send relay; do
     cc -O2 -o build/bench/$program spec/bench/$program.c
 done
 cc -O2 -o build/bench/handshake spec/bench/handshake.c -lssl -lcrypto
