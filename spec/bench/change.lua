@@ -96,8 +96,12 @@ local function bench(routes, goal, bulk_goal)
   print(("until all workers run it, of %d routes and %d pools:"):format(routes, POOLS))
   local instance = house.start { routes = routes, pools = POOLS }
   local ok, message = xpcall(function()
-    if machine.wanted "change" then bench_changes(instance, routes, goal) end
-    print(("  turns of control's loop above 10 ms: %d so far, the longest %.0f ms"):format(house.stalls()))
+    local before, longest = house.stalls()
+    print(("  turns of control's loop above 10 ms until it began: %d, the longest %.0f ms"):format(before, longest))
+    if machine.wanted "change" then
+      bench_changes(instance, routes, goal)
+      print(("  and during these changes: %d"):format(house.stalls() - before))
+    end
     if machine.wanted "lists" then bench_lists(instance, routes) end
     if machine.wanted "bulk" then bench_bulk(instance, routes, bulk_goal) end
     print(("  control uses %.0f MiB"):format(machine.pss_kib(instance.control) / 1024))
