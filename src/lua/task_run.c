@@ -83,8 +83,8 @@ static enum vf_task_outcome step(struct vf_task *task, int n_values)
         task->state = VF_TASK_WAITING;
         return outcome;
     }
-    if (outcome != VF_TASK_DONE)
-        lua_resetthread(tasks->lua, task->co); /* the function under way is left for good */
+    if (outcome != VF_TASK_DONE) /* left for good; it is the first one's upvalues that are closed */
+        lua_resetthread(task->co, task->co);
     task->run.plugin = task->run.instance = 0;
     task->state = VF_TASK_IDLE;
     task->op = NULL;

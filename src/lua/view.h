@@ -169,6 +169,8 @@ void vf_view_set_chunk(struct vf_exchange *ex, const char *data, size_t len);
 int vf_view_answer(struct vf_exchange *ex, uint32_t status, const char *body, size_t len);
 int vf_view_answer_field(struct vf_exchange *ex, const char *name, size_t name_len,
                          const char *value, size_t value_len);
+/* One that was begun does not leave. */
+void vf_view_forget_answer(struct vf_exchange *ex);
 
 /* The exchange goes on with a chain that Lua has resolved; `phases` are bits 1 << enum vf_phase. */
 void vf_view_switch_chain(struct vf_exchange *ex, uint32_t phases);

@@ -127,3 +127,8 @@ int vf_view_answer_field(struct vf_exchange *ex, const char *name, size_t name_l
     return vf_view_edit(ex, &ex->plugins->fields, VF_VIEW_ADD, vf_str_make(name, name_len),
                         vf_str_make(value, value_len));
 }
+
+void vf_view_forget_answer(struct vf_exchange *ex)
+{
+    ex->plugins->has_answer = false;
+}

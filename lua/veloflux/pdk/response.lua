@@ -231,14 +231,20 @@ local function begin(status, body)
   if not task.is_own() then error("response.exit: not possible inside a coroutine of the plugin's own", 4) end
   local rc = C.vf_view_answer(task.run.ex, status, body, #body)
   if rc ~= 0 then error(("response.exit: status %s %s"):format(tostring(status), view.problem(rc)), 4) end
-  local chain = require "veloflux.runtime.chain"
-  local instance = chain.current()
+end
+
+--- The answer is whole: it leaves, and the access log names the plugin.
+local function leave()
+  local instance = require("veloflux.runtime.chain").current()
   if instance then C.vf_view_set_reason(task.run.ex, instance.name, #instance.name) end
+  task.exit()
 end
 
 local function put_field(name, value)
   local rc = C.vf_view_answer_field(task.run.ex, name, #name, value, #value)
-  if rc ~= 0 and rc ~= -3 then error(("response.exit: header %q %s"):format(tostring(name), view.problem(rc)), 5) end
+  if rc == 0 or rc == -3 then return end
+  C.vf_view_forget_answer(task.run.ex) -- half of one is none
+  error(("response.exit: header %q %s"):format(tostring(name), view.problem(rc)), 5)
 end
 
 local function put_fields(headers, has_type)
@@ -284,7 +290,7 @@ local function finish_grpc(status, body, headers)
   if not given["grpc-status"] then put_field("Grpc-Status", code) end
   if not given["grpc-message"] then put_field("Grpc-Message", text) end
   if not has_type then put_field("Content-Type", "application/grpc") end
-  task.exit()
+  leave()
 end
 
 local function finish(status, body, headers)
@@ -297,7 +303,7 @@ local function finish(status, body, headers)
   if content and not has_type then
     put_field("Content-Type", is_json and "application/json; charset=utf-8" or "text/plain; charset=utf-8")
   end
-  task.exit()
+  leave()
 end
 
 --- Ends the request with an answer: nothing behind this call runs, not even behind a pcall. In

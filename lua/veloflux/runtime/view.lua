@@ -78,6 +78,7 @@ void vf_view_set_chunk(struct vf_exchange *ex, const char *data, size_t len);
 int vf_view_answer(struct vf_exchange *ex, uint32_t status, const char *body, size_t len);
 int vf_view_answer_field(struct vf_exchange *ex, const char *name, size_t name_len, const char *value,
                          size_t value_len);
+void vf_view_forget_answer(struct vf_exchange *ex);
 int vf_view_set_reason(struct vf_exchange *ex, const char *code, size_t len);
 void vf_view_set_consumer(struct vf_exchange *ex, const char *name, size_t len);
 uint64_t vf_view_body_limit(const struct vf_exchange *ex);
