@@ -57,9 +57,10 @@ end
 
 -- Instances -----------------------------------------------------------------------------------------
 
---- Workers keep instances by this hash, from one snapshot to the next.
+--- Workers keep instances by this hash, from one snapshot to the next. Where one stands is a part of it: by its scope a
+-- plugin knows whom it counts together.
 local function hash_of(plugin, item)
-  local hash = hash_text(item.as, plugin.hash)
+  local hash = hash_number(item.scope, hash_text(item.as, plugin.hash))
   return hash_text(item.meta, hash_text(item.json, hash_text(item.on_error, hash)))
 end
 

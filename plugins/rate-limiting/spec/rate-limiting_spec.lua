@@ -128,6 +128,19 @@ describe("rate-limiting", function()
     assert.equal(1, (send(gateway, 3, { path = "/b" })))
   end)
 
+  it("counts by the place where it stands, whatever says the same elsewhere", function()
+    local plugin = { name = "rate-limiting", config = { hour = 2 } }
+    local gateway = kit.start { plugins = {},
+      tenants = { { name = "acme", hosts = { "acme.test" }, plugins = { plugin } } },
+      conf = { routes = {
+        { name = "own", path_prefix = "/own", respond = { status = 200 }, plugins = { plugin } },
+        { name = "a", tenant = "acme", path_prefix = "/a", respond = { status = 200 } },
+        { name = "b", tenant = "acme", path_prefix = "/b", respond = { status = 200 } } } } }
+    assert.equal(1, (send(gateway, 1, { path = "/a", host = "acme.test" })))
+    assert.equal(1, (send(gateway, 3, { path = "/b", host = "acme.test" })))
+    assert.equal(2, (send(gateway, 3, { path = "/own" })))
+  end)
+
   it("can keep to itself what it does, and answer otherwise", function()
     local gateway = kit.start { config = { hour = 1, hide_client_headers = true, error_code = 503,
       error_message = "<later>" } }
