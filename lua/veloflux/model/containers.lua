@@ -23,6 +23,17 @@ end
 local MANY = 100 -- elements of a list that is written in slices
 local ENTITIES = 2 -- how deep the lists are that may be long: right below the root
 
+-- How elements were written that may stand elsewhere (schema.lua: read_reference): list or map -> index or key -> text.
+local raws = setmetatable({}, { __mode = "k" })
+
+--- Returns these texts of a list or map, by index or key; nil: it has none.
+function M.raws_of(value) return raws[value] end
+
+local function keep_raw(value, key, raw)
+  local of = raws[value] or {}
+  raws[value], of[key] = of, raw
+end
+
 -- Lists -------------------------------------------------------------------------------------------
 
 -- @param one, more the words for one and for several
@@ -91,7 +102,7 @@ function M.list(attr, compile)
     while at ~= 0 do
       if depth == ENTITIES then slices.pause() end
       path[depth] = position
-      local value = read_element(where, at)
+      local value, raw = read_element(where, at)
       if value ~= nil then
         if seen then
           path[depth] = position -- its own reader went deeper
@@ -99,6 +110,7 @@ function M.list(attr, compile)
         end
         size = size + 1
         list[size] = value
+        if raw then keep_raw(list, size, raw) end
       end
       position = position + 1
       at = nodes[at].next
@@ -106,7 +118,7 @@ function M.list(attr, compile)
     where.depth = depth - 1
     return check_list(where, index, attr, extra, list, position)
   end
-  local function put_list(list, out, put_element)
+  local function put_list(list, out, put_element, raw)
     put(out, "[")
     local is_long, first = #list > MANY, out.n
     for i = 1, #list do
@@ -117,12 +129,12 @@ function M.list(attr, compile)
         put(out, "")
       end
       if i > 1 then put(out, ",") end
-      put_element(list[i], out)
+      put_element(list[i], out, raw and raw[i])
     end
     put(out, "]")
   end
-  local function encode(list, out) put_list(list, out, encode_element) end
-  local function write(list, out) put_list(list, out, element.write) end
+  local function encode(list, out) put_list(list, out, encode_element, not out.is_plain and raws[list]) end
+  local function write(list, out) put_list(list, out, element.write, out.is_shown and raws[list]) end
   local function from_default(default)
     local list = {}
     for i, value in ipairs(default) do list[i] = value_from(element, value) end
@@ -142,8 +154,9 @@ local function read_pair(where, key_type, value_type, map, at, value_at)
     where:break_rule("unique", at, "duplicate key")
     return
   end
-  local value = value_type.read(where, value_at)
+  local value, raw = value_type.read(where, value_at)
   if value ~= nil then map[key] = value end
+  if raw then keep_raw(map, key, raw) end
 end
 
 function M.map(attr, compile)
@@ -171,18 +184,20 @@ function M.map(attr, compile)
     end
     return check_whole(where, index, attr, nil, map)
   end
-  local function put_map(map, out, escape, put_value)
+  local function put_map(map, out, escape, put_value, raw)
     put(out, "{")
     for i, key in ipairs(sorted.names(map)) do
       if i > 1 then put(out, ",") end
       put(out, json.quote(escape(tostring(key))))
       put(out, ":")
-      put_value(map[key], out)
+      put_value(map[key], out, raw and raw[key])
     end
     put(out, "}")
   end
-  local function encode(map, out) put_map(map, out, expand.escape, value_type.encode) end
-  local function write(map, out) put_map(map, out, itself, value_type.write) end
+  local function encode(map, out)
+    put_map(map, out, expand.escape, value_type.encode, not out.is_plain and raws[map])
+  end
+  local function write(map, out) put_map(map, out, itself, value_type.write, out.is_shown and raws[map]) end
   local function from_default(default)
     local map = {}
     for key, value in pairs(default) do map[key] = value_from(value_type, value) end
@@ -221,8 +236,8 @@ function M.shape(attr, compile)
   local function encode(value, out, raw)
     forms[form_of(value)].encode(value, out, raw)
   end
-  local function write(value, out)
-    forms[form_of(value)].write(value, out)
+  local function write(value, out, raw)
+    forms[form_of(value)].write(value, out, raw)
   end
   local function from_default(default)
     local form = forms[form_of(default)]

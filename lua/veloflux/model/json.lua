@@ -35,7 +35,8 @@ end
 --- Returns a number or boolean as JSON.
 function M.scalar(value)
   if type(value) ~= "number" then return tostring(value) end
-  return value % 1 == 0 and ("%d"):format(value) or ("%.17g"):format(value)
+  local is_whole = value % 1 == 0 and math.abs(value) < 2 ^ 63 -- what %d holds
+  return is_whole and ("%d"):format(value) or ("%.17g"):format(value)
 end
 
 return M

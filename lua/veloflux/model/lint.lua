@@ -91,13 +91,19 @@ function visit(compiled, value, place, found)
     place = { up = place, step = "", line = rawget(value, "_line") or place.line }
     visit_fields(compiled, value, place, found)
   elseif compiled.element then
+    local raw = containers.raws_of(value)
     for i, own in ipairs(value) do
       slices.pause()
-      visit(compiled.element, own, { up = place, step = i - 1, line = place.line }, found)
+      if not (raw and raw[i]) then
+        visit(compiled.element, own, { up = place, step = i - 1, line = place.line }, found)
+      end
     end
   elseif compiled.value then
+    local raw = containers.raws_of(value)
     for key, own in pairs(value) do
-      visit(compiled.value, own, { up = place, step = "." .. key, line = place.line }, found)
+      if not (raw and raw[key]) then
+        visit(compiled.value, own, { up = place, step = "." .. key, line = place.line }, found)
+      end
     end
   end
 end

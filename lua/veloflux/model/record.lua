@@ -124,13 +124,14 @@ end
 
 local function write_record(record, out, fields)
   put(out, "{")
-  local is_first = true
+  local raw, is_first = out.is_shown and rawget(record, RAW), true
   for i = 1, #fields do
-    local value = record[fields[i][1]]
+    local name = fields[i][1]
+    local value = record[name]
     if value ~= nil then
       put(out, is_first and fields[i][3] or fields[i][4])
       is_first = false
-      fields[i][2].write(value, out)
+      fields[i][2].write(value, out, raw and raw[name])
     end
   end
   put(out, "}")

@@ -175,8 +175,19 @@ local function put_table(out, map)
   json.put(out, "}")
 end
 
-local function writer_of(plain)
-  return function(value, out)
+--- What people see instead of a secret.
+local HIDDEN = '"(secret)"'
+
+--- Writes what people are shown: how it was written, where that is elsewhere. Returns true when that is all.
+local function put_shown(out, attr, raw)
+  if not attr.secret and not (attr.referenceable and (raw or out.hides_references)) then return false end
+  json.put(out, raw and not attr.secret and json.quote(raw) or HIDDEN)
+  return true
+end
+
+local function writer_of(plain, attr)
+  return function(value, out, raw)
+    if out.is_shown and put_shown(out, attr, raw) then return end
     if plain then value = plain(value) end
     if type(value) == "table" then put_table(out, value) else put_plain(out, value) end
   end
@@ -218,7 +229,7 @@ local function compile_scalar(attr)
     if words and words[value] then return value end
     return scalar.format(value)
   end
-  return { read = read, encode = encoder_of(format, attr), write = writer_of(scalar.plain), expected = expected,
+  return { read = read, encode = encoder_of(format, attr), write = writer_of(scalar.plain, attr), expected = expected,
     parse = parse }
 end
 
@@ -285,6 +296,16 @@ end
 function M.write(compiled, value)
   local out = json.writer()
   compiled.write(value, out)
+  return table.concat(out)
+end
+
+--- The same for people: without secrets, and with references as they are written.
+-- @param raw how the value itself was written, or nil (M.raw_of)
+-- @param hides_references true: nobody knows any more what was referred to
+function M.show(compiled, value, raw, hides_references)
+  local out = json.writer()
+  out.is_shown, out.hides_references = true, hides_references
+  compiled.write(value, out, raw)
   return table.concat(out)
 end
 

@@ -4,7 +4,9 @@ local containers = require "veloflux.model.containers"
 local duration = require "veloflux.model.duration"
 local json = require "veloflux.pdk.json"
 local model_json = require "veloflux.model.json"
+local record = require "veloflux.model.record"
 local schema = require "veloflux.model.schema"
+local vault = require "veloflux.vault"
 
 local M = {}
 
@@ -23,9 +25,10 @@ local function chosen(compiled, value)
   return compiled.general and getmetatable(value) and getmetatable(value).compiled or compiled
 end
 
-local function show_scalar(compiled, value)
+local function show_scalar(compiled, value, raw)
   local attr = compiled.attr
   if attr.secret then return value == "" and "" or MASK end
+  if raw and attr.referenceable and attr.type ~= "pem" and vault.is_reference(raw) then return raw end
   if attr.type == "tree" then return M.copy(value) end
   if type(value) == "boolean" or type(value) == "string" and attr.type == "string" and not attr.numeric then
     return value
@@ -36,36 +39,37 @@ local function show_scalar(compiled, value)
 end
 
 local function show_record(compiled, value)
-  local shown = {}
+  local shown, raw = {}, rawget(value, record.RAW)
   for _, pair in ipairs(compiled.fields) do
     local name, field = pair[1], pair[2]
     local own = value[name]
-    if own ~= nil and not is_hidden(field) then shown[name] = show(field, own) end
+    if own ~= nil and not is_hidden(field) then shown[name] = show(field, own, raw and raw[name]) end
   end
   return shown
 end
 
 local function show_list(compiled, value)
-  local shown = json.array()
-  for i = 1, #value do shown[i] = show(compiled.element, value[i]) end
+  local shown, raw = json.array(), containers.raws_of(value)
+  for i = 1, #value do shown[i] = show(compiled.element, value[i], raw and raw[i]) end
   return shown
 end
 
 local function show_map(compiled, value)
-  local shown = {}
-  for name, own in pairs(value) do shown[tostring(name)] = show(compiled.value, own) end
+  local shown, raw = {}, containers.raws_of(value)
+  for name, own in pairs(value) do shown[tostring(name)] = show(compiled.value, own, raw and raw[name]) end
   return shown
 end
 
---- Returns a value as decoded JSON, complete, with its secrets masked.
+--- Returns a value as decoded JSON, complete, with its secrets masked, and with references as they are written.
 -- @param compiled of model/schema.lua
-function show(compiled, value)
+-- @param raw how it was written, or nil
+function show(compiled, value, raw)
   compiled = chosen(compiled, value)
-  if compiled.forms then return show(compiled.forms[containers.form_of(value)], value) end
+  if compiled.forms then return show(compiled.forms[containers.form_of(value)], value, raw) end
   if compiled.fields then return show_record(compiled, value) end
   if compiled.element then return show_list(compiled, value) end
   if compiled.value then return show_map(compiled, value) end
-  return show_scalar(compiled, value)
+  return show_scalar(compiled, value, raw)
 end
 M.show = show
 

@@ -5,8 +5,17 @@ local schema = require "veloflux.model.schema"
 
 local M = {}
 
+--- Writes what a field is, as people may see it. What the narrowest layer says replaces the others, so how it was
+-- written there is known; of what was merged it is not.
+local function shown(item, field, compiled)
+  if compiled.attr.secret then return "(secret)" end
+  local is_merged = item.merge[field] and #item.layers > 1
+  local record = not is_merged and item.layers[#item.layers].record or item.record
+  return schema.show(compiled, record and record[field], record and schema.raw_of(record, field), is_merged)
+end
+
 --- Says where each field of an item's configuration comes from.
--- @return list of {field, value (JSON), origin}: origin is "default" or a text such as
+-- @return list of {field, value (JSON, with "(secret)" for secrets), origin}: origin is "default" or a text such as
 -- "route conf.yaml:12", for merged fields several
 function M.of(item)
   local list, values = {}, cjson.decode(item.json)
@@ -22,9 +31,8 @@ function M.of(item)
       end
     end
     if values[field] ~= nil then
-      local is_secret = pair[2].attr.secret
       list[#list + 1] = { field = field, origin = #from > 0 and table.concat(from, " and ") or "default",
-        value = is_secret and "(secret)" or schema.write(pair[2], item.record and item.record[field]) }
+        value = shown(item, field, pair[2]) }
     end
   end
   return list

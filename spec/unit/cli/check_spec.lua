@@ -124,10 +124,12 @@ describe("veloflux check", function()
       limit = { handler = plugins.handler(5), schema = [[return { n = { type = "integer", default = 5 },
         token = { type = "string", secret = true },
         tags = { type = "map", values = { type = "string" }, merge = "deep" },
+        store = { type = "record", fields = { key = { type = "string", secret = true } } },
         list = { type = "array", elements = { type = "string" } } }]] } }
     write(fixture.site [[
   - { name: api, path: /api, pool: web, plugins: [
-      { name: limit, as: tight, on_error: continue, config: { token: hidden, tags: { b: c } } } ] }
+      { name: limit, as: tight, on_error: continue, config: { token: hidden, tags: { b: c },
+        store: { key: hidden } } } ] }
 plugins: [ { name: auth }, { name: paint }, { name: limit, as: tight, config: { n: 7, tags: { a: b } } } ]
 plugin_path: [ ]] .. plugin_path .. " ]\n")
     local status, out, err = run("-c", path, "--explain", "GET", "/api")
@@ -135,15 +137,16 @@ plugin_path: [ ]] .. plugin_path .. " ]\n")
     assert.equal(0, status)
     for i, line in ipairs(out) do out[i] = line:gsub(path:gsub("%p", "%%%0"), "F") end
     assert.same({
-      "plugins  1. auth (priority 1000, global F:12): access",
+      "plugins  1. auth (priority 1000, global F:13): access",
       "         2. limit as tight (priority 5, route F:11, on_error continue): access",
       "            n: 5  (default)",
-      '            tags: {"a":"b","b":"c"}  (global F:12 and route F:11)',
+      '            store: {"key":"(secret)"}  (route F:11)',
+      '            tags: {"a":"b","b":"c"}  (global F:13 and route F:11)',
       "            token: (secret)  (route F:11)",
-      "         3. paint (priority 5, global F:12): log",
-    }, { out[6], out[7], out[8], out[9], out[10], out[11] })
+      "         3. paint (priority 5, global F:13): log",
+    }, { out[6], out[7], out[8], out[9], out[10], out[11], out[12] })
     local _, _, warnings = run("-c", path)
-    assert.same({ "F:12: warning: plugins[1]: limit and paint have the same priority, 5: they run in the order of "
+    assert.same({ "F:13: warning: plugins[1]: limit and paint have the same priority, 5: they run in the order of "
       .. "their names" }, { (warnings[1]:gsub(path:gsub("%p", "%%%0"), "F")) })
     plugins.clean()
   end)

@@ -116,6 +116,33 @@ describe("scalars", function()
     compiled.encode(record, out)
     assert.equal('{"f":"{vault://env/x}"}', table.concat(out))
   end)
+
+  it("repeat those in lists and maps, and show people no others", function()
+    local text = s.string { referenceable = true }
+    local record, compiled = read({ { list = s.list { elements = text } }, { map = s.map { values = text } },
+      { plain = text }, { secrets = s.map { values = s.string { secret = true } } },
+      { inner = s.record { fields = { { key = s.string { secret = true } }, { name = text } } } } },
+      "{list: [a, '{vault://env/x}'], map: {k: '{vault://env/x}', l: b}, plain: '{vault://env/x}', "
+      .. "secrets: {m: '{vault://env/x}', n: clear}, inner: {key: clear, name: '{vault://env/x}'}}", { X = "hidden" })
+    assert.same({ "hidden", "hidden", "hidden", "hidden" }, { record.list[2], record.map.k, record.plain,
+      record.secrets.m })
+    local function seal() return "00" end
+    assert.equal('{"inner":{"key":"{sealed:00}","name":"{vault://env/x}"},"list":["a","{vault://env/x}"],'
+      .. '"map":{"k":"{vault://env/x}","l":"b"},"plain":"{vault://env/x}",'
+      .. '"secrets":{"m":"{vault://env/x}","n":"{sealed:00}"}}', s.encode(compiled, record, seal))
+    assert.equal('{"inner":{"key":"(secret)","name":"{vault://env/x}"},"list":["a","{vault://env/x}"],'
+      .. '"map":{"k":"{vault://env/x}","l":"b"},"plain":"{vault://env/x}",'
+      .. '"secrets":{"m":"(secret)","n":"(secret)"}}', s.show(compiled, record))
+    assert.equal('["(secret)","{vault://env/x}"]', s.show(compiled.by_name.list, record.list, nil, true))
+    assert.matches('"list":%["a","hidden"%]', s.write(compiled, record))
+    assert.matches('"list":%["a","hidden"%]', s.encode_plain(compiled, record))
+  end)
+
+  it("write numbers as they are, however large", function()
+    local record, compiled = read({ { a = s.number {} }, { b = s.number {} }, { c = s.number {} } },
+      "{a: 1e20, b: -1e300, c: 4503599627370497}", {})
+    assert.equal('{"a":1e+20,"b":-1.0000000000000001e+300,"c":4503599627370497}', s.write(compiled, record))
+  end)
 end)
 
 describe("records", function()

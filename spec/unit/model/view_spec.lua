@@ -36,6 +36,20 @@ describe("the view of a value", function()
     assert.same({ "off", false, "*****" }, { shown.wait, shown.check, shown.key })
   end)
 
+  it("has references as they are written, whatever they lead to", function()
+    local text = schema.string { referenceable = true }
+    local compiled = schema.compile(schema.record { fields = { { name = text },
+      { list = schema.list { elements = text } }, { map = schema.map { values = text } },
+      { shape = schema.shape { scalar = text } } } })
+    local value = schema.read(compiled, assert(document.parse("{name: '{vault://env/k}', list: ['{vault://env/k}', a], "
+      .. "map: {x: '{vault://env/k}'}, shape: '{vault://env/k}'}", "t")), function() return "hidden" end)
+    assert.same({ "hidden", "hidden" }, { value.name, value.list[1] })
+    assert.same({ name = "{vault://env/k}", list = { "{vault://env/k}", "a" }, map = { x = "{vault://env/k}" },
+      shape = "{vault://env/k}" }, view.show(compiled, value))
+    value = schema.read(compiled, assert(document.parse("name: '${K}'", "t")), function() return "open" end)
+    assert.equal("open", view.show(compiled, value).name) -- what comes back is not expanded
+  end)
+
   it("opens to what reads back as the same", function()
     local value = read '{name: "a$${b}", key: "${KEY}", hosts: [x], wait: 1m}'
     local open = view.open(TYPE, value)
