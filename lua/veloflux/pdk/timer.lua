@@ -60,15 +60,18 @@ local function run_once(handle)
   handle.is_over = true
 end
 
--- The time to the next beat, counted from the first: a long run leaves beats out, it does not move them.
+-- The time to the next beat. Beats are counted: a long run leaves some out, it does not move the others, and one that
+-- came early by its jitter does not come again in its place.
 local function to_next(handle, begun)
-  local late = (network.now_ms() - begun) / 1000 % handle.seconds
+  local passed = (network.now_ms() - begun) / 1000
+  handle.beat = math.max(handle.beat, math.floor(passed / handle.seconds)) + 1
   local spread = handle.jitter * handle.seconds
-  return handle.seconds - late + (math.random() - 0.5) * spread
+  return math.max(handle.beat * handle.seconds - passed + (math.random() - 0.5) * spread, 0)
 end
 
 local function run_again(handle)
   local begun = network.now_ms()
+  handle.beat = 0
   while wait(handle, to_next(handle, begun)) do run(handle) end
   handle.is_over = true
 end
