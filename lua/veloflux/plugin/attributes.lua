@@ -1,5 +1,6 @@
 --- The attributes that a field of a plugin's schema may have, by its type, and of which kind each is.
 -- Names are Kong's where the idea is the same.
+local lua_pattern = require "veloflux.plugin.lua_pattern"
 local suggest = require "veloflux.model.suggest"
 local sorted = require "veloflux.sorted"
 
@@ -26,8 +27,8 @@ end
 
 local function is_pattern(value)
   if type(value) ~= "string" then return nil, "expected a pattern" end
-  local ok, problem = pcall(string.find, "", value)
-  return ok or nil, not ok and problem:gsub("^.-: ", "") or nil
+  local problem = lua_pattern.problem(value)
+  return problem == nil or nil, problem
 end
 
 local function is_pattern_list(value)

@@ -128,6 +128,8 @@ describe("a plugin's schema", function()
         'a.default.[1]: expected an integer, got "b"' },
       { { type = "map" }, "a.values: required: what the values are" },
       { { type = "string", match = "[" }, "a.match: malformed pattern (missing ']')" },
+      { { type = "string", match = "^abc[" }, "a.match: malformed pattern (missing ']')" },
+      { { type = "string", match_none = { { pattern = "a(b" } } }, "a.match_none: expected a list of {pattern, err}" },
       { { type = "integer", between = { 5, 1 } }, "a: its lower bound is above the upper one" },
       { { type = "duration", min = "soon" }, "a.min: is no bound of this type" },
       { { type = "string", merge = "deep" }, "a.merge: does not go with the type string" },
