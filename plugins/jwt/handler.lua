@@ -133,12 +133,21 @@ end
 
 -- What is told of a token ----------------------------------------------------------------------------------------
 
-local function clear_headers(settings)
-  for i = 1, #settings.headers do upstream.clear_header(settings.headers[i].field) end
+-- Takes away what a client may have said in the place of a token.
+-- @param told fields that another instance has set for this request (field -> true), or nil
+local function clear_headers(settings, told)
+  for i = 1, #settings.headers do
+    local header = settings.headers[i]
+    if not (told and told[header.key]) then upstream.clear_header(header.field) end
+  end
 end
 
 local function set_headers(settings, token)
-  for i = 1, #settings.headers do
+  local n = #settings.headers
+  if n == 0 then return end
+  local told = ctx.shared.jwt_headers or {}
+  ctx.shared.jwt_headers = told
+  for i = 1, n do
     local header = settings.headers[i]
     token.texts = token.texts or {}
     local text = token.texts[header.claim]
@@ -146,7 +155,10 @@ local function set_headers(settings, token)
       text = claims_of.text(token.claims[header.claim]) or false
       token.texts[header.claim] = text
     end
-    if text then upstream.set_header(header.field, text) end
+    if text then
+      upstream.set_header(header.field, text)
+      told[header.key] = true
+    end
   end
 end
 
@@ -177,8 +189,8 @@ end
 
 function Plugin:access(conf)
   local settings = settings_of.of(conf)
+  if auth.is_settled(conf) then return clear_headers(settings, ctx.shared.jwt_headers) end
   clear_headers(settings)
-  if auth.is_settled(conf) then return end
   local token, who, text = authenticate(conf, settings)
   if not token then return refuse(conf, settings, who) end
   auth.accept(who.consumer, who.credential, who.identifier)

@@ -33,7 +33,9 @@ end
 
 local function make(conf)
   local headers = {}
-  for claim, field in pairs(conf.claims_to_headers) do headers[#headers + 1] = { claim = claim, field = field } end
+  for claim, field in pairs(conf.claims_to_headers) do
+    headers[#headers + 1] = { claim = claim, field = field, key = (field:lower():gsub("_", "-")) }
+  end
   return {
     challenges = challenges_of(conf), headers = headers,
     required = set_of(conf.claims_to_verify) or {}, types = types_of(conf.accepted_types),

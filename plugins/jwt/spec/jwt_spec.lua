@@ -32,6 +32,22 @@ describe("jwt", function()
     assert.equal("app", gateway:upstream_requests()[1].headers["x-credential-identifier"])
   end)
 
+  it("keeps what it has told of a token where another one of it would have done as well", function()
+    local config = { claims_to_headers = { sub = "X-User", role = "X_Role" }, anonymous = "guest" }
+    local gateway = kit.start { time = START, plugins = { { name = "jwt", config = config },
+      { name = "jwt", as = "more", config = { claims_to_headers = { sub = "x-user", role = "X-Role" },
+        anonymous = "guest" } } },
+      consumers = { { name = "guest" },
+        { name = "ana", credentials = { { type = "jwt", key = "app", secret = SECRET } } } } }
+    gateway:request { headers = { Authorization = "Bearer " .. token { iss = "app", sub = "zoe" },
+      ["X-User"] = "admin", ["X-Role"] = "root" } }
+    gateway:request { headers = { ["X-User"] = "admin", ["X-Role"] = "root" } }
+    local known, guest = unpack(gateway:upstream_requests())
+    assert.same({ "zoe", nil }, { known.headers["x-user"], known.headers["x-role"] })
+    assert.same({ "guest", nil, nil }, { guest.headers["x-consumer-username"], guest.headers["x-user"],
+      guest.headers["x-role"] })
+  end)
+
   it("lets a token live from one second to another", function()
     local gateway = start { claims_to_verify = { "exp", "nbf" } }
     local text = token { iss = "app", nbf = START + 10, exp = START + 20 }
