@@ -81,6 +81,22 @@ describe("what is done at run time", function()
     server:stop()
   end))
 
+  it("is written down once for all backends of a pool", loop.spec(function()
+    local dir, one, two = tempdir.new(), named "one", named "two"
+    assert(uv.fs_mkdir(dir .. "/overrides.json", tonumber("700", 8))) -- cannot be replaced: each attempt is a line
+    server = servers.start { conf = conf_of(dir, one, two) }
+    local status, pool = request("POST", "/api/pools/web/drain", {})
+    assert.equal(200, status)
+    assert.same({ "draining", "draining" }, { pool.backends[1].drain, pool.backends[2].drain })
+    assert.equal(200, (request("POST", "/api/pools/web/undrain", {})))
+    server:stop()
+    local count = 0
+    for _, line in ipairs(server.process.stderr) do
+      if line:find("overrides.failed", 1, true) then count = count + 1 end
+    end
+    assert.equal(2, count)
+  end))
+
   it("is left alone when its file is damaged", loop.spec(function()
     local dir, one = tempdir.new(), named "one"
     tempdir.write(dir .. "/overrides.json", "{ not json")

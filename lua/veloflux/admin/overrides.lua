@@ -22,9 +22,13 @@ local MAX_WEIGHT = 1000000
 
 local data_dir -- function() -> that of what runs
 
-local function override(entry, drain, weight)
-  local backend = { tenant = entry.tenant, pool = entry.name, address = entry.record.address.text }
-  return overrides.set(totals.state(), data_dir(), backend, drain, weight)
+--- Does something to backends. Returns nil, or the entry of one that is not running.
+local function override(entries, drain, weight)
+  local backends = {}
+  for i, entry in ipairs(entries) do
+    backends[i] = { tenant = entry.tenant, pool = entry.name, address = entry.record.address.text }
+  end
+  return entries[overrides.set(totals.state(), data_dir(), backends, drain, weight) or 0]
 end
 
 local function note(request, event, entry)
@@ -105,7 +109,7 @@ local function of_backend(event, read, apply, what)
     local entry, value, is_dry = take(resources.backends, context, request, read)
     if not entry then return value end
     if is_dry then return would_set(what, { entry }, value) end
-    if not apply(entry, value) then return gone(entry) end
+    if apply(entry, value) then return gone(entry) end
     note(request, event, entry)
     return { json = rest.show(resources.backends, entry) }
   end
@@ -115,17 +119,17 @@ local function of_pool(event, read)
   return function(context, request)
     local entry, value, is_dry = take(resources.pools, context, request, read)
     if not entry then return value end
-    if is_dry then return would_set(DRAIN, entities.elements(entry, "backends"), value) end
-    for _, backend in ipairs(entities.elements(entry, "backends")) do
-      if not override(backend, value, AS_IT_IS) then return gone(backend) end
-    end
+    local backends = entities.elements(entry, "backends")
+    if is_dry then return would_set(DRAIN, backends, value) end
+    local missing = override(backends, value, AS_IT_IS)
+    if missing then return gone(missing) end
     note(request, event, entry)
     return { json = rest.show(resources.pools, entry) }
   end
 end
 
-local function set_drain(entry, value) return override(entry, value, AS_IT_IS) end
-local function set_weight(entry, value) return override(entry, AS_IT_IS, value) end
+local function set_drain(entry, value) return override({ entry }, value, AS_IT_IS) end
+local function set_weight(entry, value) return override({ entry }, AS_IT_IS, value) end
 
 local JSON = "application/json"
 local MODE = { [JSON] = { type = "object", additionalProperties = false,

@@ -63,23 +63,33 @@ local function put(state, backend, drain, weight)
   return C.vf_state_override(ffi.cast("struct vf_state *", state), id_of(backend), drain, weight) == 0
 end
 
---- Does something to a backend, and writes it down.
--- @param state the state area
--- @param backend {tenant, pool, address}
--- @param drain NONE, DRAINING, DISABLED or AS_IT_IS
--- @param weight a number, CONFIGURED or AS_IT_IS
--- @return false when it is not running
-function M.set(state, data_dir, backend, drain, weight)
-  if not put(state, backend, drain, weight) then return false end
-  local by_id, name = load(data_dir), name_of(backend)
-  local entry = by_id[name] or { drain = M.NONE }
-  local own = { tenant = backend.tenant, pool = backend.pool, address = backend.address, drain = entry.drain,
-    weight = entry.weight }
+--- What is written down of a backend, once something more is done to it; nil: nothing is.
+local function entry_of(by_id, backend, drain, weight)
+  local before = by_id[name_of(backend)] or { drain = M.NONE }
+  local own = { tenant = backend.tenant, pool = backend.pool, address = backend.address, drain = before.drain,
+    weight = before.weight }
   if drain ~= M.AS_IT_IS then own.drain = drain end
   if weight == M.CONFIGURED then own.weight = nil elseif weight ~= M.AS_IT_IS then own.weight = weight end
-  by_id[name] = (own.drain ~= M.NONE or own.weight) and own or nil
-  save()
-  return true
+  return (own.drain ~= M.NONE or own.weight) and own or nil
+end
+
+--- Does something to backends, and writes it down, once for all of them.
+-- @param state the state area
+-- @param backends list of {tenant, pool, address}
+-- @param drain NONE, DRAINING, DISABLED or AS_IT_IS
+-- @param weight a number, CONFIGURED or AS_IT_IS
+-- @return nil; or the place in the list of the first that is not running: it is done to those before it only
+function M.set(state, data_dir, backends, drain, weight)
+  local by_id, gone = load(data_dir), nil
+  for i, backend in ipairs(backends) do
+    if not put(state, backend, drain, weight) then
+      gone = i
+      break
+    end
+    by_id[name_of(backend)] = entry_of(by_id, backend, drain, weight)
+  end
+  if gone ~= 1 and backends[1] then save() end
+  return gone
 end
 
 --- Puts what is written down into the state area: the backends of a configuration have their slots, and do not serve
