@@ -157,6 +157,10 @@ describe("an endpoint of a plugin", function()
         tenant = request.params.tenant ~= "none" and request.params.tenant or nil, value = { name = "made" } } })
       if not result then return problem end
       return 201, { tenant = result.objects[1].tenant_id }]], "of_tenant = true, method = 'POST',"),
+    endpoint("/api/any", [[
+      local result, problem = pdk.transaction.apply { { op = "create", kind = "pools", value = request.body } }
+      if not result then return problem end
+      return 201, { tenant = result.objects[1].tenant_id }]], "of_tenant = true, request = 'object', method = 'POST',"),
     endpoint("/api/platform", "return 200, {}")) } }, function(api)
     local password = { Authorization = "Basic " .. encoding.base64_encode "admin:a long password" }
     for _, name in ipairs { "acme", "other" } do
@@ -170,6 +174,10 @@ describe("an endpoint of a plugin", function()
     assert.equal("theirs", api.is(api.get("/api/own", password), 200).other)
     assert.equal("acme", api.is(api.post("/api/make/none", nil, own), 201).tenant)
     api.problem(api.post("/api/make/other", nil, own), 404, "not_found")
+    assert.equal("acme", api.is(api.post("/api/any", { name = "any" }, own), 201).tenant)
+    api.problem(api.post("/api/any", { name = "more", tenant = "other" }, own), 404, "not_found", "/tenant")
+    api.problem(api.post("/api/any", { name = "more", tenant = "default" }, own), 404, "not_found", "/tenant")
+    assert.equal(4, #api.is(api.get("/api/pools", password), 200))
     api.problem(api.get("/api/platform", own), 403, "forbidden")
   end, { admin = { address = "127.0.0.1:0", auth = { enabled = true, password = "a long password" } } }))
 

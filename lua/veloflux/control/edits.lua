@@ -97,12 +97,14 @@ local function edit_of(world, op, entity, record, key)
     created_ms = entity and entity.created_ms or world.now_ms, updated_ms = world.now_ms } }
 end
 
+--- Adds the name and the tenant that an operation says to a value that does not say them itself.
 local function put_name(op, value)
-  if type(value) ~= "table" or op.name == nil then return value end
+  if type(value) ~= "table" then return value end
   local copy = {}
   for name, inner in pairs(value) do copy[name] = inner end
-  if op.kind ~= "plugins" and copy.name == nil then copy.name = expand.escape(op.name) end
-  if op.kind ~= "tenants" and op.tenant and op.tenant ~= "default" and copy.tenant == nil then
+  if op.name and op.kind ~= "plugins" and copy.name == nil then copy.name = expand.escape(op.name) end
+  local says_none = copy.tenant == nil or copy.tenant == json.null
+  if op.kind ~= "tenants" and op.tenant and op.tenant ~= "default" and says_none then
     copy.tenant = op.tenant
   end
   return copy
@@ -112,6 +114,9 @@ local function create(world, op, i)
   local value = put_name(op, changed_value(nil, op))
   local record, key = read(world, op, value, i)
   if not record then return nil, key end
+  if op.tenant and op.kind ~= "tenants" and entities.split_key(op.kind, key) ~= op.tenant then
+    return fail("invalid", ("is another than %s, which the operation says"):format(op.tenant), i, "/tenant")
+  end
   local mine = world.file[op.kind] and world.file[op.kind][key]
   if mine then return owned(mine, i, key) end
   if entities.get(world.set, op.kind, key) then

@@ -45,6 +45,19 @@ describe("transactions", function()
     assert.equal("127.0.0.1:9002", flow.current().model.pools[2].backends[1].address.text)
   end)
 
+  it("make an entity of the tenant that they say", function()
+    assert.is_true(door.apply({ { op = "create", kind = "tenants", name = "acme", value = {} } }, {}).ok)
+    local unnamed = { op = "create", kind = "pools", tenant = "acme", value = { name = "own" } }
+    local result = door.apply({ unnamed }, {})
+    assert.is_true(result.ok, result.message)
+    assert.is_table(transactions.find("pools", "acme", "own"))
+    assert.is_nil(transactions.find("pools", "default", "own"))
+    unnamed.value = { name = "more", tenant = "default" }
+    result = door.apply({ unnamed }, {})
+    assert.same({ "invalid", "/tenant" }, { result.code, result.errors[1].pointer })
+    assert.is_nil(transactions.find("pools", "default", "more"))
+  end)
+
   it("are together one publication, and may be called off before their turn", function()
     local results, is_off = {}, true
     transactions.together(function()

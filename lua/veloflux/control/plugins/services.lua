@@ -170,10 +170,16 @@ local function told(of, outcome, ops, plugin)
     dry_run = false }
 end
 
+--- Says whether an operation means another tenant than this.
+local function is_foreign(op, tenant)
+  local own = type(op.value) == "table" and op.value.tenant or nil
+  return op.kind == "tenants" or op.tenant and op.tenant ~= tenant or own and own ~= json.null and own ~= tenant
+end
+
 --- What a tenant's own user may change is the tenant's. Returns a problem, or nil.
 function M.keep_within(limit, ops)
   for i, op in ipairs(limit and ops or {}) do
-    if op.kind == "tenants" or op.tenant and op.tenant ~= limit then
+    if is_foreign(op, limit) then
       return problem.new("not_found", "There is nothing of this kind and tenant.",
         { errors = { { op = i, pointer = "/tenant", detail = "is another tenant's" } } })
     end
