@@ -8,12 +8,14 @@ local entities = require "veloflux.control.entities"
 local expand = require "veloflux.model.expand"
 local json = require "veloflux.pdk.json"
 local model = require "veloflux.model"
+local secrets = require "veloflux.model.secrets"
 local slices = require "veloflux.slices"
 local values = require "veloflux.control.values"
+local view = require "veloflux.model.view"
 
 local M = {}
 
-local MASK = "*****"
+local MASK = view.MASK
 
 local function fail(code, message, i, pointer)
   return nil, { ok = false, code = code, message = message,
@@ -40,7 +42,12 @@ end
 local function keep_masked(value, before, sealed)
   if value == MASK and type(sealed) == "string" and sealed:find "^{sealed:" then return before end
   if type(value) ~= "table" or type(before) ~= "table" or type(sealed) ~= "table" then return value end
-  for key, inner in pairs(value) do value[key] = keep_masked(inner, before[key], sealed[key]) end
+  local place_of = json.is_array(value) and view.counterparts(value, before)
+  for key, inner in pairs(value) do
+    local at = key
+    if place_of then at = place_of(key) end
+    if at ~= nil then value[key] = keep_masked(inner, before[at], sealed[at]) end
+  end
   return value
 end
 
@@ -69,12 +76,22 @@ local function problems_of(found, i, places)
   return { ok = false, code = "invalid", message = errors[1] and errors[1].detail or "is not valid", errors = errors }
 end
 
+--- A mask that nothing was put in place of would be the secret. Returns the problem, or nil.
+local function left_masked(world, op, value, text)
+  if not text:find('"' .. MASK .. '"', 1, true) then return nil end
+  local place = secrets.masked_in(op.kind, value, world.tools.plugins, MASK)
+  return place and { pointer = "/" .. place:gsub("%.", "/"), message = "is masked, and there is no stored value to keep" }
+end
+
 --- Reads a value as an entity.
 -- @return record and key, or nil and an outcome
 local function read(world, op, value, i)
   local label = op.name or type(value) == "table" and type(value.name) == "string" and value.name or "new"
-  local record, found = entities.read(op.kind, entities.key_of(op.kind, op.tenant, label),
-    json.encode(without_null(value)), world.tools, true)
+  local text, fault = json.encode(without_null(value))
+  if not text then return fail("invalid", "cannot be JSON: " .. fault, i) end
+  local masked = left_masked(world, op, value, text)
+  if masked then return nil, problems_of({ masked }, i, op.places) end
+  local record, found = entities.read(op.kind, entities.key_of(op.kind, op.tenant, label), text, world.tools, true)
   if not record then return nil, problems_of(found, i, op.places) end
   local key = model.key(op.kind, record)
   record._file = ("api:%s/%s"):format(op.kind, key)

@@ -90,15 +90,22 @@ local function identity(element)
   return type(inner) == "string" and name .. "\0" .. inner or name
 end
 
-local function unmask_list(list, old)
-  local by_identity = {}
+--- Says which element of an older list each element of a list stands for.
+-- @return function(i) -> its place in `old`; nil: there is none, or of two that are alike neither is meant
+function M.counterparts(list, old)
+  local places = {}
   for i = 1, #(type(old) == "table" and old or {}) do
-    local id = identity(old[i])
-    by_identity[id or i] = by_identity[id or i] == nil and old[i] or false -- two alike: neither is meant
+    local id = identity(old[i]) or i
+    places[id] = places[id] == nil and i or false
   end
+  return function(i) return places[identity(list[i]) or i] or nil end
+end
+
+local function unmask_list(list, old)
+  local place_of = M.counterparts(list, old)
   for i = 1, #list do
-    local before = by_identity[identity(list[i]) or i]
-    list[i] = unmask(list[i], before or nil)
+    local at = place_of(i)
+    list[i] = unmask(list[i], at and old[at])
   end
 end
 

@@ -400,4 +400,29 @@ describe("transactions", function()
       { type = "key-auth", key = "*****" } } } } }
     assert.same({}, result.diff)
   end)
+
+  it("never take the mask of a secret for the secret", function()
+    local function credentials(...) return { name = "ana", credentials = json.array { ... } } end
+    local function refused(op)
+      local result = door.apply { op }
+      assert.same({ "invalid", 1 }, { result.code, result.errors[1].op })
+      assert.equal("is masked, and there is no stored value to keep", result.message)
+      return result.errors[1].pointer
+    end
+    local masked = { type = "basic-auth", username = "b", password = "*****" }
+    local create = { op = "create", kind = "consumers", name = "ana", value = credentials(masked) }
+    assert.equal("/credentials/0/password", refused(create))
+    create.value = credentials({ type = "key-auth", key = "first-secret-1" },
+      { type = "basic-auth", username = "a", password = "second-secret-2" })
+    assert.is_true(door.apply({ create }).ok)
+    local merge = { op = "merge", kind = "consumers", name = "ana", value = credentials(masked) } -- another user's
+    assert.equal("/credentials/0/password", refused(merge))
+    masked.username = "a" -- has moved to the front
+    local result = door.apply { merge }
+    assert.is_true(result.ok, result.message)
+    local kept = transactions.find("consumers", "default", "ana").value.credentials
+    assert.same({ 1, "second-secret-2" }, { #kept, kept[1].password })
+    assert.equal("/key", refused { op = "create", kind = "credentials", consumer = "ana",
+      value = { type = "key-auth", key = "*****" } })
+  end)
 end)
