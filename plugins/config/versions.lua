@@ -4,7 +4,7 @@ local endpoint = require "veloflux.plugins.config.endpoint"
 
 local versions = pdk.versions
 
-local MAX_VERSION, MAX_PAGE, MAX_ITEMS = 2 ^ 53, 500, 10000
+local MAX_VERSION, MAX_PAGE, MAX_ITEMS = 2 ^ 53 - 1, 500, 10000
 local FIELDS = { "version", "time", "author", "source", "reason", "request_id", "summary" }
 
 local function refuse(name, detail)

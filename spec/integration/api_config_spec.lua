@@ -216,13 +216,28 @@ describe("versions", function()
     assert.same({ "rollback", "too much" }, { last.source, last.reason })
   end))
 
+  it("have a reason that is UTF-8, whatever was sent", spec({}, function()
+    local reason = { ["X-Change-Reason"] = "caf\233" }
+    is(request("POST", "/api/pools", { name = "bare" }, reason), 201)
+    local path, seen = "/api/config/versions?sort=-reason&limit=1", {}
+    while path do
+      local response = request("GET", path)
+      seen[#seen + 1] = is(response, 200)[1].reason
+      path = (response:get "link" or ""):match "<(.-)>"
+    end
+    assert.equal(tonumber(request("GET", "/api/config/versions?limit=1"):get "x-total-count"), #seen)
+    assert.is_truthy(table.concat(seen, " "):find("caf\239\191\189", 1, true)) -- U+FFFD
+  end))
+
   it("that are not there are said to be so", spec({}, function()
-    for _, name in ipairs { "999", "0", "abc", "99999999999999999999" } do
+    for _, name in ipairs { "999", "0", "abc", "9007199254740992", "99999999999999999999" } do
       problem(request("GET", "/api/config/versions/" .. name), 404, "not_found")
       problem(request("POST", "/api/config/versions/" .. name .. "/rollback"), 404, "not_found")
     end
     problem(request("GET", "/api/config/diff?from=999"), 404, "not_found")
     problem(request("GET", "/api/config/diff?from=yesterday"), 400, "invalid")
+    problem(request("GET", "/api/config/diff?from=9007199254740992"), 400, "invalid")
+    problem(request("GET", "/api/config/versions?limit=1&cursor=9007199254740993"), 400, "invalid")
     problem(request("GET", "/api/config/versions?limit=0"), 400, "invalid")
     problem(request("POST", "/api/config/versions/1/rollback", { colour = 1 }), 400, "invalid")
   end))

@@ -409,7 +409,9 @@ describe("veloflux ctl", function()
       assert.is_true(#text > 0, words)
       assert.is_true(decoded(server, unpack(command)).dry_run, words)
     end
-    assert.matches("removed", select(2, run(server, "reject", version, "--dry-run")))
+    local _, told = run(server, "reject", version, "--dry-run")
+    assert.matches("removed", told)
+    assert.is_nil(told:find("!", 1, true)) -- nothing stays
     assert.equal(1, (run(server, "keys", "retire", "beef", "--dry-run")))
     assert.same(before, state())
     local code, err

@@ -277,7 +277,7 @@ function M.answer(request, params, items, fields, default, finish)
   local last = math.min(first + count - 1, #list)
   local headers = { "X-Total-Count", tostring(#list) }
   if limit and first <= last and first + count <= #list then
-    headers[3], headers[4] = "Link", link(request, limit, encoding.base64url_encode(json.encode(places[list[last]])))
+    headers[3], headers[4] = "Link", link(request, limit, encoding.base64url_encode(json.lenient(places[list[last]])))
   end
   return { json_text = M.encode(list, first, last, finish), headers = headers }
 end

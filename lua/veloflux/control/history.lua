@@ -199,11 +199,11 @@ function M.edits_to(base, state, created_ms)
   return { set = entities.with(base.set, edits), edits = edits, keys = keys, extra = { skipped = skipped } }
 end
 
---- The edits that undo changes, of what is still as they have left it.
+--- The edits that undo changes, of what is still as they have left it. What control keeps for itself stays as it is.
 local function edits_against(base, changes)
   local state, skipped = texts_of(base.set), {}
   for _, change in ipairs(changes) do
-    local of_kind = state[change.kind]
+    local of_kind = change.kind ~= META and state[change.kind] or nil
     if of_kind and of_kind[change.key] == change.after then
       of_kind[change.key] = change.before
     elseif of_kind then

@@ -2,6 +2,7 @@
 local conf = require "veloflux.conf"
 local elements = require "veloflux.control.elements"
 local entities = require "veloflux.control.entities"
+local json = require "veloflux.pdk.json"
 local model_kinds = require "veloflux.model"
 local rivals = require "veloflux.control.rivals"
 local slices = require "veloflux.slices"
@@ -83,6 +84,9 @@ function M.summary(net)
   return model_kinds.describe_diff(counts)
 end
 
+--- Returns a text as UTF-8: what else is in it, such as half a character at its end, becomes U+FFFD.
+local function as_utf8(text) return json.encode(text) and text or json.decode(json.lenient(text)) end
+
 --- Returns the changes as the store takes them.
 function M.store_change(net, context, version, now_ms)
   local puts, deletes = {}, {}
@@ -96,7 +100,7 @@ function M.store_change(net, context, version, now_ms)
     end
   end
   return { version = version, time_ms = now_ms, author = context.author or "", source = context.source or "api",
-    reason = context.reason or "", request_id = context.request_id or "", summary = context.summary or M.summary(net),
+    reason = as_utf8(context.reason or ""), request_id = context.request_id or "", summary = context.summary or M.summary(net),
     puts = puts, deletes = deletes, fence = context.fence, turn = turns.mine() }
 end
 

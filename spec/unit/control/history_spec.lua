@@ -57,6 +57,25 @@ describe("history", function()
     assert.equal("not_found", answer_of(transactions.version, 99).code)
   end)
 
+  it("undoes a version, but nothing of what control keeps for itself", function()
+    local api_keys = require "veloflux.control.api_keys"
+    local function ends(ask, ...)
+      local offered, result = #door.offers, nil
+      local args = { ... }
+      args[#args + 1] = function(answer) result = answer end
+      ask(unpack(args))
+      if #door.offers > offered then door.step() end
+      assert.is_true(result.ok, result.message)
+      return result
+    end
+    local made = ends(api_keys.create, { name = "ci", role = "admin", tenant = "default" }, {})
+    local revoked = ends(api_keys.revoke, "ci", {})
+    local undone = ends(require("veloflux.control.history").revert, revoked.version, {})
+    assert.same({ revoked.version, {} }, { undone.version, undone.skipped }) -- there is nothing to undo
+    assert.is_nil(api_keys.find "ci")
+    assert.is_nil(api_keys.check(made.key, 0))
+  end)
+
   it("goes back as a new version", function()
     create "a"
     door.apply { { op = "put", kind = "pools", name = "a", value = { algorithm = "random" } } }

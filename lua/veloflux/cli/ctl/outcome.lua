@@ -29,7 +29,8 @@ function M.lines(body)
   local lines = {}
   M.append_diff(lines, body.diff)
   for _, skipped in ipairs(body.skipped or {}) do
-    lines[#lines + 1] = ("! %s %s stays as it stands in %s"):format(skipped.kind, skipped.key, skipped.source)
+    lines[#lines + 1] = ("! %s %s stays%s"):format(skipped.kind, skipped.key, type(skipped.source) == "string"
+      and " as it stands in " .. skipped.source or ": it has changed since")
   end
   for _, warning in ipairs(body.warnings or {}) do lines[#lines + 1] = "warning: " .. M.word(warning) end
   if body.dry_run then
