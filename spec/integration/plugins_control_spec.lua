@@ -235,6 +235,35 @@ describe("an endpoint of a plugin", function()
       server:wait_log "plugin%.late.*plugin=x.*what=\"?GET /api/late"
     end))
 
+  it("is done once for an Idempotency-Key, though its client goes", spec({ x = { api = api_of(
+    endpoint("/api/make", [[
+      local count = pdk.shared:incr("count", 1, 0)
+      local result, problem = pdk.transaction.apply { { op = "create", kind = "pools", name = "made-" .. count,
+        value = {} } }
+      if not result then return problem end
+      pdk.shared:set("state", "waits")
+      while not pdk.shared:get "go" do pdk.timer.sleep(0.01) end
+      return 201, { name = result.objects[1].name }]], "method = 'POST',"),
+    endpoint("/api/go", "pdk.shared:set('go', true) return 204", "method = 'POST',"),
+    endpoint("/api/state", "return 200, { state = pdk.shared:get 'state' or 'none' }")) } }, function(api, server)
+      local client = require("support.stream").connect(server.ports.admin)
+      client:write "POST /api/make HTTP/1.1\r\nHost: x\r\nIdempotency-Key: once\r\nContent-Length: 0\r\n\r\n"
+      children.eventually("the handler to wait", function()
+        return api.is(api.get "/api/state", 200).state == "waits"
+      end)
+      client:reset()
+      for _ = 1, 10 do api.is(api.get "/api/state", 200) end -- what has come before them was heeded
+      api.problem(api.post("/api/make", nil, { ["Idempotency-Key"] = "once" }), 409, "in_progress")
+      assert.equal(204, api.post("/api/go").status)
+      local again = children.eventually("the first to end", function()
+        local response = api.post("/api/make", nil, { ["Idempotency-Key"] = "once" })
+        return response.status ~= 409 and response
+      end)
+      assert.same({ name = "made-1" }, api.is(again, 201))
+      assert.equal("true", again:get "idempotency-replayed")
+      assert.equal(1, #api.is(api.get "/api/pools", 200))
+    end))
+
   it("fails alone", spec({ x = { api = api_of(
     endpoint("/api/raise", "error('broken ' .. request.params.none)"),
     endpoint("/api/spin", "while true do pcall(function() while true do end end) end"),

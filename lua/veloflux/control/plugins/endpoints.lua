@@ -17,7 +17,7 @@ local tasks = require "veloflux.control.plugins.task"
 
 local M = {}
 
-local running = {} -- runs by the id of their request: the client may leave
+local running = {} -- runs by the id of their request, those that end when the client leaves
 local JSON, PROBLEM = "application/json", "application/problem+json"
 
 -- Answers -------------------------------------------------------------------------------------------
@@ -165,6 +165,12 @@ local FAILURES = {
   stopped = function() return problem.new("unavailable", "The plugin of this path was stopped.") end,
 }
 
+--- Says whether a client that leaves may ask for the answer again: then what it asked for is done to its end, because
+-- half of it, or all but its answer, would be done twice.
+local function is_asked_for_again(request)
+  return request.method == "POST" and request.headers["idempotency-key"] ~= nil
+end
+
 --- Runs the handler. Yields.
 local function serve(plugin, definition, request, seen)
   local what = definition.method .. " " .. definition.path
@@ -178,8 +184,9 @@ local function serve(plugin, definition, request, seen)
     return definition.handler(seen)
   end
   local how, status, body, headers = await.call(function(callback)
-    running[request.id or 0] = tasks.start(plugin, { what = what, of = of, limit_ms = definition.timeout_ms,
-      on_end = callback }, handle)
+    local run = tasks.start(plugin, { what = what, of = of, limit_ms = definition.timeout_ms, on_end = callback },
+      handle)
+    running[request.id or 0] = not is_asked_for_again(request) and run or nil
   end)
   running[request.id or 0] = nil
   if (request.spool or of.documents) and (of.n_asked or 0) > 0 then -- what it asked of the core reads it still
