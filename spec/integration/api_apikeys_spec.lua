@@ -119,6 +119,23 @@ describe("an API key", function()
     server:stop()
   end))
 
+  it("gets no answer that was kept for another tenant's key of the same name", loop.spec(function()
+    start { tenants = { { name = "acme" }, { name = "zeta" } } }
+    local function post(tenant)
+      local key = make({ name = "ci", role = "admin", tenant_id = tenant }).key
+      local response
+      for _ = 1, 2 do
+        response = request("POST", "/api/pools", { name = "web" }, { Authorization = "Bearer " .. key,
+          ["Idempotency-Key"] = "one" })
+      end
+      assert.same({ tenant, "true" }, { is(response, 201).tenant_id, response:get "idempotency-replayed" })
+      is(request("DELETE", "/api/apikeys/ci"), 204)
+    end
+    post "acme"
+    post "zeta"
+    server:stop()
+  end))
+
   it("of a tenant names no files of the node", loop.spec(function()
     start { tenants = { { name = "acme", hosts = { "a.example.com" } } } }
     local own = pki.self_signed(tempdir.new(), "site")

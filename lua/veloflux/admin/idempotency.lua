@@ -40,7 +40,8 @@ local function key_of(request)
   if #key > MAX_KEY or key == "" or key:find "[^\33-\126]" then
     return nil, problem.new("invalid", ("Idempotency-Key has to be 1 to %d visible characters."):format(MAX_KEY))
   end
-  return digest(request.identity.name, request.path, key)
+  local identity = request.identity -- names of keys may be given anew, to another tenant's
+  return digest(identity.tenant and identity.tenant .. "/" .. identity.name or identity.name, request.path, key)
 end
 
 local function unavailable()
