@@ -140,13 +140,19 @@ function M.submit(context, request, text, options)
 end
 
 --- Finds a batch of the last day. Yields.
--- @return its document; or nil and a problem
-function M.find(context, id)
-  local document, err = nil, nil
-  if id:find "^%x+$" and #id == 32 then document, err = runs.find(context, id) end
-  if document then return document end
+-- @return its document, nil, and the node that is at it, if that is another; or nil and a problem
+local function find(context, id)
+  local document, err, node = nil, nil, nil
+  if id:find "^%x+$" and #id == 32 then document, err, node = runs.find(context, id) end
+  if document then return document, nil, node end
   if err then return nil, unavailable "The store is not available." end
   return nil, resources.not_found("bulk operation", id)
+end
+
+--- The same. Returns its document; or nil and a problem. Yields.
+function M.find(context, id)
+  local document, bad = find(context, id)
+  return document, bad
 end
 
 --- Returns the batches of the last day; or nil and a problem. Yields.
@@ -159,8 +165,9 @@ end
 --- Cancels a batch. Returns its document; or nil and a problem. Yields.
 -- @param is_dry true: only says whether it would
 function M.cancel(context, id, is_dry)
-  local document, bad = M.find(context, id)
+  local document, bad, node = find(context, id)
   if not document then return nil, bad end
+  if node then return nil, problem.new("conflict", ("The node %s is at it: cancel it there."):format(node)) end
   if runs.has_ended(document) or not runs.cancel(id, is_dry) then
     return nil, problem.new("conflict", ("It has ended already: %s."):format(document.status))
   end

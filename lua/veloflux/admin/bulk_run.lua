@@ -1,10 +1,12 @@
 --- Runs batches of operations, says how far they are, and remembers how they ended: for a day, in the store, so that
 -- a batch that control did not live to finish is known as interrupted. The versions that a batch makes have its id in
--- their reason; from them it is told afterwards what of it was applied.
+-- their reason; from them it is told afterwards what of it was applied. Of one that another node is at it is told how far
+-- that has come as it last wrote it down.
 --
 --   running -> completed | rolled_back | cancelled | interrupted
 local ffi = require "ffi"
 local await = require "veloflux.admin.await"
+local cluster = require "veloflux.cluster"
 local crypto = require "veloflux.pdk.crypto"
 local json = require "veloflux.pdk.json"
 local log = require "veloflux.admin.log"
@@ -64,8 +66,8 @@ end
 local function put(context, id, record)
   local store = context.store()
   if not store then return { code = "unavailable" } end
-  local text = ('{"base_version":%d,"document":%s,"actions":%s}'):format(record.base_version, text_of(record.document),
-    query.encode(record.actions, 1, #record.actions))
+  local text = ('{"base_version":%d,"run":"%s","document":%s,"actions":%s}'):format(record.base_version, cluster.run(),
+    text_of(record.document), query.encode(record.actions, 1, #record.actions))
   return (await.call(function(callback) store:put(BUCKET, id, text, DAY_MS, callback) end))
 end
 
@@ -283,7 +285,8 @@ function M.list(context)
     function(id) return (M.find(context, id)) end)
 end
 
---- Returns how far a batch is, nil when there is none by this id; or nil and an error of the store. Yields.
+--- Returns how far a batch is, nil, and the node that is at it, if that is another one; nil when there is none by this
+-- id; or nil and an error of the store. Yields.
 function M.find(context, id)
   if under_way[id] then return under_way[id].document end
   local store = context.store()
@@ -292,12 +295,13 @@ function M.find(context, id)
   if err or not text then return nil, err end
   if under_way[id] then return under_way[id].document end
   local record = json.decode(text, { pause = slices.look })
-  if not M.has_ended(record.document) then
-    local versions, failure = versions_of(context, id, record.base_version)
-    if not versions then return nil, failure end
-    settle(record, versions)
-    put(context, id, record)
-  end
+  if M.has_ended(record.document) then return record.document end
+  local node = cluster.node_of(record.run)
+  if node then return record.document, nil, node end
+  local versions, failure = versions_of(context, id, record.base_version)
+  if not versions then return nil, failure end
+  settle(record, versions)
+  put(context, id, record)
   return record.document
 end
 

@@ -25,6 +25,7 @@ uint64_t vf_clock_wall_ms(void);
 local M = {}
 
 local WORD_BYTES = 4 -- that tell the processes of one node apart
+local RUN = crypto.hex_encode(crypto.random_bytes(WORD_BYTES)) -- of this process
 local LAST_WORDS_MS = 1000 -- for what is said at the end
 local LONE_LEASE_MS = 10 * 60 * 1000 -- of who has nobody to share it with
 
@@ -63,7 +64,7 @@ end
 local function describe()
   local world, behind, node, now = queue.world(), queue.behind(), totals.node(), flow.current()
   local address = now.model.node.admin.address
-  return { uuid = uuid, hostname = hostnames.get_hostname(),
+  return { uuid = uuid, run = RUN, hostname = hostnames.get_hostname(),
     address = type(address) == "table" and address.text or "off",
     version = world and world.version or now.version, -- that all workers run
     release = ffi.string(ffi.C.vf_version()), digest = world and digest_of(world),
@@ -170,6 +171,17 @@ function M.nodes()
   local own = describe()
   own.id, own.seen_ms, own.is_alive, own.is_self = M.id(), wall_ms(), true, true
   return { own }
+end
+
+--- Returns what tells this process from others, also from those before it on the same node.
+function M.run() return RUN end
+
+--- Returns the id of the other node on which a process lives, as far as is known, or nil.
+-- @param run what `run` returned there, or nil
+function M.node_of(run)
+  for _, node in ipairs(run and M.nodes() or {}) do
+    if node.run == run and node.is_alive and not node.is_self then return node.id end
+  end
 end
 
 --- True when this node leads now. One that is by itself always does.

@@ -1,4 +1,5 @@
 require "support.library"
+local cluster = require "veloflux.cluster"
 local json = require "veloflux.pdk.json"
 local runs = require "veloflux.admin.bulk_run"
 
@@ -110,6 +111,20 @@ describe("bulk_run", function()
     it("ignores versions from before it", function()
       assert.equal("interrupted", found(true, { "bulk ID", "x" }).status)
     end)
+  end)
+
+  it("leaves alone what another node is at", function()
+    local node_of = cluster.node_of
+    finally(function() cluster.node_of = node_of end)
+    local context, batch = context_with(good), batch_of(2, false)
+    assert.is_nil(runs.save(context, batch))
+    local kept = context.kept[batch.id]
+    function cluster.node_of(run) return run == cluster.run() and "a" or nil end
+    local document, err, node = runs.find(context, batch.id)
+    assert.same({ "running", nil, "a" }, { document.status, err, node })
+    assert.equal(kept, context.kept[batch.id])
+    function cluster.node_of() return nil end -- it has ended, or began anew
+    assert.equal("interrupted", runs.find(context, batch.id).status)
   end)
 
   it("says that the store is away", function()
