@@ -94,13 +94,29 @@ static struct vf_task *make_task(struct vf_tasks *tasks)
         return NULL;
     task->tasks = tasks;
     task->run.context = ++tasks->n_contexts;
-    task->co = lua_newthread(tasks->lua);
-    set_entry(task, tasks->coroutines);
     return task;
 }
 
-struct vf_task *vf_task_take(struct vf_tasks *tasks, struct vf_exchange *ex,
-                             vf_task_callback on_outcome, void *owner)
+static int make_coroutine(lua_State *lua)
+{
+    struct vf_task *task = lua_touserdata(lua, 1);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, task->tasks->coroutines);
+    lua_State *co = lua_newthread(lua);
+    lua_rawseti(lua, -2, (int)task->run.context);
+    task->co = co;
+    return 0;
+}
+
+bool vf_task_has_coroutine(struct vf_task *task)
+{
+    lua_State *lua = task->tasks->lua;
+    if (task->co == NULL && lua_cpcall(lua, make_coroutine, task) != 0)
+        lua_pop(lua, 1); /* the message: there is no memory */
+    return task->co != NULL;
+}
+
+struct vf_task *vf_task_take_bare(struct vf_tasks *tasks, struct vf_exchange *ex,
+                                  vf_task_callback on_outcome, void *owner)
 {
     struct vf_task *task = tasks->free;
     if (task != NULL) {
@@ -121,6 +137,16 @@ struct vf_task *vf_task_take(struct vf_tasks *tasks, struct vf_exchange *ex,
     tasks->all = task;
     tasks->n_tasks++;
     return task;
+}
+
+struct vf_task *vf_task_take(struct vf_tasks *tasks, struct vf_exchange *ex,
+                             vf_task_callback on_outcome, void *owner)
+{
+    struct vf_task *task = vf_task_take_bare(tasks, ex, on_outcome, owner);
+    if (task == NULL || vf_task_has_coroutine(task))
+        return task;
+    vf_task_give(task);
+    return NULL;
 }
 
 static void drop_values(struct vf_task *task)

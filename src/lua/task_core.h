@@ -11,7 +11,7 @@ struct vf_task {
     struct vf_tasks *tasks;
     struct vf_task *next, *prev; /* among the busy ones, or next in the free list */
     struct vf_task *next_ready;
-    struct lua_State *co;
+    struct lua_State *co; /* NULL: not made yet */
     enum vf_task_state state;
     struct vf_run run; /* what tasks->run is while it runs */
     vf_task_callback on_outcome;
@@ -26,5 +26,14 @@ struct vf_task {
     bool starts_ready;  /* READY without having run: begins with run_spawned */
     bool was_cut;       /* cancelled, or failed */
 };
+
+/* As vf_task_take, but the coroutine may not be there yet: nothing of Lua is called. */
+struct vf_task *vf_task_take_bare(struct vf_tasks *tasks, struct vf_exchange *ex,
+                                  vf_task_callback on_outcome, void *owner);
+
+/* Makes the coroutine of a task that has none. Not to be called in Lua: without memory, or for the
+ * collector, LuaJIT would leave the function of Lua that is under way. Returns false when out of
+ * memory. */
+bool vf_task_has_coroutine(struct vf_task *task);
 
 #endif

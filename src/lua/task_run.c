@@ -117,9 +117,12 @@ static void report(struct vf_task *task, enum vf_task_outcome outcome)
 
 static void begin_spawned(struct vf_task *task)
 {
+    struct vf_tasks *tasks = task->tasks;
     task->starts_ready = false;
     task->state = VF_TASK_IDLE;
-    report(task, vf_task_run(task, task->tasks->run_spawned, task->spawn_key, VF_PHASE_TIMER));
+    report(task, vf_task_has_coroutine(task)
+                     ? vf_task_run(task, tasks->run_spawned, task->spawn_key, VF_PHASE_TIMER)
+                     : fail(tasks, "out of memory"));
 }
 
 /* The task is IDLE afterwards: whatever it would wait for is refused. */
@@ -246,7 +249,7 @@ int vf_task_was_woken(struct vf_task *task)
 int vf_task_spawn(struct vf_run *run, double key)
 {
     struct vf_tasks *tasks = (struct vf_tasks *)run;
-    struct vf_task *task = vf_task_take(tasks, NULL, NULL, NULL);
+    struct vf_task *task = vf_task_take_bare(tasks, NULL, NULL, NULL);
     if (task == NULL)
         return UV_ENOMEM;
     task->run.phase = VF_PHASE_TIMER;
