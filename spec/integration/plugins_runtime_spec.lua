@@ -70,6 +70,53 @@ describe("a plugin that hangs", function()
     rig.server:wait_log "plugin%.failed.*not enough memory"
     assert.is_nil(table.concat(rig.server:log_lines(), "\n"):find "worker%.exited")
   end, { conf = { plugin_limits = { memory = "32m", cpu = "10s" } } }))
+
+  it("in memory may hold on to the last byte, and the worker goes on", spec_of({
+    squeeze = { handler = [[
+      local keep, n, size = {}, 0, 0
+      for i = 1, 100000 do keep[i] = false end
+      local function fill()
+        while true do n = n + 1; keep[n] = ("x"):rep(size) .. n end
+      end
+      local function nothing() end
+      local after = pdk.timer.after
+      function Plugin:access()
+        local squeezed = pdk.request.get_path() == "/squeeze"
+        for power = squeezed and 19 or 0, 1, -1 do
+          size = 2 ^ power
+          pcall(fill)
+        end
+        for _ = 1, 6 do pcall(after, 1000, nothing) end
+        for i = 1, n do keep[i] = false end
+        n = 0
+      end]] },
+  }, function(rig)
+    for _ = 1, 3 do
+      local status = clients.get(rig.port, "/squeeze").status
+      assert.is_true(status == 200 or status == 500)
+      assert.equal(200, clients.get(rig.port, "/").status)
+    end
+    assert.is_nil(table.concat(rig.server:log_lines(), "\n"):find "worker%.exited")
+  end, { conf = { plugin_limits = { memory = "32m", cpu = "10s" } } }))
+
+  it("in memory may hold more than a new limit allows: it gets an error, and the worker goes on", spec_of({
+    hoard = { handler = [[
+      local keep = {}
+      function Plugin:access()
+        local wanted = pdk.request.get_path() == "/hoard" and 60 or 0
+        for i = 1, wanted do keep[i] = ("x"):rep(1000000) .. i end
+        local more = {}
+        for i = 1, 10000 do more[i] = {} end
+      end]] },
+  }, function(rig)
+    assert.equal(200, clients.get(rig.port, "/hoard").status)
+    local before = worker(rig)
+    rig.conf.plugin_limits.memory = "16m"
+    assert.is_true((reload(rig)))
+    assert.equal(500, clients.get(rig.port, "/").status)
+    rig.server:wait_log "plugin%.failed.*not enough memory"
+    assert.equal(before, worker(rig))
+  end, { conf = { plugin_limits = { memory = "256m", cpu = "10s" } } }))
 end)
 
 describe("a handler that is wrong", function()

@@ -17,8 +17,11 @@ enum {
     TICKS_PER_LIMIT = 4, /* how often a handler is looked at in the time that it may take */
     MIN_TICK_US = 1000,
     COLLECT_PAUSE_NS = 1000000000,
+    SLACK_SHARE = 8, /* of the limit, for what a handler takes until the hook finds it */
     CORE_RESERVE = 2 /* core code may use so many times the limit: it must not fail */
 };
+
+enum { CUT_TIME = 1, CUT_MEMORY }; /* run->cut */
 
 static struct vf_guards *ticking; /* whom the signal is for: mostly one */
 
@@ -44,6 +47,15 @@ static struct vf_guards *guards_of_state(lua_State *lua)
     return guards;
 }
 
+static void end_cut(struct vf_guards *guards)
+{
+    struct vf_run *run = &guards->tasks->run;
+    if (!run->cut)
+        return;
+    lua_sethook(guards->tasks->lua, NULL, 0, 0);
+    run->cut = 0; /* last: a tick in between sets no hook that this would take away */
+}
+
 /* Raises in the plugin's code; its way through ours has to end where it began. */
 static void on_hook(lua_State *lua, lua_Debug *where)
 {
@@ -51,8 +63,18 @@ static void on_hook(lua_State *lua, lua_Debug *where)
     if (guards == NULL || !guards->tasks->run.cut || lua_getinfo(lua, "Sl", where) == 0 ||
         is_core(where->source))
         return;
+    if (guards->tasks->run.cut == CUT_MEMORY) {
+        end_cut(guards);
+        luaL_error(lua, "%s:%d: not enough memory", where->short_src, where->currentline);
+    }
     luaL_error(lua, "%s:%d: cut off: it ran for longer than %d ms without waiting",
                where->short_src, where->currentline, (int)(guards->limits.cpu_us / 1000));
+}
+
+static void cut(struct vf_guards *guards, uint32_t why)
+{
+    guards->tasks->run.cut = why;
+    lua_sethook(guards->tasks->lua, on_hook, LUA_MASKCOUNT, 1);
 }
 
 static void look_at(struct vf_guards *guards)
@@ -62,8 +84,7 @@ static void look_at(struct vf_guards *guards)
     if (entered_ns == 0 || run->cut || guards->limits.cpu_us == UINT64_MAX ||
         vf_clock_cost_ns() - entered_ns + run->spent_ns < guards->limits.cpu_us * 1000)
         return;
-    run->cut = 1;
-    lua_sethook(guards->tasks->lua, on_hook, LUA_MASKCOUNT, 1);
+    cut(guards, CUT_TIME);
 }
 
 static void on_tick(int signal)
@@ -71,15 +92,6 @@ static void on_tick(int signal)
     (void)signal;
     for (struct vf_guards *guards = ticking; guards != NULL; guards = guards->next)
         look_at(guards);
-}
-
-static void end_cut(struct vf_guards *guards)
-{
-    struct vf_run *run = &guards->tasks->run;
-    if (!run->cut)
-        return;
-    run->cut = 0;
-    lua_sethook(guards->tasks->lua, NULL, 0, 0);
 }
 
 static void set_tick(struct vf_guards *guards)
@@ -139,15 +151,35 @@ static void follow_others(struct vf_guards *guards, bool is_plugin)
         guards->base_bytes = guards->used_bytes; /* garbage of others is gone */
 }
 
+/* What core code may use. A limit that is lowered leaves it room beyond what is in use by then. */
+static size_t most_of_core(const struct vf_guards *guards)
+{
+    uint64_t limit = guards->limits.memory_bytes;
+    if (limit < guards->used_bytes)
+        limit = guards->used_bytes;
+    return limit < UINT64_MAX / CORE_RESERVE ? limit * CORE_RESERVE : UINT64_MAX;
+}
+
+/* Says whether the state may hold so much, which is beyond the limit. */
+static bool may_exceed(struct vf_guards *guards, size_t used, size_t limit)
+{
+    const struct vf_run *run = &guards->tasks->run;
+    if (run->plugin == 0)
+        return guards->base_bytes != 0 || used <= guards->core_bytes;
+    if (used - limit > guards->limits.memory_bytes / SLACK_SHARE)
+        return false;
+    if (run->entered_ns != 0 && !run->cut)
+        cut(guards, CUT_MEMORY);
+    return true;
+}
+
 static void *allocate(void *ud, void *block, size_t old_size, size_t new_size)
 {
     struct vf_guards *guards = ud;
     if (guards->base_bytes != 0)
         follow_others(guards, guards->tasks->run.plugin != 0);
     size_t used = guards->used_bytes - old_size + new_size, limit = limit_bytes(guards);
-    if (new_size > old_size && used > limit &&
-        (guards->tasks->run.plugin != 0 ||
-         (guards->base_bytes == 0 && used / CORE_RESERVE > limit)))
+    if (new_size > old_size && used > limit && !may_exceed(guards, used, limit))
         return NULL;
     void *result = guards->allocate(guards->allocate_ud, block, old_size, new_size);
     if (result != NULL || new_size == 0)
@@ -223,6 +255,7 @@ void vf_guards_deinit(struct vf_guards *guards)
 void vf_guards_limit(struct vf_guards *guards, const struct vf_snap_plugin_limits *limits)
 {
     guards->limits = *limits;
+    guards->core_bytes = most_of_core(guards);
     set_tick(guards);
 }
 

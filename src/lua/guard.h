@@ -7,7 +7,11 @@
  * raises in every instruction of the plugin's own code (a pcall of the plugin's is of no use)
  * until the handler is left. Compiled loops look for hooks because LuaJIT is built with
  * LUAJIT_ENABLE_CHECKHOOK; see docs/decisions. What does not return from one C call is the
- * heartbeat's business: the process's block says which plugin runs (phase_owner). */
+ * heartbeat's business: the process's block says which plugin runs (phase_owner).
+ *
+ * Who goes beyond the memory limit gets an error by the same hook, once each time: between two
+ * instructions, where LuaJIT can bear it. It cannot everywhere: what is refused while it leaves
+ * compiled code ends the process. So an allocation itself is refused further on only. */
 #ifndef VF_LUA_GUARD_H
 #define VF_LUA_GUARD_H
 
@@ -47,6 +51,7 @@ struct vf_guards {
     size_t used_bytes;
     size_t base_bytes;     /* what the state holds besides plugins: the limit comes on top */
     size_t left_bytes;     /* what it held when plugins ran last */
+    size_t core_bytes;     /* what core code may use, in a state without base_bytes */
     bool in_plugin;        /* they do */
     uint64_t collected_ns; /* when the whole heap was collected because of its size */
 };

@@ -50,7 +50,7 @@ struct vf_run {
     uint64_t begun_ns; /* when the handler call began; what it waits counts */
     uint64_t left_ns;  /* when the one before was left, as entered_ns; 0: not just now */
     uint64_t waited;   /* how often the handler call has waited */
-    uint32_t cut;      /* 1: over its time, being cut off */
+    uint32_t cut;      /* 1: over its time, being cut off; 2: over its memory, to be told */
     uint32_t cancelled;  /* 1: the task has been ended: no more waiting */
     uint32_t has_values; /* 1: the task has values in Lua (pdk.ctx), dropped with it */
     uint32_t identified; /* 1: the chain has to be resolved anew, the consumer is known now */
