@@ -69,6 +69,22 @@ function actions.own_coroutine()
   return answer(ok, err)
 end
 
+-- Nothing can wait in a function that C calls back.
+local function in_callback(fn)
+  local ok, err = pcall(string.gsub, "x", ".", function() fn() return "" end)
+  return not ok and err:match "waiting inside a function that string%.gsub" or tostring(err)
+end
+
+function actions.callback(conf)
+  local sock = pdk.socket.tcp()
+  assert(sock:connect("127.0.0.1", conf.port))
+  local on_socket = in_callback(function() sock:receive "*l" end)
+  local on_time = in_callback(function() pdk.timer.sleep(1) end)
+  local on_body = in_callback(pdk.request.get_raw_body)
+  sock:send "hello\n"
+  return answer(on_socket, on_time, on_body, (sock:receive "*l"))
+end
+
 function Plugin:access(conf) return actions[conf.run](conf) end
 
 function Plugin:header_filter(conf)
@@ -113,6 +129,26 @@ end
 local function get(server, path) return clients.get(server.ports.http, path) end
 
 describe("plugins on the network", function()
+  it("cannot wait in a callback of C; what they would have waited for there wakes nobody later", loop.spec(function()
+    local client
+    local server
+    local peer = peers.tcp(function(conn)
+      conn:read_until "\n"
+      client:send "content" -- which nobody asks for any more
+      get(server, "/nap") -- the worker has seen it by then
+      conn:write "world\n"
+      conn:read_some()
+    end)
+    server = start(rig.named "origin", { callback = { run = "callback", port = peer.port },
+      nap = { run = "sleep", seconds = 0.001 } })
+    client = clients.connect(server.ports.http)
+    client:send "POST /callback HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n"
+    local refused = "waiting inside a function that string.gsub"
+    assert.equal(("%s|%s|%s|world"):format(refused, refused, refused), client:read_response("POST").body)
+    client:close()
+    server:stop()
+  end))
+
   it("ask, wait and answer", loop.spec(function()
     local other = origins.start(function(conn, request)
       conn:write(origins.response(200, { ["X-From"] = "other" }, request.target, request.method))

@@ -107,6 +107,11 @@ int vf_view_collect_body(struct vf_exchange *ex)
     return vf_phases_collect(ex, ex->plugins->body_limit);
 }
 
+void vf_view_leave_body(struct vf_exchange *ex)
+{
+    ex->collects = false;
+}
+
 int vf_view_request_body(struct vf_exchange *ex, struct vf_str *out)
 {
     if (ex->collect_failed && !ex->has_new_body)

@@ -128,6 +128,8 @@ int vf_view_set_tls_identity(struct vf_exchange *ex, const char *chain, size_t c
 
 /* Asks for the request content. Returns 1 when it is there (or nothing comes), 0: wait for it. */
 int vf_view_collect_body(struct vf_exchange *ex);
+/* Nobody waits for it after all. */
+void vf_view_leave_body(struct vf_exchange *ex);
 /* Returns 1 with the content, 0 when it was larger than `body` of plugin_limits. */
 int vf_view_request_body(struct vf_exchange *ex, struct vf_str *out);
 

@@ -65,7 +65,7 @@ function M.code(rc) return CODES[rc] or "failed" end
 --- Waits until a pending operation ends. Returns its result: 0 or a negative code.
 -- @param op struct vf_op *
 function M.await(op)
-  if not task.can_wait() then
+  if task.obstacle() then
     C.vf_op_cancel(op) -- nobody would hear of its end
     task.wait() -- says why
   end

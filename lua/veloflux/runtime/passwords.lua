@@ -36,6 +36,7 @@ local function verify_slowly(stored, password)
     remember(mark)
     return true
   end
+  if task.obstacle() then task.wait() end -- says why
   local check = C.vf_password_check_start(task.run.task, stored, #stored, password, #password)
   if check == nil then return nil, "too many passwords are being compared" end
   ffi.gc(check, C.vf_password_check_free)

@@ -25,7 +25,7 @@ int vf_task_was_woken(struct vf_task *task);
 int vf_task_spawn(struct vf_run *run, double key);
 ]]
 local C = ffi.C
-local running, yield = coroutine.running, coroutine.yield
+local running, yield, is_yieldable = coroutine.running, coroutine.yield, coroutine.isyieldable
 
 local M = {}
 
@@ -52,14 +52,26 @@ function M.init(run) M.run = ffi.cast("struct vf_run *", run) end
 --- Says whether the coroutine of the task runs, and none that a plugin has made.
 function M.is_own() return running() == coroutines[M.run.context] end
 
+--- Says why the task cannot wait here, or nil. A binding asks before it registers what would wake the task: what is
+-- left registered by a wait that never was wakes it at another one, or writes into memory that is gone.
+function M.obstacle()
+  local run = M.run
+  if run.cancelled ~= 0 then return "this task has been ended: nothing more can be waited for" end
+  if running() ~= coroutines[run.context] then
+    return "waiting inside a coroutine of the plugin's own is not possible"
+  end
+  if not is_yieldable() then
+    return "waiting inside a function that string.gsub, table.sort or the like calls is not possible"
+  end
+end
+local obstacle = M.obstacle
+
 --- Yields until what the binding has registered wakes the task. Raises why when the task is ended
 -- meanwhile ("client gone"), and when it cannot wait here.
 function M.wait()
   local run = M.run
-  if run.cancelled ~= 0 then error("this task has been ended: nothing more can be waited for", 0) end
-  if running() ~= coroutines[run.context] then
-    error("waiting inside a coroutine of the plugin's own is not possible", 3)
-  end
+  local refusal = obstacle()
+  if refusal then error(refusal, run.cancelled ~= 0 and 0 or 3) end
   if C.vf_task_was_woken(run.task) ~= 0 then return end
   local why = yield(WAITS)
   if why then error(why, 0) end

@@ -53,6 +53,7 @@ int vf_view_set_tls_store(struct vf_exchange *ex, const char *authorities, size_
 int vf_view_set_tls_identity(struct vf_exchange *ex, const char *chain, size_t chain_len, const char *key,
                              size_t key_len);
 int vf_view_collect_body(struct vf_exchange *ex);
+void vf_view_leave_body(struct vf_exchange *ex);
 int vf_view_request_body(struct vf_exchange *ex, struct vf_str *out);
 void vf_view_want_answer(struct vf_exchange *ex);
 int vf_view_answer_body(struct vf_exchange *ex, struct vf_str *out);
@@ -251,7 +252,10 @@ end
 --- Waits for the request's content.
 -- @return string, or nil when it is larger than plugins may have
 function M.request_body()
-  if C.vf_view_collect_body(task.run.ex) == 0 then task.wait() end
+  if C.vf_view_collect_body(task.run.ex) == 0 then
+    if task.obstacle() then C.vf_view_leave_body(task.run.ex) end
+    task.wait()
+  end
   if C.vf_view_request_body(task.run.ex, value_out) == 0 then return nil end
   return ffi_string(value_out.data, value_out.len)
 end
