@@ -3,6 +3,7 @@
 local cjson = require "cjson"
 local clients = require "support.client"
 local loop = require "support.loop"
+local others = require "unit.store.other"
 local servers = require "support.server"
 
 local JSON = { ["Content-Type"] = "application/json" }
@@ -121,6 +122,25 @@ describe("connections to the admin address", function()
     end
     assert.equal("eof", busy:expect_end())
     assert.equal("eof", idle:expect_end())
+    assert.equal(0, server.process:wait_exit().code)
+  end))
+
+  it("may have gone, all of them, before what they asked for has its answer", loop.spec(function()
+    local server, port = start {}
+    local other = others.open(server.dir .. "/data/veloflux.db")
+    other:run "BEGIN IMMEDIATE" -- the store waits for somebody else's transaction
+    local client = clients.connect(port)
+    local pool = { name = "late", backends = { { address = "127.0.0.1:1" } } }
+    client:request("POST", "/api/pools", JSON, cjson.encode(pool))
+    server:wait_log "admin%.write.*path=/api/pools"
+    for _ = 1, 50 do assert.equal(200, clients.get(port, "/health").status) end -- it is with the store by then
+    client:reset()
+    server:signal "sigterm"
+    server:wait_log "worker%.exited" -- and control has nobody left either, by and by
+    other:run "ALTER TABLE versions RENAME TO versions_of_yore"
+    other:run "COMMIT" -- and the request is refused
+    other:close()
+    server:wait_log "control%.exited.*drained"
     assert.equal(0, server.process:wait_exit().code)
   end))
 

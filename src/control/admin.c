@@ -49,7 +49,7 @@ static void on_verified(void *owner, double token, bool is_right)
 }
 
 /* verify(token, encoded, password) -> true and later a call of verified(token, is_right); false
- * when too many are under way. */
+ * when too many are under way, or it is stopped. */
 static int native_verify(lua_State *lua)
 {
     struct vf_admin *admin = lua_touserdata(lua, lua_upvalueindex(1));
@@ -57,7 +57,8 @@ static int native_verify(lua_State *lua)
     struct vf_str encoded, password;
     encoded.data = luaL_checklstring(lua, 2, &encoded.len);
     password.data = luaL_checklstring(lua, 3, &password.len);
-    lua_pushboolean(lua, vf_passwords_verify(&admin->passwords, token, encoded, password));
+    lua_pushboolean(lua, admin->proxy != NULL &&
+                             vf_passwords_verify(&admin->passwords, token, encoded, password));
     return 1;
 }
 
@@ -134,6 +135,7 @@ int vf_admin_new(uv_loop_t *loop, struct vf_state *state, int block, struct vf_t
         (rc = vf_channels_new(loop, admin->proxy, admin->lua, admin->module, &admin->channels)) <
             0 ||
         (rc = start_module(admin)) < 0 || (rc = start_tick(admin)) < 0) {
+        vf_admin_stop(admin);
         vf_admin_free(admin);
         return rc;
     }
@@ -194,17 +196,23 @@ static void on_tick_closed(uv_handle_t *handle)
     free(handle);
 }
 
+void vf_admin_stop(struct vf_admin *admin)
+{
+    if (admin->tick != NULL)
+        uv_close((uv_handle_t *)admin->tick, on_tick_closed);
+    admin->tick = NULL;
+    vf_channels_stop(admin->channels);
+    vf_proxy_free(admin->proxy); /* tells on_gone about what is pending */
+    admin->proxy = NULL;
+    vf_passwords_deinit(&admin->passwords);
+    vf_admin_drop_requests(admin);
+    vf_snapshot_release(&admin->snapshot);
+}
+
 void vf_admin_free(struct vf_admin *admin)
 {
     if (admin == NULL)
         return;
-    if (admin->tick != NULL)
-        uv_close((uv_handle_t *)admin->tick, on_tick_closed);
-    vf_channels_stop(admin->channels);
-    vf_proxy_free(admin->proxy); /* tells on_gone about what is pending */
-    vf_passwords_deinit(&admin->passwords);
-    vf_admin_drop_requests(admin);
     luaL_unref(admin->lua, LUA_REGISTRYINDEX, admin->module);
-    vf_snapshot_release(&admin->snapshot);
     free(admin);
 }

@@ -46,11 +46,14 @@ void vf_admin_unlisten(struct vf_admin *admin, int fd, bool drain_queue);
  * is nothing to drain: on_drained is called at once. */
 void vf_admin_drain(struct vf_admin *admin, void (*on_drained)(void *owner), void *owner);
 
-/* Its WebSocket clients: the caller frees them (vf_channels_free) when `admin` is freed and the
+/* Its WebSocket clients: the caller frees them (vf_channels_free) when `admin` is stopped and the
  * loop has run dry. */
 struct vf_channels *vf_admin_channels(struct vf_admin *admin);
 
-/* Closes everything at once. NULL is allowed. */
+/* Closes everything at once. What Lua still answers is dropped: the store may be slow. */
+void vf_admin_stop(struct vf_admin *admin);
+
+/* Frees the memory, after vf_admin_stop and when the loop has run dry. NULL is allowed. */
 void vf_admin_free(struct vf_admin *admin);
 
 #endif

@@ -15,7 +15,7 @@ struct vf_admin_pending;
 struct vf_admin {
     uv_loop_t *loop;
     struct vf_state *state;
-    struct vf_proxy *proxy;
+    struct vf_proxy *proxy;       /* NULL: stopped */
     struct vf_channels *channels; /* the control process frees it last */
     struct vf_snapshot *snapshot; /* retained; NULL before the first */
     struct vf_tasks *tasks;

@@ -98,8 +98,7 @@ static void on_drained(void *owner)
 {
     (void)owner;
     vf_background_stop(&vf_control.background);
-    vf_admin_free(vf_control.admin);
-    vf_control.admin = NULL;
+    vf_admin_stop(vf_control.admin);
     vf_background_deinit(&vf_control.background);
     vf_control_call_store("veloflux.store.database", "shutdown");
     vf_control_call_store("veloflux.store.redis.wire", "shutdown");
@@ -310,6 +309,7 @@ int vf_control_main(void)
     }
     uv_run(&vf_control.loop, UV_RUN_DEFAULT);
     vf_channels_free(vf_control.channels);
+    vf_admin_free(vf_control.admin);
     uv_loop_close(&vf_control.loop);
     lua_close(vf_control.lua);
     return vf_control.exit_code;
