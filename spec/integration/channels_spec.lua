@@ -1,6 +1,7 @@
 --- Channels of the real binary: WebSocket clients on the admin address, good, bad, slow and many.
 require "support.library"
 local cjson = require "cjson"
+local children = require "support.children"
 local clients = require "support.client"
 local encoding = require "veloflux.pdk.encoding"
 local loop = require "support.loop"
@@ -20,6 +21,12 @@ end
 local function post_force(server, name)
   local response = clients.request(server.ports.admin, "POST", "/api/ws/force-update",
     { ["Content-Type"] = "application/json" }, cjson.encode { type = name })
+  assert.equal(200, response.status)
+end
+
+local function switch(server, action)
+  local response = clients.request(server.ports.admin, "POST", "/api/ws/control",
+    { ["Content-Type"] = "application/json" }, cjson.encode { action = action, type = "status" })
   assert.equal(200, response.status)
 end
 
@@ -62,17 +69,19 @@ describe("a channel", function()
   it("takes what was sent behind the request, in pieces or at once", loop.spec(function()
     local client = open { behind = frame(TEXT, '{"type":"ping"}') .. frame(PING, "now") }
     assert.equal("status", client:read_json().type)
-    local seen = {}
-    for _ = 1, 2 do
+    local is_seen = {} -- whatever is pushed meanwhile
+    repeat
       local got = client:read_frame()
-      seen[got.opcode] = got.data
-    end
-    assert.equal("now", seen[PONG])
-    assert.equal("pong", cjson.decode(seen[TEXT]).type)
+      if got.opcode == PONG then
+        assert.equal("now", got.data)
+        is_seen.frame = true
+      end
+      if got.opcode == TEXT and cjson.decode(got.data).type == "pong" then is_seen.message = true end
+    until is_seen.frame and is_seen.message
     local bytes = frame(TEXT, '{"type":"pi', { more = true }) .. frame(PING, "x") .. frame(CONTINUATION, 'ng"}')
     for i = 1, #bytes do client:send(bytes:sub(i, i)) end
-    assert.equal("x", client:read(PONG).data)
-    assert.equal("pong", client:read_json().type)
+    assert.equal("x", client:read(PONG, { [TEXT] = true }).data)
+    client:read_type "pong"
     client:close()
   end))
 
@@ -169,6 +178,7 @@ describe("a channel", function()
   end))
 
   it("resumes behind the sequence that a client has seen", loop.spec(function()
+    switch(server, "pause") -- nothing is pushed while this looks
     local first = open()
     local sequence = first:read_json().sequence
     local again = websockets.open(server.ports.admin, PATH .. "?since=1")
@@ -177,6 +187,7 @@ describe("a channel", function()
     back:send_json { type = "ping" }
     assert.equal("pong", back:read_json().type) -- nothing was missed
     for _, client in ipairs { first, again, back } do client:close() end
+    switch(server, "resume")
   end))
 
   it("is in the OpenAPI document, /metrics and /api/status", loop.spec(function()
@@ -204,7 +215,7 @@ describe("channels of a node", function()
       conn:write(origins.response(healthy and 200 or 503))
     end)
     local conf = { pools = { { name = "web", health_check = { type = "http", path = "/", interval = "100ms",
-      timeout = "1s", rise = 1, fall = 1 }, backends = { { address = "127.0.0.1:" .. origin.port } } } },
+      timeout = "1m", rise = 1, fall = 1 }, backends = { { address = "127.0.0.1:" .. origin.port } } } },
       routes = { { name = "r", pool = "web" } } }
     local server = servers.start { conf = conf }
     local client = websockets.open(server.ports.admin, PATH)
@@ -343,12 +354,26 @@ describe("channels of a node", function()
       websocket = { ping = "1s" } } } }
     local silent, alive = websockets.open(server.ports.admin, PATH), websockets.open(server.ports.admin, PATH)
     alive:read_json()
-    alive:send(frame(PONG, alive:read(PING, { [TEXT] = true }).data))
+    local answered, closed = 0, nil
+    loop.spawn(function() -- answers as long as it is asked
+      local got
+      repeat
+        got = alive:read_frame()
+        if got.opcode == PING then
+          answered = answered + 1
+          alive:send(frame(PONG, got.data))
+        end
+      until got.opcode == CLOSE
+      closed = got.data
+    end)
     local code, _, how = silent:expect_close()
     assert.is_nil(code)
     assert.is_truthy(how == "eof" or how == "reset")
+    assert.is_true(answered >= 1)
     assert.equal(1, metric(server, "veloflux_websocket_timeouts_total"))
-    assert.equal(1000, alive:close(1000))
+    alive:send(frame(CLOSE, reason(1000)))
+    children.eventually("the answer to its close", function() return closed end)
+    assert.equal(reason(1000), closed)
     server:stop()
   end))
 
@@ -390,11 +415,10 @@ describe("channels of a node", function()
   it("end with 1001 when the node stops", loop.spec(function()
     local server = servers.start { conf = {} }
     local client = websockets.open(server.ports.admin, PATH)
-    local code, text, how
-    loop.spawn(function() code, text, how = client:expect_close(true) end)
+    local ended
+    loop.spawn(function() ended = { client:expect_close(true) } end)
     server:stop()
-    assert.equal(1001, code)
-    assert.equal("the node is going away", text)
-    assert.equal("eof", how)
+    children.eventually("the end of the client", function() return ended end)
+    assert.same({ 1001, "the node is going away", "eof" }, ended)
   end))
 end)

@@ -18,7 +18,7 @@ end
 
 local function address(origin) return { address = "127.0.0.1:" .. origin.port } end
 
-local CHECK = { type = "http", path = "/health", interval = "100ms", timeout = "2s", rise = 2, fall = 2 }
+local CHECK = { type = "http", path = "/health", interval = "100ms", timeout = "1m", rise = 2, fall = 2 }
 
 local function start(origins_used, pool)
   local backends = {}
@@ -75,7 +75,7 @@ describe("active health", function()
   it("never sends a client to a backend that is dead at the start, once it was checked", loop.spec(function()
     local a, dead = start_origin "a", start_origin "dead"
     dead:refuse()
-    local server = start({ dead, a }, { health_check = { type = "tcp", interval = "1m" } })
+    local server = start({ dead, a }, { health_check = { type = "tcp", interval = "1m", timeout = "1m" } })
     wait_state(server, "down", dead)
     assert.same({ a = 10 }, tally(server, 10))
     server:stop()
@@ -84,7 +84,7 @@ describe("active health", function()
   it("keeps what it knows over a reload", loop.spec(function()
     local a, b = start_origin "a", start_origin "b"
     b.status = 500
-    local check = { type = "http", path = "/health", interval = "1m", fall = 1 }
+    local check = { type = "http", path = "/health", interval = "1m", timeout = "1m", fall = 1 }
     local conf = {
       pools = { { name = "web", health_check = check, backends = { address(a), address(b) } } },
       routes = { { name = "site", path_prefix = "/", pool = "web" } },

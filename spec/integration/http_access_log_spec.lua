@@ -50,13 +50,14 @@ describe("the access log", function()
 
   it("tells why a request was refused, as the answer does", loop.spec(function()
     local server = rig.start({ origins.start() }, { route = { path_prefix = "/here", methods = { "GET" } } })
+    local n_refused = 0
     local function refused(bytes)
+      n_refused = n_refused + 1
       local client = clients.connect(server.ports.http)
       client:send(bytes)
       local response = client:read_response()
       client:close()
-      local log = server:wait_access_log(#server.process.stdout + 1)
-      return log[#log], cjson.decode(response.body)
+      return server:wait_access_log(n_refused)[n_refused], cjson.decode(response.body)
     end
     for bytes, expected in pairs {
       ["GET /elsewhere HTTP/1.1\r\nHost: a\r\n\r\n"] = { 404, "no_route" },

@@ -39,7 +39,7 @@ describe("a backend that", function()
   end))
 
   it("takes no connection is passed over after connect, content included", loop.spec(function()
-    local server = rig.start({ black_hole(), origins.start() }, { pool = { timeouts = { connect = "50ms" } } })
+    local server = rig.start({ black_hole(), origins.start() }, { pool = { timeouts = { connect = "250ms" } } })
     for _ = 1, 4 do
       local response = clients.request(server.ports.http, "POST", "/", nil, "body")
       assert.equal("body", rig.seen(response).body)
@@ -63,11 +63,11 @@ describe("a backend that", function()
 
   it("does not answer does so in its own time: that of a slow request does not count", loop.spec(function()
     local origin = origins.start()
-    local server = rig.start({ origin }, { pool = { timeouts = { response = "150ms" } } })
+    local server = rig.start({ origin }, { pool = { timeouts = { response = "1s" } } })
     local client = clients.connect(server.ports.http)
     client:send "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
     for byte in ("abcdef"):gmatch "." do
-      children.pause(60)
+      children.pause(200)
       client:send(byte)
     end
     assert.equal("abcdef", rig.seen(client:read_response "POST").body)
@@ -95,11 +95,11 @@ describe("a backend that", function()
     local origin = origins.start(function(conn)
       conn:write "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n"
       for byte in ("abcdef"):gmatch "." do
-        children.pause(60)
+        children.pause(200)
         conn:write(byte)
       end
     end)
-    local server = rig.start({ origin }, { pool = { timeouts = { response = "250ms", response_body = "250ms" } } })
+    local server = rig.start({ origin }, { pool = { timeouts = { response = "1s", response_body = "1s" } } })
     assert.equal("abcdef", clients.get(server.ports.http, "/").body)
     server:stop()
   end))
@@ -110,7 +110,7 @@ describe("a backend that", function()
       conn:write "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
       while conn:write "x" do children.pause(5) end
     end)
-    local server = rig.start({ origin }, { pool = { timeouts = { total = "100ms" } } })
+    local server = rig.start({ origin }, { pool = { timeouts = { total = "1s" } } })
     assert_problem(504, "total_timeout", clients.get(server.ports.http, "/silent"))
     local response = clients.get(server.ports.http, "/trickle")
     assert.equal(200, response.status)
@@ -173,11 +173,11 @@ describe("a client that", function()
   end
 
   it("sends its content slowly is waited for", loop.spec(function()
-    local server = rig.start({ origins.start() }, { conf = { timeouts = { client_body = "250ms" } } })
+    local server = rig.start({ origins.start() }, { conf = { timeouts = { client_body = "1s" } } })
     local client = clients.connect(server.ports.http)
     client:send "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n"
     for byte in ("abcdef"):gmatch "." do
-      children.pause(60)
+      children.pause(200)
       client:send(byte)
     end
     assert.equal("abcdef", rig.seen(client:read_response "POST").body)
@@ -202,7 +202,7 @@ describe("a client that", function()
         if not conn:write(("x"):rep(100000)) then break end
       end
     end)
-    local server = rig.start({ origin }, { conf = { timeouts = { client_header = "100ms", response_body = "100ms" } } })
+    local server = rig.start({ origin }, { conf = { timeouts = { client_header = "100ms", response_body = "1s" } } })
     local client = clients.connect(server.ports.http, { paused = true, receive_buffer = 4096 })
     client:request("GET", "/")
     assert.equal("client_stalled", server:wait_access_log(1)[1].reason)

@@ -144,10 +144,10 @@ describe("a tunnel", function()
 
   it("ends when nothing passes for `tunnel`, and not while something does", loop.spec(function()
     local origin = switching(mirror)
-    local server = rig.start({ origin }, { pool = { timeouts = { tunnel = "150ms" } } })
+    local server = rig.start({ origin }, { pool = { timeouts = { tunnel = "1s" } } })
     local client = open(server)
-    for _ = 1, 5 do
-      children.pause(60)
+    for _ = 1, 6 do
+      children.pause(200)
       client:send "x"
       assert.equal("x", client.stream:read_exact(1))
     end
@@ -160,10 +160,10 @@ describe("a tunnel", function()
 
   it("may rest longer than an answer may take", loop.spec(function()
     local server = rig.start({ switching(mirror) }, { conf = { timeouts = {
-      client_header = "50ms", client_body = "50ms", client_idle = "50ms", response = "50ms", response_body = "50ms",
+      client_header = "1s", client_body = "1s", client_idle = "1s", response = "1s", response_body = "1s",
     } } })
     local client = open(server)
-    children.pause(250)
+    children.pause(1300)
     client:send "still there"
     assert.equal("still there", client.stream:read_exact(11))
     client:close()
@@ -189,7 +189,7 @@ describe("a tunnel", function()
   it("is cut by a drain after drain_long", loop.spec(function()
     local origin = switching(mirror)
     local server = rig.start({ origin },
-      { conf = { timeouts = { drain = "20ms", drain_idle = "10ms", drain_long = "100ms" } } })
+      { conf = { timeouts = { drain = "20ms", drain_idle = "10ms", drain_long = "1s" } } })
     local client = open(server)
     server:signal "sigterm"
     client:send "going"

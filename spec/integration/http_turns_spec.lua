@@ -1,6 +1,7 @@
 --- What comes on many connections while the worker looks away: it is received together and sorted, and each gets
 -- its own.
 local uv = require "luv"
+local children = require "support.children"
 local clients = require "support.client"
 local loop = require "support.loop"
 local origins = require "support.origin"
@@ -28,6 +29,7 @@ end
 local function while_stopped(server, fn)
   local worker = rig.worker(server)
   uv.kill(worker, "sigstop")
+  children.eventually("the worker to stand still", function() return children.status(worker, "State"):find "^T" end)
   fn()
   uv.kill(worker, "sigcont")
 end

@@ -121,7 +121,7 @@ describe("control that takes long to begin", function()
     local folder = tempdir.new()
     local gate = folder .. "/gate"
     local key = ("[ ! -p %s ] || head -c 1 %s >/dev/null; printf %%064d 7"):format(gate, gate)
-    local server = servers.start { conf = { master_key = { command = key }, data_dir = folder,
+    local server = servers.start { conf = { master_key = { command = key, timeout = "1m" }, data_dir = folder,
       routes = { route(1) } } }
     assert.equal(0, os.execute("mkfifo " .. gate))
     local from, is_known = #server:log_lines() + 1, false

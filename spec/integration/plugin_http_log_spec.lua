@@ -1,5 +1,6 @@
 --- The plugin http-log in a running server, with origins that take its entries.
 local cjson = require "cjson"
+local children = require "support.children"
 local clients = require "support.client"
 local loop = require "support.loop"
 local origins = require "support.origin"
@@ -22,7 +23,7 @@ local function spec_of(config, run, options)
   end)
 end
 
---- Returns all entries that have arrived.
+--- Returns the entries of all requests that have arrived whole.
 local function entries_of(sink)
   local entries = {}
   for _, request in ipairs(sink.requests) do
@@ -88,11 +89,13 @@ describe("http-log", function()
     config.headers = { ["X-New"] = "1" }
     plugins.change(rig, { { name = "http-log", config = config } })
     clients.get(rig.port, "/7")
-    sink.requests = {}
-    sink.handler = ok
+    local taken, seen = {}, {}
+    sink.handler = function(conn, request)
+      taken[#taken + 1] = request
+      ok(conn, request)
+    end
     rig.server:stop() -- drains
-    local seen = {}
-    for _, entry in ipairs(entries_of(sink)) do seen[entry.request.uri] = true end
+    for _, entry in ipairs(entries_of { requests = taken }) do seen[entry.request.uri] = true end
     for i = 1, 7 do assert.is_true(seen["/" .. i], "/" .. i) end
     assert.is_nil(table.concat(rig.server:log_lines(), "\n"):find("queue.dropped", 1, true))
   end))
@@ -103,11 +106,15 @@ describe("http-log", function()
     sink:refuse()
     for i = 1, 5 do assert.equal(200, clients.get(rig.port, "/" .. i).status) end
     rig.server:wait_log "queue%.dropped.*plugin=http%-log.*queue=%x+ items=%d+"
-    local metrics = clients.get(rig.server.ports.admin, "/metrics").body
     local PREFIX = "veloflux_plugin_queue_"
-    assert.matches(PREFIX .. 'items_total{plugin="http%-log",as="http%-log",event="pushed"} 5', metrics)
-    assert.matches(PREFIX .. 'items_total{plugin="http%-log",as="http%-log",event="given_up"} [1-5]', metrics)
-    assert.matches(PREFIX .. 'failures_total{plugin="http%-log",as="http%-log"} [1-5]', metrics)
+    local function counted(pattern)
+      return children.eventually(pattern, function()
+        return clients.get(rig.server.ports.admin, "/metrics").body:match(PREFIX .. pattern)
+      end)
+    end
+    counted 'items_total{plugin="http%-log",as="http%-log",event="pushed"} 5'
+    counted 'items_total{plugin="http%-log",as="http%-log",event="given_up"} [1-5]'
+    counted 'failures_total{plugin="http%-log",as="http%-log"} [1-5]'
     rig.server:stop()
   end))
 

@@ -1,4 +1,5 @@
 --- jwt with keys that a server publishes: fetched, kept, changed, slow, broken and away.
+local uv = require "luv"
 local clients = require "support.client"
 local loop = require "support.loop"
 local make = require "unit.plugins.jwt_tokens"
@@ -69,9 +70,11 @@ describe("published keys", function()
 
   it("that are new are fetched when a token names one, but not more often than allowed",
     spec_of({ body = set_of(RSA), config = { jwks_min_interval = "1s" } }, function(ask, keys)
+      local began = uv.hrtime()
       assert.equal(200, ask(token("RS256", "rsa")).status)
       for i = 1, 20 do assert.equal(401, ask(token("ES256", "none" .. i)).status) end
-      assert.is_true(#keys.requests <= 3)
+      local seconds = math.floor((uv.hrtime() - began) / 1e9)
+      assert.is_true(#keys.requests <= 3 + seconds, ("%d in %d s"):format(#keys.requests, seconds))
       keys.body = set_of(EC)
       local answer
       repeat answer = ask(token("ES256", "ec")) until answer.status == 200 -- once the interval is over

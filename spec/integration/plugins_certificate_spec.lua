@@ -61,7 +61,7 @@ describe("plugins in the phase certificate", function()
     conf = {
       plugin_path = { plugins.write { early = { handler = EARLY }, lax = { handler = LAX },
         quick = { handler = AT_ONCE } } },
-      listeners = { listener("https", {}), listener("slow", { handshake_timeout = "200ms" }), framed,
+      listeners = { listener("https", {}), listener("slow", { handshake_timeout = "1s" }), framed,
         listener("required", { client_auth = { mode = "require", ca = authority.cert } }) },
       plugins = { { name = "early" }, { name = "lax", on_error = "continue" } },
       routes = { { name = "all", path_prefix = "/", respond = { status = 200, body = "plain" } } },

@@ -195,6 +195,7 @@ describe("plugins on the network", function()
     for i = 1, 3 do
       peer.conns[i].changed:wait("the plugin's socket to close", function() return peer.conns[i].ended end)
     end
+    server:wait_log "socket%.left_open"
     local lines = 0
     for _, line in ipairs(server:log_lines()) do
       if line:find("socket.left_open", 1, true) then

@@ -15,7 +15,7 @@ local function conf_for(origin, changes)
     pools = { { name = "web", backends = { { address = "127.0.0.1:" .. origin.port } } } },
     routes = { { name = "all", pool = "web" } },
     -- long enough for a client between two requests: it is told to close instead of being cut off
-    timeouts = { drain = "5s", drain_idle = "5s" },
+    timeouts = { drain = "20s", drain_idle = "20s" },
   }
   for key, value in pairs(changes or {}) do conf[key] = value end
   return conf
@@ -158,7 +158,7 @@ end)
 describe("run --watch", function()
   it("reloads when the conf file says something else", loop.spec(function()
     local server = start({}, { "--watch" })
-    tempdir.write(server.file, tempdir.read(server.file) .. "\n# a remark changes nothing\n")
+    tempdir.replace(server.file, tempdir.read(server.file) .. "\n# a remark changes nothing\n")
     children.pause(700) -- longer than between two looks
     server:write_conf(conf_for(origins.start(), { routes = { { name = "all", respond = { status = 204 } } } }))
     server:wait_log "reload%.done.*version=2"
@@ -169,7 +169,7 @@ describe("run --watch", function()
   it("follows the files of an include, and new ones beside them", loop.spec(function()
     local folder = tempdir.new()
     local function respond(name, path)
-      tempdir.write(folder .. "/" .. name, ("routes: [ { name: %s, path: %s, respond: { status: 204 } } ]\n")
+      tempdir.replace(folder .. "/" .. name, ("routes: [ { name: %s, path: %s, respond: { status: 204 } } ]\n")
         :format(name:match "^%a+", path))
     end
     respond("one.yaml", "/one")
@@ -186,7 +186,7 @@ describe("run --watch", function()
 
   it("follows the files of plugins, and keeps what runs when one is broken", loop.spec(function()
     local folder = tempdir.new()
-    local function write(file, text) tempdir.write(("%s/paint/%s"):format(folder, file), text) end
+    local function write(file, text) tempdir.replace(("%s/paint/%s"):format(folder, file), text) end
     assert(uv.fs_mkdir(folder .. "/paint", tonumber("755", 8)))
     write("handler.lua", "return { PRIORITY = 1, log = function() end }\n")
     local server = start({ plugin_path = { folder }, plugins = { { name = "paint" } } }, { "--watch" })

@@ -16,7 +16,7 @@ local function conf_for(origin)
     pools = { { name = "web", backends = { { address = "127.0.0.1:" .. origin.port } } } },
     routes = { { name = "all", pool = "web" } },
     -- long enough for a client between two requests: it is told to close instead of being cut off
-    timeouts = { drain = "5s", drain_idle = "5s", drain_long = "1h" },
+    timeouts = { drain = "20s", drain_idle = "20s", drain_long = "1h" },
   }
 end
 

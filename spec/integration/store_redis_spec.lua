@@ -4,6 +4,7 @@ local children = require "support.children"
 local clients = require "support.client"
 local loop = require "support.loop"
 local pki = require "support.pki"
+local ports = require "support.ports"
 local redis_servers = require "unit.pdk.redis_server"
 local servers = require "support.server"
 local streams = require "support.stream"
@@ -63,14 +64,14 @@ describe("a store in Redis", function()
     local authority = pki.authority(dir, "authority")
     local site = pki.issue(dir, "site", authority, { names = { "redis.test", "127.0.0.1" } })
     local stranger = pki.self_signed(dir, "stranger")
-    local port = redis_servers.free_port()
+    local port = ports.reserve()
     redis_servers.start { args = { "--tls-port", tostring(port), "--tls-cert-file", site.cert, "--tls-key-file",
       site.key, "--tls-ca-cert-file", authority.cert, "--tls-auth-clients", "no" } }
     local function with(tls)
       return conf({ port = port }, dir .. "/data", { url = "rediss://127.0.0.1:" .. port, timeout = "1s", tls = tls })
     end
     local server = servers.start { conf = with { ca = authority.cert, name = "redis.test" } }
-    assert.equal(201, call(server, "POST", "/api/routes", answer "one").status)
+    create(server, "one")
     assert.equal("one", body_of(server, "one"))
     server:stop()
     for tls, reason in pairs { [{ ca = stranger.cert }] = "not_trusted",
@@ -89,7 +90,7 @@ describe("a store in Redis", function()
   it("may be gone: traffic goes on, reads answer, writes are refused, and it heals", loop.spec(function()
     local redis = redis_servers.start { args = DURABLE }
     local server = servers.start { conf = conf(redis, tempdir.new(), { timeout = "500ms" }) }
-    assert.equal(201, call(server, "POST", "/api/routes", answer "one").status)
+    create(server, "one")
     for round = 1, 3 do
       redis.process:kill()
       local refused = call(server, "POST", "/api/routes", answer("lost" .. round))
@@ -111,7 +112,8 @@ describe("a store in Redis", function()
 
   it("may hang: writes are refused in time, and what was done then after all is seen", loop.spec(function()
     local redis = redis_servers.start { args = DURABLE }
-    local server = servers.start { conf = conf(redis, tempdir.new(), { timeout = "300ms" }) }
+    local server = servers.start { conf = conf(redis, tempdir.new(), { timeout = "1s" }) }
+    create(server, "before") -- connected
     redis.process:signal "sigstop"
     local refused = call(server, "POST", "/api/routes", answer "late")
     assert.equal(503, refused.status)
@@ -130,7 +132,7 @@ describe("a store in Redis", function()
     local redis = redis_servers.start { args = DURABLE }
     local folder = tempdir.new()
     local server = servers.start { conf = conf(redis, folder, { timeout = "500ms" }) }
-    assert.equal(201, call(server, "POST", "/api/routes", answer "one").status)
+    create(server, "one")
     server:stop()
     redis.process:kill()
     server = servers.start { conf = conf(redis, folder, { timeout = "500ms" }) }
@@ -169,7 +171,10 @@ sentinel failover-timeout main 2000
     local store = { driver = "redis", timeout = "1s",
       sentinel = { master = "main", addresses = { "127.0.0.1:" .. sentinel.port } } }
     local server = servers.start { conf = { data_dir = tempdir.new(), store = store, routes = { answer "file" } } }
-    assert.equal(201, call(server, "POST", "/api/routes", answer "one").status)
+    create(server, "one")
+    local conn = streams.connect(master.port)
+    conn:write "WAIT 1 0\r\n" -- the replica has it, too
+    assert.equal(":1\r\n", conn:read_until "\r\n")
     master.process:kill()
     create(server, "two")
     assert.equal("one", body_of(server, "one"))

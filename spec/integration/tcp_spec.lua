@@ -17,7 +17,7 @@ local function conf_of(backends, more)
   local listener = { name = "tcp", address = "127.0.0.1:0", mode = "tcp", pool = "echo" }
   local pool = { name = "echo", backends = {} }
   local conf = { listeners = { listener }, pools = { pool },
-    timeouts = { drain = "5s", drain_idle = "10ms", drain_long = "50ms" } } -- stop() cuts what still stands
+    timeouts = { drain = "1m", drain_idle = "10ms", drain_long = "50ms" } } -- stop() cuts what still stands
   for i, each in ipairs(backends) do
     pool.backends[i] = { address = type(each) == "string" and each or each.address }
   end
@@ -219,11 +219,11 @@ describe("a listener in mode tcp", function()
   end))
 
   it("ends when nothing passes for `tunnel`, and not while something does", loop.spec(function()
-    local server = start({ bytes.start(bytes.mirror) }, { pool = { timeouts = { tunnel = "150ms" } },
+    local server = start({ bytes.start(bytes.mirror) }, { pool = { timeouts = { tunnel = "1s" } },
       listener = { timeouts = { client_header = "50ms", response = "50ms" } } })
     local client = clients.connect(server.ports.tcp)
-    for _ = 1, 5 do
-      children.pause(60)
+    for _ = 1, 6 do
+      children.pause(200)
       exchange(client, "x")
     end
     assert.equal("eof", (client:expect_end()))
@@ -232,7 +232,7 @@ describe("a listener in mode tcp", function()
   end))
 
   it("ends after `total`", loop.spec(function()
-    local server = start({ bytes.start(bytes.mirror) }, { listener = { timeouts = { total = "100ms" } } })
+    local server = start({ bytes.start(bytes.mirror) }, { listener = { timeouts = { total = "1s" } } })
     local client = clients.connect(server.ports.tcp)
     exchange(client, "x")
     client:expect_end()
@@ -311,14 +311,14 @@ describe("a listener in mode tcp", function()
 
   it("is drained within drain_long", loop.spec(function()
     local server = start({ bytes.start(bytes.mirror) },
-      { conf = { timeouts = { drain = "20ms", drain_idle = "10ms", drain_long = "200ms" } } })
+      { conf = { timeouts = { drain = "20ms", drain_idle = "10ms", drain_long = "1s" } } })
     local client = clients.connect(server.ports.tcp)
     exchange(client, "x")
     server:signal "sigterm"
     exchange(client, "going")
     client:expect_end()
     assert.equal(0, server.process:wait_exit().code)
-    assert.equal("drained", server:access_log()[1].reason)
+    assert.equal("drained", server:wait_access_log(1)[1].reason)
   end))
 
   it("shares its pool with routes, but no connections", loop.spec(function()
@@ -357,7 +357,7 @@ describe("a listener in mode tcp", function()
   it("leaves backends alone that fail their health checks", loop.spec(function()
     local good, bad = bytes.start(bytes.mirror), bytes.nobody()
     local server = start({ bad, good }, { pool = { passive_health = false,
-      health_check = { type = "tcp", interval = "100ms", timeout = "1s", rise = 1, fall = 1 } } })
+      health_check = { type = "tcp", interval = "100ms", timeout = "1m", rise = 1, fall = 1 } } })
     server:wait_log("backend.*" .. bad:gsub("%p", "%%%0"))
     for _ = 1, 4 do
       local client = clients.connect(server.ports.tcp)

@@ -61,7 +61,7 @@ describe("a listener in mode tls_passthrough", function()
         listener("told", { pool = "told", proxy_protocol = true }),
         listener("dead", { pool = "dead" }),
         { name = "wrapping", address = "127.0.0.1:0", mode = "tcp", pool = "wrapped" },
-        listener("hasty", { pool = "echo", timeouts = { client_header = "150ms" } }),
+        listener("hasty", { pool = "echo", timeouts = { client_header = "1s" } }),
       },
       timeouts = { drain = "5s", drain_idle = "10ms", drain_long = "50ms" },
     } }

@@ -3,6 +3,7 @@ local cjson = require "cjson"
 local clients = require "support.client"
 local loop = require "support.loop"
 local pki = require "support.pki"
+local ports = require "support.ports"
 local servers = require "support.server"
 local tempdir = require "support.tempdir"
 local redis_servers = require "unit.pdk.redis_server"
@@ -57,7 +58,7 @@ describe("a plugin", function()
     route("any", { url = url "stranger", verify = false })
     route("plain", { url = "https://" .. "127.0.0.1:" .. backend.ports.admin .. "/" })
     route("pool", { pool = "secure", path = "/hi" })
-    local redis = redis_servers.start { args = { "--tls-port", tostring(redis_servers.free_port()), "--tls-cert-file",
+    local redis = redis_servers.start { args = { "--tls-port", tostring(ports.reserve()), "--tls-cert-file",
       site.cert, "--tls-key-file", site.key, "--tls-ca-cert-file", authority.cert, "--tls-auth-clients", "no" } }
     route("redis", { redis = "rediss://127.0.0.1:" .. redis.args[2] })
     route("misnamed_redis", { redis = "rediss://127.0.0.1:" .. redis.args[2], name = "other.test" })

@@ -38,8 +38,10 @@ local function start_group(conf)
 end
 
 local function kill_group(server)
+  local pids = server.process:children()
   assert(uv.kill(-server.pid, "sigkill"))
   server.process:wait_exit()
+  for _, pid in ipairs(pids) do children.wait_gone(pid) end
 end
 
 local function metric(server, pattern)

@@ -3,6 +3,7 @@
 --     local server = bytes.start(bytes.mirror)
 --     server.address, server.connections[1]
 local loop = require "support.loop"
+local ports = require "support.ports"
 local stream = require "support.stream"
 local uv = require "luv"
 
@@ -40,7 +41,7 @@ function M.start(talk, options)
   end))
   self.port = self.listener:getsockname().port
   self.address = "127.0.0.1:" .. self.port
-  loop.defer(function() self:close() end)
+  loop.defer(function() self:shut() end)
   return self
 end
 
@@ -49,14 +50,17 @@ function Server:wait_connections(count)
   return self.changed:wait(("%d connections"):format(count), function() return self.connections[count] end)
 end
 
---- Stops listening: further connections are refused; those that stand go on.
+--- Stops listening: further connections are refused, as the port is nobody else's until the scope ends; those that
+-- stand go on.
 function Server:refuse()
-  if not self.listener:is_closing() then self.listener:close() end
+  if self.listener:is_closing() then return end
+  self.listener:close()
+  ports.hold(self.port)
 end
 
---- Closes everything.
-function Server:close()
-  self:refuse()
+--- Closes everything, and leaves the port to others.
+function Server:shut()
+  if not self.listener:is_closing() then self.listener:close() end
   for _, conn in ipairs(self.connections) do conn:close() end
 end
 

@@ -46,7 +46,7 @@ function Node:start() self.server = servers.start { conf = self:conf() } end
 --- Returns its conf.
 function Node:conf()
   return { plugin_path = self.plugin_path, data_dir = self.folder, entities = self.entities, routes = self.routes,
-    workers = self.workers,
+    workers = self.workers, timeouts = self.timeouts,
     store = { driver = "redis", url = ("redis://127.0.0.1:%d/0"):format(self.relay.port), timeout = "1s" },
     cluster = { node_id = self.id, heartbeat = "200ms", lease = self.cluster.lease } }
 end
@@ -130,7 +130,7 @@ end
 
 --- Starts a Redis and nodes named a, b, c ...
 -- @param options {nodes = how many, lease = "2s", is_parallel = true: all at once, configure = function(node): may set
--- `entities`, `routes`, `key`, `plugin_path` and `workers`}
+-- `entities`, `routes`, `key`, `plugin_path`, `timeouts` and `workers`}
 function M.start(options)
   local self = setmetatable({ nodes = {}, by_id = {}, lease = options.lease or "2s" }, Cluster)
   self:start_redis()

@@ -7,11 +7,12 @@
 -- The handler runs in a coroutine per connection, once per request, and may await anything. It is given the connection
 -- (a support.stream: write, shutdown, reset, close, pause, ...) and the request (a support.message). Requests are read
 -- strictly: one that is not well-formed is recorded in `faults`, and the connection is closed.
-local uv = require "luv"
 local cjson = require "cjson"
 local loop = require "support.loop"
 local message = require "support.message"
+local ports = require "support.ports"
 local stream = require "support.stream"
+local uv = require "luv"
 
 local M = {}
 local Origin = {}
@@ -97,7 +98,8 @@ function M.start(handler, options)
   end))
   self.port = self.listener:getsockname().port
   self.address = (options.host or "127.0.0.1") .. ":" .. self.port
-  loop.defer(function() self:close() end)
+  self.host = options.host
+  loop.defer(function() self:shut() end)
   return self
 end
 
@@ -127,14 +129,23 @@ function Origin:retire_connections()
   for index in pairs(connections) do connections[index] = nil end
 end
 
---- Stops listening: further connections are refused; those that stand go on.
+--- Stops listening: further connections are refused, as the port is nobody else's until the scope ends; those that
+-- stand go on.
 function Origin:refuse()
-  if not self.listener:is_closing() then self.listener:close() end
+  if self.listener:is_closing() then return end
+  self.listener:close()
+  ports.hold(self.port, self.host)
 end
 
---- Closes the listener and every connection.
+--- Closes every connection, and the listener as refuse() does.
 function Origin:close()
   self:refuse()
+  for _, conn in pairs(self.connections) do conn:close() end
+end
+
+--- Closes everything, and leaves the port to others.
+function Origin:shut()
+  if not self.listener:is_closing() then self.listener:close() end
   for _, conn in pairs(self.connections) do conn:close() end
 end
 

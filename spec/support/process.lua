@@ -116,13 +116,34 @@ end
 --- The pids of its children now.
 function Process:children() return children_of(self.pid) end
 
---- Kills it and its children, and awaits the exit.
+local function is_alive(pid)
+  local stat = tempdir.read(("/proc/%d/stat"):format(pid))
+  return stat ~= nil and not stat:find "%) [ZX]"
+end
+
+--- Awaits the end of processes that are nobody's of ours to wait for.
+local function wait_gone(pids)
+  for _, pid in ipairs(pids) do
+    while is_alive(pid) do
+      loop.await(("the end of process %d"):format(pid), function(settle)
+        local timer = uv.new_timer()
+        timer:start(2, 0, function()
+          timer:close()
+          settle()
+        end)
+      end)
+    end
+  end
+end
+
+--- Kills it and its children, and awaits the end of all: nothing that they had open is in use any more.
 function Process:kill()
   if not self.exited then
     local victims = children_of(self.pid)
     uv.kill(self.pid, "sigkill")
     for _, pid in ipairs(victims) do uv.kill(pid, "sigkill") end
     self:wait_exit()
+    wait_gone(victims)
   end
   for _, pipe in ipairs(self.pipes) do
     if not pipe:is_closing() then pipe:close() end

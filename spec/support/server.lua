@@ -26,7 +26,7 @@ local function defaults()
     listeners = { { name = "http", address = "127.0.0.1:0" } },
     admin = { address = "127.0.0.1:0", auth = { enabled = false } },
     log = { level = "info", format = "text", access = { path = "stdout", format = "json" } },
-    timeouts = { drain = "5s", drain_idle = "10ms" },
+    timeouts = { drain = "1m", drain_idle = "10ms" },
   }
 end
 
@@ -110,7 +110,7 @@ function M.start(options)
 end
 
 --- Replaces the conf file (see encode); reload() makes it live.
-function Server:write_conf(conf) tempdir.write(self.file, M.encode(conf)) end
+function Server:write_conf(conf) tempdir.replace(self.file, M.encode(conf)) end
 
 --- Runs `veloflux reload` on the conf file.
 -- @return true when it succeeded, and what it printed

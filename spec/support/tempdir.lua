@@ -39,6 +39,13 @@ function M.write(path, text)
   assert(file:close())
 end
 
+--- Replaces a file: who looks meanwhile sees the old text or the new one, never a part.
+function M.replace(path, text)
+  local new = path .. ".new"
+  M.write(new, text)
+  assert(uv.fs_rename(new, path))
+end
+
 --- Reads a file whole, or returns nil and a message.
 function M.read(path)
   local file, err = io.open(path, "rb")

@@ -2,6 +2,7 @@
 -- (conn is a support.stream).
 local uv = require "luv"
 local loop = require "support.loop"
+local ports = require "support.ports"
 local stream = require "support.stream"
 
 local M = {}
@@ -28,9 +29,14 @@ function M.tcp(script, options)
     end)
   end))
   self.port = listener:getsockname().port
-  function self.refuse() if not listener:is_closing() then listener:close() end end
+  --- Stops listening: connections are refused until the scope ends.
+  function self.refuse()
+    if listener:is_closing() then return end
+    listener:close()
+    ports.hold(self.port)
+  end
   loop.defer(function()
-    self.refuse()
+    if not listener:is_closing() then listener:close() end
     for _, conn in pairs(self.conns) do conn:close() end
   end)
   return self

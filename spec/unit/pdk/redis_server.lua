@@ -1,22 +1,11 @@
 --- A redis-server of the spec's own: on a unix socket and an ephemeral port, in a fresh folder, without persistence;
--- or a Sentinel.
-local uv = require "luv"
+-- or a Sentinel. The port is the spec's also while no server listens there.
 local loop = require "support.loop"
+local ports = require "support.ports"
 local process = require "support.process"
 local tempdir = require "support.tempdir"
 
 local M = {}
-
---- A port that is free now.
-local function free_port()
-  local tcp = uv.new_tcp()
-  assert(tcp:bind("127.0.0.1", 0))
-  local port = tcp:getsockname().port
-  tcp:close()
-  return port
-end
-
-M.free_port = free_port
 
 --- Starts one and awaits that it listens; the scope ends it.
 -- @param options table or nil: args (list), port, dir (of one that was started before: its data), sentinel (the text of
@@ -25,7 +14,7 @@ M.free_port = free_port
 function M.start(options)
   options = options or {}
   local dir = options.dir or tempdir.new()
-  local self = { port = options.port or free_port(), path = dir .. "/redis.sock", dir = dir, args = options.args }
+  local self = { port = options.port or ports.reserve(), path = dir .. "/redis.sock", dir = dir, args = options.args }
   local args = { "--port", tostring(self.port), "--bind", "127.0.0.1", "--dir", dir, "--daemonize", "no" }
   if options.sentinel then
     tempdir.write(dir .. "/sentinel.conf", options.sentinel)
