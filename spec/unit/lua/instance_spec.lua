@@ -34,7 +34,7 @@ describe("the running instance", function()
 
   it("is stopped, and waited for", function()
     local handle, pid = uv.spawn("/bin/sleep", { args = { "60" } }, function() end)
-    assert.equal(0, C.vf_instance_stop(pid, 5000))
+    assert.equal(0, C.vf_instance_stop(pid, 60000))
     handle:close()
     uv.run "nowait"
     assert.equal(ESRCH, C.vf_instance_stop(2 ^ 22 + 1, 0)) -- above the highest pid

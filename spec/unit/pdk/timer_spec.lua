@@ -22,7 +22,7 @@ describe("pdk.timer", function()
   it("sleeps while others run", spec(function(h)
     local order = {}
     h:spawn(function()
-      timer.sleep(0.05)
+      timer.sleep(0.5)
       order[#order + 1] = "slow"
     end)
     h:run(function()
@@ -87,7 +87,7 @@ describe("pdk.timer", function()
     local beats = {}
     h:run(function()
       for _ = 1, 40 do
-        timer.every({ 0.2, jitter = 1 }, function() beats[#beats + 1] = network.now_ms() end)
+        timer.every({ 1, jitter = 1 }, function() beats[#beats + 1] = network.now_ms() end)
       end
     end)
     h:drive(function() return #beats >= 40 end)

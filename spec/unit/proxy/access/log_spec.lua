@@ -274,9 +274,9 @@ describe("an access log", function()
   end
 
   local function wait_until(holds)
-    local deadline = uv.hrtime() + 5e9
+    local deadline = uv.hrtime() + 120e9
     while not holds() do
-      assert(uv.hrtime() < deadline, "did not happen within 5 s")
+      assert(uv.hrtime() < deadline, "did not happen within two minutes")
       uv.sleep(1)
     end
   end
