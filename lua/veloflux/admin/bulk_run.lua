@@ -1,7 +1,7 @@
 --- Runs batches of operations, says how far they are, and remembers how they ended: for a day, in the store, so that
 -- a batch that control did not live to finish is known as interrupted. The versions that a batch makes have its id in
--- their reason; from them it is told afterwards what of it was applied. Of one that another node is at it is told how far
--- that has come as it last wrote it down.
+-- their reason; from them it is told afterwards what of it was applied. Of one that another node is at it is told how
+-- far that had come when it last wrote it down.
 --
 --   running -> completed | rolled_back | cancelled | interrupted
 local ffi = require "ffi"

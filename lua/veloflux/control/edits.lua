@@ -80,7 +80,8 @@ end
 local function left_masked(world, op, value, text)
   if not text:find('"' .. MASK .. '"', 1, true) then return nil end
   local place = secrets.masked_in(op.kind, value, world.tools.plugins, MASK)
-  return place and { pointer = "/" .. place:gsub("%.", "/"), message = "is masked, and there is no stored value to keep" }
+  if not place then return nil end
+  return { pointer = "/" .. place:gsub("%.", "/"), message = "is masked, and there is no stored value to keep" }
 end
 
 --- Reads a value as an entity.

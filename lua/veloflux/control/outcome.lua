@@ -100,8 +100,9 @@ function M.store_change(net, context, version, now_ms)
     end
   end
   return { version = version, time_ms = now_ms, author = context.author or "", source = context.source or "api",
-    reason = as_utf8(context.reason or ""), request_id = context.request_id or "", summary = context.summary or M.summary(net),
-    puts = puts, deletes = deletes, fence = context.fence, turn = turns.mine() }
+    reason = as_utf8(context.reason or ""), request_id = context.request_id or "",
+    summary = context.summary or M.summary(net), puts = puts, deletes = deletes, fence = context.fence,
+    turn = turns.mine() }
 end
 
 local function touches(change, route)
