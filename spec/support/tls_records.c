@@ -48,6 +48,8 @@ static int flush(struct tls *tls)
     size_t sent = 0;
     while (sent < tls->queued) {
         ssize_t n = send(tls->fd, tls->queue + sent, tls->queued - sent, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue; /* a signal: sockets with a time limit are not restarted */
         if (n <= 0)
             break;
         sent += (size_t)n;
@@ -61,7 +63,10 @@ static int on_recv(void *owner, unsigned char *out, size_t len)
 {
     struct tls *tls = owner;
     flush(tls);
-    ssize_t n = recv(tls->fd, out, len, 0);
+    ssize_t n;
+    do
+        n = recv(tls->fd, out, len, 0);
+    while (n < 0 && errno == EINTR);
     return n > 0 ? (int)n : MBEDTLS_ERR_SSL_CONN_EOF;
 }
 
