@@ -133,8 +133,31 @@ local function result(value, err, code)
   return value
 end
 
+-- Commands after which a connection is not what it was, and how it becomes that again.
+local CHANGES = { watch = "unwatch", multi = "exec", select = "-", auth = "-", hello = "-", client = "-",
+  subscribe = "-", psubscribe = "-", ssubscribe = "-", monitor = "-", readonly = "-", reset = "-", quit = "-" }
+local RESTORES = { unwatch = true, exec = true, discard = true }
+
+-- Notes in `lease.has_state` what becomes of the connection by a command.
+local function note_state(lease, name)
+  name = name:lower()
+  if RESTORES[name] then
+    if lease.has_state ~= "-" then lease.has_state = false end
+  elseif CHANGES[name] and lease.has_state ~= "-" then
+    lease.has_state = CHANGES[name]
+  end
+end
+
+--- Says whether commands leave their connection otherwise than it was.
+local function leaves_state(commands)
+  local connection = { has_state = false }
+  for _, command in ipairs(commands) do note_state(connection, command[1]) end
+  return connection.has_state ~= false
+end
+
 -- Runs commands on a connection of their own. Returns the list of replies, or nil, message, code.
-local function exchange(self, commands, name)
+-- @param is_private true: it is for nobody else afterwards
+local function exchange(self, commands, name, is_private)
   local connection, err, code = open(self, name)
   if not connection then return nil, err, code end
   local ok, replies, why, why_code = pcall(connection.exchange, connection, commands)
@@ -142,6 +165,7 @@ local function exchange(self, commands, name)
     connection:close()
     error(replies, 0)
   end
+  connection.is_private = is_private
   connection:release(self.idle_ms, self.pool_size)
   return replies, why, why_code
 end
@@ -184,7 +208,7 @@ end
 function Client:pipeline(commands)
   check_commands(commands, "pipeline")
   if #commands == 0 then return {} end
-  return exchange(self, commands, "redis: pipeline")
+  return exchange(self, commands, "redis: pipeline", leaves_state(commands))
 end
 
 -- MULTI, the commands, EXEC on a connection. Returns the results, or nil, message, code.
@@ -210,7 +234,7 @@ end
 ---@return string? code
 function Client:transaction(commands)
   check_commands(commands, "transaction")
-  return transact(function(all) return exchange(self, all, "redis: transaction") end, commands)
+  return transact(function(all) return exchange(self, all, "redis: transaction", leaves_state(all)) end, commands)
 end
 
 --- Runs a Lua script in the server. It is sent once; afterwards its digest is (EVALSHA), and the script again when the
@@ -266,20 +290,6 @@ function Client:with(fn, ...)
   connection:release(self.idle_ms, self.pool_size)
   if not results.ok then error(results[1], 0) end
   return unpack(results, 1, results.n)
-end
-
--- Commands after which a connection is not what it was, and how it becomes that again.
-local CHANGES = { watch = "unwatch", multi = "exec", select = "-", auth = "-", hello = "-", client = "-",
-  subscribe = "-", psubscribe = "-", ssubscribe = "-", monitor = "-", readonly = "-" }
-local RESTORES = { unwatch = true, exec = true, discard = true }
-
-local function note_state(lease, name)
-  name = name:lower()
-  if RESTORES[name] then
-    if lease.has_state ~= "-" then lease.has_state = false end
-  elseif CHANGES[name] and lease.has_state ~= "-" then
-    lease.has_state = CHANGES[name]
-  end
 end
 
 local function leased(lease)
