@@ -17,6 +17,7 @@ local KEPT = 10000 -- leases of a generation: what was not used for two of them 
 local REST_S = 1   -- after Redis has failed
 local PREFIX = "veloflux:rate-limiting:{"
 local PER_LIMIT = 5 -- numbers of the script's answer
+local ROUNDS = 3    -- of asking, while other requests spend what a lease has
 
 -- For each key: limit, window (ms), wanted, given back, and of which window that is. Answers granted, left,
 -- until the window ends (ms), until one more would be granted (ms), and which window this is.
@@ -181,6 +182,31 @@ local function tell(lease, now, left, reset)
   end
 end
 
+--- Says which limit has nothing left after an answer, those first that got nothing, and whether that is so; or nil.
+local function spent_one(lease)
+  local found
+  for i = 1, lease.n do
+    if lease.tokens[i] < 1 then
+      if lease.denied_until[i] > 0 then return i, true end
+      found = found or i
+    end
+  end
+  return found, false
+end
+
+--- Gets what a lease has nothing of. What it had of other limits may be spent by others while it waits.
+-- @return true; false and the limit that has nothing left; or nil and a message: Redis is away
+function Leases:fill(key, lease, now)
+  for round = 1, ROUNDS do
+    local ok, problem = self:ask(key, lease, now)
+    if not ok then return nil, problem end
+    local spent, is_denied = spent_one(lease)
+    if not spent then return true end
+    if is_denied or round == ROUNDS then return false, spent end
+    now = pdk.timer.now()
+  end
+end
+
 --- Decides on one request. Waits when Redis is asked.
 -- @param left, reset lists that are filled in, by limit
 -- @return the limit that refuses it, or 0; seconds until it may be tried again. nil and a message: Redis is
@@ -193,14 +219,12 @@ function Leases:take(key, left, reset)
     return denied, lease.denied_until[denied] - now
   end
   if empty_one(lease, now) then
-    local ok, problem = self:ask(key, lease, now)
-    if not ok then return nil, problem end
+    local ok, what = self:fill(key, lease, now)
+    if ok == nil then return nil, what end
     now = pdk.timer.now()
-    for i = 1, lease.n do
-      if lease.tokens[i] < 1 then
-        tell(lease, now, left, reset)
-        return i, lease.retry or 1
-      end
+    if not ok then
+      tell(lease, now, left, reset)
+      return what, lease.retry or 1
     end
   end
   for i = 1, lease.n do lease.tokens[i] = lease.tokens[i] - 1 end

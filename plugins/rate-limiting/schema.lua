@@ -41,7 +41,7 @@ local function check_algorithm(config)
   end
   if has_period then return nil, "gcra takes rate, per and burst instead of second, minute, ...", "algorithm" end
   if not config.rate then return nil, "required with algorithm: gcra", "rate" end
-  if (config.burst or config.rate) * config.per / config.rate > LONGEST_S then
+  if (config.burst or math.max(1, math.floor(config.rate))) * config.per / config.rate > LONGEST_S then
     return nil, "a burst that takes more than 52 days at its rate cannot be kept", "burst"
   end
   return true

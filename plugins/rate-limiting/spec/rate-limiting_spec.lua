@@ -171,6 +171,7 @@ describe("rate-limiting", function()
       ["required with algorithm: gcra"] = { algorithm = "gcra" },
       ["gcra takes rate"] = { algorithm = "gcra", rate = 1, minute = 1 },
       ["takes more than 52 days"] = { algorithm = "gcra", rate = 1, per = 86400, burst = 53 },
+      ["burst that takes more"] = { algorithm = "gcra", rate = 0.1, per = 3000000 }, -- a burst of one
       ["redis.host"] = { algorithm = "gcra", rate = 1, policy = "redis" },
       ["rate and burst go with"] = { minute = 1, burst = 1 }, ["whole number"] = { minute = 1.5 },
       ["0%.02 and more"] = { minute = 1, sync_rate = 0 }, ["above 0"] = { minute = 0 },

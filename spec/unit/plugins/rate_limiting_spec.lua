@@ -56,6 +56,26 @@ describe("leases", function()
     assert.same({ "100000", "3600000", "2", "2", "7" }, arguments)
   end)
 
+  it("ask again for what others have spent meanwhile, and refuse nobody for that", function()
+    local of = new { second = 10, minute = 100 }
+    answer = function() return { 1, 9, 500, 0, 7, 2, 98, 30000, 0, 7 } end -- one of the second, two of the minute
+    assert.equal(0, (of:take("k", left, reset)))
+    answer = function(arguments)
+      coroutine.yield()
+      return generous(arguments)
+    end
+    local verdicts, tasks = {}, {}
+    for i = 1, 2 do
+      tasks[i] = coroutine.create(function() verdicts[i] = of:take("k", {}, {}) end)
+      assert(coroutine.resume(tasks[i]))
+    end
+    for i = 1, 2 do assert(coroutine.resume(tasks[i])) end
+    assert.same({ 0 }, verdicts)
+    assert(coroutine.resume(tasks[2]))
+    assert.same({ 0, 0 }, verdicts)
+    assert.same({ "veloflux:rate-limiting:{k}:minute" }, asked[4].keys)
+  end)
+
   it("are one request each when every request is to be asked for", function()
     local of = new { hour = 100, sync_rate = -1 }
     for i = 1, 10 do
