@@ -1,12 +1,13 @@
 --- Where keys are in a request: found, and taken away before the backend sees them.
 local pdk = require "veloflux.pdk"
-local request, upstream = pdk.request, pdk.service.request
+local encoding, json, request, upstream = pdk.encoding, pdk.json, pdk.request, pdk.service.request
 
 local M = {}
 
 local MISSING, DUPLICATE = "No API key found in request", "Duplicate API key found"
 -- Contents that can be written again without the key. Keys in others are not looked for.
 local FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+local EXACT = { exact = true } -- long integers stay what they are
 
 -- A query that names nothing like it, escapes included, is not decoded.
 local function may_have(query, name)
@@ -31,11 +32,16 @@ local function in_query(name)
   return as_key(request.get_query(1000)[name])
 end
 
--- Returns the decoded content and its type, or nil.
-local function content()
+-- Returns the type of the content when keys may be in it, or nil.
+local function kind_of_content()
   local kind = (request.get_header "content-type" or ""):match "^%s*([^;%s]*)":lower()
-  if kind ~= FORM and kind ~= JSON then return nil end
-  return request.get_body(kind, 1000), kind
+  return (kind == FORM or kind == JSON) and kind or nil
+end
+
+-- Returns the decoded content, or nil.
+local function content()
+  local kind = kind_of_content()
+  return kind and request.get_body(kind, 1000)
 end
 
 -- Returns the key called `name`, or nil and, when there are several, what is wrong.
@@ -63,15 +69,37 @@ function M.find(conf)
   return nil, MISSING
 end
 
-local function hide_in_content(list)
-  local body, kind = content()
-  if not body then return end
-  local is_changed = false
-  for i = 1, #list do
-    is_changed = is_changed or body[list[i]] ~= nil
-    body[list[i]] = nil
+-- Each takes members out of a content and returns the rest of it as it was; nil: it has none of them.
+local WITHOUT = {}
+
+WITHOUT[FORM] = function(body, names)
+  local kept, is_changed = {}, false
+  for pair in body:gmatch "[^&]+" do
+    local name = pair:match "^[^=]*"
+    if names[encoding.url_decode(name, true) or name] then is_changed = true else kept[#kept + 1] = pair end
   end
-  if is_changed then upstream.set_body(body, kind) end
+  return is_changed and table.concat(kept, "&") or nil
+end
+
+WITHOUT[JSON] = function(body, names)
+  local object = json.decode(body, EXACT)
+  if type(object) ~= "table" or json.is_array(object) then return nil end
+  local is_changed = false
+  for name in pairs(names) do
+    is_changed = is_changed or object[name] ~= nil
+    object[name] = nil
+  end
+  return is_changed and json.encode(object) or nil
+end
+
+local function hide_in_content(list)
+  local kind = kind_of_content()
+  local body = kind and request.get_raw_body()
+  if not body then return end
+  local names = {}
+  for i = 1, #list do names[list[i]] = true end
+  local rest = WITHOUT[kind](body, names)
+  if rest then upstream.set_raw_body(rest) end
 end
 
 --- Takes away whatever has the name of a key, wherever keys may be: a second one is a secret, too.

@@ -53,6 +53,26 @@ describe("key-auth", function()
     assert.equal("a=b&apikey=ana-key&c=d", gateway:upstream_requests()[1].body)
   end)
 
+  it("takes keys out of a content and leaves the rest as it was", function()
+    local gateway = start { key_in_body = true, hide_credentials = true, key_names = { "apikey", "other" } }
+    local function sent(kind, body)
+      gateway:request { method = "POST", body = body, headers = { ["Content-Type"] = kind } }
+      local seen = gateway:upstream_requests()
+      return seen[#seen].body, seen[#seen].headers["content-type"]
+    end
+    local form = { "z=1", "api%6bey=ana-key", "b=%zz+%20", "other=mine", "z=2", "c" }
+    local rest = { form[1], form[3], form[5], form[6] }
+    for i = 1, 1200 do
+      form[#form + 1] = ("f%d=%d"):format(i, i)
+      rest[#rest + 1] = form[#form]
+    end
+    assert.equal(table.concat(rest, "&"), (sent("application/x-www-form-urlencoded", table.concat(form, "&"))))
+    local body, kind = sent("application/json; charset=utf-8", '{"apikey":"ana-key","id":12345678901234567890}')
+    assert.same({ '{"id":12345678901234567890}', "application/json; charset=utf-8" }, { body, kind })
+    body = sent("application/json", '{"apikey":"ana-key","list":[],"none":null,"other":1}')
+    assert.is_true(body == '{"list":[],"none":null}' or body == '{"none":null,"list":[]}', body)
+  end)
+
   it("lets those go on as another who have none, when told so", function()
     local gateway = start { anonymous = "guest" }
     assert.equal("guest", gateway:request({ headers = { ["X-Consumer-Username"] = "ana" } }).body)
