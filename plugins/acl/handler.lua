@@ -28,10 +28,16 @@ local function is_member(set, groups)
   return false
 end
 
+-- Groups come from whoever made a token, too: what cannot stand in the list is not told.
 local function text_of(groups)
   local text = texts[groups]
   if not text then
-    text = table.concat(groups, ", ")
+    local shown = {}
+    for i = 1, #groups do
+      local group = groups[i]
+      if type(group) == "string" and group ~= "" and not group:find "[%c,]" then shown[#shown + 1] = group end
+    end
+    text = table.concat(shown, ", ")
     texts[groups] = text
   end
   return text
@@ -57,9 +63,8 @@ end
 local function tell(groups, is_own)
   upstream.clear_header "X-Consumer-Groups"
   upstream.clear_header "X-Authenticated-Groups"
-  if groups and groups[1] then
-    upstream.set_header(is_own and "X-Consumer-Groups" or "X-Authenticated-Groups", text_of(groups))
-  end
+  local text = groups and text_of(groups) or ""
+  if text ~= "" then upstream.set_header(is_own and "X-Consumer-Groups" or "X-Authenticated-Groups", text) end
 end
 
 function Plugin:access(conf)

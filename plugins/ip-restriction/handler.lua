@@ -3,7 +3,7 @@
 -- are put in order once; a look-up costs a few comparisons for ten of them as for ten thousand.
 local pdk = require "veloflux.pdk"
 
-local Plugin = { PRIORITY = 990, VERSION = "1.0.0" } -- behind authentication, before limits
+local Plugin = { PRIORITY = 990, VERSION = "1.0.0", FAIL_CLOSED = true } -- behind authentication, before limits
 
 local refused = pdk.metrics.counter("refused", "Requests from addresses that are not allowed.")
 

@@ -10,7 +10,9 @@ function TAKE.remove(object, name) object[name] = nil end
 
 function TAKE.rename(object, name, new_name)
   local value = object[name]
-  if value ~= nil then object[name], object[new_name] = nil, value end
+  if value == nil then return end
+  object[name] = nil
+  object[new_name] = value
 end
 
 function TAKE.replace(object, name, value)

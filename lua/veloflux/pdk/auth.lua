@@ -24,9 +24,11 @@ local M = {}
 
 local BEFORE = phase.set "before"
 
--- Sets a field for the backend; a value that cannot stand there, or nil, takes it away.
+-- Sets a field for the backend; a value that cannot stand there, or nil, takes it away. Plugins may have consumers and
+-- credentials of their own, with numbers as ids.
 local function put(name, value)
   local ex = task.run.ex
+  if type(value) == "number" then value = tostring(value) end
   if value and C.vf_view_edit_field(ex, view.REQUEST, view.SET, name, #name, value, #value) == 0 then return end
   C.vf_view_edit_field(ex, view.REQUEST, view.CLEAR, name, #name, "", 0)
 end
@@ -63,12 +65,12 @@ end
 -- X-Consumer-Username of the consumer, X-Credential-Identifier.
 ---@param consumer table|nil
 ---@param credential table
----@param identifier string|nil what may be known of the credential: a name, no secret
+---@param identifier string|number|nil what may be known of the credential: a name, no secret
 function M.accept(consumer, credential, identifier)
   if not BEFORE[task.run.phase] then phase.wrong(BEFORE, "auth.accept") end
   if type(credential) ~= "table" then error("auth.accept: expected a credential", 2) end
   client.authenticate(consumer, credential)
-  tell(view.values(), consumer, identifier)
+  tell(view.values(), consumer, type(identifier) == "number" and tostring(identifier) or identifier)
 end
 
 -- Goes on as the consumer that stands for everybody.

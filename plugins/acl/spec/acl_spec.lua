@@ -26,6 +26,16 @@ describe("acl", function()
     assert.same({ 403, "none" }, { ask(gateway, "ana"), ask(gateway, "ben") })
   end)
 
+  it("tells no groups that cannot stand in the list", function()
+    local gateway = kit.start {
+      upstream = function(request) return request.headers["x-authenticated-groups"] or "none" end,
+      plugins = { { name = "acl", config = { allow = { "gold" } } }, { name = "script", config = { access =
+        'pdk.client.authenticate(nil, { id = "x" }) pdk.ctx.shared.authenticated_groups = '
+        .. '{ "a\\r\\nX-Admin: 1", "gold, staff", "gold", 7, "" }' } } } }
+    local answer = gateway:request {}
+    assert.same({ 200, "gold" }, { answer.status, answer.body })
+  end)
+
   it("lets nobody pass who has not been authenticated", function()
     assert.equal(401, kit.start({ config = { deny = { "gold" } } }):request({}).status)
   end)

@@ -20,4 +20,11 @@ describe("response-transformer", function()
     assert.equal("2", tostring(content.b))
     assert.same({ 1, 2, 3 }, content.kept)
   end)
+
+  it("keeps a member that gets the name that it has", function()
+    local gateway = kit.start { config = { rename = { json = { "a:a", "b:c" } } }, upstream = function()
+      return { headers = { ["Content-Type"] = "application/json" }, body = '{"a":1,"b":2}' }
+    end }
+    assert.same({ a = 1, c = 2 }, cjson.decode(gateway:request({}).body))
+  end)
 end)
