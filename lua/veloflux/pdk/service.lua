@@ -52,7 +52,7 @@ function M.set_target_retry_callback(callback)
 end
 
 --- Sets how often the request is tried on other backends when a connection cannot be made.
----@param retries integer 0 to 3
+---@param retries integer 0 to 32767; more than 3 are as 3
 function M.set_retries(retries)
   check "set_retries"
   if type(retries) ~= "number" or retries < 0 or retries > 32767 or retries % 1 ~= 0 then
