@@ -7,16 +7,23 @@
 #include <string.h>
 #include <yaml.h>
 
+#include "base/hash.h"
+
+enum { BUCKETS = 4096 };
+
+/* Anchors are counted from 1; 0: none. */
 struct anchor {
     char *name;        /* owned */
     uint32_t node;     /* what it names */
     uint32_t expanded; /* nodes that it stands for; 0: still open */
+    uint32_t next;     /* in its bucket: an earlier one */
 };
 
 struct open_node {
     uint32_t node;
     uint32_t last;            /* its last child so far, 0: none */
     uint32_t expanded_before; /* parser->expanded when it began */
+    uint32_t anchor;
 };
 
 struct parser {
@@ -24,7 +31,9 @@ struct parser {
     uint32_t room_nodes;
     size_t n_text, room_text;
     struct anchor *anchors;
-    size_t n_anchors, room_anchors;
+    uint32_t n_anchors, room_anchors;
+    uint32_t buckets[BUCKETS]; /* by name: the last anchor of each */
+    uint64_t seed;             /* of the hash, an address: who writes the text fills no bucket */
     struct open_node open[VF_YAML_MAX_DEPTH];
     int depth;
     uint32_t expanded;
@@ -131,38 +140,37 @@ static struct vf_yaml_node *add_node(struct parser *p, enum vf_yaml_kind kind,
     return attach(p, index, mark) ? &yaml->nodes[index] : NULL;
 }
 
-static bool add_anchor(struct parser *p, const yaml_char_t *name, uint32_t node, uint32_t expanded)
+static uint32_t *bucket_of(struct parser *p, const char *name)
 {
+    return &p->buckets[vf_hash(name, strlen(name), p->seed) % BUCKETS];
+}
+
+/* *number: which one it is. */
+static bool add_anchor(struct parser *p, const yaml_event_t *event, const yaml_char_t *name,
+                       struct anchor anchor, uint32_t *number)
+{
+    *number = 0;
     if (name == NULL)
         return true;
-    if (p->n_anchors == p->room_anchors) {
-        size_t wanted = p->room_anchors == 0 ? 16 : p->room_anchors * 2;
-        struct anchor *grown = realloc(p->anchors, wanted * sizeof(*grown));
-        if (grown == NULL)
-            return fail_memory(p);
-        p->anchors = grown;
-        p->room_anchors = wanted;
-    }
-    char *copy = strdup((const char *)name);
-    if (copy == NULL)
+    if (p->n_anchors == VF_YAML_MAX_ANCHORS)
+        return refuse(p, &event->start_mark, "too many anchors (&)");
+    if (!reserve((void **)&p->anchors, &p->room_anchors, p->n_anchors, sizeof(anchor)) ||
+        (anchor.name = strdup((const char *)name)) == NULL)
         return fail_memory(p);
-    p->anchors[p->n_anchors++] = (struct anchor){copy, node, expanded};
+    uint32_t *bucket = bucket_of(p, anchor.name);
+    anchor.next = *bucket;
+    p->anchors[p->n_anchors++] = anchor;
+    *bucket = *number = p->n_anchors;
     return true;
 }
 
+/* A later anchor of the same name counts. */
 static struct anchor *find_anchor(struct parser *p, const char *name)
 {
-    for (size_t i = p->n_anchors; i > 0; i--) /* a later anchor of the same name counts */
-        if (strcmp(p->anchors[i - 1].name, name) == 0)
-            return &p->anchors[i - 1];
-    return NULL;
-}
-
-static void close_anchor(struct parser *p, uint32_t node, uint32_t expanded)
-{
-    for (size_t i = p->n_anchors; i > 0; i--)
-        if (p->anchors[i - 1].node == node && p->anchors[i - 1].expanded == 0)
-            p->anchors[i - 1].expanded = expanded;
+    uint32_t at = *bucket_of(p, name);
+    while (at != 0 && strcmp(p->anchors[at - 1].name, name) != 0)
+        at = p->anchors[at - 1].next;
+    return at != 0 ? &p->anchors[at - 1] : NULL;
 }
 
 static bool copy_text(struct parser *p, const char *text, size_t len, uint32_t *offset)
@@ -198,9 +206,10 @@ static bool on_scalar(struct parser *p, const yaml_event_t *event)
     node->flags = (is_plain ? 0u : (uint32_t)VF_YAML_QUOTED) |
                   (is_plain && is_null(text, len) ? (uint32_t)VF_YAML_NULL : 0u) |
                   (has_reference(text, len) ? (uint32_t)VF_YAML_DOLLAR : 0u);
-    uint32_t index = (uint32_t)(node - p->yaml->nodes);
+    struct anchor anchor = {.node = (uint32_t)(node - p->yaml->nodes), .expanded = 1};
+    uint32_t number;
     return copy_text(p, text, len, &node->text) &&
-           add_anchor(p, event->data.scalar.anchor, index, 1);
+           add_anchor(p, event, event->data.scalar.anchor, anchor, &number);
 }
 
 static bool on_alias(struct parser *p, const yaml_event_t *event)
@@ -233,8 +242,9 @@ static bool on_open(struct parser *p, const yaml_event_t *event, enum vf_yaml_ki
     if (node == NULL)
         return false;
     uint32_t index = (uint32_t)(node - p->yaml->nodes);
-    p->open[p->depth++] = (struct open_node){.node = index, .expanded_before = before};
-    return add_anchor(p, anchor, index, 0);
+    struct open_node *open = &p->open[p->depth++];
+    *open = (struct open_node){.node = index, .expanded_before = before};
+    return add_anchor(p, event, anchor, (struct anchor){.node = index}, &open->anchor);
 }
 
 static bool on_close(struct parser *p)
@@ -244,8 +254,8 @@ static bool on_close(struct parser *p)
     struct vf_yaml_node *node = &p->yaml->nodes[open->node];
     if (node->kind == VF_YAML_MAP)
         node->len /= 2;
-    if (p->n_anchors > 0)
-        close_anchor(p, open->node, p->expanded - open->expanded_before);
+    if (open->anchor != 0)
+        p->anchors[open->anchor - 1].expanded = p->expanded - open->expanded_before;
     return true;
 }
 
@@ -321,7 +331,7 @@ static void parse_events(struct parser *p, yaml_parser_t *from, const char *data
 static void finish(struct parser *p)
 {
     struct vf_yaml *yaml = p->yaml;
-    for (size_t i = 0; i < p->n_anchors; i++)
+    for (uint32_t i = 0; i < p->n_anchors; i++)
         free(p->anchors[i].name);
     free(p->anchors);
     if (yaml->error[0] == '\0' && !p->has_root && !p->out_of_memory) {
@@ -339,7 +349,7 @@ struct vf_yaml *vf_yaml_parse(const char *data, size_t len)
     struct vf_yaml *yaml = calloc(1, sizeof(*yaml));
     if (yaml == NULL)
         return NULL;
-    struct parser p = {.yaml = yaml};
+    struct parser p = {.yaml = yaml, .seed = (uintptr_t)yaml};
     yaml_mark_t start = {0, 0, 0};
     yaml_parser_t from;
     if (len > VF_YAML_MAX_BYTES) {

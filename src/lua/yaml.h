@@ -13,6 +13,7 @@
 enum {
     VF_YAML_MAX_DEPTH = 64,
     VF_YAML_MAX_BYTES = 64 * 1024 * 1024,
+    VF_YAML_MAX_ANCHORS = 64 * 1024,
     VF_YAML_MAX_NODES = 8 * 1024 * 1024 /* aliases counted with all that they stand for */
 };
 

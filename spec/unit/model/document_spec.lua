@@ -76,6 +76,26 @@ describe("a document", function()
     assert.equal(2, (problem "a: 1\nb: \255\n"))
   end)
 
+  it("finds each of many anchors, and the last of a name, in a time that does not grow with their number", function()
+    local lines = {}
+    for i = 1, 60000 do lines[i] = ("- &a%d [%d]\n"):format(i, i) end
+    lines[#lines + 1] = "- &a7 changed\n"
+    for _ = 1, 60000 do lines[#lines + 1] = "- *a1\n" end
+    lines[#lines + 1] = "- *a60000\n- *a7\n"
+    local doc = assert(document.parse(table.concat(lines), "f"))
+    local values = doc.nodes[0]
+    assert.equal(120003, values.len)
+    local last = values.first
+    for _ = 1, 120001 do last = doc.nodes[last].next end
+    assert.equal("60000", document.text(doc, doc.nodes[last].first))
+    assert.equal("changed", document.text(doc, doc.nodes[last].next))
+  end)
+
+  it("bounds the number of anchors", function()
+    local line, message = problem(("- &a x\n"):rep(65537))
+    assert.same({ 65537, "too many anchors (&)" }, { line, message })
+  end)
+
   it("bounds what aliases expand to", function()
     local lines = { "a0: &a0 [x, x, x, x, x, x, x, x, x, x]" }
     for i = 1, 9 do
