@@ -79,7 +79,7 @@ static bool is_literal(struct vf_str host, uint16_t port, struct sockaddr_storag
     char text[64];
     if (host.len > 2 && host.data[0] == '[' && host.data[host.len - 1] == ']')
         host = vf_str_make(host.data + 1, host.len - 2);
-    if (host.len >= sizeof(text))
+    if (host.len >= sizeof(text) || memchr(host.data, '\0', host.len) != NULL)
         return false;
     memcpy(text, host.data, host.len);
     text[host.len] = '\0';

@@ -13,7 +13,7 @@ void vf_socket_drop_input(struct vf_socket *socket)
     socket->owner->net->buffered_bytes -= socket->room;
     free(socket->input);
     socket->input = NULL;
-    socket->begin = socket->end = socket->room = 0;
+    socket->begin = socket->end = socket->room = socket->found = socket->skip = 0;
 }
 
 static bool make_room(struct vf_socket *socket, size_t more)

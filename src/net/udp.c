@@ -153,6 +153,8 @@ static void on_resolved(struct vf_dial *dial)
     struct vf_udp *udp = (struct vf_udp *)((char *)dial - offsetof(struct vf_udp, dial));
     struct sockaddr_storage address;
     socklen_t len;
+    if (!udp->op.pending) /* nobody waits any more */
+        return;
     int rc = vf_dial_take(dial, &address, &len);
     vf_op_end(&udp->op, rc == 0 ? connect_to(udp, &address, len) : rc);
 }
@@ -165,6 +167,7 @@ int vf_udp_connect(struct vf_udp *udp, const char *host, size_t len, int port, u
         return UV_ECANCELED;
     if (udp->op.pending || udp->io.fd >= 0)
         return UV_EBUSY;
+    vf_dial_end(&udp->dial); /* of a name that was given up */
     if (port < 0) {
         int rc = vf_unix_address(host, len, &address, &address_len);
         return rc < 0 ? rc : connect_to(udp, &address, address_len);

@@ -91,11 +91,11 @@ local function drop(self)
   self.socket, self.hold = nil, nil
 end
 
--- Waits for an operation of the socket, which another task may close meanwhile.
+-- Waits for an operation of the socket, which another task may close meanwhile, by its own end as well.
 local function await(self, op)
   local socket = self.socket
   local rc = network.await(op)
-  if self.socket ~= socket then return CANCELLED end
+  if self.socket ~= socket or rc == 0 and not C.vf_socket_is_open(socket) then return CANCELLED end
   return rc
 end
 M.await = await

@@ -47,7 +47,8 @@ local function answer(self, packet)
 end
 
 --- Starts a server. `zone` maps lower-case names to { A = {...}, AAAA = {...}, ttl = seconds, rcode = number }; it may
---- be changed at any time. `server.queries` lists what was asked; `server.silent` makes it say nothing.
+--- be changed at any time. `server.queries` lists what was asked; `server.silent` makes it say nothing; a list at
+-- `server.held` takes its answers until `release`.
 function M.start(zone)
   local self = setmetatable({ zone = zone, queries = {}, socket = uv.new_udp() }, Server)
   self.socket:bind("127.0.0.1", 0)
@@ -55,9 +56,19 @@ function M.start(zone)
   self.socket:recv_start(function(err, packet, from)
     if err or not packet then return end
     local reply = answer(self, packet)
-    if reply then self.socket:send(reply, from.ip, from.port) end
+    if reply and self.held then
+      table.insert(self.held, { reply, from.ip, from.port })
+    elseif reply then
+      self.socket:send(reply, from.ip, from.port)
+    end
   end)
   return self
+end
+
+--- Sends the answers that were held.
+function Server:release()
+  for _, reply in ipairs(self.held) do self.socket:send(unpack(reply)) end
+  self.held = nil
 end
 
 --- How often `name` was asked for.

@@ -1,6 +1,7 @@
 --- Sockets of plugins against peers that close, trickle, reset, say too much or nothing at all.
 local uv = require "luv"
 local harness = require "unit.pdk.harness"
+local library = require "support.library"
 local dns = require "unit.net.dns_server"
 local loop = require "support.loop"
 local peers = require "unit.pdk.peer"
@@ -260,6 +261,26 @@ describe("pdk.socket", function()
     assert.same({ nil, "the socket was closed meanwhile", "cancelled" }, result)
   end))
 
+  it("says that it was closed when that came after the bytes and before the task ran on", task(function(h)
+    local peer = peers.tcp(function(conn, number)
+      conn:write(number == 1 and "line\r\n" or "again")
+      conn:read_some()
+    end)
+    local sock, result
+    h:spawn(function()
+      sock = connected(peer.port)
+      result = { sock:receive_until "\r\n" }
+      assert(sock:connect("127.0.0.1", peer.port))
+      result[#result + 1] = sock:receive_any(100)
+      sock:close()
+    end)
+    h:drive(function() return sock end)
+    h.loop:drive(function() return #h.ready > 0 end, "the line")
+    library.vf_socket_close(sock.stream.socket) -- as the end of the task does that has it
+    h:drive(function() return result and result[5] end, "the second connection")
+    assert.same({ nil, "operation canceled", "cancelled", "", "again" }, result)
+  end))
+
   it("bounds the number of sockets", task(function(h)
     h:run(function()
       local a, b = socket.tcp(), socket.udp()
@@ -290,6 +311,44 @@ describe("pdk.socket", function()
       assert.same({ "unix", 0 }, { sock:get_peer() })
       sock:close()
     end)
+  end))
+
+  it("takes no address for a part of a name", task(function(h)
+    local peer = peers.tcp(function() end)
+    h:run(function()
+      local sock = assert(socket.tcp())
+      local ok, _, code = sock:connect("127.0.0.1\0.example.com", peer.port)
+      assert.same({ nil, "invalid" }, { ok, code })
+    end)
+    assert.equal(0, peer.accepted)
+  end))
+
+  it("has no peer by the late answer for a name that was given up", loop.spec(function()
+    local names = dns.start { ["late.test"] = { A = { "127.0.0.1" } } }
+    loop.defer(function() names:close() end)
+    local server = uv.new_udp()
+    server:bind("127.0.0.1", 0)
+    local port = server:getsockname().port
+    server:recv_start(function(_, data, from)
+      if data then server:send(data:upper(), from.ip, from.port) end
+    end)
+    loop.defer(function() server:close() end)
+    local h = harness.new { servers = names.address }
+    names.held = {}
+    h:run(function()
+      local sock, other = assert(socket.udp()), assert(socket.udp())
+      sock:set_timeouts(0.001)
+      other:set_timeouts(60)
+      assert.same({ nil, "late.test:9: connection timed out", "timeout" }, { sock:set_peer("late.test", 9) })
+      names:release()
+      assert(other:set_peer("late.test", port)) -- the answer has come
+      assert(sock:set_peer("127.0.0.1", port))
+      sock:send "hello"
+      assert.equal("HELLO", sock:receive())
+      sock:close()
+      other:close()
+    end)
+    h:close()
   end))
 
   it("sends and receives datagrams", task(function(h)
