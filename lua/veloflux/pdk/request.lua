@@ -231,7 +231,7 @@ function M.get_header_at(name, nth)
   return view.field(view.REQUEST, name, nth)
 end
 
-local header_lookup = { __index = function(headers, name)
+local header_lookup = { __metatable = false, __index = function(headers, name)
   return type(name) == "string" and rawget(headers, (name:lower():gsub("_", "-"))) or nil
 end }
 

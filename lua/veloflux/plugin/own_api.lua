@@ -10,10 +10,14 @@ local PARTS = { service = { "request", "response" }, client = { "tls" }, log = {
 --- What the runtime calls, and plugins do not.
 local PRIVATE = { queue = { "pending", "drain", "report_left" } }
 
-local function copy(group)
+local function plain_copy(map)
   local own = {}
-  for name, value in pairs(group) do own[name] = value end
-  return setmetatable(own, debug.getmetatable(group))
+  for name, value in pairs(map) do own[name] = value end
+  return own
+end
+
+local function copy(group)
+  return setmetatable(plain_copy(group), plain_copy(debug.getmetatable(group) or {}))
 end
 
 --- Returns a group, or nil when there is none of this name.

@@ -4,6 +4,7 @@
 -- Sources are texts: bytecode is refused, for LuaJIT does not verify it. What a plugin may require
 -- besides its own files is the business of `provide`.
 local C = require("ffi").C
+local json = require "veloflux.pdk.json"
 local task = require "veloflux.runtime.task"
 require("ffi").cdef "uint64_t vf_clock_wall_ms(void);"
 
@@ -27,9 +28,9 @@ local function copy(library, names)
   return own
 end
 
---- The metatable of texts is everybody's.
+--- The metatables of texts and of arrays of pdk.json are everybody's.
 local function getmetatable_of(value)
-  if type(value) == "string" then return nil end
+  if type(value) == "string" or json.is_array(value) then return nil end
   return getmetatable(value)
 end
 

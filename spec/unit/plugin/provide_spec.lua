@@ -32,6 +32,11 @@ describe("what plugins may require", function()
       local function bad() error "bent" end
       pdk.json.encode, pdk.log.err, pdk.table.new = bad, bad, bad
       pdk.client.tls.set_client_verify, pdk.service.request.set_header = bad, bad
+      for _, group in ipairs { pdk.ctx, pdk.log, pdk.log.inspect, pdk.service, pdk.cache } do
+        local meta = getmetatable(group) or {}
+        meta.__index, meta.__call, meta.__newindex = bad, bad, bad
+      end
+      for _, shared in ipairs { pdk.json.array {}, "", pdk.redis.null } do assert(not getmetatable(shared)) end
       getmetatable("").__index = nil]])
     pcall(evil.run, evil, "handler")
     local good = box([[
@@ -45,6 +50,8 @@ describe("what plugins may require", function()
     assert.equal(pdk.json.encode, good.json)
     assert.equal(pdk.log.err, good.log)
     assert.equal(pdk.table.new, good.new)
+    assert.is_function(getmetatable(good.pdk.log).__call)
+    assert.is_nil(getmetatable(good.pdk.log).__index)
     assert.equal(pdk.service.request.set_header, good.request)
     assert.equal(pdk.client.tls.set_client_verify, good.tls)
     assert.equal(pdk.shared.incr, good.shared.incr)
