@@ -23,6 +23,9 @@ end
 function M.read(text)
   if text == "*" then return { any = true } end
   if text:find(PLAIN) then return { origin = (M.normal(text)) } end
+  if text:find("://*", 1, true) then
+    return nil, "is a pattern, in which * repeats the slash before it: write https://[^.]+\\.example\\.com"
+  end
   local whole = [[\A(?:]] .. text .. [[)\z]]
   for _, pattern in ipairs { text, whole } do -- the text alone, too: its parentheses have to be its own
     local _, problem = pdk.re.find("", pattern)

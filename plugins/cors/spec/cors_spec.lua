@@ -12,6 +12,18 @@ describe("cors", function()
       gateway:request({ headers = { Origin = "https://evil.test" } }).headers["access-control-allow-origin"])
   end)
 
+  it("takes no star for any host: in a pattern it would repeat the slash", function()
+    for _, origin in ipairs { "https://*.example.com", "*.example.com" } do
+      assert.equal("origins[0]", kit.validate({ origins = { origin } })[1].path)
+    end
+    local gateway = kit.start { config = { origins = { [[https://[^.]+\.example\.com]] } } }
+    local function allowed(origin)
+      return gateway:request({ headers = { Origin = origin } }).headers["access-control-allow-origin"]
+    end
+    assert.equal(ORIGIN, allowed(ORIGIN))
+    assert.is_nil(allowed "https://xexample.com")
+  end)
+
   it("answers preflight requests itself", function()
     local gateway = kit.start { config = { origins = { ORIGIN }, methods = { "GET", "PUT" }, max_age = 600 } }
     local answer = gateway:request { method = "OPTIONS",
