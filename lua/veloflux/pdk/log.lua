@@ -156,7 +156,8 @@ end
 -- headers, size, tls {version, cipher, client_verify}}, response {status, headers, size}, latencies (ms), source
 -- ("service", "exit", "error"), route and service (as router.get_route and get_service return them), pool (the one that
 -- was used), backend, tries (list of {ip, port, state}), upstream_uri, upstream_status, client_ip, consumer,
--- authenticated_entity, tenant, started_at (ms). Credentials are not in it.
+-- authenticated_entity, tenant, started_at (ms). Authorization, Proxy-Authorization and cookies are "REDACTED"; what
+-- plugins take from other fields or from the query, as keys of key-auth, is in it.
 -- Raises when a value that was set is none that can be logged, or stands in one that is no table.
 ---@return table
 function M.serialize()

@@ -149,7 +149,8 @@ local function find_slowly(self, a, b, c, d, e, f)
     note_dropped()
   elseif is_own then
     for i = 1, #self.labels do
-      if select(i, a, b, c, d, e, f) == nil then return values end
+      local label = select(i, a, b, c, d, e, f)
+      if label == nil or label ~= label then return values end -- what no table has as a key
     end
     remember(self, values, a, b, c, d, e, f)
   end

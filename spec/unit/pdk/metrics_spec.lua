@@ -95,6 +95,16 @@ describe("pdk.metrics", function()
     assert.is_true(has 'veloflux_plugin_my_plugin_seconds_bucket{le="0.5"} 1')
   end)
 
+  it("counts under labels that no table has as keys", function()
+    local odd = metrics.counter("odd", "Odd.", { "a" })
+    for _ = 1, 2 do
+      odd:inc(1, 0 / 0)
+      odd:inc(1, nil)
+    end
+    assert.is_true(has 'veloflux_plugin_my_plugin_odd_total{a=""} 2')
+    assert.matches('veloflux_plugin_my_plugin_odd_total{a="%-?nan"} 2', shown())
+  end)
+
   it("sums over processes, those that have ended included", function()
     metrics.counter("sums", "Sums.", { "a" }):inc(1, "x")
     end_process(block)
