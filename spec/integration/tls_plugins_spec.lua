@@ -21,12 +21,22 @@ function Plugin:access(conf)
     res, err, code = pdk.redis.new { url = conf.redis, ssl_server_name = conf.name, ssl_verify = conf.verify }:ping()
     return pdk.response.exit(200, { body = res, err = err, code = code })
   end
+  if conf.port then
+    local sock = assert(pdk.socket.connect("127.0.0.1", conf.port))
+    res, err, code = sock:start_tls(conf.name, { verify = conf.verify })
+    if not res then return pdk.response.exit(200, { err = err, code = code }) end
+    sock:send "GET /hi HTTP/1.1\r\nHost: a\r\n\r\n"
+    local length = sock:receive_until("\r\n\r\n"):lower():match "content%-length: (%d+)"
+    res = { status = sock:get_reused_times(), body = sock:receive(tonumber(length)) }
+    assert(sock:set_keepalive())
+  end
   pdk.response.exit(200, { status = res and res.status, body = res and res.body, err = err, code = code })
 end
 return Plugin
 ]]
 local SCHEMA = [[return { url = { type = "string" }, verify = { type = "boolean", default = true },
-  name = { type = "string" }, redis = { type = "string" }, pool = { type = "string" }, path = { type = "string" } }]]
+  name = { type = "string" }, redis = { type = "string" }, pool = { type = "string" }, path = { type = "string" },
+  port = { type = "integer" } }]]
 
 describe("a plugin", function()
   local shared, backend, front, dir = loop.scope()
@@ -57,6 +67,10 @@ describe("a plugin", function()
     route("stranger", { url = url "stranger" })
     route("any", { url = url "stranger", verify = false })
     route("plain", { url = "https://" .. "127.0.0.1:" .. backend.ports.admin .. "/" })
+    route("socket", { port = backend.ports.good, name = "backend.test" })
+    route("socket_renamed", { port = backend.ports.good, name = "127.0.0.1" })
+    route("socket_any", { port = backend.ports.stranger, name = "127.0.0.1", verify = false })
+    route("socket_strict", { port = backend.ports.stranger, name = "127.0.0.1" })
     route("pool", { pool = "secure", path = "/hi" })
     local redis = redis_servers.start { args = { "--tls-port", tostring(ports.reserve()), "--tls-cert-file",
       site.cert, "--tls-key-file", site.key, "--tls-ca-cert-file", authority.cert, "--tls-auth-clients", "no" } }
@@ -114,6 +128,18 @@ describe("a plugin", function()
     assert.same({ body = "PONG" }, ask "redis")
     local said = ask "misnamed_redis"
     assert.same({ "tls", true }, { said.code, said.err:find("bad_certificate:other_name", 1, true) ~= nil })
+  end))
+
+  it("speaks TLS on sockets, which are kept for those who ask the same of it", loop.spec(function()
+    assert.same({ status = 0, body = "hello" }, ask "socket")
+    assert.same({ status = 1, body = "hello" }, ask "socket")
+    assert.same({ code = "tls", err = "the connection has TLS with backend.test already" }, ask "socket_renamed")
+    local said = ask "socket_strict"
+    assert.same({ "tls", true }, { said.code, said.err:find("bad_certificate:not_trusted", 1, true) ~= nil })
+    assert.same({ status = 0, body = "hello" }, ask "socket_any")
+    assert.same({ status = 1, body = "hello" }, ask "socket_any")
+    assert.same({ code = "tls", err = "the connection has TLS with 127.0.0.1 already, not verified" },
+      ask "socket_strict")
   end))
 
   it("asks pools with TLS as requests do, and shares their connections", loop.spec(function()

@@ -105,6 +105,8 @@ function Tcp:connect(host, port, options)
 end
 
 --- Begins TLS on a connection that has just been made. The peer is verified by the system's authorities and by name.
+-- On a connection that was kept with TLS of the same name it does nothing; one that was not verified does not pass
+-- for one that has to be. Keep connections whose TLS differs under different names (`pool` of `connect`).
 ---@async
 ---@param server_name string asked for, and verified
 ---@param options? { verify?: boolean } false: any certificate will do
@@ -113,7 +115,15 @@ end
 ---@return string? code "tls": the handshake failed, or the certificate is not good
 function Tcp:start_tls(server_name, options)
   expect("string", server_name, "start_tls")
-  return self.stream:secure(server_name, not (options and options.verify == false))
+  local stream, verify = self.stream, not (options and options.verify == false)
+  if stream.tls_name and stream:is_open() then
+    if stream.tls_name == server_name and (stream.tls_verified or not verify) then return true end
+    return nil, ("the connection has TLS with %s already%s"):format(stream.tls_name,
+      stream.tls_verified and "" or ", not verified"), "tls"
+  end
+  local ok, err, code = stream:secure(server_name, verify)
+  if ok then stream.tls_name, stream.tls_verified = server_name, verify end
+  return ok, err, code
 end
 
 --- Sets the time limits, in seconds; nil leaves one at its default.
