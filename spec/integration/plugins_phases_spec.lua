@@ -114,12 +114,17 @@ describe("a plugin", function()
         ["/loop"] = function() while true do end end,
         ["/compiled"] = function() for _ = 1, 1e9 do count(1e9) end end,
         ["/pcall"] = function() while true do pcall(function() while true do end end) end end,
+        ["/ours"] = load("while true do end", "=veloflux.runtime.chain"),
+        ["/native"] = loadstring("while true do end", "=[C]"),
       }
       function Plugin:access() SPINS[pdk.request.get_path()]() end]] },
   }, function(rig)
     for _, path in ipairs { "/loop", "/compiled", "/pcall" } do
       assert.equal(500, clients.get(rig.port, path).status, path)
       rig.server:wait_log "handler%.lua:%d+: cut off: it ran for longer than 50 ms without waiting"
+    end
+    for _, path in ipairs { "/ours", "/native" } do -- whatever its code calls itself
+      assert.equal(500, clients.get(rig.port, path).status, path)
     end
     assert.equal(1, select(2, table.concat(rig.server:log_lines(), "\n"):gsub("worker%.started", "")))
   end, { conf = { plugin_limits = { cpu = "50ms" } } }))

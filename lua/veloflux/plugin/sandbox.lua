@@ -34,6 +34,11 @@ local function getmetatable_of(value)
   return getmetatable(value)
 end
 
+--- Code that says it is ours is not cut off when it spins (src/lua/guard.c).
+local function is_ours(name)
+  return type(name) == "string" and (name:find("=veloflux.", 1, true) == 1 or name:find("=[C]", 1, true) == 1)
+end
+
 local function loader_for(environment)
   return function(chunk, name, _, own)
     local text = chunk
@@ -46,7 +51,7 @@ local function loader_for(environment)
       text = table.concat(parts)
     end
     if type(text) ~= "string" then return nil, "load: expected a text" end
-    return load(text, name or "=(load)", "t", own or environment)
+    return load(text, not is_ours(name) and name or "=(load)", "t", own or environment)
   end
 end
 
