@@ -91,13 +91,41 @@ describe("a plugin that hangs", function()
         n = 0
       end]] },
   }, function(rig)
-    for _ = 1, 3 do
-      local status = clients.get(rig.port, "/squeeze").status
+    for _, path in ipairs { "/squeeze", "/", "/squeeze", "/" } do
+      local status = clients.get(rig.port, path).status
       assert.is_true(status == 200 or status == 500)
-      assert.equal(200, clients.get(rig.port, "/").status)
     end
     assert.is_nil(table.concat(rig.server:log_lines(), "\n"):find "worker%.exited")
   end, { conf = { plugin_limits = { memory = "32m", cpu = "10s" } } }))
+
+  it("in memory, all of which is in use, does not have it collected for each request", spec_of({
+    hoard = { handler = [[
+      local keep, spare, canary = {}, {}, setmetatable({}, { __mode = "v" })
+      for i = 1, 100 do spare[i] = {} end
+      canary[1], spare.more = spare[100], false
+      local n_calls, n_collected = 0, 0
+      function Plugin:access()
+        n_calls = n_calls + 1
+        if n_calls == 1 then
+          for i = 1, 1e9 do keep[i] = { i } end
+        elseif n_calls > 51 then
+          keep = nil -- which is collected soon
+          return pdk.response.exit(200, tostring(n_collected))
+        end
+        if n_calls > 2 and canary[1] == nil then n_collected = n_collected + 1 end
+        canary[1], spare[n_calls] = spare[n_calls], nil
+        for i = 1, 1000 do spare.more = { i } end
+      end]] },
+  }, function(rig)
+    assert.equal(500, clients.get(rig.port, "/").status)
+    for _ = 1, 50 do clients.get(rig.port, "/") end
+    local n_collected
+    children.eventually("memory for the count", function()
+      n_collected = tonumber(clients.get(rig.port, "/").body)
+      return n_collected
+    end)
+    assert.is_true(n_collected < 40, "collections: " .. n_collected)
+  end, { conf = { plugin_limits = { memory = "32m", cpu = "10s", trip = { errors = "off" } } } }))
 
   it("in memory may hold more than a new limit allows: it gets an error, and the worker goes on", spec_of({
     hoard = { handler = [[

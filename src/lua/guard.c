@@ -189,15 +189,16 @@ static void *allocate(void *ud, void *block, size_t old_size, size_t new_size)
 
 void vf_guards_tidy(struct vf_guards *guards)
 {
-    uint64_t limit = limit_bytes(guards), now_ns;
-    if (limit == UINT64_MAX ||
-        guards->used_bytes < guards->base_bytes + guards->limits.memory_bytes / 4 * 3)
+    uint64_t limit = limit_bytes(guards), eighth = guards->limits.memory_bytes / 8, now_ns;
+    if (limit == UINT64_MAX || guards->used_bytes < guards->base_bytes + 6 * eighth)
         return;
     now_ns = vf_clock_ns();
-    if (now_ns - guards->collected_ns < COLLECT_PAUSE_NS && guards->used_bytes < limit)
+    if (now_ns - guards->collected_ns < COLLECT_PAUSE_NS &&
+        (guards->used_bytes < limit || guards->is_full))
         return;
     guards->collected_ns = now_ns;
     lua_gc(guards->tasks->lua, LUA_GCCOLLECT, 0);
+    guards->is_full = guards->used_bytes > guards->base_bytes + 7 * eighth;
 }
 
 /* Life */

@@ -54,6 +54,7 @@ struct vf_guards {
     size_t core_bytes;     /* what core code may use, in a state without base_bytes */
     bool in_plugin;        /* they do */
     uint64_t collected_ns; /* when the whole heap was collected because of its size */
+    bool is_full;          /* that was of no use: it was in use */
 };
 
 /* Bounds `tasks` and its Lua state; all of a process are on one thread. Returns 0 or UV_E*. */
@@ -68,7 +69,8 @@ void vf_guards_limit(struct vf_guards *guards, const struct vf_snap_plugin_limit
  * uses now, and of what grows from here on while no plugin runs; it is the plugins' alone. */
 void vf_guards_rebase(struct vf_guards *guards);
 
-/* Collects garbage when the heap comes near its limit. Called where Lua is not running. */
+/* Collects garbage when the heap comes near its limit; once a second where there is none. Called
+ * where Lua is not running. */
 void vf_guards_tidy(struct vf_guards *guards);
 
 /* Through FFI, around each call of a handler. enter returns 0 when the instance is left out. It
