@@ -176,6 +176,14 @@ describe("POST /api/bulk", function()
     refused('{"operations":[{"action":"add","data":{}}],"colour":1}', "/colour")
     refused('{"operations":[{"action":"add","data":{}}],"atomic":"yes"}', "/atomic")
     refused({ operations = { { action = "paint" } } }, "/operations/0/action")
+    local operation = { action = "add", colour = 1, ["a/b"] = 2, data = { name = "lenient", path = "/x", pool = "web" } }
+    local body = { operations = { operation }, colour = 1, ["a/b"] = 2 }
+    assert.equal("/colour", refused(body, "/a~1b").errors[2].pointer)
+    body.colour, body["a/b"] = nil, nil
+    assert.equal("/operations/0/colour", refused(body, "/operations/0/a~1b").errors[2].pointer)
+    body.colour, operation.data.colour = 1, 1
+    is(request("POST", "/api/bulk/routes", body, { Prefer = "handling=lenient" }), 200)
+    is(request("DELETE", "/api/routes/lenient"), 204)
     refused({ operations = { { action = "add", kind = "pools", data = { name = "p" } } } }, "/operations/0/kind")
     refused({ operations = { { action = "add", data = { name = "p" } } } }, "/operations/0/kind", "/api/bulk")
     refused({ operations = { { action = "add", kind = "colours", data = { name = "p" } } } }, "/operations/0/kind",

@@ -16,14 +16,16 @@ local M = {}
 local MAX_WAIT = 1000 -- operations for whose end a client may wait
 local MAX_UNDER_WAY = 16 -- batches that go on after their answer
 local FLAGS = { atomic = true, dry_run = false }
+local FIELDS = { "operations", "atomic", "dry_run" }
 
 --- Reads the body: {operations, atomic, dry_run}. Returns it, or nil and a problem.
-local function read_body(text)
+-- @param request whose preferences count
+local function read_body(request, text)
   local body, bad = bodies.read({ body = text, headers = { ["content-type"] = bodies.JSON } }, bodies.JSON)
-  if not body then return nil, bad end
-  for name, value in pairs(body) do
-    if name ~= "operations" and FLAGS[name] == nil then return nil, resources.invalid("/" .. name, "unknown field") end
-    if FLAGS[name] ~= nil and type(value) ~= "boolean" then
+  bad = bad or bodies.unknown(request, body, FIELDS)
+  if bad then return nil, bad end
+  for name in pairs(FLAGS) do
+    if body[name] ~= nil and type(body[name]) ~= "boolean" then
       return nil, resources.invalid("/" .. name, "expected true or false")
     end
   end
@@ -110,7 +112,7 @@ end
 -- @param options {kind, tenant: of operations that say none; dry_run, in_background}
 -- @return its document, nil and "ended", "under_way" or "dry_run"; or nil and a problem
 function M.submit(context, request, text, options)
-  local body, bad = read_body(text)
+  local body, bad = read_body(request, text)
   if not body then return nil, bad end
   local is_dry = options.dry_run or body.dry_run
   if is_dry and not body.atomic then

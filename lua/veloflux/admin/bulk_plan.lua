@@ -1,5 +1,6 @@
 --- From the operations that a bulk request lists to those of transactions. Each is prepared as a request on its own
 -- would be, so that what GET gave can be sent back, in what an earlier one of the batch makes, too.
+local bodies = require "veloflux.admin.body"
 local elements = require "veloflux.control.elements"
 local entities = require "veloflux.admin.entities"
 local json = require "veloflux.pdk.json"
@@ -38,12 +39,21 @@ local resource_of = resources.find
 
 local TEXTS = { "id", "tenant_id", "pool", "consumer" }
 
---- Says what is wrong with the form of an operation: pointer and message, or nil.
-local function fault_of(given, kind)
-  if type(given) ~= "table" or json.is_array(given) then return "", "expected an object" end
+--- Lists the fields of an operation that nobody knows, in the order of their pointers.
+local function unknown_of(given)
+  local found = {}
   for name in pairs(given) do
-    if not FIELDS[name] then return "/" .. name, "unknown field" end
+    if not FIELDS[name] then
+      local step = tostring(name):gsub("~", "~0"):gsub("/", "~1")
+      found[#found + 1] = { pointer = "/" .. step, detail = "unknown field" }
+    end
   end
+  table.sort(found, function(a, b) return a.pointer < b.pointer end)
+  return found
+end
+
+--- Says what else is wrong with the form of an operation: pointer and message, or nil.
+local function fault_of(given, kind)
   if not VERBS[given.action] then return "/action", "expected one of " .. table.concat(M.ACTIONS, ", ") end
   if not resource_of(kind) then return "/kind", "expected one of " .. table.concat(M.kinds(), ", ") end
   for _, name in ipairs(TEXTS) do
@@ -60,6 +70,16 @@ local function fault_of(given, kind)
     return "/data", "required: the object"
   end
   if not given.id and given.action ~= "add" and given.action ~= "test" then return "/id", "required: its id" end
+end
+
+--- Returns what is wrong with the form of an operation, a list of {pointer, detail}; nil when it is good.
+-- @param is_lenient true: fields that nobody knows are forgotten
+local function faults_of(given, kind, is_lenient)
+  if type(given) ~= "table" or json.is_array(given) then return { { pointer = "", detail = "expected an object" } } end
+  local unknown = is_lenient and {} or unknown_of(given)
+  if unknown[1] then return unknown end
+  local pointer, message = fault_of(given, kind)
+  return pointer and { { pointer = pointer, detail = message } } or nil
 end
 
 -- Where an object is ----------------------------------------------------------------------------------------
@@ -261,20 +281,20 @@ function M.read(t, request, list, options)
   local plan = { t = t, request = request, tenant_id = options.tenant_id, taken = taken, later = later(t, taken),
     pools = {} }
   local ops, errors, allowed = {}, {}, {}
+  local is_lenient = bodies.prefers(request, "handling=lenient")
   for i, given in ipairs(list) do
     slices.pause()
     local kind = type(given) == "table" and given.kind or options.kind
     if options.kind and kind ~= options.kind then
       add_errors(errors, i - 1, { { pointer = "/kind", detail = "expected " .. options.kind } })
     else
-      local pointer, message = fault_of(given, kind)
-      if not pointer and not allowed[kind] then
+      local op, found = nil, faults_of(given, kind, is_lenient)
+      if not found and not allowed[kind] then
         local bad = forbidden(request, kind)
         if bad then return nil, bad end
         allowed[kind] = true
       end
-      local op, found
-      if pointer then found = { { pointer = pointer, detail = message } } else op, found = op_of(plan, given, kind) end
+      if not found then op, found = op_of(plan, given, kind) end
       if op then
         op.action, op.shown_kind = given.action, kind
         op.shown_id = given.id or op.value and op.value.address or op.name or op.value and op.value.name
