@@ -176,7 +176,8 @@ describe("POST /api/bulk", function()
     refused('{"operations":[{"action":"add","data":{}}],"colour":1}', "/colour")
     refused('{"operations":[{"action":"add","data":{}}],"atomic":"yes"}', "/atomic")
     refused({ operations = { { action = "paint" } } }, "/operations/0/action")
-    local operation = { action = "add", colour = 1, ["a/b"] = 2, data = { name = "lenient", path = "/x", pool = "web" } }
+    local operation = { action = "add", colour = 1, ["a/b"] = 2,
+      data = { name = "lenient", path = "/x", pool = "web" } }
     local body = { operations = { operation }, colour = 1, ["a/b"] = 2 }
     assert.equal("/colour", refused(body, "/a~1b").errors[2].pointer)
     body.colour, body["a/b"] = nil, nil
