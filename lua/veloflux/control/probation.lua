@@ -12,7 +12,8 @@
 --
 -- In a cluster each node watches with its own counters; the first whose guard breaks takes the version back.
 -- Versions are watched each for itself. One that is taken back gives back what it changed, except what was changed
--- again since, and leaves alone what others have changed.
+-- again since, and leaves alone what others have changed. Of two on the same thing the earlier waits while the later is
+-- watched: should that be taken back, what the earlier has made is there again, and is watched on.
 local alarms = require "veloflux.control.alarms"
 local counts = require "veloflux.control.probation_counts"
 local entities = require "veloflux.control.entities"
@@ -150,9 +151,10 @@ local function take_back(watch, reason, context, callback)
   end)
 end
 
---- Returns the figures of the traffic since a change: of all, and of the routes that it touches.
+--- Returns the figures of the traffic since a change, or since it is there again: of all, and of the routes that it
+-- touches.
 local function since(watch)
-  local start, routes = watch.record.start, {}
+  local start, routes = watch.start or watch.record.start, {}
   local now = seen.routes(watch.record.routes, watch.hints)
   for key, found in pairs(now) do routes[key] = figures.growth(start.routes[key], found) end
   return figures.growth(start.node, seen.node()), routes
@@ -187,6 +189,25 @@ local function stands(watch)
   return false
 end
 
+--- True while a later version on probation stands where this one stood, or may: what it has changed is not known yet.
+local function is_covered(watch)
+  for _, other in pairs(watches) do
+    if other.version > watch.version and (other.state == "watching" or other.state == "starting") then
+      if not other.keys then return true end
+      for _, change in ipairs(watch.changes) do
+        if other.keys[change.kind .. "\0" .. change.key] then return true end
+      end
+    end
+  end
+  return false
+end
+
+--- What a version changed is there again: the traffic of the time between was another's.
+local function uncover(watch)
+  watch.is_waiting = nil
+  watch.start = { node = seen.node(), routes = seen.routes(watch.record.routes, watch.hints) }
+end
+
 --- Takes over how a watch has ended, as the store has it.
 local function take_over(watch, ended)
   for _, name in ipairs { "state", "reason", "rollback", "ended_ms" } do watch[name] = ended[name] end
@@ -212,7 +233,11 @@ end
 
 function step(watch)
   if watch.state ~= "watching" or watch.is_ending then return end
-  if watch.changes and not stands(watch) then return supersede(watch) end
+  if watch.changes and not stands(watch) then
+    watch.is_waiting = now_ms() < watch.record.until_ms and is_covered(watch)
+    return (watch.is_waiting and again or supersede)(watch)
+  end
+  if watch.is_waiting then uncover(watch) end
   local broken = judge(watch)
   if broken then return take_back(watch, broken, { author = "probation" }) end
   if now_ms() >= watch.record.until_ms then return finish(watch, "passed") end
@@ -225,9 +250,12 @@ local function learn(watch)
   if not store then return end
   store:version(watch.version, function(err, record)
     if err or not record then return end
-    watch.changes = {}
+    watch.changes, watch.keys = {}, {}
     for _, change in ipairs(record.changes) do
-      if change.kind ~= "meta" then table.insert(watch.changes, change) end
+      if change.kind ~= "meta" then
+        table.insert(watch.changes, change)
+        watch.keys[change.kind .. "\0" .. change.key] = true
+      end
     end
   end)
 end

@@ -152,6 +152,36 @@ describe("a version on probation", function()
     assert.equal("superseded", (state_of(result.version)))
   end)
 
+  it("waits while another on the same thing is watched, and is watched on when that is taken back", function()
+    local function change(algorithm)
+      return { op = "put", kind = "pools", name = "a", value = { algorithm = algorithm } }
+    end
+    assert.is_true(door.apply({ pool "a" }).ok)
+    local first, second = watched { change "random" }, watched { change "ip_hash" }
+    pass(1000)
+    assert.same({ "watching", "watching" }, { (state_of(first.version)), (state_of(second.version)) })
+    traffic.node.requests, traffic.node.errors = 1100, 50
+    pass(1000)
+    assert.same({ "watching", "rolled_back" }, { (state_of(first.version)), (state_of(second.version)) })
+    assert.equal("random", transactions.find("pools", nil, "a").value.algorithm)
+    pass(1000) -- those that failed were the other's
+    assert.equal("watching", (state_of(first.version)))
+    traffic.node.requests, traffic.node.errors = 1200, 100
+    pass(1000)
+    assert.equal("rolled_back", (state_of(first.version)))
+    assert.equal("round_robin", transactions.find("pools", nil, "a").value.algorithm)
+  end)
+
+  it("is superseded when the one that has come in its place is there to stay", function()
+    assert.is_true(door.apply({ pool "a" }).ok)
+    local first = watched { { op = "put", kind = "pools", name = "a", value = { algorithm = "random" } } }
+    local second = watched { { op = "put", kind = "pools", name = "a", value = { algorithm = "ip_hash" } } }
+    pass(1000)
+    assert.is_true(probation.confirm(second.version, { author = "ann" }).ok)
+    pass(1000)
+    assert.equal("superseded", (state_of(first.version)))
+  end)
+
   it("is confirmed or rejected by hand, once", function()
     local first, second = watched { pool "a" }, watched { pool "b" }
     assert.is_true(probation.confirm(first.version, { author = "ann" }).ok)
