@@ -225,6 +225,7 @@ function M.validate(source)
   local compiled, problem = compiler.compile(result, {})
   if not compiled then return refusal { problem } end
   local _, findings = explain.warnings(result, compiled)
+  compiler.give_back(compiled)
   return { ok = true, warnings = findings, findings = findings }
 end
 

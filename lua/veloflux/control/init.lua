@@ -217,6 +217,7 @@ local function dry_reload_now(callback)
   if not compiled then return refused { problem } end
   local diff = model_kinds.diff(current and current.model, made.model)
   local warnings, findings = explain.warnings(made.model, compiled, lint_live.of(made.model))
+  compiler.give_back(compiled)
   callback { ok = true, version = version, diff = diff, summary = model_kinds.describe_diff(diff),
     warnings = warnings, findings = findings }
 end

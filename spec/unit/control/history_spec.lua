@@ -148,7 +148,16 @@ describe("history", function()
   end)
 
   it("judges a whole conf file", function()
+    local compiler, made = require "veloflux.compiler", nil
+    local compile = compiler.compile
+    finally(function() compiler.compile = compile end)
+    function compiler.compile(...)
+      made = compile(...)
+      return made
+    end
     assert.is_true(transactions.validate("pools: [ { name: b } ]").ok)
+    assert.is_nil(made.builder) -- it was given back
+    compiler.compile = compile
     local result = transactions.validate("listeners: 3\n")
     assert.equal("/listeners", result.errors[1].pointer)
   end)
