@@ -84,27 +84,6 @@ function M.object(request, names, is_optional)
   return body
 end
 
-M.YAML = "application/yaml"
-local DOCUMENTS = { ["application/json"] = true, ["application/yaml"] = true, ["application/x-yaml"] = true,
-  ["text/yaml"] = true, ["text/x-yaml"] = true }
-
---- The most bytes of a document or an archive.
-M.MAX_DOCUMENT = 64 * 1024 * 1024
-
---- Returns what is in a body that is a document in JSON or YAML: a string, or {data, len} when it is in a file
--- (spool.lua); or nil and a problem.
-function M.read_document(request)
-  if DOCUMENTS[media_type(request.headers["content-type"])] and
-    (request.headers["content-encoding"] or "identity"):lower() == "identity" then
-    if request.spool and request.spool.len > 0 then return request.spool end
-    if request.body:find "%S" then return request.body end
-    return nil, problem.new("invalid", "The body is empty: it has to be a document.",
-      { errors = { { pointer = "", detail = "required: a document" } } })
-  end
-  return nil, problem.new("unsupported_media_type", "The body has to be application/json or application/yaml.",
-    { headers = { "Accept-Post", "application/json, application/yaml" } })
-end
-
 --- Returns the bytes of a body, wherever they are.
 function M.bytes(request) return request.spool and spools.text(request.spool) or request.body end
 

@@ -10,7 +10,6 @@ local M = {}
 
 M.MAX_LIMIT = 500   -- items of a page
 M.MAX_ITEMS = 10000 -- of a list that is asked for whole
-M.MAX_QUERY = 8192  -- bytes
 
 --- Says whether a text is UTF-8, as everything is that the API takes.
 function M.is_text(value) return json.encode(value) ~= nil end

@@ -9,9 +9,7 @@
 -- process that stood still has stepped down before it acts again. What it had begun before that is caught by the
 -- store: the token of the lease grows with every holder, and a commit that carries an old one is refused as "fenced".
 --
---     leader.on_change(gained, lost)                      -- gained(token), lost()
 --     local token = leader.current()                      -- nil: this node is not the leader
---     leader.run_if_leader(function(token) ... end)
 --     transactions.apply(ops, { fence = leader.fence(), ... }, callback)
 local ffi = require "ffi"
 local alarms = require "veloflux.control.alarms"
@@ -35,7 +33,6 @@ local MARGIN = 0.1 -- of its life: what clocks may differ by meanwhile
 local options -- what `open` was given
 local token, until_ms -- while LEADING: of the lease, and when it ends for this node
 local known -- {holder, token, ms}: who has it, as the store said last, and when; or nil
-local watchers = {} -- {gained, lost}
 local timer, deadline, asked
 local n_changes = 0
 
@@ -46,13 +43,6 @@ local function boot_ms()
   return tonumber(time.seconds) * 1000 + tonumber(time.nanoseconds) / 1e6
 end
 
-local function tell(nth, ...)
-  for _, watcher in ipairs(watchers) do
-    local ok, message = xpcall(watcher[nth] or function() end, debug.traceback, ...)
-    if not ok then link.log("error", "control.fault", tostring(message)) end
-  end
-end
-
 local function step_down(why)
   if not token then return end
   local was = token
@@ -60,7 +50,6 @@ local function step_down(why)
   alarms.cancel(deadline)
   n_changes = n_changes + 1
   link.log("info", "leader.lost", ("token=%d %s"):format(was, why))
-  tell(2)
 end
 
 local function on_deadline()
@@ -77,7 +66,6 @@ local function lead(lease, ends_ms)
   token = lease.token
   n_changes = n_changes + 1
   link.log("info", "leader.gained", ("token=%d"):format(token))
-  tell(1, token)
 end
 
 local function on_answer(began_ms, err, lease)
@@ -148,20 +136,6 @@ end
 function M.fence()
   local mine = M.current()
   return mine and { name = M.NAME, token = mine }
-end
-
---- Calls fn(token) when this node is the leader. Returns whether it was called, and what it returned.
-function M.run_if_leader(fn)
-  local mine = M.current()
-  if not mine then return false end
-  return true, fn(mine)
-end
-
---- Asks to be told: gained(token) when this node becomes the leader (at once when it is), lost() when it is no more.
--- Either may be nil.
-function M.on_change(gained, lost)
-  watchers[#watchers + 1] = { gained, lost }
-  if gained and M.current() then gained(token) end
 end
 
 --- Returns who has the lease, as the store said last: {holder, token}; or nil when that is too long ago.

@@ -63,9 +63,6 @@ function M.on_adopted(fn) on_adopted = fn end
 --- Returns what is published: {model, version, compiled}, or nil before the first publication.
 function M.current() return current end
 
---- True while a candidate is under way.
-function M.is_busy() return pending ~= nil end
-
 local function kind_of(credential) return getmetatable(credential).plugin.credential end
 
 local function plain(credential) return plugin_schema.plain(kind_of(credential).record, credential) end

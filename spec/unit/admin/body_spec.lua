@@ -27,16 +27,6 @@ describe("bodies", function()
     assert.equal("unsupported_media_type", refusal("{}", "text/plain"))
     assert.equal("unsupported_media_type", refusal("{}", ""))
   end)
-
-  it("may be documents", function()
-    local function document(kind, body)
-      return bodies.read_document { body = body or "a: 1", headers = { ["content-type"] = kind } }
-    end
-    assert.equal("a: 1", (document "application/yaml"))
-    assert.equal("a: 1", (document "text/yaml; charset=utf-8"))
-    assert.is_nil((document "text/html"))
-    assert.is_nil((document("application/json", " \n")))
-  end)
 end)
 
 describe("Accept", function()

@@ -26,12 +26,12 @@ local function leases(time)
 end
 
 describe("the leader", function()
-  local time, store, log, real_log, heard
+  local time, store, log, real_log
   assert(library)
 
   before_each(function()
     time = timelines.open()
-    store, log, heard, real_log = leases(time), {}, {}, link.log
+    store, log, real_log = leases(time), {}, link.log
     link.log = function(_, event, message) table.insert(log, event .. " " .. message) end
   end)
 
@@ -46,8 +46,6 @@ describe("the leader", function()
   end
 
   it("is who has the lease, and renews it three times in its life", function()
-    leader.on_change(function(token) table.insert(heard, "gained " .. token) end,
-      function() table.insert(heard, "lost") end)
     assert.is_nil(leader.current())
     start()
     assert.equal(1, leader.current())
@@ -57,13 +55,10 @@ describe("the leader", function()
     time.pass(30000)
     assert.equal(before + 30, store.n_asked)
     assert.equal(1, leader.current())
-    local ran, result = leader.run_if_leader(function(token) return token * 10 end)
-    assert.is_true(ran)
-    assert.equal(10, result)
     leader.stop()
-    assert.is_false((leader.run_if_leader(error)))
+    assert.is_nil(leader.current())
     assert.is_nil(store.holder)
-    assert.same({ "gained 1", "lost" }, heard)
+    assert.same({ "leader.gained token=1", "leader.lost token=1 given back" }, log)
   end)
 
   it("is not who does not have it, until it is free", function()
@@ -97,7 +92,7 @@ describe("the leader", function()
   it("does not act after it stood still, before any timer rings", function()
     start()
     time.stand(5000)
-    assert.is_false((leader.run_if_leader(error)))
+    assert.is_nil(leader.current())
     assert.is_nil(leader.fence())
   end)
 
@@ -136,12 +131,5 @@ describe("the leader", function()
     time.pass(1001)
     assert.equal(8, leader.current())
     assert.matches("leader.lost token=1", table.concat(log, "\n"))
-  end)
-
-  it("survives who watches badly", function()
-    leader.on_change(function() error "bad" end)
-    start()
-    assert.equal(1, leader.current())
-    assert.matches("control.fault", table.concat(log, "\n"))
   end)
 end)
