@@ -480,18 +480,21 @@ entities: { pools: [ { name: "${name}", backends: [ { address: "127.0.0.1:3" } ]
 
       complete_it() { COMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); COMPREPLY=(); _veloflux; echo "${COMPREPLY[*]}"; }
       complete_it "$BINARY" ct
+      complete_it "$BINARY" sto
       complete_it "$BINARY" ctl expl
       complete_it "$BINARY" ctl status --outp
       complete_it "$BINARY" ctl status -o js
       complete_it "$BINARY" ctl explain P
       complete_it "$BINARY" ctl get po
       complete_it "$BINARY" ctl get pools w
+      complete_it "$BINARY" ctl backups r
+      complete_it "$BINARY" ctl keys ro
     ]])
     local process = require "support.process"
     local status, out, err = process.run("/bin/bash", { dir .. "/script" },
       { env = { BINARY = servers.binary(), VFX_CONFIG = server.file, VFX_ADDRESS = false } })
     assert.same({ 0, "" }, { status, err })
-    assert.equal("ctl\nexplain\n--output\njson\nPOST PUT PATCH\npools\nweb", out)
+    assert.equal("ctl\nstop store\nexplain\n--output\njson\nPOST PUT PATCH\npools\nweb\nrestore\nrotate", out)
     server:stop()
   end))
 end)

@@ -1,7 +1,7 @@
 --- veloflux reload, status and stop: what they say to the running instance of a conf file's data_dir.
 -- reload and status speak HTTP/1.1 over data_dir/control.sock:
---   POST /api/reload  200 {version, changes, warnings, laggards} or a problem document whose `errors`
---                     are {file, line, path, message}
+--   POST /api/reload  200 {version, changes, warnings, laggards}, 202 when some processes do not run it yet, or a
+--                     problem document whose `errors` are {file, line, path, message}
 --   GET /api/status   200, what cli/report.lua writes
 local ffi = require "ffi"
 local json = require "veloflux.pdk.json"
@@ -72,6 +72,14 @@ local function print_errors(body, err)
   if #errors == 0 then err(tostring(body.detail or body.error or body.title or "refused")) end
 end
 
+--- Returns lines that tell of a reload: the answer of POST /api/reload, decoded.
+function M.reloaded(body)
+  local lines = { ("version %s: %s"):format(tostring(body.version), tostring(body.summary or "live")) }
+  local laggards = tonumber(body.laggards) or 0
+  if laggards > 0 then lines[2] = ("not yet in %d %s"):format(laggards, laggards == 1 and "process" or "processes") end
+  return lines
+end
+
 --- veloflux reload: waits until the new version is live.
 function M.reload(args, out, err)
   return with_instance("reload", args, err, function(data_dir)
@@ -86,10 +94,7 @@ function M.reload(args, out, err)
       return 1
     end
     for _, warning in ipairs(type(body.warnings) == "table" and body.warnings or {}) do err(tostring(warning)) end
-    out(("version %s: %s"):format(tostring(body.version), tostring(body.summary or "live")))
-    for _, laggard in ipairs(type(body.laggards) == "table" and body.laggards or {}) do
-      out(("not yet on %s"):format(tostring(laggard)))
-    end
+    for _, line in ipairs(M.reloaded(body)) do out(line) end
     return 0
   end)
 end

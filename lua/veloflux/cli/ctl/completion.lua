@@ -21,13 +21,15 @@ M[1] = { name = "completion", usage = "completion bash", arguments = 1, help = "
     ctx.out((BASH:gsub("\n$", "")))
   end }
 
-local TOP_LEVEL = { "run", "check", "proxy", "reload", "status", "stop", "plugin", "ctl", "version" }
+local TOP_LEVEL = { "run", "check", "proxy", "reload", "status", "stop", "plugin", "store", "ctl", "version" }
 local OUTPUTS, LEVELS = { "table", "json", "yaml" }, { "debug", "info", "warn", "error" }
 local METHODS = { "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS" }
 
 local function names_of(list, field)
   local names = {}
-  for i, item in ipairs(list) do names[i] = item[field] end
+  for _, item in ipairs(list) do
+    if type(item[field]) == "string" then names[#names + 1] = item[field] end
+  end
   return names
 end
 
@@ -75,6 +77,12 @@ local BY_COMMAND = {
     if #words == 2 then return { "drain", "disable", "undrain", "weight" } end
     return #words == 3 and names_of(ask(words, "/api/backends?limit=500") or {}, "id") or {}
   end,
+  backups = function(words)
+    if #words == 2 then return { "list", "make", "delete", "restore" } end
+    local list = #words == 3 and (words[3] == "delete" or words[3] == "restore") and ask(words, "/api/backups")
+    return list and names_of(list, "backup_id") or {}
+  end,
+  keys = function(words) return #words == 2 and { "list", "rotate", "retire" } or {} end,
   ["log-level"] = function() return LEVELS end,
   completion = function(words) return #words == 2 and { "bash" } or {} end,
   explain = function(words) return #words == 2 and METHODS or {} end,
