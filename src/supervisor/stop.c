@@ -4,7 +4,12 @@
 #include "supervisor/core.h"
 #include "supervisor/notify.h"
 
-enum { GRACE_MS = 100 /* then it is asked whether handshakes are under way, again and again */ };
+enum {
+    /* It is asked whether handshakes are under way: soon, since mostly none is, and then now and
+     * again, since the kernel goes through all its connections to answer. */
+    FIRST_MS = 10,
+    AGAIN_MS = 100,
+};
 
 static bool is_served(const struct vf_port *port)
 {
@@ -28,7 +33,7 @@ static void on_stop_grace(struct vf_timer *timer)
 {
     struct vf_supervisor *super = VF_OWNER_OF(timer, struct vf_supervisor, stop_grace);
     if (vf_supervisor_now_ms() < super->stop_due_ms && is_anybody_awaited(super)) {
-        vf_supervisor_timer(super, timer, GRACE_MS);
+        vf_supervisor_timer(super, timer, AGAIN_MS);
         return;
     }
     super->is_stop_sent = true;
@@ -54,7 +59,7 @@ void vf_stop_begin(struct vf_supervisor *super)
     vf_notify("STOPPING=1");
     refuse_connections(super);
     super->stop_due_ms = vf_supervisor_now_ms() + VF_LISTENING_SETTLE_MS;
-    vf_supervisor_timer(super, &super->stop_grace, GRACE_MS);
+    vf_supervisor_timer(super, &super->stop_grace, FIRST_MS);
 }
 
 void vf_stop_init(struct vf_supervisor *super)
