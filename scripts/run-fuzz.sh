@@ -1,5 +1,6 @@
 #!/bin/bash
-# Runs fuzz targets, JOBS at a time (2), each for a bounded time; the first finding of each is kept.
+# Runs fuzz targets, JOBS at a time (one for each processor), each for a bounded time; the first
+# finding of each is kept.
 #
 #   scripts/run-fuzz.sh SECONDS build/fuzz/NAME...
 #
@@ -38,7 +39,7 @@ run_target() {
 }
 export -f run_target
 export seconds
-printf '%s\0' "$@" | xargs -0 -P "${JOBS:-2}" -I TARGET bash -c 'run_target "$1"' run_target TARGET
+printf '%s\0' "$@" | xargs -0 -P "${JOBS:-$(nproc)}" -I TARGET bash -c 'run_target "$1"' run_target TARGET
 
 passed=0 failed=0
 for target in "$@"; do

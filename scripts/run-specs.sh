@@ -1,9 +1,9 @@
 #!/bin/bash
-# Runs specs: every file in a busted of its own under our LuaJIT, JOBS at a time (2), so that a crash
-# or a hang takes one file down and not the run. Prints one line a file, the whole output of a file
-# that failed, and at the end `N passed, N failed`. Processes that a file leaves behind are ended, and
-# count as a failure of that file. The specs of a plugin (plugins/NAME/spec) are run together, by
-# `veloflux plugin test`, and count as one file.
+# Runs specs: every file in a busted of its own under our LuaJIT, JOBS at a time (two for each processor:
+# they wait as long as they compute), so that a crash or a hang takes one file down and not the run.
+# Prints one line a file, the whole output of a file that failed, and at the end `N passed, N failed`.
+# Processes that a file leaves behind are ended, and count as a failure of that file. The specs of a
+# plugin (plugins/NAME/spec) are run together, by `veloflux plugin test`, and count as one file.
 #
 #   scripts/run-specs.sh FOLDER_OR_FILE...
 #
@@ -62,6 +62,12 @@ end_group() {
     kill -KILL -- "-$1" 2>/dev/null || true
 }
 
+# Prints the seconds since $1 (of EPOCHREALTIME), and by what `times` has left in file $2 those of the processor.
+spent() {
+    awk -F '[ms ]+' -v from="${1/,/.}" -v to="${EPOCHREALTIME/,/.}" '
+        NR == 2 { printf "%.1f s, processor %.1f s", to - from, $1 * 60 + $2 + $3 * 60 + $4 }' "$2"
+}
+
 # Becomes what runs a file, or the folder of a plugin.
 start_file() {
     if [ -d "$1" ]; then
@@ -73,13 +79,13 @@ start_file() {
 
 # Runs one file; writes PASSED FAILED to its .count and prints its line.
 run_file() {
-    local file=$1 log=$LOGS/${1//\//_} passed=0 failed=0 status=0 start summary group leftover=""
-    start=$(date +%s)
+    local file=$1 log=$LOGS/${1//\//_} passed=0 failed=0 status=0 start=$EPOCHREALTIME summary group leftover=""
     # in a session, and so a process group, of its own
     setsid bash -c 'start_file "$1"' start_file "$file" >"$log.log" 2>&1 </dev/null &
     group=$!
     trap 'kill -KILL -- "-$group" 2>/dev/null; exit 1' INT TERM HUP
     wait "$group" || status=$?
+    times >"$log.times"
     leftover=$(end_group "$group")
     # 12 successes / 0 failures / 1 error / 0 pending : 0.3 seconds, or 12 passed, 1 failed, 0 pending (0.3 s, ...)
     summary=$(grep -aE '^[0-9]+ success(es)? / [0-9]+ failures? / [0-9]+ errors? / [0-9]+ pending|^[0-9]+ passed, [0-9]+ failed, [0-9]+ pending' "$log.log" | tail -n 1) || true
@@ -96,7 +102,7 @@ run_file() {
     fi
     echo "$passed $failed" >"$log.count"
     if [ "$failed" = 0 ]; then
-        printf 'ok      %s (%d passed, %ds)\n' "$file" "$passed" $(($(date +%s) - start))
+        printf 'ok      %s (%d passed, %s)\n' "$file" "$passed" "$(spent "$start" "$log.times")"
     else
         case $status in
         124 | 137) summary="no end within $SPEC_TIMEOUT s" ;;
@@ -105,19 +111,21 @@ run_file() {
         printf 'FAILED  %s (%s)\n%s\n' "$file" "$summary" "$(sed 's/^/    /' "$log.log" | tail -n 200)"
     fi
 }
-export -f run_file start_file end_group group_members
+export -f run_file spent start_file end_group group_members
 export BUSTED_ARGS=${BUSTED_ARGS:-}
 
 rm -rf "$LOGS"
 mkdir -p "$LOGS"
 [ $# -gt 0 ] || set -- spec
-# the specs of a plugin are one thing to run: its folder
-files=$(find "$@" -name '*_spec.lua' | sed -E 's,^(|.*/)(plugins/[^/]+)/spec/.*,\1\2,' | sort -u)
+# The specs of a plugin are one thing to run: its folder. Those that take long begin first, so that no long one is left
+# alone at the end: files that start whole servers before the others, and of each kind the larger ones.
+files=$(find "$@" -name '*_spec.lua' -printf '%s %p\n' | sed -E 's,^[0-9]+ (|.*/)(plugins/[^/]+)/spec/.*,0 \1\2,' |
+    sort -u | awk '{ print ($2 ~ /(^|\/)integration\//), $0 }' | sort -k1,1nr -k2,2nr -k3 | cut -d ' ' -f 3)
 if [ -z "$files" ]; then
     echo "no spec files below: $*" >&2
     exit 1
 fi
-printf '%s\0' $files | xargs -0 -P "${JOBS:-2}" -I FILE bash -c 'run_file "$1"' run_file FILE || true
+printf '%s\0' $files | xargs -0 -P "${JOBS:-$((2 * $(nproc)))}" -I FILE bash -c 'run_file "$1"' run_file FILE || true
 
 expected=$(wc -w <<<"$files")
 read -r counted passed failed < <(cat "$LOGS"/*.count 2>/dev/null | awk '{ p += $1; f += $2 } END { print NR, p + 0, f + 0 }')
