@@ -134,7 +134,8 @@ describe("a ClientHello", function()
 
   local function check(fields, is_older)
     local message = hello.message(fields)
-    local data = ffi.new("char[?]", #message, message)
+    local data = ffi.new("char[?]", #message)
+    ffi.copy(data, message, #message) -- as an initializer it would come with a zero behind it
     return lib.vf_client_hello_check(data, #message, is_older or false)
   end
 
