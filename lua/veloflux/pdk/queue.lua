@@ -8,10 +8,12 @@
 --     end)
 --     q:push(line)
 --
--- A queue is known by plugin instance and name: `get` again, as in each request, returns it with the options and the
--- function given then. So it survives reloads of the plugin, and what waits is shipped by the new code. There is one
--- batch under way at a time in each worker. When the worker drains, batches go at once; what is left after the bound is
--- lost and counted. /metrics has veloflux_plugin_queue_items_total and _failures_total for every instance.
+-- A queue is known by plugin instance (the plugin, its `as`, its scope and its configuration) and name: `get` again, as
+-- in each request, returns it with the options and the function given then. So it survives reloads of the plugin, and
+-- what waits is shipped by the new code; after a change of the configuration, by the function that was given last under
+-- the old one. There is one batch under way at a time in each worker. When the worker drains, batches go at once; what
+-- is left after the bound is lost and counted. /metrics has veloflux_plugin_queue_items_total and _failures_total for
+-- every instance.
 local background = require "veloflux.runtime.background"
 local network = require "veloflux.runtime.network"
 local metrics = require "veloflux.runtime.queue_metrics"
@@ -36,6 +38,16 @@ local Queue = {}
 Queue.__index = Queue
 Queue.__metatable = false -- its methods serve all plugins
 
+---@class pdk.queue.stats
+---@field waiting integer
+---@field bytes integer
+---@field in_flight integer
+---@field pushed integer
+---@field shipped integer
+---@field dropped integer
+---@field failures integer
+---@field given_up integer
+
 ---@class pdk.queue.options
 ---@field max_items? integer 10,000: what may wait
 ---@field max_bytes? integer 16 MiB: likewise
@@ -47,7 +59,10 @@ Queue.__metatable = false -- its methods serve all plugins
 ---@field max_retry_time? number 60: seconds after which a batch is given up
 ---@field on_full? "drop_oldest"|"drop_new"
 
-local queues = {} -- key -> queue
+-- By key, so that the next instance of the same configuration finds them. Who keeps them is their instance; and while
+-- they have something to ship, `busy`.
+local queues = setmetatable({}, { __mode = "v" })
+local busy = {} -- queue -> true
 local is_draining = false
 
 local function read_options(options)
@@ -70,6 +85,23 @@ local function read_options(options)
   return out
 end
 
+local function new_queue(name)
+  return setmetatable({
+    name = name, items = {}, sizes = {}, times = {}, first = 1, n = 0, bytes = 0, in_flight = 0,
+    counts = { pushed = 0, shipped = 0, dropped = 0, failures = 0, given_up = 0 }, unreported = 0,
+  }, Queue)
+end
+
+-- Finds or makes the queue of an instance when that asks for the first time.
+local function adopt(instance, name)
+  local key = ("%s\0%s\0%s\0%s"):format(instance.name, instance.as, instance.settings or "", name)
+  local queue = queues[key] or new_queue(name)
+  queues[key] = queue
+  instance.queues = instance.queues or {}
+  instance.queues[name] = queue
+  return queue
+end
+
 --- Returns the queue `name` of the plugin instance that runs; makes it when there is none.
 ---@param name string
 ---@param options? pdk.queue.options
@@ -79,15 +111,8 @@ function M.get(name, options, handler)
   if type(name) ~= "string" then error("queue.get: expected a name, got " .. type(name), 2) end
   if type(handler) ~= "function" then error("queue.get: expected a function, got " .. type(handler), 2) end
   local owner = background.owner "queue.get"
-  local key = ("%s\0%s\0%s"):format(owner.instance.name, owner.instance.as, name)
-  local queue = queues[key]
-  if not queue then
-    queue = setmetatable({
-      name = name, key = key, items = {}, sizes = {}, times = {}, first = 1, n = 0, bytes = 0, in_flight = 0,
-      counts = { pushed = 0, shipped = 0, dropped = 0, failures = 0, given_up = 0 }, unreported = 0,
-    }, Queue)
-    queues[key] = queue
-  end
+  local instance = owner.instance
+  local queue = instance.queues and instance.queues[name] or adopt(instance, name)
   if queue.given ~= options or not queue.options then
     queue.options, queue.given = read_options(options or {}), options
   end
@@ -211,11 +236,12 @@ end
 local function run(queue)
   local ok, message = xpcall(flush, traceback, queue)
   queue.is_running = false
-  if queue.n == 0 and queue.owner.background.is_retired then queues[queue.key] = nil end
+  if queue.n == 0 then busy[queue] = nil end
   if not ok then error(message, 0) end
 end
 
 local function start(queue)
+  busy[queue] = true
   queue.signal = queue.signal or network.signal()
   queue.is_running = task.spawn(run, queue) ~= nil
 end
@@ -245,8 +271,7 @@ function Queue:push(item, bytes)
 end
 
 --- Figures of the queue in this worker since it was made.
----@return { waiting: integer, bytes: integer, in_flight: integer, pushed: integer, shipped: integer, dropped: integer,
--- failures: integer, given_up: integer }
+---@return pdk.queue.stats
 function Queue:stats()
   local out = { waiting = self.n, bytes = self.bytes, in_flight = self.in_flight }
   for name, value in pairs(self.counts) do out[name] = value end
@@ -257,7 +282,7 @@ end
 ---@private
 function M.pending()
   local total = 0
-  for _, queue in pairs(queues) do total = total + queue.n + queue.in_flight end
+  for queue in pairs(busy) do total = total + queue.n + queue.in_flight end
   return total
 end
 
@@ -265,7 +290,7 @@ end
 ---@private
 function M.drain()
   is_draining = true
-  for _, queue in pairs(queues) do
+  for queue in pairs(busy) do
     if queue.signal then network.raise(queue.signal) end
   end
 end
@@ -273,7 +298,7 @@ end
 --- The process ends: says what is lost.
 ---@private
 function M.report_left()
-  for _, queue in pairs(queues) do
+  for queue in pairs(busy) do
     local left = queue.n + queue.in_flight
     if left > 0 then
       queue.reported_ms = nil

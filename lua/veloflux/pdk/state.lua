@@ -96,10 +96,17 @@ end
 ---@return table
 function M.performance() return ask "performance" end
 
+---@class pdk.state.question
+---@field url string
+---@field method? string GET unless given
+---@field headers? table<string, string>
+---@field client_ip? string
+---@field consumer? string
+---@field listener? string
+
 --- Says what would become of a request: route and rivals, plugins, pool and backend, limits. Nothing is sent.
 ---@async
----@param question { url: string, method?: string, headers?: table<string, string>, client_ip?: string,
---- consumer?: string, listener?: string }
+---@param question pdk.state.question
 ---@return table? answer
 ---@return pdk.problem.document? problem
 function M.explain(question)

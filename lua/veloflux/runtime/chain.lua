@@ -50,10 +50,11 @@ local instances, by_number, n_instances = {}, setmetatable({}, { __mode = "v" })
 local function new_instance(header, record, hash)
   local plugin = code.at(header, record.plugin)
   local guard = ffi.new "struct vf_guard"
+  local config = snapshot.text(header, record.config)
   n_instances = n_instances + 1
   guard.slot, guard.number = plugin.slot, n_instances
   local instance = { plugin = plugin, name = plugin.name, as = snapshot.text(header, record.as), hash = hash,
-    config = cjson.decode(snapshot.text(header, record.config)),
+    config = cjson.decode(config), settings = snapshot.key(C.vf_snapb_hash(config, #config, record.scope)),
     meta = cjson.decode(snapshot.text(header, record.meta)),
     priority = record.priority, phases = record.phases, continues = record.on_error == C.VF_ON_ERROR_CONTINUE,
     scope = SCOPES[record.scope], source = snapshot.text(header, record.source), guard = guard, number = n_instances }

@@ -135,6 +135,30 @@ describe("pdk.queue", function()
     assert.same({ "new2", "other1" }, seen)
   end))
 
+  it("ends with its instance, but not before all is shipped", task(function()
+    local shipped = 0
+    local kept = setmetatable({}, { __mode = "k" })
+    local function ship()
+      shipped = shipped + 1
+      return true
+    end
+    local function collect()
+      collectgarbage()
+      collectgarbage()
+      return next(kept)
+    end
+    do
+      local q = queue.get("q", { max_delay = 0.02 }, ship)
+      kept[q] = true
+      q:push(1)
+    end
+    chain.instance = { name = chain.instance.name, as = "one", settings = "others", plugin = {} }
+    assert.is_not_nil(collect())
+    wait_for(function() return shipped == 1 end)
+    timer.sleep(0.01)
+    assert.is_nil(collect())
+  end))
+
   it("raises for what makes no sense", task(function()
     local function ship() return true end
     assert.has_error(function() queue.get(1, {}, ship) end, "queue.get: expected a name, got number")
