@@ -1,6 +1,6 @@
 /* net/outq.h - what a stream has still to send: bytes that were copied, and behind them slices of
  * borrowed memory. Made and kept in the free list of the net, whose buffered_bytes counts what was
- * copied. For net/stream.c, on the way of every message: the short parts are inline. */
+ * copied. For net/stream_output.c, on the way of every message: the short parts are inline. */
 #ifndef VF_NET_OUTQ_H
 #define VF_NET_OUTQ_H
 
