@@ -185,6 +185,7 @@ local function get(request)
 end
 
 --- Returns the value of a key, from this worker, from shared memory, or from the callback.
+---@async
 ---@param key string
 ---@param options? pdk.cache.options
 ---@param cb fun(...): any, string?, number? value, err, ttl: it overrides both ttl and neg_ttl; below 0: do not keep
@@ -230,6 +231,7 @@ local function replace(request, entry, ttl_s)
 end
 
 --- Calls the callback even if there is a value, which is replaced in all workers. If it fails, the value stays.
+---@async
 ---@param key string
 ---@param options? pdk.cache.options
 ---@param cb fun(...): any, string?, number?

@@ -94,6 +94,9 @@ function Dict:set(key, value, ttl)
 end
 
 --- As set, but only when there is no such key yet.
+---@param key string
+---@param value string|number|boolean|nil
+---@param ttl? number seconds to live, as for set
 ---@return true? ok
 ---@return string? err
 ---@return string? code "exists", and those of set
@@ -103,6 +106,9 @@ function Dict:add(key, value, ttl)
 end
 
 --- As set, but only when there is such a key.
+---@param key string
+---@param value string|number|boolean|nil
+---@param ttl? number seconds to live, as for set
 ---@return true? ok
 ---@return string? err
 ---@return string? code "absent", and those of set
@@ -207,6 +213,11 @@ function Dict:lpush(key, value)
 end
 
 --- Puts a value behind the last of a list, as lpush.
+---@param key string
+---@param value string|number|boolean
+---@return integer? length
+---@return string? err
+---@return string? code
 function Dict:rpush(key, value)
   local length, err, code = push(self, key, value, TAIL, "shared.rpush")
   return length, err, code
@@ -236,6 +247,10 @@ function Dict:lpop(key)
 end
 
 --- Takes the last value of a list, as lpop.
+---@param key string
+---@return string|number|boolean|nil value
+---@return string? err
+---@return string? code
 function Dict:rpop(key)
   local value, err, code = pop(self, key, TAIL, "shared.rpop")
   return value, err, code

@@ -299,6 +299,11 @@ end
 
 --- As the client's, on this connection.
 ---@async
+---@param name string
+---@param ... string|number
+---@return any? value
+---@return string? err
+---@return string? code
 function Lease:command(name, ...)
   if type(name) ~= "string" then error("redis: expected the name of a command, got " .. type(name), 2) end
   local connection = leased(self)
@@ -310,6 +315,10 @@ end
 
 --- As the client's, on this connection.
 ---@async
+---@param commands (string|number)[][]
+---@return any[]? results
+---@return string? err
+---@return string? code
 function Lease:pipeline(commands)
   check_commands(commands, "pipeline")
   local connection = leased(self)
@@ -320,6 +329,10 @@ end
 
 --- As the client's, on this connection; code "conflict" when a watched key has changed.
 ---@async
+---@param commands (string|number)[][]
+---@return any[]? results
+---@return string? err
+---@return string? code
 function Lease:transaction(commands)
   check_commands(commands, "transaction")
   return transact(function(all) return self:pipeline(all) end, commands)
