@@ -51,6 +51,23 @@ describe("starting and stopping", function()
     end
   end))
 
+  it("serves a listener with the longest name", loop.spec(function()
+    local name = ("n"):rep(64)
+    local server = servers.start { conf = with(conf_of(origins.start()), {
+      listeners = { { name = name, address = "127.0.0.1:0" } } }) }
+    assert.equal(200, clients.get(server.ports[name], "/").status)
+    server:stop()
+  end))
+
+  -- The first worker that is READY serves for all of them, so it holds all sockets: more than a thousand here.
+  it("serves many listeners with many workers", loop.spec(function()
+    local listeners = {}
+    for i = 1, 60 do listeners[i] = { name = "l" .. i, address = "127.0.0.1:0" } end
+    local server = servers.start { conf = with(conf_of(origins.start()), { workers = 18, listeners = listeners }) }
+    for i = 1, 60 do assert.equal(200, clients.get(server.ports["l" .. i], "/").status) end
+    server:stop()
+  end))
+
   local function finishes(signal) it("finishes what is under way on " .. signal, loop.spec(function()
     local go = loop.condition()
     local may_answer, has_request = false, false

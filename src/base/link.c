@@ -95,6 +95,13 @@ int vf_link_send(int link, const struct vf_link_message *message)
     return n < 0 ? -errno : 0;
 }
 
+/* A unix socket is writable while at most a quarter of its buffer is used. */
+int vf_link_has_room(int link)
+{
+    struct pollfd room = {.fd = link, .events = POLLOUT};
+    return poll(&room, 1, 0) != 0;
+}
+
 int vf_link_send_wait(int link, const struct vf_link_message *message, int wait_ms)
 {
     int rc = vf_link_send(link, message);

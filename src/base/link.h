@@ -113,6 +113,10 @@ int vf_link_send(int link, const struct vf_link_message *message);
 /* As vf_link_send, but waits up to `wait_ms` for room. */
 int vf_link_send_wait(int link, const struct vf_link_message *message, int wait_ms);
 
+/* Returns 1 while the other side has taken most of what was sent: then there is room for many small
+ * messages (a few hundred fit a link); and when it is gone. Else 0. */
+int vf_link_has_room(int link);
+
 /* Receives one message without waiting. Returns 1, and the caller calls vf_link_message_deinit; 0
  * at end of file; -EAGAIN when there is none; -EBADMSG for a packet that is not a message (it is
  * gone, its descriptors are closed); or another -errno. */

@@ -29,7 +29,7 @@ struct vf_acceptor {
     struct vf_proxy *proxy;
     const struct vf_snap_listener *listener; /* in proxy->snapshot; another's when it is gone */
     uint32_t refs;                           /* its place in the list, and each connection */
-    char name[64];                           /* of the listener: its identity across snapshots */
+    char name[65];                           /* of the listener: its identity across snapshots */
     bool is_gone;   /* not in the configuration any more: connections end after their exchange */
     bool is_paused; /* the connection ceiling was reached */
     uint32_t mode;  /* enum vf_snap_listener_mode */

@@ -274,10 +274,18 @@ bool vf_child_hold(struct vf_child *child, uint64_t socket_id, bool is_released)
     return true;
 }
 
+/* Leaves room for what is not about sockets. */
+static bool has_room_to_say(struct vf_child *child)
+{
+    if (child->link >= 0 && !child->is_full)
+        child->is_full = !vf_link_has_room(child->link);
+    return !child->is_full;
+}
+
 void vf_child_listen(struct vf_child *child, const struct vf_port *port, uint32_t slot)
 {
     struct vf_link_message message;
-    if (!vf_child_hold(child, vf_port_socket_id(port, slot), false))
+    if (!has_room_to_say(child) || !vf_child_hold(child, vf_port_socket_id(port, slot), false))
         return; /* tried again at the next event */
     vf_link_message_init(&message, VF_LINK_LISTEN);
     message.args[0] = vf_port_socket_id(port, slot);
@@ -290,7 +298,7 @@ void vf_child_listen(struct vf_child *child, const struct vf_port *port, uint32_
 void vf_child_unlisten(struct vf_child *child, uint64_t socket_id, bool drain_queue)
 {
     struct vf_held *held = vf_child_find_socket(child, socket_id);
-    if (held == NULL || held->is_released)
+    if (held == NULL || held->is_released || !has_room_to_say(child))
         return;
     held->is_released = true;
     vf_child_tell(child, VF_LINK_UNLISTEN, socket_id, drain_queue);

@@ -63,6 +63,7 @@ struct vf_child {
     uint64_t running_version; /* acknowledged */
     uint64_t sent_version;    /* sent to it for preparation last */
     bool is_awaited;          /* the transaction waits for its answer */
+    bool is_full;             /* its link: what is said about sockets waits until it is not */
     const char *killed_for;   /* why we killed it, or NULL; static text */
     struct vf_held *held;     /* owned */
     uint32_t n_held, held_room;
@@ -138,6 +139,7 @@ struct vf_supervisor {
     bool is_ready;     /* the `ready` line is written */
     bool is_reloading; /* as the service manager knows it */
     bool is_upgrading; /* after an upgrade: the new children are not all READY yet */
+    bool is_unsettled; /* sockets came back, or a link has room again: to be settled in this turn */
 
     int binary_fd;              /* our own image */
     char binary_path[PATH_MAX]; /* where it was, or where the next one is */
@@ -199,7 +201,8 @@ void vf_child_prepare(struct vf_child *child, uint64_t version, const struct vf_
 /* Remembers that it holds a socket. Returns false when out of memory. */
 bool vf_child_hold(struct vf_child *child, uint64_t socket_id, bool is_released);
 
-/* Gives it a listening socket, or asks it back. */
+/* Gives it a listening socket, or asks it back. There may be more of these than a link holds: when
+ * it is full nothing happens, and vf_crew_settle tries again once there is room. */
 void vf_child_listen(struct vf_child *child, const struct vf_port *port, uint32_t slot);
 void vf_child_unlisten(struct vf_child *child, uint64_t socket_id, bool drain_queue);
 

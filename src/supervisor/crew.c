@@ -156,7 +156,8 @@ static bool stop_kind(struct vf_supervisor *super, enum vf_process_kind kind)
         any = true;
         for (uint32_t i = 0; i < child->n_held; i++)
             vf_child_unlisten(child, child->held[i].socket_id, true);
-        vf_child_drain(child);
+        if (!child->is_full)
+            vf_child_drain(child);
     }
     return any;
 }

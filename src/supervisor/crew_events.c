@@ -117,7 +117,7 @@ void vf_crew_message(struct vf_supervisor *super, struct vf_child *child,
         break;
     case VF_LINK_UNLISTENED:
         vf_child_forget_socket(child, message->args[0]);
-        vf_crew_settle(super);
+        super->is_unsettled = true; /* more of them are on their way */
         break;
     default:
         if (child == super->control.child)

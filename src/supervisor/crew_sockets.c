@@ -127,7 +127,7 @@ static bool is_slot_closed(const struct vf_supervisor *super, uint32_t slot)
 /* A READY child without post leaves when its successor is READY, or its slot is closed. */
 static void let_go(struct vf_supervisor *super, struct vf_child *child)
 {
-    if (child->state != VF_CHILD_READY || holds_post(super, child))
+    if (child->state != VF_CHILD_READY || child->is_full || holds_post(super, child))
         return;
     struct vf_post *post = vf_crew_post(super, child->kind, child->slot);
     if (post->is_wanted ? vf_crew_is_filled(post)

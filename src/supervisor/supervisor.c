@@ -20,7 +20,9 @@
 
 enum {
     TICK_MS = 1000,
-    FIRST_FREE_FD = 10, /* our own descriptors stay clear of a child's fixed ones */
+    MESSAGES = 64,        /* of one child at a time: others, and signals, have their turn */
+    LAST_MESSAGES = 4096, /* more than a link holds of a child that has ended */
+    FIRST_FREE_FD = 10,   /* our own descriptors stay clear of a child's fixed ones */
     START_FAILED = 1
 };
 
@@ -79,6 +81,30 @@ static void stop(struct vf_supervisor *super)
         vf_supervisor_quit(super, 0);
 }
 
+/* --- Links --- */
+
+/* Its link is closed: it has ended (how, wait will say), or is of no use any more. */
+static void lose_link(struct vf_child *child)
+{
+    close(child->link);
+    child->link = -1;
+    if (child->state != VF_CHILD_LEAVING)
+        kill(child->pid, SIGKILL);
+}
+
+/* Handles up to `most` messages of a child. */
+static void read_link(struct vf_supervisor *super, struct vf_child *child, int most)
+{
+    struct vf_link_message message;
+    int rc = -EAGAIN;
+    while (child->link >= 0 && most-- > 0 && (rc = vf_link_receive(child->link, &message)) == 1) {
+        vf_crew_message(super, child, &message);
+        vf_link_message_deinit(&message);
+    }
+    if (rc == 0 || (rc < 0 && rc != -EAGAIN && rc != -EBADMSG))
+        lose_link(child);
+}
+
 /* --- Signals --- */
 
 void vf_supervisor_request_reload(struct vf_supervisor *super)
@@ -111,12 +137,24 @@ static struct vf_child *find_child(const struct vf_supervisor *super, pid_t pid)
     return NULL;
 }
 
-/* As process 1 of a container we also inherit strangers, which are reaped and forgotten. */
+/* Returns the number of a child that has ended, which stays to be waited for; 0: there is none. */
+static pid_t next_ended(void)
+{
+    siginfo_t info = {.si_pid = 0};
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 ? info.si_pid : 0;
+}
+
+/* As process 1 of a container we also inherit strangers, which are reaped and forgotten. What a
+ * child said before it ended is heard while its number is still its own. */
 static void reap(struct vf_supervisor *super)
 {
     int status;
-    for (pid_t pid = waitpid(-1, &status, WNOHANG); pid > 0; pid = waitpid(-1, &status, WNOHANG)) {
+    for (pid_t pid = next_ended(); pid > 0; pid = next_ended()) {
         struct vf_child *child = find_child(super, pid);
+        if (child != NULL)
+            read_link(super, child, LAST_MESSAGES);
+        if (waitpid(pid, &status, 0) != pid)
+            return;
         if (child != NULL)
             vf_crew_ended(super, child, status);
         else
@@ -161,34 +199,30 @@ static int open_signals(void)
 
 /* --- The loop --- */
 
-/* Its link is closed: it has ended (how, wait will say), or is of no use any more. */
-static void lose_link(struct vf_child *child)
-{
-    close(child->link);
-    child->link = -1;
-    if (child->state != VF_CHILD_LEAVING)
-        kill(child->pid, SIGKILL);
-}
-
-static void read_link(struct vf_supervisor *super, struct vf_child *child)
-{
-    struct vf_link_message message;
-    int rc = -EAGAIN;
-    while (child->link >= 0 && (rc = vf_link_receive(child->link, &message)) == 1) {
-        vf_crew_message(super, child, &message);
-        vf_link_message_deinit(&message);
-    }
-    if (rc == 0 || (rc < 0 && rc != -EAGAIN && rc != -EBADMSG))
-        lose_link(child);
-}
-
 static int time_to_sleep(const struct vf_supervisor *super)
 {
     int64_t next_ms = vf_timers_next(&super->timers, vf_supervisor_now_ms());
     return next_ms < 0 || next_ms > TICK_MS ? TICK_MS : (int)next_ms;
 }
 
-/* One turn. Links come before signals, so that what a child said before it ended is heard. */
+static void on_link(struct vf_supervisor *super, struct vf_child *child, short events)
+{
+    if ((events & POLLOUT) != 0) {
+        child->is_full = false;
+        super->is_unsettled = true;
+    }
+    if ((events & ~POLLOUT) != 0)
+        read_link(super, child, MESSAGES);
+}
+
+static void settle(struct vf_supervisor *super)
+{
+    super->is_unsettled = false;
+    vf_crew_settle(super);
+    if (super->phase == VF_SUPER_STOPPING)
+        vf_crew_stop(super);
+}
+
 static void turn(struct vf_supervisor *super)
 {
     struct pollfd fds[1 + VF_STATE_BLOCKS] = {{.fd = super->signal_fd, .events = POLLIN}};
@@ -199,15 +233,18 @@ static void turn(struct vf_supervisor *super)
         if (child->link < 0)
             continue;
         children[n] = child;
-        fds[n++] = (struct pollfd){.fd = child->link, .events = POLLIN};
+        short events = child->is_full ? POLLIN | POLLOUT : POLLIN;
+        fds[n++] = (struct pollfd){.fd = child->link, .events = events};
     }
     if (poll(fds, n, time_to_sleep(super)) > 0) {
         for (nfds_t i = 1; i < n; i++)
             if (fds[i].revents != 0)
-                read_link(super, children[i]);
+                on_link(super, children[i], fds[i].revents);
         if (fds[0].revents != 0)
             read_signals(super);
     }
+    if (super->is_unsettled)
+        settle(super);
     vf_timers_run(&super->timers, vf_supervisor_now_ms());
     vf_upgrade_continue(super);
 }

@@ -2,7 +2,6 @@
 
 #include <malloc.h>
 #include <stdio.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -12,8 +11,10 @@
 #include "snapshot/snapshot.h"
 
 enum {
-    SOCKETS = 1024,  /* that one worker holds: its own and those lent to it */
-    NAME_BYTES = 136 /* of a listener: the schema allows 128 */
+    /* That one worker holds: its own and those lent to it. The first of 64 that is ready gets them
+     * all, one for each of them of every port. */
+    SOCKETS = 64 * 72,
+    NAME_BYTES = 65 /* of a listener: the schema allows 64 */
 };
 
 /* A listening socket as the supervisor knows it. */
@@ -68,7 +69,7 @@ static void on_listen(struct worker *worker, struct vf_link_message *message)
     }
     struct held *socket = &worker->sockets[worker->n_sockets++];
     *socket = (struct held){.id = message->args[0], .fd = vf_link_take_fd(message, 0)};
-    snprintf(socket->listener, sizeof(socket->listener), "%.63s", message->text);
+    snprintf(socket->listener, sizeof(socket->listener), "%.64s", message->text);
     if (worker->is_published)
         open_socket(worker, worker->n_sockets - 1);
 }
