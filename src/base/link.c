@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 /* What stands in front of the text on the wire. */
 struct head {
     uint32_t type;
@@ -102,13 +104,20 @@ int vf_link_has_room(int link)
     return poll(&room, 1, 0) != 0;
 }
 
+static uint64_t now_ms(void)
+{
+    return vf_clock_true_ns() / 1000000;
+}
+
 int vf_link_send_wait(int link, const struct vf_link_message *message, int wait_ms)
 {
-    int rc = vf_link_send(link, message);
-    if (rc != -EAGAIN)
-        return rc;
+    uint64_t end_ms = now_ms() + (uint64_t)wait_ms;
     struct pollfd room = {.fd = link, .events = POLLOUT};
-    return poll(&room, 1, wait_ms) == 1 ? vf_link_send(link, message) : -EAGAIN;
+    int rc = vf_link_send(link, message);
+    for (uint64_t at = now_ms(); rc == -EAGAIN && at < end_ms; at = now_ms())
+        if (poll(&room, 1, (int)(end_ms - at)) == 1) /* a signal ends it early */
+            rc = vf_link_send(link, message);
+    return rc;
 }
 
 static void take_fds(struct msghdr *packet, struct vf_link_message *message)

@@ -1,4 +1,5 @@
 local ffi = require "ffi"
+local uv = require "luv"
 local lib = ffi.load(os.getenv "VF_LIBRARY" or "build/libveloflux.so")
 
 ffi.cdef [[
@@ -17,16 +18,21 @@ void vf_link_message_deinit(struct vf_link_message *message);
 int vf_link_pair(int ends[2]);
 int vf_link_send(int link, const struct vf_link_message *message);
 int vf_link_send_wait(int link, const struct vf_link_message *message, int wait_ms);
+int vf_link_has_room(int link);
 int vf_link_receive(int link, struct vf_link_message *message);
 long write(int, const void *, size_t);
 long read(int, void *, size_t);
 int pipe(int fds[2]);
 int fcntl(int, int, ...);
 int close(int);
+int toupper(int);
+void *signal(int number, int (*handler)(int));
+unsigned ualarm(unsigned us, unsigned interval_us);
 ]]
 
 local EAGAIN, EPIPE, EBADMSG, EBADF = 11, 32, 74, 9
 local F_GETFD, FD_CLOEXEC = 1, 1
+local SIGALRM = 14
 
 describe("a link", function()
   local ends, out, got
@@ -122,6 +128,32 @@ describe("a link", function()
     assert.equal(1, lib.vf_link_receive(ends[1], got))
     while lib.vf_link_receive(ends[1], got) == 1 do end
     assert.equal(0, lib.vf_link_send_wait(ends[0], out, 1))
+  end)
+
+  it("waits as long as it is told to, whatever signals come", function()
+    while send(32, ("x"):rep(2000)) == 0 do end
+    local before = ffi.C.signal(SIGALRM, ffi.C.toupper) -- any function that does nothing to us
+    local start = uv.hrtime()
+    ffi.C.ualarm(5000, 5000)
+    local rc = lib.vf_link_send_wait(ends[0], out, 60)
+    ffi.C.ualarm(0, 0)
+    ffi.C.signal(SIGALRM, ffi.cast("int (*)(int)", before))
+    assert.equal(-EAGAIN, rc)
+    assert.is_true(uv.hrtime() - start >= 59 * 1000000)
+  end)
+
+  it("says whether there is room for many", function()
+    local count = 0
+    while lib.vf_link_has_room(ends[0]) == 1 do
+      assert.equal(0, send(32, ("x"):rep(2000)))
+      count = count + 1
+    end
+    for _ = 1, count do assert.equal(0, send(32, "")) end -- and some more: it is not full by far
+    while lib.vf_link_receive(ends[1], got) == 1 do end
+    assert.equal(1, lib.vf_link_has_room(ends[0]))
+    ffi.C.close(ends[1])
+    assert.equal(1, lib.vf_link_has_room(ends[0]))
+    ends[1] = -1
   end)
 
   it("ends when the other side is gone", function()
