@@ -135,8 +135,9 @@ int vf_shm_create_sealed(const char *name, const void *data, size_t size)
 
 void *vf_shm_map(int fd, int writable, size_t *size)
 {
-    int seals = writable ? F_SEAL_WRITE : fcntl(fd, F_GET_SEALS);
-    if (seals >= 0 && (seals & F_SEAL_WRITE))
+    enum { LASTING = F_SEAL_WRITE | F_SEAL_SHRINK };
+    int seals = writable ? LASTING : fcntl(fd, F_GET_SEALS);
+    if (seals >= 0 && (seals & LASTING) == LASTING)
         return map_all(fd, writable ? PROT_READ | PROT_WRITE : PROT_READ, size);
     if (fcntl(fd, F_GETFD) >= 0)
         errno = EPERM;

@@ -21,7 +21,7 @@ int vf_shm_gather(const char *name, struct iovec *pieces, size_t n);
 
 /* Maps `fd` entirely, read-only unless `writable`. Stores its size in *size. Returns the mapping or
  * NULL with errno set. A read-only mapping is refused (EPERM) unless the memfd is sealed against
- * writing, so that what was validated cannot change afterwards. */
+ * writing and shrinking, so that what was validated can neither change nor go afterwards. */
 void *vf_shm_map(int fd, int writable, size_t *size);
 
 /* Maps `fd` entirely for reading what somebody else writes. The caller makes sure that it cannot

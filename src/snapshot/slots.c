@@ -84,19 +84,41 @@ static void compact_queue(struct index *index)
     index->head = 0;
 }
 
-/* Takes a slot whose entity no mapped snapshot knows. Returns UINT32_MAX when there is none. */
-static uint32_t take_dead(struct index *index, const struct vf_state_slot *slots,
-                          uint64_t oldest_pinned)
+/* Tunnels and connections outlive their snapshot, and leave the gauges that they came into: a slot
+ * with a gauge that is not 0 is not given to anybody, or it would be below 0 for him. */
+static bool is_in_use(const struct vf_state *state, enum vf_entity_kind kind, uint32_t slot)
+{
+    uint64_t in_use = 0;
+    for (int i = 0; i < VF_STATE_BLOCKS && in_use == 0; i++) {
+        const struct vf_state_block *block = &state->blocks[i];
+        uint32_t lease = atomic_load(&block->lease);
+        if (lease == VF_BLOCK_NEVER)
+            break;
+        if (lease == VF_BLOCK_LEASED && kind == VF_ENTITY_BACKEND)
+            in_use = vf_count_get(&block->backends[slot].in_flight) |
+                     vf_count_get(&block->backends[slot].open);
+        else if (lease == VF_BLOCK_LEASED && kind == VF_ENTITY_LISTENER)
+            in_use = vf_count_get(&block->listeners[slot].connections);
+    }
+    return in_use != 0;
+}
+
+/* Takes a slot whose entity no mapped snapshot knows, and that nobody uses. Those in use stay at
+ * the front of the queue. Returns UINT32_MAX when there is none. */
+static uint32_t take_dead(struct index *index, enum vf_entity_kind kind,
+                          const struct vf_state_slot *slots, uint64_t oldest_pinned)
 {
     uint32_t found = UINT32_MAX;
-    while (found == UINT32_MAX && index->head < index->n_dead) {
-        struct dead *oldest = &index->queue[index->head];
-        bool is_stale = slots[oldest->slot].death_version != oldest->death;
-        if (!is_stale && oldest->death > oldest_pinned)
+    for (size_t i = index->head; found == UINT32_MAX && i < index->n_dead; i++) {
+        struct dead dead = index->queue[i];
+        bool is_stale = slots[dead.slot].death_version != dead.death;
+        if (!is_stale && dead.death > oldest_pinned)
             break;
+        if (!is_stale && is_in_use(index->state, kind, dead.slot))
+            continue;
+        index->queue[i] = index->queue[index->head++]; /* all before it are in use */
         if (!is_stale)
-            found = oldest->slot;
-        index->head++;
+            found = dead.slot;
     }
     compact_queue(index);
     return found;
@@ -233,7 +255,7 @@ uint32_t vf_state_slot_take(struct vf_state *state, enum vf_entity_kind kind, ui
     uint32_t slot = find_own(index, slots, id, version);
     if (slot != UINT32_MAX)
         return slot;
-    slot = take_dead(index, slots, oldest_pinned);
+    slot = take_dead(index, kind, slots, oldest_pinned);
     if (slot != UINT32_MAX) {
         slots[slot].id = 0;
         zero_counters(state, kind, slot);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
@@ -100,6 +101,12 @@ int vf_state_create(struct vf_state **out)
     int fd = vf_shm_create("veloflux-state", area_bytes(), &map);
     if (fd < 0)
         return fd;
+    int rc = vf_shm_fix_size(fd); /* who maps it trusts that it stays */
+    if (rc < 0) {
+        vf_shm_unmap(map, area_bytes());
+        close(fd);
+        return rc;
+    }
     struct vf_state *state = map;
     state->layout_hash = vf_state_layout_hash();
     state->size = area_bytes();

@@ -7,6 +7,8 @@ int vf_shm_create_sealed(const char *name, const void *data, size_t size);
 void *vf_shm_map(int fd, int writable, size_t *size);
 void vf_shm_unmap(void *map, size_t size);
 int vf_shm_seal(int fd);
+int vf_shm_fix_size(int fd);
+int memfd_create(const char *name, unsigned flags);
 int pipe(int ends[2]);
 long splice(int from, long *from_at, int to, long *to_at, size_t len, unsigned flags);
 long write(int, const void *, size_t);
@@ -17,6 +19,7 @@ int close(int);
 
 local EPERM, EBADF = 1, 9
 local F_GETFD, FD_CLOEXEC = 1, 1
+local F_ADD_SEALS, F_SEAL_WRITE, MFD_ALLOW_SEALING = 1033, 8, 2
 
 describe("shared memory", function()
   local size = ffi.new "size_t[1]"
@@ -43,6 +46,19 @@ describe("shared memory", function()
     assert.is_true(lib.vf_shm_map(fd, 0, size) == nil)
     assert.equal(EPERM, ffi.errno())
     lib.vf_shm_unmap(map[0], 4096)
+    ffi.C.close(fd)
+  end)
+
+  it("is not mapped for reading alone as long as somebody may cut it short", function()
+    local fd = ffi.C.memfd_create("spec", MFD_ALLOW_SEALING)
+    ffi.C.write(fd, "content", 7)
+    assert.equal(0, ffi.C.fcntl(fd, F_ADD_SEALS, ffi.cast("int", F_SEAL_WRITE)))
+    assert.is_true(lib.vf_shm_map(fd, 0, size) == nil)
+    assert.equal(EPERM, ffi.errno())
+    assert.equal(0, lib.vf_shm_fix_size(fd))
+    local map = lib.vf_shm_map(fd, 0, size)
+    assert.equal("content", ffi.string(map, size[0]))
+    lib.vf_shm_unmap(map, size[0])
     ffi.C.close(fd)
   end)
 

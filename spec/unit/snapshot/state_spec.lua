@@ -5,6 +5,7 @@ ffi.cdef(require("unit.snapshot.state_header").state())
 ffi.cdef [[
 const double vf_state_bucket_bounds[13];
 int close(int);
+int ftruncate(int, long);
 int munmap(void *, size_t);
 int memfd_create(const char *, unsigned);
 ]]
@@ -55,6 +56,11 @@ describe("state area", function()
     assert.equal(42, tonumber(other.published_version))
     assert.equal(state.size, other.size)
     ffi.C.munmap(other, other.size)
+  end))
+
+  it("stays as long as it is: nobody who has it can take memory away from the others", with_state(function(state, fd)
+    assert.equal(-1, ffi.C.ftruncate(fd, 4096))
+    assert.equal(-1, ffi.C.ftruncate(fd, ffi.cast("long", state.size + 4096)))
   end))
 
   it("of another layout is refused", with_state(function(state, fd)
@@ -188,6 +194,28 @@ describe("slots", function()
     assert.equal(6, tonumber(state.backend_slots[1].birth_version))
     assert.equal(0, tonumber(state.backend_slots[1].death_version))
     assert.equal(4, lib.vf_state_slot_take(state, BACKEND, 2, 6, 5)) -- the dead entity is back, elsewhere
+  end))
+
+  it("of the dead wait until nobody is in their gauges any more", with_state(function(state)
+    local index = lib.vf_state_lease(state, WORKER, 0, 1)
+    local block = block_at(state, index)
+    for id = 1, 4 do lib.vf_state_slot_take(state, BACKEND, id, 1, 1) end
+    block.backends[1].in_flight, block.backends[1].open, block.backends[2].open = 1, 1, 1
+    sweep(state, BACKEND, { 1 }, 5)
+    assert.equal(3, lib.vf_state_slot_take(state, BACKEND, 5, 6, 5))
+    assert.equal(4, lib.vf_state_slot_take(state, BACKEND, 6, 6, 5)) -- a new one
+    assert.equal(1, tonumber(block.backends[1].in_flight))
+    block.backends[2].open = 0
+    assert.equal(2, lib.vf_state_slot_take(state, BACKEND, 7, 6, 5))
+    lib.vf_state_end_lease(state, index) -- its process was killed
+    assert.equal(1, lib.vf_state_slot_take(state, BACKEND, 8, 6, 5))
+    lib.vf_state_lease(state, WORKER, 0, 2)
+    lib.vf_state_slot_take(state, LISTENER, 1, 1, 1)
+    block.listeners[0].connections = 2
+    sweep(state, LISTENER, {}, 7)
+    assert.equal(1, lib.vf_state_slot_take(state, LISTENER, 2, 8, 8))
+    block.listeners[0].connections = 0
+    assert.equal(0, lib.vf_state_slot_take(state, LISTENER, 3, 8, 8))
   end))
 
   it("go back to an entity that returns in time, counters and all", with_state(function(state)
