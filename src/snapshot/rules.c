@@ -51,6 +51,7 @@ static const struct vf_rule rules[] = {
     FIELD(ROUTES, route, slot, BELOW, VF_STATE_ROUTES),
     FIELD(ROUTES, route, path_kind, BELOW, VF_PATH_PREFIX + 1),
     FIELD(ROUTES, route, path, TEXT, 0),
+    FIELD(ROUTES, route, more_methods, LINE, 0),
     FIELD(ROUTES, route, conditions, LIST, VF_SNAP_CONDITIONS),
     FIELD(ROUTES, route, rank, INDEX, VF_SNAP_ROUTES),
     FIELD(ROUTES, route, action, BELOW, VF_ACTION_RESPOND + 1),

@@ -5,6 +5,10 @@ ffi.cdef [[
 int vf_snapshot_check_frame(const void *, size_t, char *, size_t);
 int vf_snapshot_check(const void *, size_t, char *, size_t);
 const char *vf_rules_noun(uint32_t);
+struct vf_rule { uint8_t section, kind; uint16_t offset; uint32_t limit; const char *field; };
+struct vf_rules { const struct vf_rule *list; size_t n; };
+struct vf_rules vf_rules_of_records(void);
+struct vf_rules vf_rules_of_settings(void);
 ]]
 local lib = fixture.lib
 
@@ -71,6 +75,39 @@ describe("the check of a snapshot", function()
     local name = record(lib.VF_SNAP_ROUTES, "route", 0).name -- line
     ffi.cast("char *", words)[name.offset] = 10
     assert.equal("route 0: name", check())
+  end)
+
+  --- Returns a map from section (-1: the settings) and offset to the kind of rule that looks there.
+  local function rules()
+    local found = {}
+    local records, settings = lib.vf_rules_of_records(), lib.vf_rules_of_settings()
+    for i = 0, tonumber(records.n) - 1 do
+      found[records.list[i].section .. ":" .. records.list[i].offset] = true
+    end
+    for i = 0, tonumber(settings.n) - 1 do found["-1:" .. settings.list[i].offset] = true end
+    return found
+  end
+
+  --- Calls `visit` with the section and the name of each record of layout.h that has one, and its texts and lists.
+  local function each_reference(visit)
+    local sections, record = { settings = -1 }, nil
+    for line in io.lines "src/snapshot/layout.h" do
+      local section, of = line:match "^    (VF_SNAP_[%u_]+)[ =0]*, +/%* struct vf_snap_([%w_]+)"
+      if section then sections[of] = lib[section] end
+      record = line:match "^struct vf_snap_([%w_]+) {" or not line:match "^}" and record or nil
+      local field = line:match "^    struct vf_snap_text ([%w_]+);" or line:match "^    struct vf_snap_list ([%w_]+);"
+      if field and sections[record] then visit(sections[record], record, field) end
+    end
+  end
+
+  it("looks at every text and every list of every record", function()
+    local found, seen = rules(), 0
+    each_reference(function(section, record, field)
+      local offset = ffi.offsetof("struct vf_snap_" .. record, field)
+      assert.is_true(found[section .. ":" .. offset], record .. "." .. field)
+      seen = seen + 1
+    end)
+    assert.is_true(seen > 50)
   end)
 
   it("goes on with what single fields cannot say", function()
