@@ -1,16 +1,15 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-
-/* Stands between two pairs while a line is put together: the spaces of a format string become this,
- * so that spaces inside values are told apart from those between pairs. */
 
 enum { LINE_BYTES = 4096, OVERRIDES = 16, NAME_BYTES = 32 };
 
@@ -140,9 +139,14 @@ bool vf_log_enabled(enum vf_log_level level)
     return level >= min_level;
 }
 
+static size_t room_in(const struct line *line)
+{
+    return sizeof(line->text) - 2 - line->len; /* keeps room for "}\n" */
+}
+
 static void put(struct line *line, const char *data, size_t len)
 {
-    size_t room = sizeof(line->text) - 2 - line->len; /* keeps room for "}\n" */
+    size_t room = room_in(line);
     if (len > room)
         len = room;
     memcpy(line->text + line->len, data, len);
@@ -154,20 +158,46 @@ static void put_text(struct line *line, const char *text)
     put(line, text, strlen(text));
 }
 
-/* Appends `value` in double quotes with JSON's escapes; bytes that are not UTF-8 stay as they are
- * in text and become escapes of their code point in JSON. */
+/* Returns the bytes of the UTF-8 character at `at` (RFC 3629 section 4), 0 when there is none. */
+static size_t utf8_len(const unsigned char *at, size_t left)
+{
+    size_t len = at[0] < 0x80 ? 1 : at[0] < 0xc2 ? 0 : at[0] < 0xe0 ? 2 : at[0] < 0xf0 ? 3 : 4;
+    if (at[0] > 0xf4 || len > left)
+        return 0;
+    for (size_t i = 1; i < len; i++)
+        if ((at[i] & 0xc0) != 0x80)
+            return 0;
+    bool is_out = (at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) ||
+                  (at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f);
+    return is_out ? 0 : len;
+}
+
+/* Writes what the character at `at` looks like between quotes to `out`. Returns how many bytes of
+ * the value it takes. */
+static size_t quote_one(const unsigned char *at, size_t left, char out[8])
+{
+    size_t len = utf8_len(at, left);
+    if (at[0] == '"' || at[0] == '\\')
+        snprintf(out, 8, "\\%c", at[0]);
+    else if (at[0] < 0x20 || at[0] == 0x7f || (as_json && len == 0))
+        snprintf(out, 8, "\\u%04x", at[0]);
+    else
+        snprintf(out, 8, "%.*s", len > 0 ? (int)len : 1, (const char *)at);
+    return len > 0 ? len : 1;
+}
+
+/* Appends `value` in double quotes with JSON's escapes, cut between two characters where the line
+ * ends; bytes that are not UTF-8 stay as they are in text and become escapes of their code point in
+ * JSON. */
 static void put_quoted(struct line *line, const char *value, size_t len)
 {
     put(line, "\"", 1);
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)value[i];
-        char escape[8];
-        if (c == '"' || c == '\\')
-            put(line, (char[]){'\\', (char)c}, 2);
-        else if (c < 0x20 || c == 0x7f || (as_json && c >= 0x80))
-            put(line, escape, (size_t)snprintf(escape, sizeof(escape), "\\u%04x", c));
-        else
-            put(line, value + i, 1);
+    for (size_t i = 0; i < len;) {
+        char quoted[8];
+        i += quote_one((const unsigned char *)value + i, len - i, quoted);
+        if (strlen(quoted) >= room_in(line))
+            break;
+        put_text(line, quoted);
     }
     put(line, "\"", 1);
 }
@@ -184,6 +214,9 @@ static void put_field(struct line *line, const char *key, size_t key_len, const 
                       size_t value_len)
 {
     if (as_json) {
+        enum { LONGEST_ESCAPE = 6 };
+        if (room_in(line) < LONGEST_ESCAPE * key_len + sizeof(",\"\":\"\""))
+            return;
         put(line, ",", 1);
         put_quoted(line, key, key_len);
         put(line, ":", 1);
@@ -240,22 +273,41 @@ static void put_head(struct line *line, enum vf_log_level level, const char *eve
 
 /* A reader that stands still must not stop a worker: a pipe is written to only while it has room
  * for a whole line (POLLOUT promises PIPE_BUF bytes, and no line is longer). */
-static void write_line(const struct line *line)
+static bool has_room(void)
 {
     struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&out, 1, 0) != 0;
+}
+
+/* Writes what is said of lost lines, and the line behind it; or that alone when a pipe has no room
+ * for both. */
+static void write_behind_note(const struct line *line)
+{
+    char note[64];
+    int len = snprintf(
+        note, sizeof(note),
+        as_json ? "{\"event\":\"log.lost\",\"lines\":%lu}\n" : "log.lost lines=%lu\n", n_lost);
+    bool fits = (size_t)len + line->len <= PIPE_BUF;
+    struct iovec parts[2] = {{note, (size_t)len}, {(void *)line->text, line->len}};
+    ssize_t written = writev(STDERR_FILENO, parts, fits ? 2 : 1);
+    (void)written;
+    n_lost = fits ? 0 : 1;
+}
+
+static void write_line(const struct line *line)
+{
     if (diverted != NULL) {
         diverted(line->text, line->len);
         return;
     }
-    if (poll(&out, 1, 0) == 0) {
+    if (!has_room()) {
         n_lost++;
         return;
     }
-    if (n_lost > 0)
-        dprintf(STDERR_FILENO,
-                as_json ? "{\"event\":\"log.lost\",\"lines\":%lu}\n" : "log.lost lines=%lu\n",
-                n_lost);
-    n_lost = 0;
+    if (n_lost > 0) {
+        write_behind_note(line);
+        return;
+    }
     ssize_t written = write(STDERR_FILENO, line->text, line->len);
     (void)written; /* nowhere left to complain */
 }

@@ -1,8 +1,9 @@
 /* base/log.h - one event, one line, to standard error: a stable dotted name, then key=value.
  * Text ("TIME LEVEL EVENT key=value ...") or JSON; the format string of an event is always made of
  * `key=%x` pairs separated by single spaces, and a value with a space, quote or control character
- * is quoted, so both forms have the same fields. One write(2) a line. Where standard error is a
- * pipe whose reader stands still, lines are dropped and their number is told later (log.lost). */
+ * is quoted, so both forms have the same fields. One write(2) a line of 4096 bytes at most: what is
+ * longer is cut within a value, and JSON stays JSON. Where standard error is a pipe whose reader
+ * stands still, lines are dropped and their number is told later (log.lost). */
 #ifndef VF_BASE_LOG_H
 #define VF_BASE_LOG_H
 

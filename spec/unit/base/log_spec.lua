@@ -17,10 +17,12 @@ int close(int);
 long pread(int, void *, size_t, long);
 long read(int, void *, size_t);
 int pipe(int *);
+int fcntl(int, int, ...);
 ]]
 
 local DEBUG, INFO, WARN, ERROR = 0, 1, 2, 3
 local TEXT, JSON = 1, 2
+local F_SETPIPE_SZ = 1031
 
 --- Returns what `body` writes to standard error.
 local function captured(body)
@@ -94,6 +96,26 @@ describe("log", function()
     for _, fd in ipairs { ends[0], ends[1], saved } do ffi.C.close(fd) end
   end)
 
+  it("does not wait for a reader once it has told what was lost", function()
+    lib.vf_log_setup(INFO, TEXT, "p")
+    local ends, saved, buffer = ffi.new "int[2]", ffi.C.dup(2), ffi.new "char[262144]"
+    local function write(value)
+      ffi.C.dup2(ends[1], 2)
+      lib.vf_log_write(nil, WARN, "event", "value=%s", value)
+      ffi.C.dup2(saved, 2)
+    end
+    local function read() return ffi.string(buffer, tonumber(ffi.C.read(ends[0], buffer, 262144))) end
+    ffi.C.pipe(ends)
+    ffi.C.fcntl(ends[1], F_SETPIPE_SZ, ffi.cast("int", 4096)) -- one line at a time
+    for _ = 1, 100 do write "x" end
+    read()
+    write(("x"):rep(5000)) -- there is room for what is said of those before, not for this
+    assert.matches("^log%.lost lines=%d+\n$", read())
+    write "x"
+    assert.matches("^log%.lost lines=1\n[^\n]+ value=x\n$", read())
+    for _, fd in ipairs { ends[0], ends[1], saved } do ffi.C.close(fd) end
+  end)
+
   it("quotes values with spaces, quotes and control characters", function()
     lib.vf_log_setup(INFO, TEXT, "p")
     local text = line("reason=%s empty=%s evil=%s", "no route to host", "", 'a"b\\\nforged=1')
@@ -114,8 +136,18 @@ describe("log", function()
   it("stays JSON when bytes are no UTF-8 and a value is too long", function()
     lib.vf_log_setup(INFO, JSON, "p")
     assert.equal("\195\191", cjson.decode(line("v=%s", "\255")).v)
-    local ok = pcall(cjson.decode, line("v=%s", ("x"):rep(3000)))
-    assert.is_true(ok)
+    assert.equal("é\195", cjson.decode(line("v=%s", "é\195")).v:gsub("\195\131$", "\195"))
+    assert.equal("é€\240\159\154\128", cjson.decode(line("v=%s", "é€\240\159\154\128")).v)
+    for _, bad in ipairs { "\192\175", "\237\160\128", "\244\144\128\128", "\224\159\191", "\226\130" } do
+      assert.is_nil(line("v=%s", bad):find(bad, 1, true))
+    end
+    for _, long in ipairs { ("x"):rep(5000), ("\n"):rep(1000), ("é"):rep(2040), ('"'):rep(4000) } do
+      for shift = 0, 7 do
+        local fields = cjson.decode(line("v=%s", ("x"):rep(shift) .. long))
+        assert.equal(long:sub(1, 600), fields.v:sub(shift + 1, shift + 600))
+      end
+      assert.is_nil(cjson.decode(line("v=%s w=%s", ("x"):rep(3990), long)).nothing)
+    end
   end)
 
   it("carries the object's context", function()
