@@ -23,7 +23,8 @@ enum { FILE_MODE = 0640 };
 /* The directory as the file has it, for the one who writes it. */
 struct vf_usage_book {
     uint32_t n;
-    uint64_t check; /* of the last entry */
+    uint32_t n_told; /* of these, how many the file says that there are, with their index */
+    uint64_t check;  /* of the last entry */
     uint64_t ids[VF_USAGE_TENANTS];
     uint32_t index[VF_USAGE_INDEX];
 };
@@ -189,6 +190,7 @@ static int open_or_begin(int folder, const char *dir, int present, uint32_t n_ro
         rc = write_at(fd, book->index, sizeof(book->index), PLACE(index));
     if (rc < 0)
         close(fd);
+    book->n_told = book->n;
     return rc < 0 ? rc : fd;
 }
 
@@ -264,19 +266,22 @@ static int append_unknown(struct vf_usage_file *file, const struct vf_snapshot *
 /* Entries reach the disk before the number that makes them count. */
 static int write_number(const struct vf_usage_file *file)
 {
-    const struct vf_usage_book *book = file->book;
+    struct vf_usage_book *book = file->book;
     if (fdatasync(file->fd) < 0)
         return -errno;
     int rc = write_at(file->fd, &book->n, sizeof(book->n), PLACE(head.n_tenants));
-    return rc < 0 ? rc : write_at(file->fd, book->index, sizeof(book->index), PLACE(index));
+    if (rc == 0)
+        rc = write_at(file->fd, book->index, sizeof(book->index), PLACE(index));
+    if (rc == 0)
+        book->n_told = book->n;
+    return rc;
 }
 
 int vf_usage_file_enter(struct vf_usage_file *file, const struct vf_snapshot *snapshot,
                         uint32_t n_rows, char *fault, size_t fault_bytes)
 {
-    uint32_t before = file->book->n;
     int rc = append_unknown(file, snapshot);
-    if (file->book->n > before) {
+    if (file->book->n > file->book->n_told) { /* also what could not be written before */
         int written = write_number(file);
         rc = rc < 0 ? rc : written;
     }

@@ -13,6 +13,13 @@ local PAGE, ENTRY = 4096, ffi.sizeof "struct vf_usage_tenant"
 local ROW = ffi.sizeof "struct vf_usage_row"
 local ROWS_AT = ffi.offsetof("struct vf_usage_map", "rows")
 local FULL = 0xffffffff
+local RLIMIT_FSIZE, SIGXFSZ, EFBIG = 1, 25, 27
+ffi.cdef [[
+int getrlimit(int, uint64_t *);
+int setrlimit(int, const uint64_t *);
+int64_t handle_signal(int, int64_t) __asm__("signal");
+]]
+local SIG_IGN = 1
 
 -- Opens a file with three tenants in a fresh folder, counts 5 for the second, and closes it. Returns the folder.
 local function make_file()
@@ -78,6 +85,26 @@ describe("usage counters", function()
     assert.equal(0, lib.vf_usage_find(usage.map, 1))
     assert.equal(FULL, lib.vf_usage_find(usage.map, 99))
     assert.is_true(lib.vf_usage_cell(usage, 1) == nil) -- no row was taken
+    lib.vf_usage_close(usage)
+    lib.vf_usage_file_close(file)
+  end))
+
+  it("of tenants that a full disk kept out are there when it has room again", loop.spec(function()
+    local file = assert(fixture.open(tempdir.new(), 1))
+    local snapshot, limit = fixture.snapshot { "default", "acme" }, ffi.new "uint64_t[2]"
+    assert.equal(0, ffi.C.getrlimit(RLIMIT_FSIZE, limit))
+    local whole = limit[0]
+    local before = ffi.C.handle_signal(SIGXFSZ, SIG_IGN)
+    limit[0] = 64 * 1024 -- entries fit, the index behind them does not
+    assert.equal(0, ffi.C.setrlimit(RLIMIT_FSIZE, limit))
+    local failed = fixture.enter(file, snapshot)
+    limit[0] = whole
+    assert.equal(0, ffi.C.setrlimit(RLIMIT_FSIZE, limit))
+    ffi.C.handle_signal(SIGXFSZ, before)
+    assert.equal(EFBIG, failed)
+    assert.equal(0, (fixture.enter(file, snapshot)))
+    local usage = fixture.view(file)
+    assert.equal(1, lib.vf_usage_find(usage.map, 2))
     lib.vf_usage_close(usage)
     lib.vf_usage_file_close(file)
   end))
