@@ -10,6 +10,8 @@ local servers = require "support.server"
 local tempdir = require "support.tempdir"
 local traffics = require "support.traffic"
 
+ffi.cdef "int setgroups(size_t, const uint32_t *);"
+
 local function conf_for(origin)
   return {
     workers = 2,
@@ -21,13 +23,15 @@ local function conf_for(origin)
 end
 
 -- Starts a copy of the binary, so that a spec may put another in its place.
-local function start_copy(origin)
+local function start_copy(origin, user)
   local dir = tempdir.new()
   local copy = dir .. "/veloflux"
   assert(uv.fs_copyfile(servers.binary(), copy))
   local original = servers.binary
   servers.binary = function() return copy end
-  local ok, server = pcall(servers.start, { conf = conf_for(origin) })
+  local conf = conf_for(origin)
+  conf.user = user
+  local ok, server = pcall(servers.start, { conf = conf })
   servers.binary = original
   return ok and server or error(server, 0), copy
 end
@@ -78,6 +82,35 @@ describe("an upgrade", function()
     replace(path, servers.binary())
     server:signal "sigusr2"
     server:wait_log "upgrade%.done.*generation=2"
+    server:stop()
+  end))
+
+  local root_only = uv.getuid() == 0 and it or function(name) pending(name .. " (needs root)") end
+  root_only("is probed without the privileges of the supervisor, its groups among them", loop.spec(function()
+    local groups = ffi.new("uint32_t[1]", 4)
+    assert.equal(0, ffi.C.setgroups(1, groups))
+    local server, path = start_copy(origins.start(), "nobody")
+    assert.equal(0, ffi.C.setgroups(0, groups))
+    local source = server.dir .. "/probe.c"
+    tempdir.write(source, [[
+      #include <stdio.h>
+      #include <unistd.h>
+      int main(void)
+      {
+          gid_t groups[16];
+          int n = getgroups(16, groups);
+          fprintf(stderr, "probe uid=%d gid=%d", (int)getuid(), (int)getgid());
+          for (int i = 0; i < n; i++)
+              fprintf(stderr, " group=%d", (int)groups[i]);
+          fprintf(stderr, " end\n");
+          return 0;
+      }]])
+    assert.equal(0, (process.run("/usr/bin/env", { "cc", "-o", server.dir .. "/probe", source })))
+    replace(path, server.dir .. "/probe")
+    server:signal "sigusr2"
+    server:wait_log "upgrade%.rejected.*is not VeloFlux"
+    local line = server:wait_log "^probe uid="
+    assert.equal("probe uid=65534 gid=65534 group=65534 end", server:log_lines()[line])
     server:stop()
   end))
 

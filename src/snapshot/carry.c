@@ -252,6 +252,9 @@ int vf_carry_routes(struct vf_carry *carry, uint32_t first, uint32_t count, uint
         return UV_EINVAL;
     if (!make_old_ranks(carry))
         return UV_ENOMEM;
+    uint32_t n_ranks = carry->to->n_old_routes;
+    if (at > n_ranks || count > n_ranks - at) /* added since: there are no ranks for them */
+        return UV_EINVAL;
     if (count > 0)
         memcpy(routes, old_record(carry, VF_SNAP_ROUTES, first), count * sizeof(*routes));
     int rc = 0;

@@ -37,7 +37,8 @@ int vf_carry_pools(struct vf_carry *carry, uint32_t first, uint32_t count, uint3
  * to replace it. */
 void vf_carry_note(struct vf_carry *carry, uint32_t first, uint32_t count, uint32_t at);
 
-/* As vf_carry_pools for routes, with hosts and conditions. They keep their order of preference. */
+/* As vf_carry_pools for routes, with hosts and conditions. They keep their order of preference. The
+ * places of all routes are added before the first call. */
 int vf_carry_routes(struct vf_carry *carry, uint32_t first, uint32_t count, uint32_t at);
 
 #endif

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,11 +82,12 @@ static _Noreturn void become_probe(const struct vf_supervisor *super, int binary
     char program[] = "veloflux", role[] = "--role=probe";
     char *argv[] = {program, role, NULL};
     const struct vf_snap_settings *settings = vf_snap_settings(super->snapshot);
+    gid_t gid = settings->gid;
     sigset_t none;
     sigemptyset(&none);
     place_fds(table_fd, super->options.conf_fd);
     if (settings->change_user && geteuid() == 0 &&
-        (setresgid(settings->gid, settings->gid, settings->gid) < 0 ||
+        (setgroups(1, &gid) < 0 || setresgid(gid, gid, gid) < 0 ||
          setresuid(settings->uid, settings->uid, settings->uid) < 0))
         _exit(1);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);

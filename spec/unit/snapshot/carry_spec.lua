@@ -93,6 +93,8 @@ describe("records carried over", function()
     assert.equal(NONE, lib.vf_carry_policy(carry, 0))
     assert.is_true(lib.vf_carry_map(carry, lib.VF_SNAP_HOSTS) == nil)
     assert.equal(0, lib.vf_carry_routes(carry, 3, 0, 3))
+    add_routes(to, 100) -- behind the first call
+    assert.equal(UV_EINVAL, lib.vf_carry_routes(carry, 0, 1, 50))
   end)
 end)
 
