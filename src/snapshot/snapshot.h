@@ -48,8 +48,8 @@ void vf_snapshot_release(struct vf_snapshot **snapshot);
 /* The same; the last one to let go of much memory gives it back on a thread of `loop`. */
 void vf_snapshot_release_on(struct vf_snapshot **snapshot, uv_loop_t *loop);
 
-/* Returns a hash of the sizes and offsets of all records: equal in builds that read each other's
- * snapshots. */
+/* Returns a hash of the sizes of all records and of some offsets, with a revision for what neither
+ * shows (layout.c): equal in builds that read each other's snapshots. */
 uint64_t vf_snapshot_layout_hash(void);
 
 /* Returns sizeof the record of `section`. */

@@ -5,7 +5,8 @@
 
 #include "snapshot/state.h"
 
-/* A reader that sees an odd or a changed sequence number reads again. */
+/* A reader that sees a changed sequence number reads again. One that sees an odd one does without:
+ * who writes may have been killed, and a moment without resumption costs a handshake. */
 
 void vf_tickets_read(struct vf_state *state, struct vf_tls_ticket_keys *out)
 {
@@ -17,7 +18,7 @@ void vf_tickets_read(struct vf_state *state, struct vf_tls_ticket_keys *out)
         atomic_thread_fence(memory_order_acquire);
         after = atomic_load_explicit(&tickets->seq, memory_order_relaxed);
     } while (before != after && (before & 1) == 0);
-    if ((before & 1) != 0) /* control was killed while it wrote: it will write again */
+    if ((before & 1) != 0)
         out->n = 0;
 }
 

@@ -135,7 +135,8 @@ struct vf_totals_plugin {
     uint32_t reserved;
 };
 
-/* The size of a struct by its place in this file, from 0 (counts) to 11 (plugin); for Lua. */
+/* The size of a struct, for Lua: by its place in this file without duration, from 0 (counts) to 11
+ * (plugin); 12: duration. */
 uint32_t vf_totals_size(uint32_t which);
 
 /* Numbers of entities in a snapshot. */

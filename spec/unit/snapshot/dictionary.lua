@@ -13,7 +13,7 @@ local TYPES = { boolean = lib.VF_DICT_BOOLEAN, number = lib.VF_DICT_NUMBER, stri
 
 local ROOM = 1024 * 1024
 local buffer, out = ffi.new("char[?]", ROOM), ffi.new "struct vf_dict_value"
-local number, integer, length = ffi.new "double[1]", ffi.new "int64_t[1]", ffi.new "uint32_t[1]"
+local number, length = ffi.new "double[1]", ffi.new "uint32_t[1]"
 
 -- Integers are int64_t cdata, numbers are NUMBER.
 local function value_of(x)
@@ -61,13 +61,6 @@ function Dict:incr(key, by, init, ttl)
   local rc = lib.vf_dict_incr(self.c, key, #key, by, first, ttl or 0, self.now, number)
   if rc ~= OK then return nil, rc end
   return number[0]
-end
-
-function Dict:count(key, by, init, ttl)
-  local first = init and ffi.new("int64_t[1]", init)
-  local rc = lib.vf_dict_count(self.c, key, #key, by, first, ttl or 0, self.now, integer)
-  if rc ~= OK then return nil, rc end
-  return integer[0]
 end
 
 function Dict:push(key, x, at)

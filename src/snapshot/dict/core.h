@@ -2,7 +2,7 @@
  *
  *   dicts.c       sets of dictionaries by name
  *   dict.c        single values: get, set, swap, delete, times to live
- *   count.c       numbers, integers, budgets, sliding windows
+ *   count.c       numbers, budgets, sliding windows
  *   list.c        lists
  *   whole.c       flushing, keys, figures
  *   shard.c, chunks.c, check.c   one shard: see shard.h

@@ -1,4 +1,4 @@
-/* What counts in a dictionary: numbers, integers, budgets, sliding windows. Plain sums are one
+/* What counts in a dictionary: numbers, budgets, sliding windows. Plain sums are one
  * store of 64 bits, so a kill finds the old or the new one. */
 #include "snapshot/dict/core.h"
 #include "snapshot/dict/undo.h"
@@ -18,7 +18,7 @@ static int begin_number(const struct vf_dict_key *key, uint32_t type, uint64_t t
     return VF_DICT_OK;
 }
 
-/* --- Numbers and integers --- */
+/* --- Numbers --- */
 
 static int incr(const struct vf_dict_key *key, double by, const double *init, uint64_t ttl_ns,
                 uint64_t now_ns, double *out)
@@ -45,37 +45,6 @@ int vf_dict_incr(struct vf_dict *dict, const char *key, size_t key_len, double b
     if (rc != VF_DICT_OK)
         return rc;
     rc = incr(&place, by, init, init_ttl_ns, now_ns, out);
-    vf_shard_unlock(place.shard);
-    return rc;
-}
-
-static int count(const struct vf_dict_key *key, int64_t by, const int64_t *init, uint64_t ttl_ns,
-                 uint64_t now_ns, int64_t *out)
-{
-    struct vf_shard_entry *entry;
-    int64_t sum;
-    int rc = vf_dict_use_as(key, VF_DICT_INTEGER, now_ns, &entry);
-    if (rc != VF_DICT_OK)
-        return rc;
-    if (entry == NULL && init == NULL)
-        return VF_DICT_ABSENT;
-    if (__builtin_add_overflow(entry != NULL ? entry->integer : *init, by, &sum))
-        return VF_DICT_OVERFLOW;
-    if (entry == NULL)
-        rc = begin_number(key, VF_DICT_INTEGER, ttl_ns, now_ns, true, &entry);
-    if (rc == VF_DICT_OK)
-        *out = entry->integer = sum;
-    return rc;
-}
-
-int vf_dict_count(struct vf_dict *dict, const char *key, size_t key_len, int64_t by,
-                  const int64_t *init, uint64_t init_ttl_ns, uint64_t now_ns, int64_t *out)
-{
-    struct vf_dict_key place;
-    int rc = vf_dict_enter(dict, key, key_len, &place);
-    if (rc != VF_DICT_OK)
-        return rc;
-    rc = count(&place, by, init, init_ttl_ns, now_ns, out);
     vf_shard_unlock(place.shard);
     return rc;
 }

@@ -41,8 +41,7 @@ enum vf_dict_status {
     VF_DICT_NO_MEMORY = -5, /* full (VF_DICT_SAFE, or nothing is left that could make room) */
     VF_DICT_TOO_LARGE = -6, /* key or value is longer than can ever be kept, or the key is empty */
     VF_DICT_SMALL = -7,     /* the caller's buffer does not do; nothing has changed */
-    VF_DICT_OVERFLOW = -8,  /* an integer would leave its 64 bits; nothing has changed */
-    VF_DICT_CONFIGURED = -9 /* vf_dicts_open: no room for another dictionary, or a bad name */
+    VF_DICT_CONFIGURED = -8 /* vf_dicts_open: no room for another dictionary, or a bad name */
 };
 
 enum vf_dict_type {
@@ -131,10 +130,6 @@ int vf_dict_delete(struct vf_dict *dict, const char *key, size_t key_len, uint64
  * present one stays. */
 int vf_dict_incr(struct vf_dict *dict, const char *key, size_t key_len, double by,
                  const double *init, uint64_t init_ttl_ns, uint64_t now_ns, double *out);
-
-/* As vf_dict_incr for an INTEGER: 64 bits, exact. */
-int vf_dict_count(struct vf_dict *dict, const char *key, size_t key_len, int64_t by,
-                  const int64_t *init, uint64_t init_ttl_ns, uint64_t now_ns, int64_t *out);
 
 /* --- Sliding windows -------------------------------------------------------------------------- */
 

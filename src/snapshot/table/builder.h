@@ -19,7 +19,7 @@ struct vf_tableb *vf_tableb_new(void);
 void vf_tableb_free(struct vf_tableb *builder);
 
 /* Adds an entry; the bytes are copied. Returns 0; UV_E2BIG for a key or value beyond
- * VF_TABLE_KEY_BYTES and VF_TABLE_VALUE_BYTES, or 32 GiB together; UV_ENOMEM. */
+ * VF_TABLE_KEY_BYTES and VF_TABLE_VALUE_BYTES, or 16 GiB together; UV_ENOMEM. */
 int vf_tableb_add(struct vf_tableb *builder, const char *key, size_t key_len, const char *value,
                   size_t value_len);
 

@@ -50,17 +50,7 @@ local function step(dict, model, random, loses)
       assert(found == 3)
       model[key] = { value = 3, expires = expiry() }
     end
-  elseif call == 6 then
-    local found, rc = dict:count(key, 2, 1, ttl)
-    if entry and type(entry.value) ~= "cdata" then assert(rc == TYPE, rc)
-    elseif entry then
-      entry.value = entry.value + 2
-      assert(found == entry.value)
-    else
-      assert(found == 3LL)
-      model[key] = { value = ffi.new("int64_t", 3), expires = expiry() }
-    end
-  elseif call == 7 or call == 8 then
+  elseif call >= 6 and call <= 8 then
     local x, at = random_value(random), random(0, 1)
     local n, rc = dict:push(key, x, at)
     if entry and type(entry.value) ~= "table" then assert(rc == TYPE, rc)
