@@ -311,9 +311,9 @@ int vf_state_lease(struct vf_state *state, enum vf_process_kind kind, uint32_t w
 void vf_state_end_lease(struct vf_state *state, int block);
 
 /* Finds or allocates the slot of entity `id` (not 0) for `version`. Slots of the dead are reused
- * only when `oldest_pinned` is past their death and their gauges are 0 (tunnels and connections that
- * outlive a snapshot), and their counters are zeroed then. Called by control only. Returns the slot,
- * or UINT32_MAX when the table is full. */
+ * only when `oldest_pinned` is past their death and their gauges are 0 (tunnels and connections
+ * outlive a snapshot), and their counters are zeroed then. Called by control only. Returns the
+ * slot, or UINT32_MAX when the table is full. */
 uint32_t vf_state_slot_take(struct vf_state *state, enum vf_entity_kind kind, uint64_t id,
                             uint64_t version, uint64_t oldest_pinned);
 

@@ -90,21 +90,21 @@ describe("the check of a snapshot", function()
 
   --- Calls `visit` with the section and the name of each record of layout.h that has one, and its texts and lists.
   local function each_reference(visit)
-    local sections, record = { settings = -1 }, nil
+    local sections, of = { settings = -1 }, nil
     for line in io.lines "src/snapshot/layout.h" do
-      local section, of = line:match "^    (VF_SNAP_[%u_]+)[ =0]*, +/%* struct vf_snap_([%w_]+)"
-      if section then sections[of] = lib[section] end
-      record = line:match "^struct vf_snap_([%w_]+) {" or not line:match "^}" and record or nil
+      local section, named = line:match "^    (VF_SNAP_[%u_]+)[ =0]*, +/%* struct vf_snap_([%w_]+)"
+      if section then sections[named] = lib[section] end
+      of = line:match "^struct vf_snap_([%w_]+) {" or not line:match "^}" and of or nil
       local field = line:match "^    struct vf_snap_text ([%w_]+);" or line:match "^    struct vf_snap_list ([%w_]+);"
-      if field and sections[record] then visit(sections[record], record, field) end
+      if field and sections[of] then visit(sections[of], of, field) end
     end
   end
 
   it("looks at every text and every list of every record", function()
     local found, seen = rules(), 0
-    each_reference(function(section, record, field)
-      local offset = ffi.offsetof("struct vf_snap_" .. record, field)
-      assert.is_true(found[section .. ":" .. offset], record .. "." .. field)
+    each_reference(function(section, of, field)
+      local offset = ffi.offsetof("struct vf_snap_" .. of, field)
+      assert.is_true(found[section .. ":" .. offset], of .. "." .. field)
       seen = seen + 1
     end)
     assert.is_true(seen > 50)
