@@ -1,7 +1,9 @@
 #include "lua/password.h"
 
 #include <argon2.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <uv.h>
 
@@ -23,9 +25,19 @@ int vf_password_hash(const char *password, size_t len, char out[VF_PASSWORD_ENCO
     return rc == ARGON2_OK ? 0 : UV_EIO;
 }
 
+/* Looks at "$m=19456,t=2,p=1$" of a hash. */
+static bool is_affordable(const char *encoded)
+{
+    unsigned long long kib, passes, lanes;
+    const char *costs = strstr(encoded, "$m=");
+    return costs != NULL && sscanf(costs, "$m=%llu,t=%llu,p=%llu$", &kib, &passes, &lanes) == 3 &&
+           kib <= VF_PASSWORD_MAX_KIB && passes <= VF_PASSWORD_MAX_WORK &&
+           kib * passes <= VF_PASSWORD_MAX_WORK && lanes <= VF_PASSWORD_MAX_LANES;
+}
+
 int vf_password_verify(const char *encoded, const char *password, size_t len)
 {
-    if (strncmp(encoded, "$argon2id$", 10) != 0)
+    if (strncmp(encoded, "$argon2id$", 10) != 0 || !is_affordable(encoded))
         return UV_EINVAL;
     switch (argon2id_verify(encoded, password, len)) {
     case ARGON2_OK:

@@ -8,7 +8,12 @@
 
 enum {
     VF_PASSWORD_ENCODED_BYTES = 128, /* room for an encoded hash and its NUL */
-    VF_PASSWORD_KEY_BYTES = 32
+    VF_PASSWORD_KEY_BYTES = 32,
+    /* What a hash from elsewhere may cost: each wrong password costs that. As in
+     * lua/veloflux/compiler/tables.lua. */
+    VF_PASSWORD_MAX_KIB = 256 * 1024,
+    VF_PASSWORD_MAX_WORK = 1024 * 1024, /* KiB times passes: some two seconds */
+    VF_PASSWORD_MAX_LANES = 16          /* each a thread */
 };
 
 /* Writes the encoded hash of a password, with a random salt, to `out`, NUL-terminated. Returns 0,
@@ -16,7 +21,7 @@ enum {
 int vf_password_hash(const char *password, size_t len, char out[VF_PASSWORD_ENCODED_BYTES]);
 
 /* Returns 0 when `password` belongs to the NUL-terminated `encoded`, UV_EACCES when not, UV_EINVAL
- * when `encoded` is no Argon2id hash, UV_ENOMEM. Thread-safe. */
+ * when `encoded` is no Argon2id hash, or costs too much, UV_ENOMEM. Thread-safe. */
 int vf_password_verify(const char *encoded, const char *password, size_t len);
 
 /* Derives a key from a password and a salt of at least 8 bytes, by `passes` over `memory_kib` of

@@ -73,13 +73,26 @@ end
 local FOREIGN = { ["1"] = true, ["2a"] = true, ["2b"] = true, ["2y"] = true, ["5"] = true, ["6"] = true, y = true,
   apr1 = true, argon2i = true, argon2d = true, scrypt = true, pbkdf2 = true, ["pbkdf2-sha256"] = true }
 
+-- What an Argon2id hash may cost (src/lua/password.h): each wrong password costs that, whosever it is (dearer_decoy).
+local MOST_KIB, MOST_WORK, MOST_LANES = 256 * 1024, 1024 * 1024, 16
+
+local function is_affordable(hash)
+  local memory, passes, lanes = hash:match "%$m=(%d+),t=(%d+),p=(%d+)%$"
+  memory, passes, lanes = tonumber(memory), tonumber(passes), tonumber(lanes)
+  return not memory or memory <= MOST_KIB and memory * passes <= MOST_WORK and lanes <= MOST_LANES
+end
+
 --- What the table holds of a password: itself when it is a hash already ("$argon2id$..."), else an HMAC
 -- under a salt that comes from the master key and the credential, so that it is the same at each load.
 local function protect(password, salt_key, id)
   local form = password:match "^%$([%w-]+)%$"
-  if form == "argon2id" then return password end
-  if FOREIGN[form] then
-    error(("the password of %s is a hash of the kind %s: only argon2id is known"):format((id:gsub("%z", "/")), form), 0)
+  if form == "argon2id" and is_affordable(password) then return password end
+  local name = id:gsub("%z", "/")
+  if form == "argon2id" then
+    error(("the password of %s is a hash that takes more than 256 MiB (m), 1 GiB in all its passes (m times t), "
+      .. "or 16 lanes (p)"):format(name), 0)
+  elseif FOREIGN[form] then
+    error(("the password of %s is a hash of the kind %s: only argon2id is known"):format(name, form), 0)
   end
   local salt = crypto.hmac("sha256", salt_key, id):sub(1, SALT_BYTES)
   local hash = crypto.hmac("sha256", salt, password)

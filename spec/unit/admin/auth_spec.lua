@@ -52,6 +52,12 @@ describe("passwords", function()
     assert.equal(-13, library.vf_password_verify(first, "Secret", 6))
     assert.equal(-22, library.vf_password_verify("$argon2i$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA", "x", 1))
     assert.equal(-22, library.vf_password_verify("plain", "plain", 5))
+    local tail = "$" .. ("A"):rep(22) .. "$" .. ("A"):rep(43)
+    local function of(costs) return library.vf_password_verify("$argon2id$v=19$" .. costs .. tail, "x", 1) end
+    assert.equal(-13, of "m=65536,t=3,p=4")
+    for _, costs in ipairs { "m=262145,t=1,p=1", "m=8192,t=129,p=1", "m=8,t=4294967295,p=1", "m=256,t=1,p=17" } do
+      assert.equal(-22, of(costs), costs) -- each wrong password would cost that
+    end
   end)
 end)
 

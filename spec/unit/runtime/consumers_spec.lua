@@ -226,6 +226,12 @@ describe("the tables of consumers", function()
     local ok, message = pcall(password_of, node, "ana", "$2y$10$abc")
     assert.is_false(ok)
     assert.equal("the password of basic-auth/default/ana is a hash of the kind 2y: only argon2id is known", message)
+    assert.equal("$argon2id$v=19$m=262144,t=4,p=16$x", password_of(node, "ana", "$argon2id$v=19$m=262144,t=4,p=16$x"))
+    for _, costs in ipairs { "m=262145,t=1,p=1", "m=8192,t=129,p=1", "m=256,t=1,p=17" } do
+      ok, message = pcall(password_of, node, "ana", "$argon2id$" .. costs .. "$x")
+      assert.is_false(ok)
+      assert.matches("^the password of basic%-auth/default/ana is a hash that takes more than 256 MiB", message)
+    end
   end))
 end)
 
