@@ -22,7 +22,7 @@ local function conf(origin_address, refused_address)
   return {
     listeners = {
       { name = "http", address = "127.0.0.1:0" },
-      { name = "hasty", address = "127.0.0.1:0", timeouts = { client_header = "100ms", client_body = "100ms" } },
+      { name = "hasty", address = "127.0.0.1:0", timeouts = { client_header = "1s", client_body = "100ms" } },
     },
     pools = {
       { name = "origin", backends = { { address = origin_address } } },
