@@ -21,8 +21,11 @@ local QUIET_MS = 1000 -- before memory is given back: there may be more to come
 local n_large = 0 -- works under way
 local is_open, is_asked = false, false
 
---- From here on memory is given back to the system.
-function M.open() is_open = true end
+--- From here on memory is given back to the system, and collected: C has loaded us without.
+function M.open()
+  is_open = true
+  collectgarbage("restart", -1) -- when as much again is in use
+end
 
 --- How the collector works from here on, by what is in use.
 local function settle()
