@@ -15,7 +15,7 @@ struct vf_redis_node {
     struct vf_str text; /* of strings, statuses and errors */
 };
 
-enum { VF_REDIS_MAX_NODES = 1024 * 1024 /* of one reply: 40 MB */ };
+enum { VF_REDIS_MAX_NODES = 1024 * 1024 /* of one reply: 32 MiB */ };
 
 struct vf_redis_reader;
 

@@ -212,11 +212,6 @@ void vf_task_give(struct vf_task *task)
     tasks->n_free++;
 }
 
-enum vf_task_state vf_task_state(const struct vf_task *task)
-{
-    return task->state;
-}
-
 struct vf_exchange *vf_task_exchange(const struct vf_task *task)
 {
     return task->run.ex;

@@ -118,7 +118,6 @@ enum vf_task_outcome vf_task_run(struct vf_task *task, int ref, double argument,
  * callback is not called. The task is IDLE afterwards. */
 void vf_task_cancel(struct vf_task *task, const char *why);
 
-enum vf_task_state vf_task_state(const struct vf_task *task);
 struct vf_exchange *vf_task_exchange(const struct vf_task *task);
 struct vf_tasks *vf_task_tasks(const struct vf_task *task);
 

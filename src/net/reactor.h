@@ -1,6 +1,6 @@
 /* net/reactor.h - socket readiness for many descriptors at the price of one libuv handle.
  * libuv watches one epoll descriptor of ours; sockets are registered there once, edge-triggered,
- * for their whole life: no epoll_ctl call per pause or resume, one callback per event, 32 bytes per
+ * for their whole life: no epoll_ctl call per pause or resume, one callback per event, 24 bytes per
  * socket. (uv_tcp costs 1.2 us per request and 250 bytes per connection more; see
  * docs/decisions/0001-reactor.md.) Also the process's timer wheel and cached clock. */
 #ifndef VF_NET_REACTOR_H
