@@ -75,6 +75,39 @@ describe("a backend that", function()
     server:stop()
   end))
 
+  it("takes content slowly is waited for, as long as it takes any", loop.spec(function()
+    local size, response_ms = 32 * 1024 * 1024, 2000 -- more than all buffers on the way hold
+    local origin = origins.start(function(conn, request)
+      local left, begun = size, uv.hrtime()
+      while left > 0 do
+        local piece = conn:read_some()
+        if not piece then return end
+        left = left - #piece
+        if uv.hrtime() - begun < response_ms * 1.2e6 then
+          conn:pause()
+          children.pause(20)
+          conn:resume()
+        end
+      end
+      request.complete = true
+      conn:write(origins.response(200, nil, "taken"))
+    end, { eager = false })
+    local server = rig.start({ origin }, { pool = { timeouts = { response = response_ms .. "ms" } } })
+    local response = clients.request(server.ports.http, "POST", "/", nil, ("x"):rep(size))
+    assert.same({ 200, "taken" }, { response.status, response.body })
+    server:stop()
+  end))
+
+  it("stops taking content makes 504 after response", loop.spec(function()
+    local origin = origins.start(nil, { eager = false, paused = true })
+    local server = rig.start({ origin }, { pool = { timeouts = { response = "100ms" } } })
+    local client = clients.connect(server.ports.http)
+    loop.spawn(function() client:request("POST", "/", nil, ("x"):rep(32 * 1024 * 1024)) end)
+    assert_problem(504, "upstream_timeout", client:read_response "POST")
+    client:close()
+    server:stop()
+  end))
+
   it("stops within its answer has it cut after response_body", loop.spec(function()
     local origin = origins.start(function(conn, request)
       conn:write("HTTP/1.1 200 OK\r\n" .. (request.target == "/length" and "Content-Length: 10\r\n\r\nhello"

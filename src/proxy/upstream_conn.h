@@ -66,6 +66,7 @@ struct vf_upstream_conn {
     uint32_t moves;           /* of the peer, when that address was one of the name's */
     uint32_t n_interim;       /* 1xx answers to this request */
     uint64_t sent_mark;       /* stream.bytes_out when the exchange began */
+    uint64_t taken_mark;      /* what the backend had taken when the timer last looked */
     bool is_idle;
     bool write_failed; /* what the backend answered before is still read */
     bool saw_eof;      /* of a tunnel */

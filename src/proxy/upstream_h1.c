@@ -1,5 +1,7 @@
 /* proxy/upstream_h1.c - a backend that speaks HTTP/1.1: one exchange at a time on a connection. Its
  * answers are read by upstream_h1_read.c. */
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <uv.h>
 
 #include "base/error.h"
@@ -48,6 +50,24 @@ static void end_idle_tunnel(struct vf_upstream_conn *up)
     vf_client_send_end(ex, NULL);
 }
 
+/* How much the backend has taken: the kernel's queue, which may hold megabytes, not counted. */
+static uint64_t taken_bytes(const struct vf_upstream_conn *up)
+{
+    int queued = 0;
+    ioctl(up->stream.io.fd, SIOCOUTQ, &queued);
+    return up->stream.bytes_out - (uint64_t)queued;
+}
+
+/* Whether the request is still on its way: the backend takes what waits for it, however slowly; or
+ * nothing waits, and it is the client's turn. */
+static bool is_sending(struct vf_upstream_conn *up)
+{
+    uint64_t taken = taken_bytes(up);
+    bool is_moving = taken != up->taken_mark;
+    up->taken_mark = taken;
+    return up->stream.blocked ? is_moving : up->ex->request_state != VF_FLOW_DONE;
+}
+
 static void on_exchange_timer(struct vf_upstream_conn *up)
 {
     struct vf_exchange *ex = up->ex;
@@ -56,9 +76,8 @@ static void on_exchange_timer(struct vf_upstream_conn *up)
         vf_upstream_h1_fail(up, VF_UPSTREAM_CONNECT_TIMEOUT, NULL);
     else if (ex->is_tunnel)
         end_idle_tunnel(up);
-    else if (ex->request_state != VF_FLOW_DONE && ex->response_state <= VF_FLOW_HEAD &&
-             !vf_upstream_is_blocked(ex))
-        vf_upstream_set_timer(up, policy->value[VF_POLICY_RESPONSE_MS]); /* the client's turn */
+    else if (ex->response_state <= VF_FLOW_HEAD && is_sending(up))
+        vf_upstream_set_timer(up, policy->value[VF_POLICY_RESPONSE_MS]);
     else if (ex->response_state == VF_FLOW_BODY && vf_client_is_blocked(ex))
         vf_upstream_set_timer(up, policy->value[VF_POLICY_RESPONSE_BODY_MS]);
     else
@@ -109,6 +128,7 @@ static void send_head(struct vf_exchange *ex)
         return;
     }
     vf_stream_add(&up->stream, text);
+    up->taken_mark = up->stream.bytes_out;
     if (!up->stream.connecting && ex->request_state != VF_FLOW_DONE) /* else send_end follows */
         vf_upstream_set_timer(up, ex->policy->value[VF_POLICY_RESPONSE_MS]);
 }
@@ -184,8 +204,12 @@ static void finish(struct vf_exchange *ex)
 static void on_drained(struct vf_stream *stream)
 {
     struct vf_upstream_conn *up = (struct vf_upstream_conn *)stream;
-    if (up->ex != NULL)
-        vf_exchange_on_upstream_drained(up->ex);
+    struct vf_exchange *ex = up->ex;
+    if (ex == NULL)
+        return;
+    if (ex->request_state == VF_FLOW_DONE && ex->response_state == VF_FLOW_HEAD)
+        vf_upstream_set_timer(up, ex->policy->value[VF_POLICY_RESPONSE_MS]); /* from here on */
+    vf_exchange_on_upstream_drained(ex);
 }
 
 /* A kept connection had closed and took no byte of the request: what is queued goes out on a fresh
