@@ -50,6 +50,25 @@ describe("forwarding fields", function()
     server:stop()
   end))
 
+  it("and those that the configuration sets are no client's to name away", loop.spec(function()
+    local set = { headers = { request = { set = { ["X-Set"] = "1" } }, response = { set = { ["X-Guard"] = "2" } } } }
+    local server = rig.start({ origins.start(function(conn, request)
+      if request.target == "/named" then
+        return conn:write "HTTP/1.1 200 OK\r\nConnection: X-Guard, X-Own\r\nX-Own: 3\r\nContent-Length: 0\r\n\r\n"
+      end
+      origins.echo(conn, request)
+    end) }, { route = set })
+    local seen = seen_by_backend(server,
+      { Connection = "X-Set, X-Forwarded-For, X-Request-Id, X-Own", ["X-Own"] = "3" })
+    assert.same({ "1", "127.0.0.1" }, { seen.get "x-set", seen.get "x-forwarded-for" })
+    assert.is_truthy(seen.get "x-request-id")
+    assert.is_nil(seen.get "x-own")
+    local response = clients.get(server.ports.http, "/named")
+    assert.equal("2", response:get "x-guard")
+    assert.is_nil(response:get "x-own")
+    server:stop()
+  end))
+
   it("may be set by the configuration, and come from trusted proxies, under any name", loop.spec(function()
     local set = { headers = { request = { set = { ["X-Forwarded-Port"] = "443" } } } }
     local server = rig.start({ origins.start() }, { route = set })

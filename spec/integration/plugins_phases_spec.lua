@@ -44,6 +44,15 @@ describe("a plugin", function()
     assert.equal("rewrite", answer:get "x-early")
   end))
 
+  it("says who asks, and no client names that away", spec_of({
+    who = { handler = [[
+      function Plugin:access() pdk.service.request.set_header("X-Consumer", "ana") end ]] },
+  }, function(rig)
+    local answer = clients.request(rig.port, "GET", "/", { Connection = "X-Consumer, X-Own", ["X-Own"] = "1" })
+    assert.equal("ana", plugins.field(answer, "X-Consumer"))
+    assert.is_nil(plugins.field(answer, "X-Own"))
+  end))
+
   it("answers itself, behind its own pcall too", spec_of({
     stop = { handler = [[
       function Plugin:access()

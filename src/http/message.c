@@ -207,9 +207,9 @@ void vf_fields_drop_hop_by_hop(struct vf_fields *fields)
         struct vf_field *field = &fields->list[i];
         if (field->id == VF_FIELD_OTHER || (always_dropped >> field->id & 1) == 0)
             continue;
-        field->dropped = true;
-        if (field->id == VF_FIELD_CONNECTION)
+        if (field->id == VF_FIELD_CONNECTION && !field->dropped)
             drop_named(fields, field->value);
+        field->dropped = true;
     }
 }
 

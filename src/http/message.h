@@ -129,7 +129,8 @@ struct vf_str vf_fields_joined(const struct vf_fields *fields, enum vf_field_id 
 
 /* Marks every hop-by-hop field as dropped: the known ones and those that Connection names (RFC 9110
  * section 7.6.1). Host and framing fields cannot be named away: they are always dropped, because
- * their lines are written anew. */
+ * their lines are written anew. A Connection that was dropped before names nothing any more: what
+ * was added since is not its sender's to take away. */
 void vf_fields_drop_hop_by_hop(struct vf_fields *fields);
 
 extern const bool vf_token_chars[256];

@@ -235,6 +235,7 @@ static void use_route(struct vf_exchange *ex, const struct vf_route_match *match
         act(ex, match);
         return;
     }
+    vf_fields_drop_hop_by_hop(&ex->request.fields); /* the client's, not what plugins set */
     vf_phases_attach(ex, ex->route->chain);
     if ((ex->match = vf_arena_alloc(&ex->arena, sizeof(*match))) == NULL) {
         vf_client_close(ex, "out_of_memory");
