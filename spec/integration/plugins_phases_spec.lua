@@ -316,6 +316,41 @@ describe("a plugin that waits", function()
     rig.server:wait_log "test%.logged.*status=200"
   end))
 
+  for _, where in ipairs { "header_filter", "body_filter", "header_filter, with the whole content" } do
+    it("in " .. where .. " lets a request end that was answered before its end", loop.spec(function()
+      local open = loop.condition()
+      local gate = origins.start(function(conn)
+        open:wait("the gate", function() return open.is_open end)
+        conn:write(origins.response(200, nil, ""))
+      end)
+      local phase, is_whole = where:match "^[%a_]+", where:find "whole" and true or false
+      local rig = plugins.start({ wait = { handler = ([[
+        function Plugin:access() if %s then pdk.service.request.enable_buffering() end end
+        function Plugin:%s()
+          if pdk.ctx.plugin.has_waited then return end
+          pdk.ctx.plugin.has_waited = true
+          pdk.http.get("http://%s/")
+        end]]):format(is_whole, phase, gate.address) } }, { origin = function(conn, request)
+          conn:write(origins.response(200, nil, "early"))
+          origins.read_body(conn, request)
+        end })
+      rig.origin.eager = false
+      local client = clients.connect(rig.port)
+      client:send "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc"
+      gate:wait_requests(1)
+      client:send "def"
+      rig.origin.changed:wait("the end of the request", function() return rig.origin.requests[1].complete end)
+      open.is_open = true
+      open:notify()
+      assert.equal("early", client:read_response("POST").body)
+      client:request("GET", "/")
+      assert.equal("early", client:read_response().body)
+      assert.equal(1, rig.origin.accepted) -- both connections went on
+      client:close()
+      rig.server:stop()
+    end))
+  end
+
   it("is told when its client goes away", spec_of({
     wait = { handler = [[
       function Plugin:access()

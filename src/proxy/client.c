@@ -4,6 +4,7 @@
 #include "proxy/account.h"
 #include "proxy/exchange.h"
 #include "proxy/phases.h"
+#include "proxy/upstream.h"
 
 void vf_client_send_interim(struct vf_exchange *ex)
 {
@@ -27,8 +28,20 @@ void vf_client_send_data(struct vf_exchange *ex, struct vf_str slice)
     ex->client->codec->send_data(ex, slice);
 }
 
+/* The backend was to go on reading, but a phase held the end of the answer back, and meanwhile the
+ * request has ended, or the client may not go on. */
+static void let_backend_go(struct vf_exchange *ex)
+{
+    if (ex->request_state == VF_FLOW_DONE)
+        vf_upstream_finish(ex);
+    else if (ex->close_client)
+        vf_upstream_abandon(ex);
+}
+
 void vf_client_send_end(struct vf_exchange *ex, const struct vf_fields *trailers)
 {
+    if (ex->upstream != NULL)
+        let_backend_go(ex);
     if (ex->client == NULL)
         vf_exchange_free(ex);
     else
