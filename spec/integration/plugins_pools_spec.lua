@@ -107,6 +107,30 @@ describe("plugins ask pools", function()
     run.server:stop()
   end))
 
+  it("and their backends that end connections are ejected, those that end kept ones are not", loop.spec(function()
+    local good, n = named "good", 0
+    local bad = origins.start(function(conn, request)
+      n = n + 1
+      if n % 2 == 0 then conn:write "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\ncut" end
+      conn:close()
+      return request
+    end)
+    local fragile = origins.start(function(conn, request)
+      if request.number > 1 then return conn:close() end
+      conn:write(origins.response(200, nil, "once"))
+    end)
+    local asked = pool("asked", bad, good)
+    asked.passive_health = true
+    local run = start({ pool("web", good), asked, pool("fragile", fragile) },
+      { ask = { pool = "asked" }, fragile = { pool = "fragile" } })
+    for _ = 1, 8 do clients.get(run.port, "/ask") end
+    run.server:wait_log "backend.ejected .*pool=asked .*failures=3"
+    assert.equal(3, #bad.requests)
+    for _ = 1, 3 do assert.matches("^200|once", clients.get(run.port, "/fragile").body) end
+    assert.equal(0, metric(run.server, 'veloflux_backend_consecutive_failures{pool="fragile"'))
+    run.server:stop()
+  end))
+
   it("that cannot be asked, and learn why", loop.spec(function()
     local one, held = named "one", origins.start(function() end)
     local full = pool("full", held)

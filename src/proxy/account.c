@@ -75,7 +75,7 @@ void vf_account_connect_failure(struct vf_proxy *proxy, const struct vf_snapshot
     struct vf_str backend =
         vf_snap_str(snapshot, vf_snap_backend(snapshot, backend_index)->address_text);
     vf_balance_failed(proxy->balancers, snapshot, backend_index, now_ns);
-    vf_passive_connect_failed(proxy->state, snapshot, pool_index, backend_index, now_ns);
+    vf_passive_failed(proxy->state, snapshot, pool_index, backend_index, now_ns);
     vf_log_warn(&proxy->log, "backend.connect_failed", "pool=%.*s backend=%.*s try=%u",
                 (int)pool.len, pool.data, (int)backend.len, backend.data, try);
 }

@@ -12,6 +12,7 @@
 #include "proxy/balance/balance.h"
 #include "proxy/core.h"
 #include "proxy/downstream.h"
+#include "proxy/passive.h"
 #include "proxy/phases.h"
 #include "proxy/sticky.h"
 #include "proxy/upstream.h"
@@ -322,6 +323,13 @@ static bool may_move_on(struct vf_exchange *ex, enum vf_upstream_failure failure
     return true;
 }
 
+/* The backend has ended a connection on which it owed an answer, or the rest of one. It may have
+ * closed one that served before already when the request came. */
+static bool is_broken_off(const struct vf_exchange *ex, enum vf_upstream_failure failure)
+{
+    return failure == VF_UPSTREAM_CUT || (failure == VF_UPSTREAM_CLOSED && !ex->on_reused);
+}
+
 static void count_failure(struct vf_exchange *ex, enum vf_upstream_failure failure,
                           const struct vf_fault *fault)
 {
@@ -340,9 +348,13 @@ static void count_failure(struct vf_exchange *ex, enum vf_upstream_failure failu
         vf_count_add(&ex->proxy->block->totals.malformed_responses, 1);
         vf_account_fault(ex, fault, "backend");
     }
-    if (!ex->has_target && ex->snapshot != NULL) /* else a tunnel: no sign of what comes */
-        vf_balance_failed(ex->proxy->balancers, ex->snapshot, ex->backend_index,
-                          vf_proxy_now_ns(ex->proxy));
+    if (ex->has_target || ex->snapshot == NULL)
+        return; /* no backend of the pool's; or a tunnel: no sign of what comes */
+    uint64_t now_ns = vf_proxy_now_ns(ex->proxy);
+    vf_balance_failed(ex->proxy->balancers, ex->snapshot, ex->backend_index, now_ns);
+    if (is_broken_off(ex, failure))
+        vf_passive_failed(ex->proxy->state, ex->snapshot, ex->pool_index, ex->backend_index,
+                          now_ns);
 }
 
 static const char *failure_reason(enum vf_upstream_failure failure)

@@ -32,6 +32,8 @@ struct vf_errand {
     uint32_t status;      /* 0: no answer came */
     enum vf_upstream_failure last_failure;
     bool in_flight, was_full, has_failed, was_opened;
+    bool is_kept;    /* the connection served before */
+    bool has_broken; /* the answer did not come, or not as a whole */
     struct vf_balance_key key;
     struct sockaddr_storage client; /* for PROXY headers; family UNSPEC: nobody's */
     uint64_t start_ns, sent_ns;
@@ -246,7 +248,8 @@ static int try_backend(struct vf_errand *errand, struct vf_sockets *sockets, boo
     *socket = fresh || errand->pool->proxy_protocol != 0
                   ? NULL
                   : vf_lend_kept(peer, sockets, tls_id_of(errand));
-    if (*socket == NULL)
+    errand->is_kept = *socket != NULL;
+    if (!errand->is_kept)
         rc = connect_new(errand, peer, sockets, connect_ms, socket);
     if (rc >= 0)
         enter_backend(errand);
@@ -306,7 +309,6 @@ static void send_proxy_header(struct vf_errand *errand, struct vf_socket *socket
 
 void vf_errand_connected(struct vf_errand *errand, struct vf_socket *socket)
 {
-    vf_passive_ok(errand->proxy->state, errand->snapshot, errand->backend_index);
     if (errand->pool->proxy_protocol != 0 && vf_stream_is_plain(vf_socket_stream(socket)))
         send_proxy_header(errand, socket);
 }
@@ -323,7 +325,6 @@ void vf_errand_answered(struct vf_errand *errand, uint32_t status)
     if (errand->sent_ns != 0 && now_ns > errand->sent_ns)
         vf_balance_observe(errand->proxy->balancers, errand->snapshot, errand->backend_index,
                            (now_ns - errand->sent_ns) / 1000, now_ns);
-    vf_passive_ok(errand->proxy->state, errand->snapshot, errand->backend_index);
 }
 
 void vf_errand_passed(struct vf_errand *errand, uint64_t bytes_sent, uint64_t bytes_received)
@@ -332,9 +333,10 @@ void vf_errand_passed(struct vf_errand *errand, uint64_t bytes_sent, uint64_t by
     errand->bytes_received += bytes_received;
 }
 
-void vf_errand_failed(struct vf_errand *errand, int failure)
+void vf_errand_failed(struct vf_errand *errand, int failure, bool is_broken_off)
 {
     struct vf_state_backend *counts;
+    uint64_t now_ns = vf_proxy_now_ns(errand->proxy);
     if (errand->backend == NULL)
         return;
     leave_backend(errand);
@@ -342,13 +344,16 @@ void vf_errand_failed(struct vf_errand *errand, int failure)
         note_connect_failure(errand, (enum vf_upstream_failure)failure);
         return;
     }
+    errand->has_broken = true;
     counts = counters_of(errand);
     vf_count_add(failure == VF_UPSTREAM_TIMEOUT     ? &counts->timeouts
                  : failure == VF_UPSTREAM_MALFORMED ? &counts->malformed
                                                     : &counts->aborted,
                  1);
-    vf_balance_failed(errand->proxy->balancers, errand->snapshot, errand->backend_index,
-                      vf_proxy_now_ns(errand->proxy));
+    vf_balance_failed(errand->proxy->balancers, errand->snapshot, errand->backend_index, now_ns);
+    if (is_broken_off && (failure == VF_UPSTREAM_CUT || !errand->is_kept))
+        vf_passive_failed(errand->proxy->state, errand->snapshot, errand->pool_index,
+                          errand->backend_index, now_ns);
 }
 
 /* The end */
@@ -362,8 +367,11 @@ static void count(struct vf_errand *errand)
     vf_count_add(&pool->bytes_out, errand->bytes_received);
     vf_state_observe(&pool->latency[vf_state_method(errand->method)], us);
     vf_state_count_status(pool, errand->method, errand->status);
-    if (errand->status != 0)
-        vf_account_backend(counters_of(errand), errand->status, errand->bytes_sent, us, now_ns);
+    if (errand->status == 0)
+        return;
+    vf_account_backend(counters_of(errand), errand->status, errand->bytes_sent, us, now_ns);
+    if (!errand->has_broken)
+        vf_passive_ok(errand->proxy->state, errand->snapshot, errand->backend_index);
 }
 
 void vf_errand_free(struct vf_errand *errand)

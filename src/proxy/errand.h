@@ -70,8 +70,9 @@ void vf_errand_answered(struct vf_errand *errand, uint32_t status);
 /* Content passed, for the counters. */
 void vf_errand_passed(struct vf_errand *errand, uint64_t bytes_sent, uint64_t bytes_received);
 
-/* It failed on this backend (enum vf_upstream_failure). The socket is the caller's business. */
-void vf_errand_failed(struct vf_errand *errand, int failure);
+/* It failed on this backend (enum vf_upstream_failure); `is_broken_off`: the backend has closed the
+ * connection, or reset it. The socket is the caller's business. */
+void vf_errand_failed(struct vf_errand *errand, int failure, bool is_broken_off);
 
 /* The address of the backend, "192.0.2.1:80" as in the configuration; empty: none was chosen. */
 void vf_errand_backend(const struct vf_errand *errand, struct vf_str *out);

@@ -171,6 +171,13 @@ void vf_exchange_on_client_timeout(struct vf_exchange *ex)
         vf_client_abort(ex);
 }
 
+/* The backend has answered, with all that its client wanted. */
+static void note_success(const struct vf_exchange *ex)
+{
+    if (!ex->has_target && ex->snapshot != NULL)
+        vf_passive_ok(ex->proxy->state, ex->snapshot, ex->backend_index);
+}
+
 void vf_exchange_on_client_gone(struct vf_exchange *ex, const char *reason)
 {
     ex->client = NULL;
@@ -179,6 +186,8 @@ void vf_exchange_on_client_gone(struct vf_exchange *ex, const char *reason)
     vf_phases_cancel(ex, "client gone");
     if (!ex->is_handshake)
         vf_count_add(&ex->proxy->block->totals.client_aborts, 1);
+    if (ex->upstream != NULL && ex->upstream_status != 0)
+        note_success(ex);
     vf_upstream_abandon(ex);
     if (ex->handled)
         ex->proxy->handler.on_gone(ex->proxy->handler.owner, ex);
@@ -203,10 +212,10 @@ void vf_exchange_on_upstream_drained(struct vf_exchange *ex)
 
 void vf_exchange_on_connected(struct vf_exchange *ex)
 {
-    if (!ex->has_target)
-        vf_passive_ok(ex->proxy->state, ex->snapshot, ex->backend_index);
-    if (ex->is_raw)
+    if (ex->is_raw) {
+        note_success(ex);
         vf_tcp_on_connected(ex);
+    }
     vf_client_resume(ex); /* its content waited for the connection */
 }
 
@@ -275,7 +284,8 @@ static void observe_backend(struct vf_exchange *ex)
     if (ex->first_byte_ns > ex->sent_ns && ex->sent_ns != 0)
         vf_balance_observe(ex->proxy->balancers, ex->snapshot, ex->backend_index,
                            (ex->first_byte_ns - ex->sent_ns) / 1000, ex->first_byte_ns);
-    vf_passive_ok(ex->proxy->state, ex->snapshot, ex->backend_index);
+    if (ex->is_tunnel)
+        note_success(ex);
 }
 
 void vf_exchange_on_response(struct vf_exchange *ex)
@@ -333,6 +343,7 @@ void vf_exchange_on_response_end(struct vf_exchange *ex)
         return;
     }
     vf_account_leave_backend(ex);
+    note_success(ex);
     if (ex->is_buffering || ex->waits == VF_PHASE_HEADER_FILTER)
         vf_phases_buffer_end(ex);
     else if (ex->filters_body)

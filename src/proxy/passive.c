@@ -35,8 +35,8 @@ static void log_ejection(const struct vf_snapshot *snapshot, uint32_t pool_index
                 (unsigned long long)ms);
 }
 
-bool vf_passive_connect_failed(struct vf_state *state, const struct vf_snapshot *snapshot,
-                               uint32_t pool_index, uint32_t backend_index, uint64_t now_ns)
+bool vf_passive_failed(struct vf_state *state, const struct vf_snapshot *snapshot,
+                       uint32_t pool_index, uint32_t backend_index, uint64_t now_ns)
 {
     const struct vf_snap_backend *record = vf_snap_backend(snapshot, backend_index);
     struct vf_backend_state *backend = &state->backends[record->slot];

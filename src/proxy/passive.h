@@ -1,7 +1,14 @@
 /* proxy/passive.h - passive health: what failing connections of live traffic say about a backend.
- * Three connect failures in a row, over all workers, eject it for 10 s; after that the next failure
- * ejects it again for twice the time, up to 300 s, and one success forgives everything. The last
- * usable backend of a pool is never ejected. Only for pools with VF_POOL_PASSIVE_HEALTH.
+ * Three failures in a row, over all workers, eject it for 10 s; after that the next failure ejects
+ * it again for twice the time, up to 300 s, and one success forgives everything. The last usable
+ * backend of a pool is never ejected. Only for pools with VF_POOL_PASSIVE_HEALTH.
+ *
+ * A failure is a connection that the backend does not take; and one that it ends, by closing or
+ * resetting it, before its answer is whole; not when it served before and no byte of an answer
+ * came: a kept connection may have been closed while it rested. A success is a whole answer, or as
+ * much of one as its client wanted; of what is passed on as bytes (tunnels, listeners of mode tcp),
+ * that the connection stands. Slow answers, malformed ones and errors of HTTP are neither.
+ *
  * State is shared by all workers (struct vf_backend_state), each change one atomic operation. */
 #ifndef VF_PROXY_PASSIVE_H
 #define VF_PROXY_PASSIVE_H
@@ -18,12 +25,12 @@ enum {
     VF_PASSIVE_LONGEST_MS = 300 * 1000
 };
 
-/* Notes that a connection to a backend could not be made. Returns true when that ejected it (also
- * logged as backend.ejected). `now_ns` is monotonic. */
-bool vf_passive_connect_failed(struct vf_state *state, const struct vf_snapshot *snapshot,
-                               uint32_t pool_index, uint32_t backend_index, uint64_t now_ns);
+/* Notes a failure. Returns true when that ejected the backend (also logged as backend.ejected).
+ * `now_ns` is monotonic. */
+bool vf_passive_failed(struct vf_state *state, const struct vf_snapshot *snapshot,
+                       uint32_t pool_index, uint32_t backend_index, uint64_t now_ns);
 
-/* Notes that a backend took a connection or answered. Writes only when something was wrong. */
+/* Notes a success. Writes only when something was wrong. */
 static inline void vf_passive_ok(struct vf_state *state, const struct vf_snapshot *snapshot,
                                  uint32_t backend_index)
 {

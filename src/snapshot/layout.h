@@ -229,7 +229,7 @@ enum vf_snap_pool_flags {
     VF_POOL_X_FORWARDED = 4,     /* X-Forwarded-For, -Proto, -Host */
     VF_POOL_FORWARDED = 8,       /* Forwarded (RFC 7239) */
     VF_POOL_STICKY = 16,         /* sticky_cookie is set */
-    VF_POOL_PASSIVE_HEALTH = 32, /* eject after consecutive connect failures */
+    VF_POOL_PASSIVE_HEALTH = 32, /* eject after consecutive failures */
     VF_POOL_SHARED = 64          /* of the default tenant, and every tenant's */
 };
 

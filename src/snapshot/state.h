@@ -207,7 +207,7 @@ struct vf_backend_state {
     _Atomic uint32_t last_status; /* HTTP status of the last check, 0: none */
     char reason[80];              /* of the last result, NUL-terminated */
     /* passive health: any worker */
-    _Atomic uint32_t failures;         /* connect failures in a row */
+    _Atomic uint32_t failures;         /* in a row, see proxy/passive.h */
     _Atomic uint32_t ejections;        /* in a row; each doubles the time */
     _Atomic uint64_t ejected_until_ns; /* monotonic; 0: not ejected */
     _Atomic uint64_t latency_us;       /* EWMA of the first byte, any worker */

@@ -18,8 +18,8 @@ int vf_balance_pick(struct vf_balancers *, const struct vf_snapshot *, uint32_t 
 void vf_balance_observe(struct vf_balancers *, const struct vf_snapshot *, uint32_t backend_index, uint64_t latency_us,
                         uint64_t now_ns);
 void vf_balance_failed(struct vf_balancers *, const struct vf_snapshot *, uint32_t backend_index, uint64_t now_ns);
-bool vf_passive_connect_failed(struct vf_state *, const struct vf_snapshot *, uint32_t pool_index,
-                               uint32_t backend_index, uint64_t now_ns);
+bool vf_passive_failed(struct vf_state *, const struct vf_snapshot *, uint32_t pool_index, uint32_t backend_index,
+                       uint64_t now_ns);
 uint64_t vf_snapb_hash(const char *data, size_t len, uint64_t seed);
 int munmap(void *, size_t);
 int close(int);

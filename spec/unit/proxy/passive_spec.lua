@@ -6,7 +6,7 @@ local SECOND = 1e9
 
 describe("passive health", function()
   local b
-  local function failed(name) return lib.vf_passive_connect_failed(b.state, b.snapshot, 0, b:index(name), b.now_ns) end
+  local function failed(name) return lib.vf_passive_failed(b.state, b.snapshot, 0, b:index(name), b.now_ns) end
   local function ejected_s(name)
     return (tonumber(b:backend(name).ejected_until_ns) - b.now_ns) / SECOND
   end

@@ -134,7 +134,8 @@ return s.record {
       description = "Connections per backend and worker." } },
     { health_check = health_check(true, "Active checks; without it backends are only judged by their traffic.") },
     { passive_health = s.boolean { default = true,
-      description = "Leave out a backend after consecutive connect failures, for a growing time." } },
+      description = "Leave out a backend, for a growing time, after three failures in a row: connections that it does "
+        .. "not take, or ends before its answer is whole." } },
     { via = via },
     { x_forwarded = s.boolean { default = true, description = "Send X-Forwarded-For, -Proto and "
       .. "-Host; other fields X-Forwarded-... and X-Real-IP of clients that are no trusted proxy are left out." } },

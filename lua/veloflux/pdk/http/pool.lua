@@ -30,7 +30,7 @@ void vf_errand_connected(struct vf_errand *errand, struct vf_socket *socket);
 void vf_errand_sent(struct vf_errand *errand);
 void vf_errand_answered(struct vf_errand *errand, uint32_t status);
 void vf_errand_passed(struct vf_errand *errand, uint64_t bytes_sent, uint64_t bytes_received);
-void vf_errand_failed(struct vf_errand *errand, int failure);
+void vf_errand_failed(struct vf_errand *errand, int failure, bool is_broken_off);
 void vf_errand_backend(const struct vf_errand *errand, struct vf_str *out);
 const char *vf_errand_why(const struct vf_errand *errand);
 ]]
@@ -116,7 +116,7 @@ local function await(errand, stream, call)
   stream:close()
   if rc == network.CANCELLED then return nil, "the task has ended", "cancelled" end
   if rc == network.TIMED_OUT and not address.connect_ms(call) then return nil, "connect: timed out", "timeout" end
-  C.vf_errand_failed(errand, rc == network.TIMED_OUT and CONNECT_TIMEOUT or CONNECT)
+  C.vf_errand_failed(errand, rc == network.TIMED_OUT and CONNECT_TIMEOUT or CONNECT, false)
   return false
 end
 
@@ -160,7 +160,7 @@ Pool.passed = told(function(errand, sent, received) C.vf_errand_passed(errand, s
 local OF_CODE = { timeout = TIMEOUT, malformed = MALFORMED, too_large = MALFORMED }
 
 Pool.failed = told(function(errand, code, has_begun)
-  C.vf_errand_failed(errand, OF_CODE[code] or (has_begun and CUT or CLOSED))
+  C.vf_errand_failed(errand, OF_CODE[code] or (has_begun and CUT or CLOSED), code == "closed" or code == "reset")
 end)
 
 --- The address of the backend that was chosen last.
