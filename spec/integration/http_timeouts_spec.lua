@@ -184,6 +184,16 @@ describe("a client that", function()
     server:stop()
   end))
 
+  it("does not end a head that it has begun behind a whole request gets 408 too", loop.spec(function()
+    local server = rig.start({ origins.start() }, { conf = { timeouts = { client_header = "100ms", client_idle = "1h" } } })
+    local client = clients.connect(server.ports.http)
+    client:send "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT"
+    assert.equal(200, client:read_response().status)
+    assert_problem(408, "client_timeout", client:read_response())
+    client:close()
+    server:stop()
+  end))
+
   for level, options in pairs {
     everything = { conf = { timeouts = { client_body = "100ms" } } },
     pool = { pool = { timeouts = { client_body = "100ms" } } },

@@ -81,9 +81,17 @@ static void on_body_data(void *owner, struct vf_str slice)
     vf_exchange_on_request_data(owner, slice);
 }
 
+/* Whether these are the first bytes of a head: alone, or behind a request that was answered. Those
+ * of a connection are timed from its beginning. */
+static bool is_begun(const struct vf_downstream *client)
+{
+    return client->input_len == 0 || (client->input_seen == 0 && client->n_requests > 0);
+}
+
 size_t vf_downstream_read_head(struct vf_downstream *client, const char *data, size_t len)
 {
     struct vf_fault fault;
+    bool is_first = is_begun(client);
     size_t head_len = vf_h1_head_len(data, len, client->input_seen);
     if (client->closing) {
         vf_downstream_end(client);
@@ -91,7 +99,7 @@ size_t vf_downstream_read_head(struct vf_downstream *client, const char *data, s
     }
     if (head_len == 0) {
         client->input_seen = (uint32_t)len;
-        if (may_grow(client, data, len) && client->input_len == 0) /* its first bytes */
+        if (may_grow(client, data, len) && is_first)
             vf_downstream_set_timer(
                 client, vf_downstream_policy(client)->value[VF_POLICY_CLIENT_HEADER_MS]);
         return 0;
