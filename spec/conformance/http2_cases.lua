@@ -416,6 +416,24 @@ case("RFC 9113 10.5", "rapid reset", { send = { function(client)
   for i = 0, 2000 do out[#out + 1] = headers(1 + 2 * i, get "/echo", ENDS) .. h2.rst(1 + 2 * i, CODES.CANCEL) end
   client:send(table.concat(out))
 end }, goaway = CALM })
+
+--- Requests that are at fault behind their heads, so that the streams have to be reset: as many at a time as may be open.
+local function provoke(fault)
+  return { function(client)
+    for batch = 0, 9 do
+      local out, last = {}, 1 + 2 * (batch * 100 + 99)
+      for id = last - 198, last, 2 do out[#out + 1] = fault(id) end
+      client:send(table.concat(out))
+      if not client:read_until(function(c) return c.streams[last] and c.streams[last].reset end) then return end
+    end
+  end }
+end
+case("RFC 9113 10.5", "resets that the client provokes with windows (CVE-2025-8671)", { send = provoke(function(id)
+  return headers(id, get "/echo", ENDS) .. h2.window(id, 0x7fffffff)
+end), goaway = CALM })
+case("RFC 9113 10.5", "resets that the client provokes with content (CVE-2025-8671)", { send = provoke(function(id)
+  return headers(id, post("/echo", { { "content-length", "1" } })) .. data(id, "ab")
+end), goaway = CALM })
 case("RFC 9113 10.5.1", "a flood of CONTINUATION", { send = { headers(1, get "/echo", { open = true }) ..
   h2.continuation(1, {}):rep(100) }, goaway = CALM })
 case("RFC 9113 10.5.1", "a header list above the limit", { send = { headers(1, get "/echo", { open = true }) ..

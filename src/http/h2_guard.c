@@ -178,6 +178,12 @@ const char *vf_h2_guard_scan(struct vf_h2_guard *guard, const char *data, size_t
     return NULL;
 }
 
+const char *vf_h2_guard_fault(struct vf_h2_guard *guard, uint64_t now_ns)
+{
+    guard->code = NGHTTP2_ENHANCE_YOUR_CALM;
+    return judge_reset(guard, now_ns);
+}
+
 void vf_h2_guard_init_backend(struct vf_h2_guard *guard)
 {
     *guard = (struct vf_h2_guard){.preface_len = VF_H2_PREFACE_BYTES, .is_backend = true};

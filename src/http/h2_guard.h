@@ -34,7 +34,7 @@ struct vf_h2_guard {
     uint32_t pings_earned, windows_earned;    /* frames that the peer may send besides */
     uint32_t code;                            /* of the error that ends the connection */
     uint64_t idle_due_ns;   /* SETTINGS, PING, PRIORITY, empty DATA, unknown frames */
-    uint64_t reset_due_ns;  /* RST_STREAM */
+    uint64_t reset_due_ns;  /* RST_STREAM, of the peer or for its faults */
     uint64_t window_due_ns; /* WINDOW_UPDATE */
     struct vf_h2_ids ids;
 };
@@ -47,6 +47,10 @@ void vf_h2_guard_init_backend(struct vf_h2_guard *guard);
  * connection ends with the error guard->code then. */
 const char *vf_h2_guard_scan(struct vf_h2_guard *guard, const char *data, size_t len,
                              uint64_t now_ns);
+
+/* A stream had to be reset for what the peer has sent on it ("MadeYouReset", CVE-2025-8671). Returns
+ * NULL, or the word of a flood, as above. */
+const char *vf_h2_guard_fault(struct vf_h2_guard *guard, uint64_t now_ns);
 
 /* The peer was sent a DATA frame with `len` bytes. */
 void vf_h2_guard_sent(struct vf_h2_guard *guard, size_t len);

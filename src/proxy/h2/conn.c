@@ -185,19 +185,6 @@ void vf_h2_free(struct vf_h2 *h2)
     free(h2);
 }
 
-void vf_h2_flush(struct vf_proxy *proxy)
-{
-    while (proxy->pending_h2 != NULL) {
-        struct vf_h2 *h2 = proxy->pending_h2;
-        proxy->pending_h2 = h2->next_pending;
-        h2->is_pending = false;
-        vf_h2_resume_streams(h2);
-        vf_h2_wire_pump(&h2->wire);
-        if (!h2->conn->is_dead)
-            end_if_over(h2);
-    }
-}
-
 /* --- Its beginning --- */
 
 static void pend(struct vf_h2_wire *wire)
@@ -289,6 +276,23 @@ static void refuse(struct vf_h2 *h2, const char *word)
                     word);
     }
     terminate(h2, h2->wire.guard.code, word);
+}
+
+void vf_h2_flush(struct vf_proxy *proxy)
+{
+    while (proxy->pending_h2 != NULL) {
+        struct vf_h2 *h2 = proxy->pending_h2;
+        proxy->pending_h2 = h2->next_pending;
+        h2->is_pending = false;
+        vf_h2_resume_streams(h2);
+        vf_h2_wire_pump(&h2->wire);
+        if (h2->conn->is_dead || h2->conn->closing)
+            continue;
+        if (h2->flood != NULL)
+            refuse(h2, h2->flood);
+        else
+            end_if_over(h2);
+    }
 }
 
 /* The time for a head runs while it comes in pieces. */

@@ -109,9 +109,19 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     return 0;
 }
 
+/* Resets for faults of clients have codes that no other reset of ours has. */
+static bool is_for_fault(uint32_t code)
+{
+    return code == NGHTTP2_PROTOCOL_ERROR || code == NGHTTP2_FLOW_CONTROL_ERROR ||
+           code == NGHTTP2_STREAM_CLOSED || code == NGHTTP2_FRAME_SIZE_ERROR;
+}
+
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *owner)
 {
-    (void)owner;
+    struct vf_h2 *h2 = owner;
+    if (frame->hd.type == NGHTTP2_RST_STREAM && is_for_fault(frame->rst_stream.error_code) &&
+        h2->flood == NULL)
+        h2->flood = vf_h2_guard_fault(&h2->wire.guard, vf_proxy_now_ns(h2->proxy));
     if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
         (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
         return 0;

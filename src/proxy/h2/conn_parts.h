@@ -18,6 +18,7 @@ struct vf_h2 {
     struct vf_proxy *proxy;
     struct vf_h2 *next_pending; /* among those that have frames to send */
     struct vf_h2_flow *dead;    /* of closed streams, freed once nothing queued points there */
+    const char *flood;          /* for which the connection has to end; NULL: none */
     bool is_pending;            /* in the proxy's list */
     bool has_resumes;           /* streams that want to */
     bool is_acked;              /* the client has our settings */
