@@ -69,6 +69,7 @@ describe("answers of a route itself", function()
           headers = { response = { add = { ["X-Text"] = "1" } } } },
         { name = "json", path = "/json", respond = { body = '{"a":1}', type = "application/json" } },
         { name = "empty", path = "/empty", respond = { status = 204 } },
+        { name = "same", path = "/same", respond = { status = 304 } },
       },
     } }
   end))
@@ -94,6 +95,14 @@ describe("answers of a route itself", function()
     local response = clients.get(server.ports.http, "/secure/%0d%0aX-Evil:%201")
     assert.is_nil(response:get "x-evil")
     assert.is_truthy(response.status == 308 or response.status == 400)
+  end))
+
+  it("say nothing of a length that they do not know", shared:spec(function()
+    for path, status in pairs { ["/empty"] = 204, ["/same"] = 304 } do
+      local response = clients.get(server.ports.http, path)
+      assert.same({ status, nil, nil }, { response.status, response:get "content-length",
+        response:get "transfer-encoding" })
+    end
   end))
 
   it("say a fixed text", shared:spec(function()

@@ -72,7 +72,8 @@ static void describe(struct vf_exchange *ex, uint32_t status)
     bool has_body = ex->request.method != VF_METHOD_HEAD && status != 204 && status != 304;
     ex->response.status = status;
     ex->response.reason = vf_status_reason(status);
-    ex->response.has_content_length = true;
+    /* of what 200 would have had, nobody knows (RFC 9110 section 8.6) */
+    ex->response.has_content_length = status != 304 || len > 0;
     ex->response.content_length = len;
     ex->response.framing = has_body && len > 0 ? VF_FRAMING_LENGTH : VF_FRAMING_NONE;
 }
