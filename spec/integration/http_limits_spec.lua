@@ -1,4 +1,5 @@
 --- The limits of the conf file, and what is at stake behind each.
+local ffi = require "ffi"
 local children = require "support.children"
 local clients = require "support.client"
 local loop = require "support.loop"
@@ -6,6 +7,12 @@ local origins = require "support.origin"
 local rig = require "support.rig"
 local servers = require "support.server"
 
+ffi.cdef [[
+struct vf_spec_rlimit { uint64_t cur, max; };
+int prlimit(int pid, int resource, const struct vf_spec_rlimit *new_limit, struct vf_spec_rlimit *old_limit);
+]]
+
+local RLIMIT_NOFILE = 7
 local MEGABYTE = 1024 * 1024
 
 local function assert_problem(status, code, response)
@@ -141,6 +148,27 @@ describe("connections", function()
     assert.equal(1, lines) -- although it was full again and again
     open[1]:close()
     open[3]:close()
+    server:stop()
+  end))
+end)
+
+describe("descriptors", function()
+  it("that run out while nobody is connected are waited for", loop.spec(function()
+    local server = rig.start({ origins.start() })
+    local pid, usual, none = rig.worker(server), ffi.new "struct vf_spec_rlimit", ffi.new "struct vf_spec_rlimit"
+    assert.equal(200, clients.get(server.ports.http, "/").status)
+    assert.equal(0, ffi.C.prlimit(pid, RLIMIT_NOFILE, nil, usual))
+    none.max = usual.max
+    assert.equal(0, ffi.C.prlimit(pid, RLIMIT_NOFILE, none, nil))
+    local client = clients.connect(server.ports.http)
+    client:request("GET", "/")
+    children.eventually("a failure to accept", function()
+      local metrics = clients.get(server.ports.admin, "/metrics").body
+      return tonumber(metrics:match "\nveloflux_accept_failures_total (%d+)") > 0
+    end)
+    assert.equal(0, ffi.C.prlimit(pid, RLIMIT_NOFILE, usual, nil))
+    assert.equal(200, client:read_response().status)
+    client:close()
     server:stop()
   end))
 end)

@@ -69,8 +69,9 @@ struct vf_proxy {
     struct vf_exchange *spare_exchanges;
     unsigned n_spare_connections, n_spare_exchanges;
     uint64_t n_connections, max_connections;
-    uint64_t full_logged_ms; /* when listener.full was logged last; 0: never */
-    uint64_t flood_due_ns;   /* of lines about floods of records; and how many have been left out */
+    uint64_t full_logged_ms;      /* when listener.full was logged last; 0: never */
+    struct vf_timer accept_timer; /* for another try, where descriptors or memory were wanting */
+    uint64_t flood_due_ns; /* of lines about floods of records; and how many have been left out */
     uint64_t floods_unlogged;
 
     struct vf_h2 *pending_h2; /* connections of HTTP/2 that have frames to send */

@@ -15,7 +15,8 @@
 
 enum {
     ACCEPTS_PER_EVENT = 64,
-    FULL_LOG_MS = 10 * 1000 /* between two lines that say that the ceiling was reached */
+    FULL_LOG_MS = 10 * 1000, /* between two lines that say that the ceiling was reached */
+    ACCEPT_RETRY_MS = 200    /* others may give descriptors back, or memory, without our knowing */
 };
 
 static void release_acceptor(struct vf_acceptor *acceptor)
@@ -41,6 +42,19 @@ static void resume_accepting(struct vf_proxy *proxy)
     for (struct vf_acceptor *at = proxy->acceptors; at != NULL; at = at->next)
         if (at->is_paused && vf_reactor_add_listener(proxy->reactor, &at->io) == 0)
             at->is_paused = false;
+}
+
+static void on_accept_timer(struct vf_timer *timer)
+{
+    resume_accepting((struct vf_proxy *)((char *)timer - offsetof(struct vf_proxy, accept_timer)));
+}
+
+/* Until a connection goes away, or some time has passed. */
+static void pause_for_want(struct vf_proxy *proxy)
+{
+    pause_accepting(proxy);
+    proxy->accept_timer.on_fire = on_accept_timer;
+    vf_reactor_timer(proxy->reactor, &proxy->accept_timer, ACCEPT_RETRY_MS);
 }
 
 /* At the ceiling each connection that goes lets one in, and is at the ceiling again. */
@@ -72,7 +86,7 @@ static bool accept_one(struct vf_acceptor *acceptor)
         if (errno != EAGAIN) {
             vf_count_add(&proxy->block->totals.accept_failures, 1);
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-                pause_accepting(proxy); /* until a connection goes away */
+                pause_for_want(proxy);
         }
         return false;
     }

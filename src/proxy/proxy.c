@@ -293,8 +293,10 @@ void vf_proxy_free(struct vf_proxy *proxy)
     while (proxy->acceptors != NULL)
         vf_proxy_unlisten(proxy, proxy->acceptors->io.fd, false);
     close_all(proxy, true);
-    if (proxy->reactor != NULL) /* closing the last connection starts it once more */
+    if (proxy->reactor != NULL) { /* closing the last connection starts them once more */
         vf_reactor_timer_stop(proxy->reactor, &proxy->drain_timer);
+        vf_reactor_timer_stop(proxy->reactor, &proxy->accept_timer);
+    }
     if (proxy->upstreams != NULL && proxy->reactor != NULL)
         after_events(proxy);
     vf_upstreams_free(proxy->upstreams);
