@@ -417,7 +417,7 @@ case("RFC 9113 10.5", "rapid reset", { send = { function(client)
   client:send(table.concat(out))
 end }, goaway = CALM })
 
---- Requests that are at fault behind their heads, so that the streams have to be reset: as many at a time as may be open.
+--- Requests that are at fault behind their heads, so that their streams have to be reset: as many as may be open.
 local function provoke(fault)
   return { function(client)
     for batch = 0, 9 do

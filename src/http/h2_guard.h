@@ -48,8 +48,8 @@ void vf_h2_guard_init_backend(struct vf_h2_guard *guard);
 const char *vf_h2_guard_scan(struct vf_h2_guard *guard, const char *data, size_t len,
                              uint64_t now_ns);
 
-/* A stream had to be reset for what the peer has sent on it ("MadeYouReset", CVE-2025-8671). Returns
- * NULL, or the word of a flood, as above. */
+/* A stream had to be reset for what the peer has sent on it ("MadeYouReset", CVE-2025-8671).
+ * Returns NULL, or the word of a flood, as above. */
 const char *vf_h2_guard_fault(struct vf_h2_guard *guard, uint64_t now_ns);
 
 /* The peer was sent a DATA frame with `len` bytes. */
