@@ -43,7 +43,7 @@ all: $(out)/veloflux $(out)/libveloflux.so
 all_sources := $(sort $(shell find src -name '*.c'))
 sources := $(if $(filter plain,$(variant)),$(filter-out src/tls/accel/%,$(all_sources)),$(all_sources))
 lua_files := $(sort $(shell find lua plugins -type f -not -path 'plugins/*/spec/*' 2>/dev/null)) \
-	src/snapshot/layout.h src/base/gcra.h src/snapshot/cells.h src/snapshot/dict/dict.h
+	$(addprefix src/snapshot/,layout_base.h layout_tls.h layout_plugins.h layout.h) src/base/gcra.h src/snapshot/cells.h src/snapshot/dict/dict.h
 fuzzers := $(patsubst spec/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard spec/fuzz/*_fuzz.c)))
 
 objects = $(patsubst %.c,$(BUILD)/obj/$(1)/%.o,$(sources)) $(BUILD)/obj/$(1)/gen/embedded_lua.o

@@ -162,7 +162,7 @@ for i = 0, 12 do M.BUCKETS[i + 1] = tonumber(C.vf_state_bucket_bounds[i]) end
 M.FINE_BUCKETS = {}
 for i = 0, 12 do M.FINE_BUCKETS[i + 1] = tonumber(C.vf_state_fine_bounds[i]) end
 
---- The phases of a plugin by enum vf_phase of snapshot/layout.h.
+--- The phases of a plugin by enum vf_phase of snapshot/layout_plugins.h.
 M.PHASES = { [0] = "init_worker", "configure", "certificate", "rewrite", "access", "balancer", "header_filter",
   "body_filter", "log", "timer", "control" }
 

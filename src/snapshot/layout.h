@@ -3,7 +3,8 @@
  * fixed-size records, and texts. Texts are byte ranges from the start of the snapshot; references
  * to records are indexes into their section. Nothing is a pointer, so any process maps it anywhere.
  *
- * This file is read twice: by the C compiler, and by LuaJIT (ffi.cdef, with the lines that begin
+ * What is about TLS and about plugins is in files of its own, layout_tls.h and layout_plugins.h.
+ * They are read twice: by the C compiler, and by LuaJIT (ffi.cdef, with the lines that begin
  * with # left out), so that the compiler in lua/veloflux writes just these records. Hence enums
  * instead of macros, and no inline functions: those are in snapshot/snapshot.h. */
 #ifndef VF_SNAPSHOT_LAYOUT_H
@@ -11,7 +12,9 @@
 
 #include <stdint.h>
 
-enum { VF_SNAP_NONE = 0xffffffff }; /* an index that refers to nothing (use as uint32_t) */
+#include "snapshot/layout_base.h"
+#include "snapshot/layout_plugins.h"
+#include "snapshot/layout_tls.h"
 
 enum vf_snap_section {
     VF_SNAP_LISTENERS = 0,   /* struct vf_snap_listener */
@@ -42,22 +45,6 @@ enum vf_snap_section {
     VF_SNAP_NODES,      /* struct vf_snap_node: path segments, hash table, made by the builder */
     VF_SNAP_CANDIDATES, /* uint32_t route indexes, made by the builder */
     VF_SNAP_SECTIONS
-};
-
-struct vf_snap_text {
-    uint32_t offset; /* bytes from the start of the snapshot */
-    uint32_t len;    /* bytes; not NUL-terminated */
-};
-
-struct vf_snap_list {
-    uint32_t first; /* index into the section that the field's comment names */
-    uint32_t count;
-};
-
-struct vf_snap_extent {
-    uint64_t offset; /* bytes from the start of the snapshot, 8-aligned */
-    uint32_t count;  /* records */
-    uint32_t record_bytes;
 };
 
 /* Numeric limits and time-outs. Times are milliseconds, sizes bytes; `off` is UINT64_MAX. */
@@ -150,62 +137,6 @@ struct vf_snap_destination {
     uint32_t policy;          /* VF_SNAP_POLICIES, complete */
 };
 
-enum vf_snap_client_auth {
-    VF_CLIENT_AUTH_NONE = 0,
-    VF_CLIENT_AUTH_OPTIONAL,
-    VF_CLIENT_AUTH_REQUIRED
-};
-enum vf_snap_tls_flags {
-    VF_TLS_TICKETS = 1,          /* sessions may be resumed */
-    VF_TLS_SENDS_CERTIFICATE = 2 /* backends are told of good certificates of clients */
-};
-
-/* How a listener shakes hands. */
-struct vf_snap_tls {
-    uint64_t id;          /* stable: hash of the listener's name */
-    uint32_t min_version; /* 12 or 13 */
-    uint32_t flags;       /* enum vf_snap_tls_flags */
-    uint64_t handshake_ms;
-    uint32_t handshake_rate;  /* a second, from one address; 0: off */
-    uint32_t handshake_burst; /* of them at once */
-    struct vf_snap_text alpn; /* protocols, the best first, a newline between two */
-    uint32_t client_auth;     /* enum vf_snap_client_auth */
-    uint32_t depth;           /* certificates between a client's and its authority's, at most */
-    uint32_t trust;           /* VF_SNAP_TRUSTS, or VF_SNAP_NONE without client_auth */
-    uint32_t reserved;
-    struct vf_snap_list names;    /* VF_SNAP_SERVER_NAMES */
-    struct vf_snap_list defaults; /* VF_SNAP_NAME_IDENTITIES: for all other names, and for none */
-};
-
-/* A certificate chain and its key. */
-struct vf_snap_identity {
-    uint64_t id;               /* of its content */
-    uint64_t not_after_s;      /* wall clock: when the first of the chain ends */
-    struct vf_snap_text name;  /* for messages */
-    struct vf_snap_text chain; /* DER certificates, one behind the other */
-    struct vf_snap_text key;   /* DER */
-};
-
-struct vf_snap_server_name {
-    struct vf_snap_text name;       /* lower case: "a.example.com" or "*.example.com" */
-    struct vf_snap_list identities; /* VF_SNAP_NAME_IDENTITIES, the best first; at most four */
-};
-
-/* Whose certificates are believed. */
-struct vf_snap_trust {
-    uint64_t id;                     /* of its content */
-    struct vf_snap_text authorities; /* DER certificates, one behind the other */
-    struct vf_snap_text revocations; /* DER revocation lists; may be empty */
-};
-
-/* What a route wants of the certificates of clients. */
-struct vf_snap_client_cert {
-    uint32_t mode;  /* enum vf_snap_client_auth, not NONE */
-    uint32_t trust; /* VF_SNAP_TRUSTS; VF_SNAP_NONE: what its listener believes, and `depth` is 0 */
-    uint32_t depth; /* certificates between a client's and its authority's, at most */
-    uint32_t flags; /* VF_TLS_SENDS_CERTIFICATE */
-};
-
 enum vf_snap_algorithm {
     VF_BALANCE_ROUND_ROBIN = 0, /* smooth weighted */
     VF_BALANCE_LEAST_CONN,
@@ -253,19 +184,6 @@ struct vf_snap_pool {
     uint32_t policy;              /* of requests of our own, complete; VF_SNAP_POLICIES */
     uint32_t tls;                 /* VF_SNAP_UPSTREAM_TLS, or VF_SNAP_NONE: plain */
     uint32_t protocol;            /* enum vf_snap_protocol */
-    uint32_t reserved;
-};
-
-/* How we shake hands with backends. */
-struct vf_snap_upstream_tls {
-    uint64_t id;              /* of its content */
-    struct vf_snap_text name; /* that must be in the certificate; empty: the backend's host */
-    struct vf_snap_text pins; /* SHA-256 of public keys, 32 bytes each, one of which it must be */
-    uint32_t verify;          /* 0: any certificate will do */
-    uint32_t depth;           /* certificates between a backend's and its authority's, at most */
-    uint32_t trust;           /* VF_SNAP_TRUSTS or VF_SNAP_NONE */
-    uint32_t identity;        /* VF_SNAP_IDENTITIES: ours; or VF_SNAP_NONE */
-    uint32_t min_version;     /* 12 or 13 */
     uint32_t reserved;
 };
 
@@ -360,83 +278,6 @@ struct vf_snap_tenant {
     struct vf_snap_text name;
     uint32_t slot;
     uint32_t active;
-};
-
-/* The phases of a plugin's handler, in the order in which an exchange comes through them. */
-enum vf_phase {
-    VF_PHASE_INIT_WORKER = 0, /* once in the life of a process */
-    VF_PHASE_CONFIGURE,       /* once for each snapshot, with all configurations */
-    VF_PHASE_CERTIFICATE,
-    VF_PHASE_REWRITE,
-    VF_PHASE_ACCESS,
-    VF_PHASE_BALANCER,
-    VF_PHASE_HEADER_FILTER,
-    VF_PHASE_BODY_FILTER,
-    VF_PHASE_LOG,
-    VF_PHASE_TIMER,   /* no function of the handler's: what it started in the background */
-    VF_PHASE_CONTROL, /* what a plugin does in control: endpoints, jobs, channels */
-    VF_PHASES
-};
-
-struct vf_snap_plugin {
-    uint64_t hash; /* of the names and texts of its files */
-    struct vf_snap_text name;
-    uint32_t slot;             /* state area */
-    uint32_t phases;           /* bit 1 << enum vf_phase: those that handler.lua has */
-    struct vf_snap_list files; /* VF_SNAP_PLUGIN_FILES, the handler first; none: control's */
-};
-
-struct vf_snap_plugin_file {
-    struct vf_snap_text name;  /* as the plugin requires it: "handler", "util.parse" */
-    struct vf_snap_text chunk; /* what messages call it: "plugins/cors/handler.lua" */
-    struct vf_snap_text source;
-};
-
-enum vf_snap_scope {
-    VF_SCOPE_GLOBAL = 0, /* widest */
-    VF_SCOPE_TENANT,
-    VF_SCOPE_POOL,
-    VF_SCOPE_ROUTE,
-    VF_SCOPE_CONSUMER /* narrowest */
-};
-
-enum vf_snap_on_error { VF_ON_ERROR_FAIL = 0, VF_ON_ERROR_CONTINUE };
-
-/* A plugin with a configuration. */
-struct vf_snap_instance {
-    uint64_t hash; /* of its plugin's, `as`, on_error, config and meta: equal ones are alike */
-    struct vf_snap_text as;     /* its name among the instances of one plugin */
-    uint32_t plugin;            /* VF_SNAP_PLUGINS */
-    uint32_t scope;             /* enum vf_snap_scope: the narrowest that had a part in it */
-    uint32_t tenant;            /* VF_SNAP_TENANTS, or VF_SNAP_NONE: of no single tenant */
-    int32_t priority;           /* the higher runs first */
-    uint32_t on_error;          /* enum vf_snap_on_error */
-    uint32_t phases;            /* bit 1 << enum vf_phase: of its plugin's, those it needs */
-    struct vf_snap_text config; /* JSON, complete: defaults filled in */
-    struct vf_snap_text meta;   /* JSON: what resolving at run time needs, see plugin/chain.lua */
-    struct vf_snap_text source; /* "FILE:LINE", for messages; may be empty */
-};
-
-enum vf_snap_chain_kind {
-    VF_CHAIN_ROUTE = 0, /* resolved: what runs, in that order */
-    VF_CHAIN_CONSUMER   /* a consumer's own instances, to be resolved with those of a route */
-};
-
-struct vf_snap_chain {
-    uint64_t hash;               /* of the members' hashes in their order, and the kind */
-    uint32_t phases;             /* bit 1 << enum vf_phase: the union of its members' */
-    uint32_t kind;               /* enum vf_snap_chain_kind */
-    struct vf_snap_list members; /* VF_SNAP_MEMBERS */
-};
-
-/* What plugins may use. `off` is UINT64_MAX. */
-struct vf_snap_plugin_limits {
-    uint64_t cpu_us;         /* a handler while it runs, without the times when it waits */
-    uint64_t memory_bytes;   /* of the Lua state of a process */
-    uint64_t body_bytes;     /* of bodies that one exchange buffers for plugins */
-    uint64_t trip_errors;    /* so many errors of an instance ... */
-    uint64_t trip_window_ms; /* ... in this time ... */
-    uint64_t trip_pause_ms;  /* ... and it is left out for this one */
 };
 
 /* An entry of the host table (open addressing by the hash of the name, linear probing, a power of

@@ -29,7 +29,7 @@ enum {
     VF_STATE_ROUTES = 131072,
     VF_STATE_TENANTS = 4096,
     VF_STATE_PLUGINS = 256,
-    VF_STATE_PHASES = 11,       /* VF_PHASES of snapshot/layout.h */
+    VF_STATE_PHASES = 11,       /* VF_PHASES of snapshot/layout_plugins.h */
     VF_STATE_BUCKETS = 14,      /* of a latency histogram */
     VF_STATE_FINE_BUCKETS = 14, /* of the time that a plugin's handler takes */
     VF_STATE_METHODS = 8,       /* whose latencies are kept apart in a pool; the last: all others */

@@ -1,9 +1,11 @@
---- The records of a snapshot, declared from the very header that C compiles: src/snapshot/layout.h.
+--- The records of a snapshot, declared from the very headers that C compiles: src/snapshot/layout.h and its parts.
 local ffi = require "ffi"
 local embedded = require "veloflux.embedded"
 
-local header = assert(embedded.asset "src/snapshot/layout.h", "layout.h is not embedded")
-ffi.cdef((("\n" .. header):gsub("\n#[^\n]*", "\n")))
+for _, name in ipairs { "layout_base.h", "layout_tls.h", "layout_plugins.h", "layout.h" } do
+  local header = assert(embedded.asset("src/snapshot/" .. name), name .. " is not embedded")
+  ffi.cdef((("\n" .. header):gsub("\n#[^\n]*", "\n")))
+end
 ffi.cdef [[
 struct vf_snapb;
 struct vf_snapb *vf_snapb_new(void);

@@ -8,7 +8,7 @@ local sink = require "veloflux.compiler.sink"
 local phases = require "veloflux.plugin.phases"
 
 local C, NONE, u64 = layout.C, layout.NONE, sink.u64
-assert(C.VF_PHASE_TIMER == #phases.NAMES, "plugin/phases.lua and snapshot/layout.h list different phases")
+assert(C.VF_PHASE_TIMER == #phases.NAMES, "plugin/phases.lua and snapshot/layout_plugins.h list different phases")
 
 local ON_ERROR = { fail = C.VF_ON_ERROR_FAIL, continue = C.VF_ON_ERROR_CONTINUE }
 

@@ -6,7 +6,7 @@ local schema = require "veloflux.model.schema"
 
 local M = {}
 
---- The names of the scopes: enum vf_snap_scope of snapshot/layout.h, from 0.
+--- The names of the scopes: enum vf_snap_scope of snapshot/layout_plugins.h, from 0.
 M.SCOPES = { [0] = "global", "tenant", "pool", "route", "consumer" }
 
 local function nobody() end

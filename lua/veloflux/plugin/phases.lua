@@ -1,4 +1,4 @@
---- The phases that a plugin's handler may have: enum vf_phase of src/snapshot/layout.h, and the names
+--- The phases that a plugin's handler may have: enum vf_phase of src/snapshot/layout_plugins.h, and the names
 -- that gateway authors know them by.
 local suggest = require "veloflux.model.suggest"
 

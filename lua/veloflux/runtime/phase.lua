@@ -3,7 +3,7 @@ local task = require "veloflux.runtime.task"
 
 local M = {}
 
---- enum vf_phase of src/snapshot/layout.h.
+--- enum vf_phase of src/snapshot/layout_plugins.h.
 M.NUMBER = { init_worker = 0, configure = 1, certificate = 2, rewrite = 3, access = 4, balancer = 5, header_filter = 6,
   body_filter = 7, log = 8, timer = 9, control = 10 }
 

@@ -1,4 +1,4 @@
---- Reads the records of a snapshot (src/snapshot/layout.h) that concern plugins.
+--- Reads the records of a snapshot (src/snapshot/layout_plugins.h) that concern plugins.
 local ffi = require "ffi"
 local layout = require "veloflux.compiler.layout"
 

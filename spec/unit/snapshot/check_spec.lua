@@ -90,13 +90,18 @@ describe("the check of a snapshot", function()
 
   --- Calls `visit` with the section and the name of each record of layout.h that has one, and its texts and lists.
   local function each_reference(visit)
-    local sections, of = { settings = -1 }, nil
+    local sections = { settings = -1 }
     for line in io.lines "src/snapshot/layout.h" do
       local section, named = line:match "^    (VF_SNAP_[%u_]+)[ =0]*, +/%* struct vf_snap_([%w_]+)"
       if section then sections[named] = lib[section] end
-      of = line:match "^struct vf_snap_([%w_]+) {" or not line:match "^}" and of or nil
-      local field = line:match "^    struct vf_snap_text ([%w_]+);" or line:match "^    struct vf_snap_list ([%w_]+);"
-      if field and sections[of] then visit(sections[of], of, field) end
+    end
+    for _, name in ipairs(fixture.LAYOUT) do
+      local of
+      for line in io.lines("src/snapshot/" .. name) do
+        of = line:match "^struct vf_snap_([%w_]+) {" or not line:match "^}" and of or nil
+        local field = line:match "^    struct vf_snap_text ([%w_]+);" or line:match "^    struct vf_snap_list ([%w_]+);"
+        if field and sections[of] then visit(sections[of], of, field) end
+      end
     end
   end
 

@@ -14,7 +14,8 @@ local function declare_header(path)
   ffi.cdef(table.concat(kept, "\n"))
 end
 
-declare_header "src/snapshot/layout.h"
+M.LAYOUT = { "layout_base.h", "layout_tls.h", "layout_plugins.h", "layout.h" } -- in src/snapshot
+for _, name in ipairs(M.LAYOUT) do declare_header("src/snapshot/" .. name) end
 ffi.cdef [[
 
 struct vf_snapb;
