@@ -186,6 +186,27 @@ describe("a tunnel", function()
     server:stop()
   end))
 
+  it("leaves the gauges of its backend alone that came after its own", loop.spec(function()
+    local origin, other = switching(mirror), origins.start()
+    local server = rig.start({ origin }, { conf = { workers = 1 } })
+    local client = open(server)
+    for _, used in ipairs { { other }, { other, "127.0.0.1:1" }, { other, "127.0.0.1:1", "127.0.0.1:2" } } do
+      server:write_conf(rig.conf(used, { conf = { workers = 1 } })) -- its backend goes, and others come
+      assert.is_true(server:reload())
+    end
+    local function in_flight()
+      local metrics = clients.get(server.ports.admin, "/metrics").body
+      return assert(metrics:match 'veloflux_pool_in_flight{pool="web"[^}]*} (%S+)'), metrics
+    end
+    assert.equal("0", (in_flight()))
+    client:close()
+    children.eventually("the end of the tunnel", function()
+      return clients.get(server.ports.admin, "/metrics").body:find '\nveloflux_process_tunnels{[^}]*"worker[^}]*} 0\n'
+    end)
+    assert.equal("0", (in_flight()))
+    server:stop()
+  end))
+
   it("is cut by a drain after drain_long", loop.spec(function()
     local origin = switching(mirror)
     local server = rig.start({ origin },
