@@ -1,6 +1,6 @@
-/* snapshot/layout_tls.h - the records of a snapshot that are about TLS: how listeners and pools shake
- * hands, certificates, and whose are believed. Part of snapshot/layout.h, which says more; other
- * code includes that. */
+/* snapshot/layout_tls.h - the records of a snapshot that are about TLS: how listeners and pools
+ * shake hands, certificates, and whose are believed. Part of snapshot/layout.h, which says more;
+ * other code includes that. */
 #ifndef VF_SNAPSHOT_LAYOUT_TLS_H
 #define VF_SNAPSHOT_LAYOUT_TLS_H
 
