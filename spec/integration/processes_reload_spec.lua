@@ -184,6 +184,29 @@ describe("run --watch", function()
     server:stop()
   end))
 
+  it("publishes once what several files and folders tell of", loop.spec(function()
+    local folder = tempdir.new()
+    local function respond(path)
+      for i = 1, 20 do
+        tempdir.replace(("%s/%d.yaml"):format(folder, i),
+          ("routes: [ { name: r%d, path: %s/%d, respond: { status: 204 } } ]\n"):format(i, path, i))
+      end
+    end
+    respond "/a"
+    local server = start({ include = { folder .. "/*.yaml" } }, { "--watch" })
+    for _, path in ipairs { "/b", "/c", "/d" } do
+      respond(path)
+      children.eventually("the routes", function()
+        for i = 1, 20 do
+          if clients.get(server.ports.http, path .. "/" .. i).status ~= 204 then return false end
+        end
+        return true
+      end)
+    end
+    server:stop()
+    assert.is_nil(table.concat(server:log_lines(), "\n"):match "[^\n]*reload%.done[^\n]*no changes[^\n]*")
+  end))
+
   it("follows the files of plugins, and keeps what runs when one is broken", loop.spec(function()
     local folder = tempdir.new()
     local function write(file, text) tempdir.replace(("%s/paint/%s"):format(folder, file), text) end

@@ -249,13 +249,26 @@ local function is_published()
     and plugins.is_same_code(current.model, made.model)
 end
 
---- One of the watched files or folders has changed. What says the same as before is not published.
-function events.changed()
-  slices.run(function()
-    if is_published() then return end
+local is_to_look = false -- at the files, in the queue
+
+local function look_at_files(done)
+  is_to_look = false
+  local ok, published = xpcall(is_published, debug.traceback)
+  if not ok then
+    link.log("error", "control.fault", tostring(published))
+  elseif not published then
     link.log("info", "conf.changed", "reloading")
     M.reload()
-  end)
+  end
+  done()
+end
+
+--- One of the watched files or folders has changed. What says the same as before is not published, nor what a reload
+-- under way has read already: that ends first.
+function events.changed()
+  if is_to_look then return end
+  is_to_look = true
+  queue.enqueue(look_at_files)
 end
 
 function events.prepared(version) flow.prepared(version) end
