@@ -77,7 +77,7 @@ function M.fetch(store, base, tools, callback)
     work(function() return records and M.apply(base, records, tools) end, function(fault, found)
       if fault then return callback(fault) end
       if not found then return M.load(store, tools, callback) end
-      if #records < PAGE then return callback(nil, found) end
+      if #records < PAGE and not records.is_cut then return callback(nil, found) end
       M.fetch(store, found, tools, callback)
     end)
   end)

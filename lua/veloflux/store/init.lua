@@ -16,7 +16,8 @@
 --     store:extent(cb)                cb(err, { first, last }): which versions are kept; 0: none
 --     store:version(n, cb)            cb(err, RECORD with `changes`, or nil when there is no such version)
 --     store:at(n, cb)                 cb(err, ENTITIES as they were in version n, or nil when there is no such version)
---     store:changes(after, limit, cb) cb(err, list of RECORD with `changes`), those after version `after`, oldest first
+--     store:changes(after, limit, cb) cb(err, list of RECORD with `changes`), those after version `after`, oldest first;
+--                                     `is_cut` in it is true when it is shorter because they are large
 --     store:prune(first, cb)          cb(err, how many): forgets the versions before `first`, never the last one
 --     store:base(cb)                  cb(err, { first, last, entities }): which versions are kept (0: none), and the
 --                                     ENTITIES as they were before the first of them
@@ -79,7 +80,8 @@ Store.__index = Store
 --- Opens a store. That it works is seen by the first answer.
 -- @param settings driver and what it needs. "sqlite": path of the file, absolute. "redis": url, sentinel or cluster and
 -- the like (store/redis/address.lua), prefix, timeout_ms, log = function(level, event, message) or nil. For specs and
--- commands: host, redis_host, now_ms, busy_ms, and "memory": later, data (store/memory.lua)
+-- commands: host, redis_host, now_ms, busy_ms, most_bytes (of Redis' history at once), and "memory": later, data
+-- (store/memory.lua)
 -- @return the store, or nil and a message
 function M.open(settings)
   local driver = require(assert(DRIVERS[settings.driver or "sqlite"], "no such driver"))

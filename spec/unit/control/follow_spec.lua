@@ -45,6 +45,22 @@ describe("versions of other nodes", function()
     assert.same({ followed = 1, rebased = 0 }, queue.counts())
   end)
 
+  it("are asked for again when the store has cut them short", function()
+    local changes, asked = store.changes, 0
+    function store.changes(self, after, limit, callback)
+      asked = asked + 1
+      changes(self, after, 1, function(err, records)
+        if records then records.is_cut = #records > 0 and after + 1 < self.version_now end
+        callback(err, records)
+      end)
+    end
+    for _, name in ipairs { "a", "b", "c" } do store:commit_elsewhere { ["routes default/" .. name] = route(name) } end
+    queue.follow()
+    assert.same({ { 4 }, 3 }, { door.offers, asked })
+    door.step()
+    assert.is_true(has "a" and has "b" and has "c")
+  end)
+
   it("that change nothing are published, too: the number is one", function()
     store:commit_elsewhere {}
     queue.follow()

@@ -65,26 +65,72 @@ function Driver:versions(before, limit, callback)
   end)
 end
 
+--- Finds how many versions can be read at once. callback(err, the last of them, reply to `more`)
+-- @param more a command that is sent along, or nil
+function Driver:fit(first, last, more, callback)
+  local commands = {}
+  for number = first, last do
+    commands[#commands + 1] = { "HSTRLEN", self:key "changes", text_of(number) }
+  end
+  commands[#commands + 1] = more
+  self.session:call(commands, function(err, replies)
+    if err then return callback(err) end
+    local bytes, stop = 0, first
+    for number = first, last do
+      bytes = bytes + (format.whole(replies[number - first + 1]) or 0)
+      if bytes <= self.most_bytes then stop = number end
+    end
+    callback(nil, stop, more and replies[#commands])
+  end)
+end
+
+--- Adds records with what they changed to a list, as far as there are some. Returns how many; nil: one is none.
+local function add_records(list, ids, first, replies, count)
+  if not is_list(replies[1], count) or not is_list(replies[2], count) then return nil end
+  for i = 1, count do
+    local text, changes = optional(replies[1][i]), optional(replies[2][i])
+    if not text or not changes then return i - 1 end
+    local record, id = format.read_record(first + i - 1, text)
+    changes = format.read_changes(changes)
+    if not record or not changes then return nil end
+    record.changes = changes
+    list[#list + 1], ids[#list + 1] = record, id
+  end
+  return count
+end
+
+--- Reads what fits. callback(err, true when all of them were there)
+function Driver:read_fitting(list, ids, first, last, callback)
+  self.session:call({ self:fields_of("versions", first, last), self:fields_of("changes", first, last) },
+    function(err, replies)
+      if err then return callback(err) end
+      local count = add_records(list, ids, first, replies, last - first + 1)
+      if not count then return callback(self:damaged "a version") end
+      callback(nil, count == last - first + 1)
+    end)
+end
+
 --- Reads records with what they changed, as far as there are some.
 -- @param callback function(err, list): `changes` as format.lua has them
 -- @param ids list to be filled with the ids of their commits, or nil
 function Driver:read_versions(first, last, callback, ids)
+  local list = {}
   ids = ids or {}
-  self.session:call({ self:fields_of("versions", first, last), self:fields_of("changes", first, last) },
-    self:answering(callback, "a version", function(replies)
-      local list = {}
-      if not is_list(replies[1], last - first + 1) or not is_list(replies[2], last - first + 1) then return nil end
-      for i = 1, last - first + 1 do
-        local text, changes = optional(replies[1][i]), optional(replies[2][i])
-        if not text or not changes then break end
-        local record, id = format.read_record(first + i - 1, text)
-        changes = format.read_changes(changes)
-        if not record or not changes then return nil end
-        record.changes, ids[i] = changes, id
-        list[i] = record
-      end
-      return list
-    end))
+  local function read(from, stop)
+    self:read_fitting(list, ids, from, stop, function(err, is_whole)
+      if err then return callback(err) end
+      if not is_whole or stop == last then return callback(nil, list) end
+      self:fit(stop + 1, last, nil, function(failure, next_stop)
+        if failure then return callback(failure) end
+        read(stop + 1, next_stop)
+      end)
+    end)
+  end
+  if first == last then return read(first, last) end
+  self:fit(first, last, nil, function(err, stop)
+    if err then return callback(err) end
+    read(first, stop)
+  end)
 end
 
 --- Makes the changes of a record what the store promises.
@@ -104,24 +150,44 @@ function Driver:version(number, callback)
   end)
 end
 
---- The same version may be another one by now: a master that was lost knew it, and its successor has made it anew.
-function Driver:is_other(version, id) return version == self.known.version and version > 0 and id ~= self.known.id end
+--- Returns the id of the commit that made a version; nil when it is not there any more, or another than is known: a
+-- master that was lost knew it, and its successor has made it anew.
+-- @param text the record of the version, or Redis' null
+function Driver:known_id(version, text)
+  local record, id = format.read_record(version, optional(text) or "")
+  if not record or version == self.known.version and id ~= self.known.id then return nil end
+  return id
+end
 
 function Driver:changes(after, limit, callback)
   local gone = { code = "gone", message = ("there is no history after version %d"):format(after) }
   self:range(function(err, first, last)
     if err then return callback(err) end
     if after > last or after < first - 1 then return callback(gone) end
-    local from, ids = math.max(after, first, 1), {}
-    if from > last then return callback(nil, {}) end
-    self:read_versions(from, math.min(after + limit, last), function(failure, list)
+    if last == 0 then return callback(nil, {}) end
+    local from, to = math.max(after + 1, first), math.min(after + limit, last)
+    self:fit(from, to, { "HGET", self:key "versions", text_of(after) }, function(failure, stop, text)
       if failure then return callback(failure) end
-      if #list == 0 or from == after and self:is_other(after, ids[1]) then return callback(gone) end
-      self:knows(list[#list].version, ids[#list])
-      if from == after then table.remove(list, 1) end
-      for _, record in ipairs(list) do told(record, true) end
-      callback(nil, list)
-    end, ids)
+      local id = after >= first and self:known_id(after, text)
+      if id == nil then return callback(gone) end
+      if from <= to then return self:read_changes(from, stop, stop < to, callback, gone) end
+      self:knows(after, id)
+      callback(nil, {})
+    end)
+  end)
+end
+
+--- Reads what `changes` tells.
+-- @param is_cut true: there is more, which was too much
+function Driver:read_changes(first, last, is_cut, callback, gone)
+  local list, ids = {}, {}
+  self:read_fitting(list, ids, first, last, function(err, is_whole)
+    if err then return callback(err) end
+    if #list == 0 then return callback(gone) end
+    self:knows(list[#list].version, ids[#list])
+    for _, record in ipairs(list) do told(record, true) end
+    list.is_cut = is_cut and is_whole or nil
+    callback(nil, list)
   end)
 end
 

@@ -21,6 +21,7 @@ ffi.cdef "uint64_t vf_clock_wall_ms(void);"
 
 local TIMEOUT_MS = 3000
 local MOST_ENTITIES = 300000 -- of one change: older servers take a command of a million words
+local MOST_BYTES = 32 * 1024 * 1024 -- of what versions changed, that is read at once, unless it is one version's
 local DAY_MS = 24 * 3600 * 1000 -- how long a silent node is kept
 
 local text_of = format.number
@@ -57,13 +58,14 @@ local function secure(wire, tls)
 end
 
 --- Opens the driver.
--- @param settings what redis/address.lua takes; prefix, timeout_ms, host (struct vf_redis_host), now_ms, log
+-- @param settings what redis/address.lua takes; prefix, timeout_ms, host (struct vf_redis_host), now_ms, log, most_bytes
 -- @return the driver, or nil and a message
 function M.open(settings)
   local where, message = address.of(settings)
   if not where then return nil, message end
   local self = setmetatable({ writer = make_writer(), tag = ("{%s}:"):format(settings.prefix or "veloflux"),
-    n_commits = 0, label = where.label, known = { version = 0, id = "" } }, Driver)
+    n_commits = 0, label = where.label, most_bytes = settings.most_bytes or MOST_BYTES,
+    known = { version = 0, id = "" } }, Driver)
   self.wire, message = wires.open(settings.redis_host)
   if not self.wire then return nil, message end
   if where.tls then
