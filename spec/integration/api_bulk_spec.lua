@@ -120,6 +120,8 @@ describe("POST /api/bulk", function()
     local refused = problem(request("POST", "/api/bulk/routes", { operations = operations }), 409, "rolled_back",
       "/operations/500/data/colour")
     assert.equal(500, refused.errors[1].index)
+    local kept = is(request("GET", "/api/bulk/operations/" .. refused.operation_id), 200)
+    assert.same({ "rolled_back", 1, "error" }, { kept.status, kept.failed, kept.results[501].status })
     assert.same({ "error", "rolled_back", 1000 },
       { refused.results[501].status, refused.results[500].status, #refused.results })
     operations[501].data.colour, operations[501].data.pool = nil, "nowhere"

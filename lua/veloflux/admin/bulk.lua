@@ -53,10 +53,14 @@ local function refused_errors(outcome)
   return errors
 end
 
+--- Says whether an outcome is of no operation: as if there had been no batch.
+local function is_of_none(outcome)
+  return outcome.code == "unavailable" or outcome.code == "stale" and not outcome.errors[1] -- If-Match
+end
+
 --- Answers that nothing of a batch was applied.
 local function rolled_back(outcome, document)
-  local is_of_whole = outcome.code == "unavailable" or outcome.code == "stale" and not outcome.errors[1] -- If-Match
-  if is_of_whole then return outcomes.refused(outcome) end
+  if is_of_none(outcome) then return outcomes.refused(outcome) end
   local members = { cause = outcome.code, source = outcome.source, rival = outcome.rival }
   for _, name in ipairs { "operation_id", "total", "succeeded", "failed", "results" } do
     members[name] = document and document[name]
@@ -137,7 +141,7 @@ function M.submit(context, request, text, options)
   local batch = runs.new(ops, { is_atomic = body.atomic, context = own, base_version = queue.next_version() - 1 })
   if options.in_background or #ops > MAX_WAIT then return start(context, batch) end
   runs.run(context, batch)
-  if batch.document.status == "completed" then runs.save(context, batch) end
+  if not batch.outcome or not is_of_none(batch.outcome) then runs.save(context, batch) end
   return ended(batch)
 end
 
