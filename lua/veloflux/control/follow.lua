@@ -5,8 +5,8 @@
 -- be read here (a later one may have put that right), the whole is read instead.
 local conf = require "veloflux.conf"
 local entities = require "veloflux.control.entities"
-local link = require "veloflux.control.link"
 local slices = require "veloflux.slices"
+local work = require "veloflux.control.work"
 
 local M = {}
 
@@ -42,18 +42,6 @@ function M.apply(base, records, tools)
     end
   end
   return { set = set, version = version }
-end
-
---- Works out what the store has told, in slices.
--- @param compute function() -> result
--- @param callback function(err, result)
-local function work(compute, callback)
-  slices.run(function()
-    local ok, result = xpcall(compute, debug.traceback)
-    if ok then return callback(nil, result) end
-    link.log("error", "control.fault", tostring(result))
-    callback { code = "unavailable", message = "a fault in control: its log has it" }
-  end)
 end
 
 --- Reads the whole.

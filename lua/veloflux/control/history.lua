@@ -4,8 +4,10 @@ local entities = require "veloflux.control.entities"
 local model = require "veloflux.model"
 local outcome = require "veloflux.control.outcome"
 local queue = require "veloflux.control.queue"
+local slices = require "veloflux.slices"
 local storage = require "veloflux.control.storage"
 local values = require "veloflux.control.values"
+local work = require "veloflux.control.work"
 
 local M = {}
 
@@ -50,9 +52,11 @@ end
 function M.version(number, callback)
   ask("version", number, callback, function(record)
     if not record then return callback(no_version(number)) end
-    local diff = outcome.diff(record.changes, queue.world().unseal)
-    record.changes = nil
-    callback { ok = true, version = record, diff = diff }
+    work(function() return outcome.diff(record.changes, queue.world().unseal) end, function(fault, diff)
+      if fault then return callback(failed(fault)) end
+      record.changes = nil
+      callback { ok = true, version = record, diff = diff }
+    end)
   end)
 end
 
@@ -142,6 +146,7 @@ local function changes_between(from, to, unseal, plugins)
     end
     table.sort(keys)
     for _, key in ipairs(keys) do
+      slices.pause()
       local before, after = before_of[key], after_of[key]
       if before ~= after and #values.diff(before, after, unseal) > 0 then
         changes[#changes + 1] = { kind = kind, key = key, before = before, after = after }
@@ -161,9 +166,12 @@ function M.diff(from, to, callback)
     if not before then return callback(failure) end
     state_of(to, with_file, function(after, problem)
       if not after then return callback(problem) end
-      local changes = changes_between(before, after, queue.world().unseal)
-      for _, change in ipairs(changes) do change.entity = change.after and {} end
-      callback { ok = true, diff = outcome.diff(changes, queue.world().unseal), summary = outcome.summary(changes) }
+      work(function()
+        local unseal = queue.world().unseal
+        local changes = changes_between(before, after, unseal)
+        for _, change in ipairs(changes) do change.entity = change.after and {} end
+        return { ok = true, diff = outcome.diff(changes, unseal), summary = outcome.summary(changes) }
+      end, function(fault, result) callback(result or failed(fault)) end)
     end)
   end)
 end
@@ -176,6 +184,7 @@ end
 function M.edits_to(base, state, created_ms)
   local edits, skipped, keys = {}, {}, {}
   for _, change in ipairs(changes_between(texts_of(base.set), state, base.unseal, base.tools.plugins)) do
+    slices.pause()
     local mine = base.file[change.kind] and base.file[change.kind][change.key]
     if mine then
       skipped[#skipped + 1] = { kind = change.kind, key = change.key,

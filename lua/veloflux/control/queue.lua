@@ -19,6 +19,7 @@ local proposals = require "veloflux.control.proposals"
 local slices = require "veloflux.slices"
 local standing = require "veloflux.control.standing"
 local turns = require "veloflux.control.turns"
+local work = require "veloflux.control.work"
 local worlds = require "veloflux.control.world"
 
 local M = {}
@@ -371,7 +372,12 @@ end
 
 local function submit(job)
   job.is_alone = job.context.fence ~= nil -- what is refused is refused alone
-  if job.context.dry_run then return answer(job, proposals.try(job)) end
+  if job.context.dry_run then
+    return work(function() return proposals.try(job) end, function(fault, result)
+      if fault then return refuse(job, { ok = false, code = fault.code, message = fault.message, errors = {} }) end
+      answer(job, result)
+    end)
+  end
   waiting[#waiting + 1] = job
   turn()
 end

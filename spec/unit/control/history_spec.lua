@@ -1,5 +1,6 @@
 local doors = require "support.door"
 local json = require "veloflux.pdk.json"
+local slices = require "veloflux.slices"
 local storage = require "veloflux.control.storage"
 local transactions = require "veloflux.control.transactions"
 
@@ -55,6 +56,33 @@ describe("history", function()
       changes = one.diff[1].changes } }, one.diff)
     assert.equal("", one.diff[1].changes[1].pointer)
     assert.equal("not_found", answer_of(transactions.version, 99).code)
+  end)
+
+  it("compares and tries in slices", function()
+    local ops, turns = {}, {}
+    for i = 1, 2000 do
+      ops[i] = { op = "create", kind = "pools", name = "p" .. i,
+        value = { name = "p" .. i, backends = json.array { { address = "127.0.0.1:9002" } } } }
+    end
+    assert.is_true(door.apply(ops, {}).ok)
+    slices.open { turn = function(fn) turns[#turns + 1] = fn end, on_fault = error }
+    local function slowly(ask, ...)
+      local answered, n = nil, 0
+      local args = { ... }
+      args[#args + 1] = function(answer) answered = answer end
+      ask(unpack(args))
+      while turns[1] do
+        table.remove(turns, 1)()
+        n = n + 1
+      end
+      return answered, n
+    end
+    local found, n_compared = slowly(transactions.diff, 1, 2)
+    local told, n_told = slowly(transactions.version, 2)
+    local tried, n_tried = slowly(transactions.rollback, 1, { dry_run = true })
+    slices.open {}
+    assert.same({ 2000, 2000, true }, { #found.diff, #told.diff, tried.ok })
+    assert.is_true(n_compared > 0 and n_told > 0 and n_tried > 0)
   end)
 
   it("undoes a version, but nothing of what control keeps for itself", function()
