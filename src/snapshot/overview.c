@@ -13,7 +13,8 @@ void vf_overview(const struct vf_state *state, const struct vf_snapshot *snapsho
     uint64_t now_ns = vf_clock_ns();
     *out = (struct vf_overview){.pools = vf_snap_count(snapshot, VF_SNAP_POOLS),
                                 .backends = vf_snap_count(snapshot, VF_SNAP_BACKENDS),
-                                .health_mark = FNV_BASIS};
+                                .health_mark = FNV_BASIS,
+                                .version = snapshot->version};
     for (uint32_t i = 0; i < out->pools; i++)
         out->algorithms |= 1u << vf_snap_pool(snapshot, i)->algorithm;
     for (uint32_t i = 0; i < out->backends; i++) {

@@ -149,7 +149,7 @@ function M.attach(context, native)
   hub:attach { native = native, now = context.now, log = log.write,
     wall_ms = function() return totals.number(totals.node().wall_ms) end,
     timestamp = function() return status.time(totals.node().wall_ms) end,
-    context = { version = function() return totals.number(totals.node().version) end,
+    context = { version = function() return totals.number(counts.get().version) end,
       mark = function(name) return (name == "health" and figures.health_mark or counts.health_mark)() end,
       status = function() return overview.document(context.version, hub.n_clients) end,
       backends = figures.backends, health = figures.health,

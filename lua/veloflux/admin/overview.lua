@@ -27,7 +27,7 @@ function M.document(version, n_clients)
   local uptime_ms, total, usable = totals.number(node.uptime_ms), found.backends, found.usable
   return { status = health.overall(health.components()), timestamp = status.time(node.wall_ms), version = version,
     uptime = status.duration(uptime_ms), uptime_seconds = math.floor(uptime_ms / 1000),
-    node_id = cluster.id() or json.null, config_version = totals.number(node.version),
+    node_id = cluster.id() or json.null, config_version = totals.number(found.version),
     websocket_clients = n_clients, pools_count = found.pools,
     total_backends = total, healthy_backends = usable,
     backend_health_percentage = total > 0 and status.round(100 * usable / total) or json.null,

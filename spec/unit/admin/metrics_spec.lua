@@ -13,6 +13,7 @@ ffi.cdef "int vf_table_adopt(uint32_t kind, int generation_fd, int delta_fd);"
 ffi.cdef "int munmap(void *, size_t);\nint close(int);\nint getpid(void);"
 
 local totals = require "veloflux.totals"
+local counts = require "veloflux.admin.counts"
 local metrics = require "veloflux.admin.metrics"
 local series = require "veloflux.admin.metrics.series"
 local rates = require "veloflux.admin.rates"
@@ -95,6 +96,15 @@ describe("metrics", function()
     assert.equal(1, exposition.value(found, "veloflux_build_info", { version = "1.2.3" }))
     assert.equal(7, exposition.value(found, "veloflux_config_version"))
     assert.is_nil(found.veloflux_requests_total)
+  end))
+
+  it("in a few numbers are of one version, while a later one is on its way here", with_state(function(state)
+    totals.open(state, nil)
+    assert.equal(0, tonumber(counts.get().version))
+    state.published_version = 7
+    totals.open(state, snapshot_of(2, 1))
+    local found, published = counts.get(), tonumber(totals.node().version)
+    assert.same({ 1, 4, 7 }, { tonumber(found.version), found.backends, published })
   end))
 
   it("are sums over all blocks, and gauges over the leased ones", with_state(function(state, block)
