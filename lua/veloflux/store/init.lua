@@ -16,8 +16,8 @@
 --     store:extent(cb)                cb(err, { first, last }): which versions are kept; 0: none
 --     store:version(n, cb)            cb(err, RECORD with `changes`, or nil when there is no such version)
 --     store:at(n, cb)                 cb(err, ENTITIES as they were in version n, or nil when there is no such version)
---     store:changes(after, limit, cb) cb(err, list of RECORD with `changes`), those after version `after`, oldest first;
---                                     `is_cut` in it is true when it is shorter because they are large
+--     store:changes(after, limit, cb) cb(err, list of RECORD with `changes`), those after version `after`, the oldest
+--                                     first; `is_cut` in it is true when it is shorter because they are large
 --     store:prune(first, cb)          cb(err, how many): forgets the versions before `first`, never the last one
 --     store:base(cb)                  cb(err, { first, last, entities }): which versions are kept (0: none), and the
 --                                     ENTITIES as they were before the first of them

@@ -47,7 +47,7 @@ describe("versions of other nodes", function()
 
   it("are asked for again when the store has cut them short", function()
     local changes, asked = store.changes, 0
-    function store.changes(self, after, limit, callback)
+    function store.changes(self, after, _, callback)
       asked = asked + 1
       changes(self, after, 1, function(err, records)
         if records then records.is_cut = #records > 0 and after + 1 < self.version_now end

@@ -58,7 +58,8 @@ local function secure(wire, tls)
 end
 
 --- Opens the driver.
--- @param settings what redis/address.lua takes; prefix, timeout_ms, host (struct vf_redis_host), now_ms, log, most_bytes
+-- @param settings what redis/address.lua takes; prefix, timeout_ms, host (struct vf_redis_host), now_ms, log,
+-- most_bytes
 -- @return the driver, or nil and a message
 function M.open(settings)
   local where, message = address.of(settings)
