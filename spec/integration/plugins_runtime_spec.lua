@@ -2,6 +2,7 @@
 local uv = require "luv"
 local children = require "support.children"
 local clients = require "support.client"
+local h2 = require "support.http2"
 local loop = require "support.loop"
 local origins = require "support.origin"
 local plugins = require "support.plugins"
@@ -295,6 +296,32 @@ describe("a reload", function()
       assert.equal(wanted, clients.get(rig.port, "/"):get "x-methods")
     end
   end))
+
+  it("finds heads of HTTP/2 that are not whole: they run through the plugins of their route, as it is then", spec_of({
+    shut = { handler = [[ function Plugin:access() return pdk.response.exit(401, "shut") end ]] },
+    open = { handler = [[ function Plugin:access() return pdk.response.exit(200, "open") end ]] },
+  }, function(rig)
+    local client = h2.open(rig.port)
+    local function begin(id, path)
+      client:send(h2.headers(id, h2.get(path), { open = true, ends = true }), h2.continuation(id, ""))
+      assert.equal(401, clients.get(rig.port, "/").status) -- the worker has seen it by then
+    end
+    local function finish(id)
+      client:send(h2.continuation(id, "", true))
+      local answer = client:answer(id)
+      return answer.status .. " " .. answer.body
+    end
+    begin(1, "/")
+    local shut = rig.conf.routes[1]
+    rig.conf.routes = { { name = "open", path_prefix = "/open", pool = "web", plugins = { { name = "open" } } }, shut }
+    assert.is_true((reload(rig)))
+    assert.equal("401 shut", finish(1))
+    begin(3, "/open")
+    rig.conf.routes = { shut }
+    assert.is_true((reload(rig)))
+    assert.equal("401 shut", finish(3))
+    client:close()
+  end, { plugins = { { name = "shut" } } }))
 
   it("500 times, with new code each time, fails no request and keeps memory flat", spec_of({
     code = version_of(0),

@@ -70,19 +70,29 @@ static struct vf_chain *make(struct vf_chains *chains, uint32_t index)
     return chain;
 }
 
-struct vf_chain *vf_chains_take(struct vf_chains *chains, uint32_t index)
+static struct vf_chain *take_published(struct vf_chains *chains, uint32_t index)
 {
     struct vf_chain *chain = chains->by_index[index];
-    if (chain == NULL) {
-        chain = find(chains, vf_snap_chain(chains->snapshot, index)->hash);
-        if (chain == NULL)
-            chain = make(chains, index);
-        if (chain == NULL)
-            return NULL;
-        chain->refs++; /* the snapshot's */
-        chains->by_index[index] = chain;
-    }
-    chain->refs++;
+    if (chain != NULL)
+        return chain;
+    chain = find(chains, vf_snap_chain(chains->snapshot, index)->hash);
+    if (chain == NULL)
+        chain = make(chains, index);
+    if (chain == NULL)
+        return NULL;
+    chain->refs++; /* the snapshot's */
+    chains->by_index[index] = chain;
+    return chain;
+}
+
+struct vf_chain *vf_chains_take(struct vf_chains *chains, const struct vf_snapshot *snapshot,
+                                uint32_t index)
+{
+    struct vf_chain *chain = snapshot == chains->snapshot
+                                 ? take_published(chains, index)
+                                 : find(chains, vf_snap_chain(snapshot, index)->hash);
+    if (chain != NULL)
+        chain->refs++;
     return chain;
 }
 

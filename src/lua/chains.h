@@ -42,9 +42,10 @@ void vf_chains_init(struct vf_chains *chains, struct lua_State *lua, vf_chain_bu
 /* Goes on with another snapshot, which is retained, and keeps the chains that it has, too. */
 void vf_chains_follow(struct vf_chains *chains, struct vf_snapshot *snapshot);
 
-/* The chain at `index` of the published snapshot. The caller gets a reference. NULL: it cannot be
- * built. */
-struct vf_chain *vf_chains_take(struct vf_chains *chains, uint32_t index);
+/* The chain at `index` of `snapshot`. The caller gets a reference. NULL: it cannot be built, or has
+ * gone with its snapshot, which is not published any more. */
+struct vf_chain *vf_chains_take(struct vf_chains *chains, const struct vf_snapshot *snapshot,
+                                uint32_t index);
 
 /* Gives a reference back; NULL is left alone. */
 void vf_chains_give(struct vf_chains *chains, struct vf_chain *chain);

@@ -48,7 +48,7 @@ static void attach(void *owner, struct vf_exchange *ex, uint32_t index)
     run->ex = ex;
     run->body_limit = vf_snap_settings(ex->snapshot)->plugin_limits.body_bytes;
     ex->plugins = run;
-    if ((run->chain = vf_chains_take(&plugins->chains, index)) == NULL)
+    if ((run->chain = vf_chains_take(&plugins->chains, ex->snapshot, index)) == NULL)
         return;
     if ((run->task = vf_task_take(&plugins->tasks, ex, on_outcome, run)) != NULL)
         ex->phases = run->chain->phases;

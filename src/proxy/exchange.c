@@ -22,6 +22,16 @@ enum { SPARE_EXCHANGES = 256 };
 
 /* Life */
 
+void vf_exchange_renew(struct vf_exchange *ex, const struct vf_snap_listener *listener)
+{
+    if (ex->snapshot == ex->proxy->snapshot)
+        return;
+    vf_snapshot_release(&ex->snapshot);
+    ex->snapshot = vf_snapshot_retain(ex->proxy->snapshot);
+    ex->listener = listener;
+    ex->policy = vf_snap_policy(ex->snapshot, listener->policy);
+}
+
 struct vf_exchange *vf_exchange_new(struct vf_proxy *proxy, struct vf_client *client,
                                     const struct vf_snap_listener *listener)
 {
@@ -35,9 +45,7 @@ struct vf_exchange *vf_exchange_new(struct vf_proxy *proxy, struct vf_client *cl
     }
     ex->proxy = proxy;
     ex->client = client;
-    ex->listener = listener;
-    ex->snapshot = vf_snapshot_retain(proxy->snapshot);
-    ex->policy = vf_snap_policy(ex->snapshot, listener->policy);
+    vf_exchange_renew(ex, listener);
     ex->start_ns = vf_proxy_now_ns(proxy);
     ex->waits = VF_PHASES;
     ex->max_tries = VF_TRIES;

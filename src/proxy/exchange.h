@@ -174,6 +174,10 @@ struct vf_exchange {
 struct vf_exchange *vf_exchange_new(struct vf_proxy *proxy, struct vf_client *client,
                                     const struct vf_snap_listener *listener);
 
+/* A head that came in pieces is whole: the exchange begins now, on the newest snapshot. `listener`
+ * is that of the connection. */
+void vf_exchange_renew(struct vf_exchange *ex, const struct vf_snap_listener *listener);
+
 /* From the downstream codec. ex->request is filled; *target and host not yet judged. */
 void vf_exchange_on_request(struct vf_exchange *ex);
 void vf_exchange_on_request_data(struct vf_exchange *ex, struct vf_str slice);

@@ -170,6 +170,7 @@ void vf_h2_stream_on_head(struct vf_h2_stream *stream, bool has_content)
 {
     struct vf_h2 *h2 = stream->h2;
     struct vf_exchange *ex = stream->ex;
+    vf_exchange_renew(ex, h2->conn->acceptor->listener);
     struct vf_h1_limits limits = vf_proxy_head_limits(ex->snapshot, ex->listener);
     struct vf_fault fault;
     uint8_t nonce[16] = {0};
