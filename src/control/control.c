@@ -275,8 +275,8 @@ int vf_control_probe(const char *conf, int conf_fd)
     return exit_code;
 }
 
-/* Most of what loading allocates stays: it is collected when control/memory.lua is open, not before,
- * which is a seventh of the time to start. */
+/* Most of what loading allocates stays: it is collected when control/memory.lua is open, not
+ * before, which is a seventh of the time to start. */
 static int new_lua(lua_State **out)
 {
     int rc = vf_lua_new(out);
