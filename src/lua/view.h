@@ -197,9 +197,9 @@ void vf_view_set_tries(struct vf_exchange *ex, uint32_t tries);
 
 struct vf_route_view {
     uint32_t size;
-    uint32_t path_kind; /* enum vf_snap_path_kind */
-    struct vf_str name, tenant, path, pool;
-    uint64_t id, pool_id;
+    uint32_t path_kind;                     /* enum vf_snap_path_kind */
+    struct vf_str name, tenant, path, pool; /* pool: that the route names */
+    uint64_t id;
     uint32_t strip_prefix, action; /* enum vf_snap_action */
     uint64_t methods;              /* bit 1 << method; 0: any */
     struct vf_str more_methods;    /* extension methods among them: "BREW, X-COPY" */

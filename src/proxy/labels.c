@@ -14,6 +14,8 @@ void vf_labels(const struct vf_exchange *ex, struct vf_labels *out)
     if (ex->route != NULL) {
         out->route = vf_snap_str(snapshot, ex->route->name);
         out->tenant = vf_snap_str(snapshot, vf_snap_tenant(snapshot, ex->route->tenant)->name);
+        if (ex->route->action == VF_ACTION_POOL)
+            out->route_pool = vf_snap_str(snapshot, vf_snap_pool(snapshot, ex->route->pool)->name);
     }
     if (ex->is_raw)
         out->tenant = vf_snap_str(snapshot, vf_snap_tenant(snapshot, ex->pool->tenant)->name);
@@ -49,7 +51,7 @@ void vf_labels_unpin(struct vf_exchange *ex)
     const void *listener, *route, *pool, *backend, *policy;
     if (!copy_text(ex, &labels->listener) || !copy_text(ex, &labels->route) ||
         !copy_text(ex, &labels->tenant) || !copy_text(ex, &labels->pool) ||
-        !copy_text(ex, &labels->backend) ||
+        !copy_text(ex, &labels->backend) || !copy_text(ex, &labels->route_pool) ||
         !copy_record(ex, ex->listener, sizeof(*ex->listener), &listener) ||
         !copy_record(ex, ex->route, sizeof(*ex->route), &route) ||
         !copy_record(ex, ex->pool, sizeof(*ex->pool), &pool) ||

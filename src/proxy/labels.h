@@ -11,6 +11,7 @@ struct vf_exchange;
 
 struct vf_labels {
     struct vf_str listener, route, tenant, pool, backend; /* empty: none */
+    struct vf_str route_pool; /* that the route names, whatever a plugin chose */
 };
 
 /* Fills *out with views that live as long as the exchange has its snapshot, or took its leave of

@@ -91,7 +91,7 @@ struct vf_route_view {
   uint32_t size;
   uint32_t path_kind;
   struct vf_str name, tenant, path, pool;
-  uint64_t id, pool_id;
+  uint64_t id;
   uint32_t strip_prefix, action;
   uint64_t methods;
   struct vf_str more_methods;

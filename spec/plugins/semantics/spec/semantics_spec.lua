@@ -588,6 +588,15 @@ describe("the route", function()
     assert.same({ { "POST", "BREW" }, { ["x-a"] = { "1" }, ["x-b"] = { "~*^x" }, ["x-c"] = { "~*.*" } }, 5,
       { "example.test" } }, said)
   end)
+
+  it("names its own pool, also when another one was chosen", function()
+    local backends = { { address = "127.0.0.1:1" } }
+    local conf = { pools = { { name = "upstream", backends = backends }, { name = "other", backends = backends } } }
+    local said = said_of([[assert(pdk.service.set_upstream "other")
+      say(pdk.router.get_route().service.id, pdk.router.get_service().id, pdk.log.serialize().route.service.id)]],
+      nil, { conf = conf })
+    assert.same({ "upstream", "upstream", "upstream" }, said)
+  end)
 end)
 
 describe("the service", function()
