@@ -472,7 +472,7 @@ entities: { pools: [ { name: "${name}", backends: [ { address: "127.0.0.1:3" } ]
   end))
 
   it("completes commands, options and arguments in bash", loop.spec(function()
-    local server = servers.start { conf = conf_of() }
+    local server = servers.start { conf = conf_of { plugins = { { name = "cors" } } } }
     local code, script = servers.command({ "ctl", "completion", "bash" }, { env = QUIET })
     assert.equal(0, code)
     local dir = tempdir.new()
@@ -489,12 +489,27 @@ entities: { pools: [ { name: "${name}", backends: [ { address: "127.0.0.1:3" } ]
       complete_it "$BINARY" ctl get pools w
       complete_it "$BINARY" ctl backups r
       complete_it "$BINARY" ctl keys ro
+      complete_it "$BINARY" ctl pools g
+      complete_it "$BINARY" ctl pools get w
+      complete_it "$BINARY" ctl rout
+      complete_it "$BINARY" plugin ne
+      complete_it "$BINARY" ctl completion z
+      complete_it "$BINARY" ctl get plugins glo
+      complete_it "$BINARY" ctl get plugins global : co
     ]])
     local process = require "support.process"
     local status, out, err = process.run("/bin/bash", { dir .. "/script" },
       { env = { BINARY = servers.binary(), VFX_CONFIG = server.file, VFX_ADDRESS = false } })
     assert.same({ 0, "" }, { status, err })
-    assert.equal("ctl\nstop store\nexplain\n--output\njson\nPOST PUT PATCH\npools\nweb\nrestore\nrotate", out)
+    assert.equal("ctl\nstop store\nexplain\n--output\njson\nPOST PUT PATCH\npools\nweb\nrestore\nrotate\nget\nweb\n"
+      .. "routes\nnew\nzsh\nglobal:cors\ncors", out)
     server:stop()
+  end))
+
+  it("has a script for zsh, too", loop.spec(function()
+    local code, script = servers.command({ "ctl", "completion", "zsh" }, { env = QUIET })
+    assert.equal(0, code)
+    assert.matches("^#compdef veloflux\n", script)
+    assert.matches("ctl __complete", script, 1, true)
   end))
 end)

@@ -4,24 +4,49 @@ local clients = require "veloflux.cli.client"
 
 local M = {}
 
-local BASH = [[
+-- Colons split words there, and ids of plugins have some: they are put together again.
+local BASH = [=[
 # completion of veloflux for bash:  source <(veloflux ctl completion bash)
 _veloflux() {
-  local IFS=$'\n' word="${COMP_WORDS[COMP_CWORD]}" next
-  next=$("${COMP_WORDS[0]}" ctl __complete "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)
+  local IFS=$'\n' i part next word="" words=()
+  for (( i = 1; i <= COMP_CWORD; i++ )); do
+    part=${COMP_WORDS[i]}
+    if [[ $i -gt 1 && ( $part == :* || $word == *: ) ]]; then word+=$part; continue; fi
+    [[ $i -gt 1 ]] && words+=("$word")
+    word=$part
+  done
+  next=$("${COMP_WORDS[0]}" ctl __complete "${words[@]}" 2>/dev/null)
   COMPREPLY=( $(compgen -W "$next" -- "$word") )
+  [[ $word == *:* && $COMP_WORDBREAKS == *:* ]] && COMPREPLY=( "${COMPREPLY[@]#"${word%"${word##*:}"}"}" )
+  return 0
 }
 complete -o default -F _veloflux veloflux
-]]
+]=]
 
-M[1] = { name = "completion", usage = "completion bash", arguments = 1, help = "a script for the shell: "
+local ZSH = [=[
+#compdef veloflux
+# completion of veloflux for zsh, behind compinit:  source <(veloflux ctl completion zsh)
+# or as a file called _veloflux in a folder of fpath
+_veloflux() {
+  local -a next
+  next=(${(f)"$(${(Q)words[1]} ctl __complete ${(Q)words[2,CURRENT-1]} 2>/dev/null)"})
+  compadd -a next || _files
+}
+if [[ "${funcstack[1]}" == _veloflux ]]; then _veloflux; else compdef _veloflux veloflux; fi
+]=]
+
+local SCRIPTS = { bash = BASH, zsh = ZSH }
+
+M[1] = { name = "completion", usage = "completion bash|zsh", arguments = 1, help = "a script for the shell: "
   .. "source <(veloflux ctl completion bash)", run = function(ctx)
-    local shell = ctx:argument(1, "bash")
-    if shell ~= "bash" then ctx:usage("there is none for " .. shell) end
-    ctx.out((BASH:gsub("\n$", "")))
+    local shell = ctx:argument(1, "bash or zsh")
+    if not SCRIPTS[shell] then ctx:usage("there is none for " .. shell) end
+    ctx.out((SCRIPTS[shell]:gsub("\n$", "")))
   end }
 
 local TOP_LEVEL = { "run", "check", "proxy", "reload", "status", "stop", "plugin", "store", "ctl", "version" }
+local BELOW = { plugin = { "new", "test", "docs", "list" }, store = { "copy" } }
+local OF_KINDS = { "list", "get", "create", "set", "delete" }
 local OUTPUTS, LEVELS = { "table", "json", "yaml" }, { "debug", "info", "warn", "error" }
 local METHODS = { "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS" }
 
@@ -84,23 +109,41 @@ local BY_COMMAND = {
   end,
   keys = function(words) return #words == 2 and { "list", "rotate", "retire" } or {} end,
   ["log-level"] = function() return LEVELS end,
-  completion = function(words) return #words == 2 and { "bash" } or {} end,
+  completion = function(words) return #words == 2 and { "bash", "zsh" } or {} end,
   explain = function(words) return #words == 2 and METHODS or {} end,
   request = function(words) return #words == 2 and METHODS or {} end,
 }
 
---- Returns what may come behind `words`, "ctl" first.
-local function candidates(words)
+--- The kind may stand first, too: `pools get` is `get pools`.
+local function in_order(words)
+  local _, commands = require("veloflux.cli.ctl").commands()
+  if commands[words[2]] or not words[3] then return words end
+  return { words[1], words[3], words[2], unpack(words, 4) }
+end
+
+--- Returns what may come behind `words`, "ctl" first, besides options.
+local function arguments_of(words)
   local ctl = require "veloflux.cli.ctl"
-  local last = words[#words]
+  local list, commands = ctl.commands()
+  if #words == 1 then
+    local names = names_of(list, "name")
+    for _, kind in ipairs(kinds(words)) do names[#names + 1] = not commands[kind] and kind or nil end
+    return names
+  end
+  if #words == 2 and not commands[words[2]] then return OF_KINDS end
+  words = in_order(words)
+  return BY_COMMAND[words[2]] and BY_COMMAND[words[2]](words) or {}
+end
+
+--- Returns what may come behind `words`.
+local function candidates(words)
+  local known, last = require("veloflux.cli.ctl").OPTIONS, words[#words]
   if #words == 0 then return TOP_LEVEL end
-  if words[1] ~= "ctl" then return {} end
+  if words[1] ~= "ctl" then return #words == 1 and BELOW[words[1]] or {} end
   if last == "-o" or last == "--output" then return OUTPUTS end
-  if ctl.OPTIONS[last] and ctl.OPTIONS[last].values > 0 then return {} end
-  if #words == 1 then return names_of(ctl.commands(), "name") end
-  local list = options()
-  local more = BY_COMMAND[words[2]] and BY_COMMAND[words[2]](words) or {}
-  for _, name in ipairs(more) do list[#list + 1] = name end
+  if known[last] and known[last].values > 0 then return {} end
+  local list = #words > 1 and options() or {}
+  for _, name in ipairs(arguments_of(words)) do list[#list + 1] = name end
   return list
 end
 
