@@ -52,8 +52,14 @@ function find_type(compiled)
   return compiled.element and holds(compiled.element) or compiled.value and holds(compiled.value) or false
 end
 
+--- Tells whether a text is a URL that has no room for a secret: neither a password nor, by http, more than a host.
+local function is_bare_url(value)
+  local scheme, rest = value:match "^(%a[%w+.-]*)://([^@]*)$"
+  return scheme and (not scheme:find "^https?$" or rest:find "^[^/?]*/?$" ~= nil)
+end
+
 local function is_clear(value)
-  if type(value) ~= "string" or value == "" then return false end
+  if type(value) ~= "string" or value == "" or is_bare_url(value) then return false end
   for _, pattern in ipairs(HASHES) do
     if value:find(pattern) then return false end
   end

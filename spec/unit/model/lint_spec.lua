@@ -114,6 +114,14 @@ consumers:
       "plain_secret conf.yaml:8 consumers[0].credentials[1].key" }, list)
     assert.same({}, findings("admin: { auth: { password: x } }\n", { API_PASSWORD = "hunter2-hunter2" }))
     assert.same({}, findings('admin: { auth: { password: "${PW:-}" } }\n'))
+    local store = "store: { driver: redis, url: '%s' }\nmaster_key: { env: X }\n"
+    for _, url in ipairs { "redis://127.0.0.1:6379/0", "redis+cluster://a:1,b:2", "unix:///run/redis.sock?db=1" } do
+      assert.same({}, findings(store:format(url)), url)
+    end
+    assert.same({ "plain_secret conf.yaml:2 store.url" }, findings(store:format "redis://:hunter2@127.0.0.1/0"))
+    assert.same({}, findings "plugins: [ { name: http-log, config: { http_endpoint: 'http://logs:9000/' } } ]\n")
+    assert.same({ "plain_secret conf.yaml:2 plugins[0].config.http_endpoint" },
+      findings "plugins: [ { name: http-log, config: { http_endpoint: 'https://logs/s/T0K3N' } } ]\n")
   end)
 
   it("finds an admin address that is open to everybody", function()
