@@ -105,28 +105,36 @@ function M.store_change(net, context, version, now_ms)
     turn = turns.mine() }
 end
 
-local function touches(change, route)
-  local kind, key = change.kind, change.key
-  if kind == "routes" then return model_kinds.key(kind, route) == key end
-  if kind == "pools" then return route._pool ~= nil and model_kinds.key(kind, route._pool) == key end
-  if kind == "tenants" then return route.tenant == key end
-  local tenant = entities.split_key(kind, key)
-  return tenant == nil or route.tenant == tenant -- consumers and instances of plugins
+--- Returns what of the changes can concern a route: sets of keys of routes, pools and tenants, and `all` for what
+-- concerns every tenant. A document may change as many entities as there are routes.
+local function index_of(net)
+  local index = { routes = {}, pools = {}, tenants = {} }
+  for _, change in ipairs(net) do
+    slices.pause()
+    local kind, key = change.kind, change.key
+    if index[kind] then
+      index[kind][key] = true
+    else -- consumers and instances of plugins
+      local tenant = entities.split_key(kind, key)
+      if tenant then index.tenants[tenant] = true else index.all = true end
+    end
+  end
+  return index
+end
+
+local function touches(index, route, key)
+  return index.all or index.routes[key] or index.tenants[route.tenant]
+    or route._pool ~= nil and index.pools[model_kinds.key("pools", route._pool)]
 end
 
 --- Returns the keys of the routes whose requests may be served otherwise, and how many there are.
 function M.affected_routes(net, models)
-  local found, list = {}, {}
+  local index, found, list = index_of(net), {}, {}
   for _, model in ipairs(models) do
     for _, route in ipairs(model.routes) do
       slices.pause()
       local key = model_kinds.key("routes", route)
-      for _, change in ipairs(found[key] and {} or net) do
-        if touches(change, route) then
-          found[key], list[#list + 1] = true, key
-          break
-        end
-      end
+      if not found[key] and touches(index, route, key) then found[key], list[#list + 1] = true, key end
     end
   end
   table.sort(list)
@@ -135,18 +143,32 @@ function M.affected_routes(net, models)
   return list, count
 end
 
-local function edit_at(edits, file)
-  for _, edit in ipairs(edits) do
-    if file == ("api:%s/%s"):format(edit.kind, edit.key) then return edit end
+local FEW_PROBLEMS = 16
+
+--- Returns a function from the place that a problem names to the edit that made it.
+local function finder_of(edits, problems)
+  local by_file = {}
+  local function name_of(edit) return ("api:%s/%s"):format(edit.kind, edit.key) end
+  if #problems <= FEW_PROBLEMS then
+    return function(file)
+      for _, edit in ipairs(edits) do
+        if file == name_of(edit) then return edit end
+      end
+    end
   end
+  for _, edit in ipairs(edits) do
+    local name = name_of(edit)
+    by_file[name] = by_file[name] or edit
+  end
+  return function(file) return file and by_file[file] end
 end
 
 --- Says why a model with the edits is none.
 -- @return an outcome: {ok = false, code, message, errors}
 function M.refusal(problems, edits, code)
-  local errors, is_own = {}, false
+  local errors, is_own, edit_at = {}, false, finder_of(edits, problems)
   for i, problem in ipairs(problems) do
-    local edit = edit_at(edits, problem.file)
+    local edit = edit_at(problem.file)
     is_own = is_own or edit ~= nil
     local op, pointer = edit and edit.op, edit and conf.pointer(problem) or ""
     if edit and edit.places then op, pointer = elements.blame(edit.places, pointer) end
