@@ -187,18 +187,27 @@ static void *allocate(void *ud, void *block, size_t old_size, size_t new_size)
     return result;
 }
 
+/* What plugins have of the state: without what others made since they ran, if it is shared. */
+static size_t of_plugins(const struct vf_guards *guards)
+{
+    size_t at = guards->used_bytes;
+    if (guards->base_bytes != 0 && !guards->in_plugin && guards->left_bytes < at)
+        at = guards->left_bytes;
+    return at > guards->base_bytes ? at - guards->base_bytes : 0;
+}
+
 void vf_guards_tidy(struct vf_guards *guards)
 {
-    uint64_t limit = limit_bytes(guards), eighth = guards->limits.memory_bytes / 8, now_ns;
-    if (limit == UINT64_MAX || guards->used_bytes < guards->base_bytes + 6 * eighth)
+    uint64_t limit = guards->limits.memory_bytes, eighth = limit / 8, now_ns;
+    size_t used = of_plugins(guards);
+    if (limit == UINT64_MAX || used < 6 * eighth)
         return;
     now_ns = vf_clock_ns();
-    if (now_ns - guards->collected_ns < COLLECT_PAUSE_NS &&
-        (guards->used_bytes < limit || guards->is_full))
+    if (now_ns - guards->collected_ns < COLLECT_PAUSE_NS && (used < limit || guards->is_full))
         return;
     guards->collected_ns = now_ns;
     lua_gc(guards->tasks->lua, LUA_GCCOLLECT, 0);
-    guards->is_full = guards->used_bytes > guards->base_bytes + 7 * eighth;
+    guards->is_full = of_plugins(guards) > 7 * eighth;
 }
 
 /* Life */
