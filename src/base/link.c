@@ -152,10 +152,14 @@ int vf_link_receive(int link, struct vf_link_message *message)
     do
         n = recvmsg(link, &packet, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
     while (n < 0 && errno == EINTR);
-    if (n <= 0)
-        return n < 0 ? -errno : 0;
+    if (n < 0)
+        return -errno;
     message->n_fds = 0;
     take_fds(&packet, message);
+    if (n == 0) { /* the end, or a packet without a byte: that may have descriptors */
+        vf_link_message_deinit(message);
+        return 0;
+    }
     if (!is_whole(&packet, &head, (size_t)n)) {
         vf_link_message_deinit(message);
         return -EBADMSG;

@@ -2,6 +2,8 @@
 
 #include "snapshot/snapshot.h"
 
+enum { NS_PER_SECOND = 1000000000 };
+
 static bool is_complete(const struct vf_snapshot *snapshot, uint32_t policy)
 {
     uint64_t all = (UINT64_C(1) << VF_POLICY_FIELDS) - 1;
@@ -105,6 +107,9 @@ static const char *fault_of_tls(const struct vf_snapshot *snapshot, uint32_t ind
     const struct vf_snap_tls *tls = vf_snap_tls(snapshot, index);
     if (tls->client_auth != VF_CLIENT_AUTH_NONE && tls->trust == VF_SNAP_NONE)
         return "trust";
+    if (tls->handshake_rate > NS_PER_SECOND ||
+        (tls->handshake_rate > 0 && tls->handshake_burst == 0))
+        return "handshake_rate or handshake_burst"; /* the time between two is a divisor */
     return tls->min_version == 12 || tls->min_version == 13 ? NULL : "min_version";
 }
 

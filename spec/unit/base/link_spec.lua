@@ -25,6 +25,12 @@ long read(int, void *, size_t);
 int pipe(int fds[2]);
 int fcntl(int, int, ...);
 int close(int);
+int dup(int);
+struct spec_cmsg { size_t len; int level, type, fd, padding; };
+struct spec_msghdr {
+  void *name; unsigned name_len; void *parts; size_t n_parts; struct spec_cmsg *control; size_t control_len; int flags;
+};
+long sendmsg(int, const struct spec_msghdr *, int);
 int toupper(int);
 int64_t handle_signal(int number, int64_t handler) __asm__("signal");
 unsigned ualarm(unsigned us, unsigned interval_us);
@@ -104,6 +110,20 @@ describe("a link", function()
     assert.equal(EBADF, ffi.errno())
     ffi.C.close(pipe[0])
     ffi.C.close(pipe[1])
+  end)
+
+  it("takes a packet without a byte for the end, and closes what came with it", function()
+    local file, next_free = ffi.C.dup(0), ffi.C.dup(0)
+    ffi.C.close(next_free)
+    local cmsg = ffi.new("struct spec_cmsg", { 20, 1, 1, file }) -- SOL_SOCKET, SCM_RIGHTS
+    local packet = ffi.new "struct spec_msghdr"
+    packet.control, packet.control_len = cmsg, 24
+    assert.equal(0, tonumber(ffi.C.sendmsg(ends[0], packet, 0)))
+    assert.equal(0, lib.vf_link_receive(ends[1], got))
+    local free = ffi.C.dup(0)
+    assert.equal(next_free, free)
+    ffi.C.close(free)
+    ffi.C.close(file)
   end)
 
   it("refuses packets that are no messages and goes on", function()

@@ -123,6 +123,30 @@ describe("the check of a snapshot", function()
     assert.equal("settings 0: workers", check())
   end)
 
+  it("refuses a share of handshakes that nobody can reckon with", function()
+    local builder = fixture.builder()
+    local listener = fixture.add(builder, lib.VF_SNAP_LISTENERS, "listener")
+    listener.address.family = 1
+    fixture.add(builder, lib.VF_SNAP_POLICIES, "policy").set = 2 ^ lib.VF_POLICY_FIELDS - 1
+    local tls = fixture.add(builder, lib.VF_SNAP_TLS, "tls")
+    tls.min_version, tls.trust, tls.handshake_rate, tls.handshake_burst = 12, fixture.NONE, 100, 10
+    local made = assert(fixture.finish(builder))
+    local function judged(rate, burst)
+      local copy = ffi.new("uint64_t[?]", math.ceil(tonumber(made.size) / 8))
+      ffi.copy(copy, made.header, made.size)
+      local offset = ffi.cast("struct vf_snap_header *", copy).sections[lib.VF_SNAP_TLS].offset
+      local record = ffi.cast("struct vf_snap_tls *", ffi.cast("char *", copy) + offset)
+      record.handshake_rate, record.handshake_burst = rate, burst
+      fault[0] = 0
+      lib.vf_snapshot_check(copy, made.size, fault, 200)
+      return ffi.string(fault)
+    end
+    assert.same({ "", "" }, { judged(1000000, 1), judged(0, 0) })
+    for _, bad in ipairs { { 0xffffffff, 1 }, { 1, 0 } } do
+      assert.equal("TLS 0: handshake_rate or handshake_burst", judged(bad[1], bad[2]))
+    end
+  end)
+
   it("has a noun for every section", function()
     for section = 0, lib.VF_SNAP_SECTIONS - 1 do assert.is_true(#ffi.string(lib.vf_rules_noun(section)) > 0) end
   end)
