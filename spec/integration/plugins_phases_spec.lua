@@ -289,6 +289,38 @@ describe("content", function()
   end, { conf = { plugin_limits = { body = "500" } } }))
 end)
 
+describe("content that is collected", function()
+  local SIZE = { handler = [[
+    function Plugin:access() pdk.service.request.enable_buffering() end
+    function Plugin:header_filter(conf)
+      local size = #(pdk.service.response.get_raw_body() or "")
+      if size > 5 then return pdk.response.exit(200, "own") end
+      pdk.response.set_header("X-Size", size)
+    end
+    function Plugin:body_filter()
+      if pdk.ctx.plugin.has_waited then return end
+      pdk.ctx.plugin.has_waited = true
+      pdk.timer.sleep(0.001)
+    end]] }
+
+  it("gives way to an answer of our own, whole or not", spec_of({ size = SIZE }, function(rig)
+    local client = clients.connect(rig.port)
+    for _ = 1, 2 do
+      client:request("GET", "/cut")
+      local answer = client:read_response()
+      assert.same({ 502 }, { answer.status, answer.fault })
+      assert.matches('^{.*"code":"upstream_cut".*}\n$', answer.body)
+      client:request("GET", "/whole")
+      answer = client:read_response()
+      assert.same({ 200, "own" }, { answer.status, answer.body })
+    end
+    client:close()
+  end, { origin = function(conn, request)
+    conn:write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello" .. (request.target == "/cut" and "" or "there"))
+    if request.target == "/cut" then conn:close() end
+  end }))
+end)
+
 describe("a plugin that waits", function()
   local WAIT = { handler = [[
     for _, name in ipairs { "rewrite", "access", "header_filter", "log" } do

@@ -83,6 +83,7 @@ static void answer(struct vf_exchange *ex, uint32_t status, struct vf_str conten
 {
     vf_phases_cancel(ex, ex->reason != NULL ? ex->reason : "answered");
     ex->local_body = copy(ex, body);
+    vf_phases_drop_answer(ex);
     ex->is_local = true;
     ex->handled = false;
     vf_upstream_abandon(ex);

@@ -283,6 +283,15 @@ void vf_phases_buffer_end(struct vf_exchange *ex)
         vf_exchange_head_is_ready(ex);
 }
 
+void vf_phases_drop_answer(struct vf_exchange *ex)
+{
+    ex->is_buffering = ex->has_backlog = false;
+    if (ex->held == NULL)
+        return;
+    ex->held->rest_len = 0;
+    ex->held->has_end = false;
+}
+
 void vf_phases_send_backlog(struct vf_exchange *ex)
 {
     bool has_end = ex->held->has_end;

@@ -82,6 +82,9 @@ bool vf_phases_hold_answer(const struct vf_exchange *ex);
 void vf_phases_buffer(struct vf_exchange *ex, struct vf_str slice);
 void vf_phases_buffer_end(struct vf_exchange *ex);
 
+/* An answer of our own takes the place of the backend's: what was collected of that is dropped. */
+void vf_phases_drop_answer(struct vf_exchange *ex);
+
 /* The head has left: sends what was collected of an answer that was too large. */
 void vf_phases_send_backlog(struct vf_exchange *ex);
 
