@@ -414,6 +414,35 @@ describe("where a request goes", function()
   end, PATIENCE))
 end)
 
+describe("addresses that plugins name", function()
+  it("may be thousands: those that nobody needs are forgotten, one that is waited for is not", spec_of({
+    aim = { handler = [[
+      function Plugin:access()
+        local n = tonumber(pdk.request.get_path():match "^/n/(%d+)")
+        if n then return pdk.service.set_target(("127.1.%d.%d"):format(n / 250, n % 250 + 1), 1) end
+        pdk.service.set_target("nowhere.invalid", 80)
+      end
+      function Plugin:balancer() -- once the name has come to nothing
+        if pdk.ctx.plugin.is_next then pdk.service.set_target("127.0.0.1", 1) end
+        pdk.ctx.plugin.is_next = pdk.request.get_path() == "/name"
+      end]] },
+  }, function(rig)
+    local client = clients.connect(rig.port)
+    local function expect_failures(n) for _ = 1, n do assert.equal(502, client:read_response().status) end end
+    for first = 1, 4095, 45 do -- with the name they are as many as are remembered
+      local requests = {}
+      for n = first, first + 44 do requests[#requests + 1] = ("GET /n/%d HTTP/1.1\r\nHost: a\r\n\r\n"):format(n) end
+      client:send(table.concat(requests))
+      expect_failures(45)
+    end
+    for _ = 1, 2 do
+      client:request("GET", "/name")
+      expect_failures(1)
+    end
+    client:close()
+  end))
+end)
+
 describe("routes without a plugin", function()
   it("and requests without a route: the log phase sees what global plugins should see", spec_of({
     log = { handler = [[

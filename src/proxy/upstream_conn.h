@@ -35,6 +35,7 @@ struct vf_peer {
     uint32_t moves;              /* how often its addresses have changed */
     struct vf_exchange *waiting; /* for the first answer to a plugin's target's name */
     bool is_resolving;           /* that has not come yet */
+    bool is_waking;              /* who waited is being told: it is in use */
     struct vf_peer *next;        /* in its bucket */
 };
 

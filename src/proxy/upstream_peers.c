@@ -57,11 +57,13 @@ static void on_resolved(void *owner, struct vf_name *name)
         peer->moves++;
         close_stale(peer);
     }
+    peer->is_waking = true; /* what they do may forget peers that nobody needs */
     while (peer->waiting != NULL) {
         struct vf_exchange *ex = peer->waiting;
         vf_upstream_stop_waiting(ex);
         vf_dispatch_to_chosen(ex);
     }
+    peer->is_waking = false;
 }
 
 void vf_upstream_stop_waiting(struct vf_exchange *ex)
@@ -109,7 +111,7 @@ static void sweep(struct vf_upstreams *upstreams, bool (*is_due)(const struct vf
         struct vf_peer **at = &upstreams->buckets[i];
         while (*at != NULL) {
             struct vf_peer *peer = *at;
-            if (!is_due(peer) || peer->n_open > 0 || peer->waiting != NULL) {
+            if (!is_due(peer) || peer->n_open > 0 || peer->waiting != NULL || peer->is_waking) {
                 at = &peer->next;
                 continue;
             }
