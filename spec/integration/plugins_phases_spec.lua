@@ -383,6 +383,36 @@ describe("a plugin that waits", function()
     end))
   end
 
+  it("holds an answer that is whole, and no time limit of its backend counts any more", loop.spec(function()
+    local open = loop.condition()
+    local gate = origins.start(function(conn)
+      open:wait("the gate", function() return open.is_open end)
+      conn:write(origins.response(200, nil, ""))
+    end)
+    local rig = plugins.start({ wait = { handler = ([[
+      function Plugin:body_filter()
+        if pdk.ctx.plugin.has_waited then return end
+        pdk.ctx.plugin.has_waited = true
+        pdk.http.get("http://%s/")
+      end]]):format(gate.address) } }, {
+        origin = function(conn, request)
+          conn:write(origins.response(200, nil, "early"))
+          origins.read_body(conn, request)
+        end, conf = { timeouts = { response_body = "50ms" } } })
+    rig.origin.eager = false
+    local client = clients.connect(rig.port)
+    client:send "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc"
+    gate:wait_requests(1)
+    local conn = rig.origin:wait_connections(1)
+    conn.changed:wait("the end of the connection", function() return conn.ended end)
+    open.is_open = true
+    open:notify()
+    local answer = client:read_response "POST"
+    assert.same({ 200, "early" }, { answer.status, answer.body })
+    client:close()
+    rig.server:stop()
+  end))
+
   it("is told when its client goes away", spec_of({
     wait = { handler = [[
       function Plugin:access()

@@ -368,7 +368,7 @@ static const char *failure_reason(enum vf_upstream_failure failure)
 void vf_exchange_on_upstream_failed(struct vf_exchange *ex, enum vf_upstream_failure failure,
                                     const struct vf_fault *fault)
 {
-    if (ex->answer_ended) {
+    if (ex->response_state == VF_FLOW_DONE && !ex->is_tunnel) { /* the answer is whole */
         vf_account_leave_backend(ex);
         vf_client_resume(ex); /* the rest of the request is dropped */
         return;

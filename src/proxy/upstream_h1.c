@@ -193,7 +193,9 @@ static void finish(struct vf_exchange *ex)
     vf_stream_flush(&up->stream);
     if (up->is_dead || up->ex != ex)
         return;
-    bool reusable = vf_upstream_h1_is_reusable(up, 0) && vf_stream_pending(&up->stream) == 0;
+    /* what may have come while a phase held the answer back was not read */
+    bool reusable = vf_upstream_h1_is_reusable(up, 0) && vf_stream_pending(&up->stream) == 0 &&
+                    !up->stream.readable;
     vf_upstream_h1_detach(up);
     if (reusable)
         vf_upstream_keep(up, idle_ms);
