@@ -14,6 +14,8 @@ local M = {}
 
 local OTHERS = tonumber("077", 8) -- permissions that a key's file must not give
 local MAX_BYTES = 1024 * 1024
+local SHORTEST_KEY = 64 -- characters of an Ed25519 key in base64
+local EXPECTED = "expected a file, or PEM text (-----BEGIN ...)"
 local FOLDER, OTHER = 2, 3 -- enum vf_file_kind
 
 --- Says whether a text is PEM itself and no path.
@@ -42,6 +44,9 @@ local function read_file(path, is_private)
   return text
 end
 
+--- Says whether a text may be a key without its first line: messages do not repeat that.
+local function is_bare_key(text) return #text >= SHORTEST_KEY and text:find "^[%w+/]+=*$" ~= nil end
+
 --- Returns the PEM text that a field means.
 -- @param text of the field
 -- @param dir the folder that relative paths start from
@@ -49,10 +54,10 @@ end
 -- @return the text, and the absolute path when it came from a file; or nil and a message
 function M.open(text, dir, is_private)
   if M.is_text(text) then return text end
-  if text:find "[%z\n]" or text == "" then return nil, "expected a file, or PEM text (-----BEGIN ...)" end
+  if text:find "[%z\n]" or text == "" then return nil, EXPECTED end
   local path = text:sub(1, 1) == "/" and text or scalars.join(dir, text)
   local content, problem = read_file(path, is_private)
-  if not content then return nil, problem end
+  if not content then return nil, is_private and is_bare_key(text) and EXPECTED or problem end
   return content, path
 end
 

@@ -58,6 +58,8 @@ describe("a certificate in a conf file", function()
     refuses("cert", "DIR/pipe: not a file", "pipe", "site.key")
     refuses("key", "DIR/pipe: not a file", "site.crt", '"{file:pipe}"')
     refuses("cert", "/dev/zero: not a file", "/dev/zero", "site.key")
+    local bare = pki.read(site.key):gsub("%-%-%-%-%-.-%-%-%-%-%-", ""):gsub("%s", "") -- whoever reads it has the key
+    refuses("key", "expected a file, or PEM text (-----BEGIN ...)", "site.crt", bare)
     refuses("key", "DIR/empty.key: is empty", "site.crt", written("empty.key", ""))
     refuses("cert", "expected a file, or PEM text (-----BEGIN ...)", '"a\\nb"', "site.key")
   end)
