@@ -163,6 +163,13 @@ local function finder_of(edits, problems)
   return function(file) return file and by_file[file] end
 end
 
+--- Says where something that is to go is still in use; another name is of no help there.
+local function in_use(problem)
+  local noun, name = problem.message:match '^unknown ([%a ]+) ("[^"]*")'
+  return conf.format { file = problem.file, line = problem.line, path = problem.path,
+    message = noun and ("still refers to the %s %s"):format(noun, name) or problem.message }
+end
+
 --- Says why a model with the edits is none.
 -- @return an outcome: {ok = false, code, message, errors}
 function M.refusal(problems, edits, code)
@@ -178,6 +185,7 @@ function M.refusal(problems, edits, code)
   local first = problems[1]
   if not is_own and code == "invalid" and first and first.path ~= "" then
     code = first.rule == "room" and "conflict" or "referenced"
+    for i, problem in ipairs(code == "referenced" and problems or {}) do errors[i].detail = in_use(problem) end
   end
   return { ok = false, code = code, errors = errors,
     message = errors[1] and errors[1].detail or "is not valid" }

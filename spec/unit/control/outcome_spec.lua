@@ -74,4 +74,14 @@ describe("a refusal", function()
       if count == 40 then assert.is_nil(told.errors[40].op) end
     end
   end)
+
+  it("says who still needs what is to go, and proposes no other name", function()
+    local edits = { { op = 1, kind = "pools", key = "default/web" } }
+    local told = outcome.refusal({ { file = "api:routes/default/site", path = "pool",
+      message = 'unknown pool "web", did you mean web2?' },
+      { file = "site.yaml", path = "routes[0].pool", line = 7, message = 'unknown pool "web"' } }, edits, "invalid")
+    assert.equal("referenced", told.code)
+    assert.equal('api:routes/default/site: pool: still refers to the pool "web"', told.message)
+    assert.equal('site.yaml:7: routes[0].pool: still refers to the pool "web"', told.errors[2].detail)
+  end)
 end)
