@@ -56,6 +56,7 @@ static void write_port(FILE *out, const struct vf_port *port)
             port->n_open, hex, port->name);
     for (uint32_t slot = 0; slot < port->n_sockets; slot++)
         fprintf(out, "socket %" PRIu32 " %d\n", port->id, port->fds[slot]);
+    fprintf(out, "defers %" PRIu32 " %d\n", port->id, port->may_defer);
 }
 
 static void write_child(FILE *out, const struct vf_child *child)
@@ -188,6 +189,22 @@ static bool read_socket(struct vf_supervisor *super, const char *fields)
     return true;
 }
 
+/* What the sockets of a port do now is said to them once more, whatever it was. */
+static bool read_defers(struct vf_supervisor *super, const char *fields)
+{
+    uint32_t id;
+    int may_defer;
+    if (sscanf(fields, "%" SCNu32 " %d", &id, &may_defer) != 2)
+        return false;
+    struct vf_port *port = port_of(super, id);
+    if (port == NULL)
+        return false;
+    port->may_defer = may_defer != 0;
+    for (uint32_t slot = 0; slot < port->n_sockets && !port->may_defer; slot++)
+        port->deferred |= 1ULL << slot;
+    return true;
+}
+
 static bool read_child(struct vf_supervisor *super, const char *fields)
 {
     struct vf_child *child = calloc(1, sizeof(*child));
@@ -287,6 +304,8 @@ static bool read_belongings(struct vf_supervisor *super, const char *key, const 
         return read_port(super, fields);
     if (strcmp(key, "socket") == 0)
         return read_socket(super, fields);
+    if (strcmp(key, "defers") == 0)
+        return read_defers(super, fields);
     if (strcmp(key, "child") == 0)
         return read_child(super, fields);
     return strcmp(key, "held") == 0 ? read_held(super, fields) : true;

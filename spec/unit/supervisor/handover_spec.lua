@@ -36,6 +36,15 @@ describe("a handover table", function()
     assert.equal(0, (probe("veloflux-handover 1\nnovelty 1 2 3\nalone\n" .. HOUSE .. "conf x\nend\n")))
   end)
 
+  it("says of each port whether connections to it may wait for their first bytes", function()
+    ffi.cdef "int spec_hand_over(int may_defer, uint64_t *deferred);"
+    local spec, deferred = require("support.native").load "handover", ffi.new "uint64_t[1]"
+    assert.equal(1, spec.spec_hand_over(1, deferred))
+    assert.equal(0, tonumber(deferred[0]))
+    assert.equal(0, spec.spec_hand_over(0, deferred)) -- bytes are passed on: not one of the two sockets
+    assert.equal(3, tonumber(deferred[0]))
+  end)
+
   it("is refused when it is of another format, cut short or damaged", function()
     for _, text in ipairs {
       "", "end\n", "veloflux-handover 2\n" .. HOUSE .. "conf x\nend\n", "veloflux-handover 1\n" .. HOUSE .. "conf x\n",
