@@ -1,4 +1,4 @@
-/* A supervisor with one port hands it over to another: for spec/unit/supervisor/handover_spec.lua. */
+/* A supervisor with one port hands it over to another: for spec/unit/supervisor. */
 #include <stdlib.h>
 #include <unistd.h>
 
