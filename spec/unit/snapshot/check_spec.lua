@@ -135,8 +135,8 @@ describe("the check of a snapshot", function()
       local copy = ffi.new("uint64_t[?]", math.ceil(tonumber(made.size) / 8))
       ffi.copy(copy, made.header, made.size)
       local offset = ffi.cast("struct vf_snap_header *", copy).sections[lib.VF_SNAP_TLS].offset
-      local record = ffi.cast("struct vf_snap_tls *", ffi.cast("char *", copy) + offset)
-      record.handshake_rate, record.handshake_burst = rate, burst
+      local limits = ffi.cast("struct vf_snap_tls *", ffi.cast("char *", copy) + offset)
+      limits.handshake_rate, limits.handshake_burst = rate, burst
       fault[0] = 0
       lib.vf_snapshot_check(copy, made.size, fault, 200)
       return ffi.string(fault)
