@@ -185,7 +185,7 @@ describe("a client that", function()
   end))
 
   it("does not end a head that it has begun behind a whole request gets 408 too", loop.spec(function()
-    local timeouts = { client_header = "100ms", client_idle = "1h" }
+    local timeouts = { client_header = "1s", client_idle = "1h" }
     local server = rig.start({ origins.start() }, { conf = { timeouts = timeouts } })
     local client = clients.connect(server.ports.http)
     client:send "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT"

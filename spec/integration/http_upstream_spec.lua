@@ -1,5 +1,6 @@
 --- Connections to backends: kept, retried, limited, refused, found by name.
 local clients = require "support.client"
+local dns = require "unit.net.dns_server"
 local loop = require "support.loop"
 local origins = require "support.origin"
 local rig = require "support.rig"
@@ -274,7 +275,10 @@ describe("backends with names", function()
 
   it("that have no address are passed over", loop.spec(function()
     local origin = rig.named "a"
-    local server = rig.start { "nowhere.invalid:80", origin }
+    local names = dns.start {}
+    loop.defer(function() names:close() end)
+    local server = servers.start { conf = rig.conf { "nowhere.invalid:80", origin },
+      env = { VF_DNS_SERVERS = names.address } }
     for _ = 1, 4 do assert.equal("a", get(server).body) end
     server:stop()
   end))

@@ -440,7 +440,7 @@ describe("addresses that plugins name", function()
       expect_failures(1)
     end
     client:close()
-  end))
+  end, { zone = {} }))
 end)
 
 describe("routes without a plugin", function()

@@ -4,6 +4,8 @@
 --     clients.get(rig.port, "/")
 local cjson = require "cjson"
 local uv = require "luv"
+local dns = require "unit.net.dns_server"
+local loop = require "support.loop"
 local origins = require "support.origin"
 local servers = require "support.server"
 local tempdir = require "support.tempdir"
@@ -33,9 +35,16 @@ function M.write(sources, folder)
   return folder
 end
 
+local function names_of(zone)
+  local names = dns.start(zone)
+  loop.defer(function() names:close() end)
+  return { VF_DNS_SERVERS = names.address }
+end
+
 --- Starts a server with one route `all` to an echoing origin, on which every plugin of `sources` runs.
 -- @param sources as for write
--- @param options table or nil: origin (handler), conf (keys that replace the defaults), plugins (the route's list)
+-- @param options table or nil: origin (handler), conf (keys that replace the defaults), plugins (the route's list), zone
+--   (what names there are, as of unit.net.dns_server; nil: as the machine says)
 -- @return rig: server, origin, port, folder, conf
 function M.start(sources, options)
   options = options or {}
@@ -52,7 +61,7 @@ function M.start(sources, options)
     routes = { { name = "all", pool = "web", plugins = list[1] and list or nil } },
   }
   for key, value in pairs(options.conf or {}) do rig.conf[key] = value end
-  rig.server = servers.start { conf = rig.conf }
+  rig.server = servers.start { conf = rig.conf, env = options.zone and names_of(options.zone) }
   rig.port = rig.server.ports.http
   return rig
 end
