@@ -519,6 +519,38 @@ describe("a job of a plugin", function()
       assert.equal(1, api.is(api.get "/api/most", 200).most)
     end))
 
+  it("never runs twice at a time when its code goes and comes meanwhile", function()
+    local JOB = [[run = function()
+      local now = pdk.shared:incr("now", 1, 0)
+      pdk.shared:incr("begun", 1, 0)
+      pdk.shared:set("most", math.max(now, pdk.shared:get "most" or 0))
+      pdk.timer.sleep(2)
+      pdk.shared:incr("now", -1)
+    end]]
+    spec({ x = { jobs = job(JOB), api = api_of(endpoint("/api/most",
+      "return 200, { most = pdk.shared:get 'most' or 0, begun = pdk.shared:get 'begun' or 0 }")) } },
+    function(api, server, folder)
+      local function wait_begun(n)
+        return children.eventually(n .. " runs to begin", function()
+          local found = api.is(api.get "/api/most", 200)
+          return found.begun >= n and found
+        end)
+      end
+      local function reload(text)
+        write(folder, "jobs", text)
+        assert.is_true(server:reload())
+      end
+      wait_begun(1)
+      reload(job(JOB .. ", description = 'second'"))
+      assert.is_true(told(api, function() return true end).running)
+      reload(job(JOB .. ", description = 'third'"))
+      assert.equal(1, wait_begun(2).most)
+      reload "return {}"
+      reload(job(JOB .. ", description = 'back'"))
+      assert.equal(1, wait_begun(3).most)
+    end)()
+  end)
+
   it("that never ends, raises or spins is ended, counted and run again", spec({ x = { jobs = job [[timeout = 0.3,
     run = function(job)
       if job.run == 1 then pdk.timer.sleep(3600) end

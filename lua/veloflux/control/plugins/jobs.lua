@@ -15,6 +15,7 @@ local M = {}
 local LONGEST_WAIT_MS = 60000 -- then the clock is looked at again: somebody may have set it
 local POLL_MS = 100
 local entries = {} -- by plugin and name: what is known of each job, also over reloads
+local busy = {}    -- by the same: the entry whose run has not ended, though its code may be gone
 
 local function wall_ms() return tonumber(ffi.C.vf_clock_wall_ms()) end
 
@@ -31,7 +32,7 @@ end
 
 local function note_end(entry, how)
   entry.how = how
-  entry.is_running = false
+  busy[entry.key] = nil
   entry.runs = entry.runs + 1
   entry.last_ms, entry.last_result = wall_ms(), how == "done" and "ok" or how
   entry.took_ms = entry.last_ms - entry.begun_ms
@@ -49,7 +50,7 @@ end
 local function run(entry)
   local job = entry.job
   local is_cluster = job.scope == "cluster"
-  entry.is_running, entry.begun_ms = true, wall_ms()
+  busy[entry.key], entry.begun_ms = entry, wall_ms()
   local of = { source = "job", laggards = 0, is_fenced = is_cluster, fence = is_cluster and fence_of_run() or nil }
   entry.done = network.signal()
   entry.run = tasks.start(entry.plugin, { what = "job " .. job.name, of = of, limit_ms = job.timeout_ms,
@@ -57,7 +58,7 @@ local function run(entry)
       documents.close(of)
       note_end(entry, how)
     end }, job.run, context_of(entry, of))
-  while entry.is_running do network.wait_signal(entry.done, 0) end
+  while busy[entry.key] == entry do network.wait_signal(entry.done, 0) end
   entry.done, entry.run = nil, nil
 end
 
@@ -80,11 +81,14 @@ local function take_counts(entry, known)
   for _, name in ipairs(COUNTS) do entry[name] = known[name] end
 end
 
---- A run of the code before ends first.
-local function wait_for(before, entry)
-  if not before.is_running then return end
-  while before.is_running do network.wait_signal(network.signal(), POLL_MS) end
-  take_counts(entry, before)
+--- A run of the same job ends first: of code before, or one that was asked for (run_now).
+local function wait_for_others(entry)
+  local other = busy[entry.key]
+  while other do
+    while busy[entry.key] == other do network.wait_signal(network.signal(), POLL_MS) end
+    if other ~= entry then take_counts(entry, other) end
+    other = busy[entry.key]
+  end
 end
 
 --- It is time: runs the job, unless another node does.
@@ -97,8 +101,7 @@ local function beat(entry)
 end
 
 local function live(entry)
-  wait_for(entry.before, entry)
-  entry.before = nil
+  wait_for_others(entry)
   local schedule, last_ms = entry.job.schedule, nil
   while not entry.is_stopped do
     local due_ms = schedule.next_ms(wall_ms(), last_ms, math.random())
@@ -106,7 +109,7 @@ local function live(entry)
     entry.due_ms = due_ms
     if not wait_until(entry, due_ms) then return end
     last_ms = schedule.every_ms and (last_ms or due_ms - schedule.every_ms) + schedule.every_ms or due_ms
-    while entry.is_running do network.wait_signal(network.signal(), POLL_MS) end -- that was asked for: run_now
+    wait_for_others(entry)
     if not entry.is_stopped then beat(entry) end
   end
 end
@@ -119,7 +122,7 @@ end
 local function start(plugin, job)
   local key = key_of(plugin, job)
   local known = entries[key] or { runs = 0, errors = 0, skipped = 0 }
-  local entry = { plugin = plugin, job = job, before = known }
+  local entry = { plugin = plugin, job = job, key = key }
   take_counts(entry, known)
   entries[key] = entry
   task.spawn(live, entry)
@@ -132,9 +135,9 @@ end
 function M.run_now(plugin, name, callback)
   local entry = entries[plugin .. "\0" .. name]
   if not entry then return nil, ("%s has no job %s"):format(plugin, name) end
-  if entry.is_running then return nil, name .. " is running" end
+  if busy[entry.key] then return nil, name .. " is running" end
   return task.spawn(function()
-    if not entry.is_running then beat(entry) end
+    if not busy[entry.key] then beat(entry) end
     callback(entry.how)
   end)
 end
@@ -162,7 +165,7 @@ function M.list()
   local list = {}
   for _, entry in pairs(entries) do
     list[#list + 1] = { plugin = entry.plugin.name, name = entry.job.name, schedule = entry.job.schedule.text,
-      scope = entry.job.scope, description = entry.job.description, is_running = entry.is_running or false,
+      scope = entry.job.scope, description = entry.job.description, is_running = busy[entry.key] ~= nil,
       runs = entry.runs, errors = entry.errors, skipped = entry.skipped, last_ms = entry.last_ms,
       last_result = entry.last_result, took_ms = entry.took_ms, next_ms = entry.due_ms }
   end
