@@ -7,7 +7,8 @@ status=0
 
 mapfile -t lua_paths < <(for path in lua plugins spec scripts; do [ -e $path ] && echo $path; done)
 mkdir -p build
-luacheck --quiet --codes "${lua_paths[@]}" || status=1
+find "${lua_paths[@]}" -name '*.lua' -print0 |
+    xargs -0 -P "$(nproc)" -n 250 luacheck --quiet --codes || status=1
 
 mapfile -t c_files < <(find src spec scripts -name '*.[ch]' | sort)
 # Versions disagree about casts and macros: the one of Debian 12 decides.

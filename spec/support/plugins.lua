@@ -43,8 +43,8 @@ end
 
 --- Starts a server with one route `all` to an echoing origin, on which every plugin of `sources` runs.
 -- @param sources as for write
--- @param options table or nil: origin (handler), conf (keys that replace the defaults), plugins (the route's list), zone
---   (what names there are, as of unit.net.dns_server; nil: as the machine says)
+-- @param options table or nil: origin (handler), conf (keys that replace the defaults), plugins (the route's list),
+--   zone (what names there are, as of unit.net.dns_server; nil: as the machine says)
 -- @return rig: server, origin, port, folder, conf
 function M.start(sources, options)
   options = options or {}
