@@ -183,6 +183,30 @@ describe("a handler that is wrong", function()
     end
   end))
 
+  it("fails its request when it calls itself through functions of C, and the worker goes on", spec_of({
+    deep = { handler = [[
+      local deep = {}
+      function deep.gsub() return (("x"):gsub("x", deep.gsub)) end
+      function deep.sort() table.sort({ 1, 2, 3 }, deep.sort) end
+      function deep.coroutine()
+        local is_ok, why = coroutine.resume(coroutine.create(deep.coroutine))
+        if not is_ok then error(why, 0) end
+      end
+      function Plugin:access()
+        local call = deep[pdk.request.get_path():sub(2)]
+        if call then call() end
+      end]] },
+  }, function(rig)
+    local before = worker(rig)
+    for _, path in ipairs { "/gsub", "/sort", "/coroutine", "/gsub" } do
+      local from = #rig.server:log_lines() + 1
+      assert.equal(500, clients.get(rig.port, path).status, path)
+      rig.server:wait_log("plugin%.failed.*plugin=deep.*" .. (path == "/coroutine" and "" or "stack overflow"), from)
+    end
+    assert.equal(200, clients.get(rig.port, "/").status)
+    assert.equal(before, worker(rig))
+  end, { conf = { plugin_limits = { cpu = "10s" } } }))
+
   it("fails its request when it yields to nobody, and no other", spec_of({
     strays = { handler = [[
       function Plugin:access()

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -13,7 +14,7 @@
 #include "snapshot/snapshot.h"
 #include "supervisor/core.h"
 
-enum { EXEC_FAILED = 127, HELD_ROOM = 16 };
+enum { EXEC_FAILED = 127, HELD_ROOM = 16, STACK_SIZE = 256 << 20 };
 
 const char *vf_child_name(enum vf_process_kind kind)
 {
@@ -46,6 +47,18 @@ static void drop_privileges(const struct launch *launch)
         give_up("change of user");
 }
 
+/* A plugin that calls itself through functions of C (a callback of string.gsub, coroutines within
+ * coroutines) fills C's stack before it comes to LuaJIT's bound, which is an error that can be
+ * caught; the end of C's stack is not. What is not used takes no memory. */
+static void raise_stack_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_STACK, &limit) < 0 || limit.rlim_cur >= STACK_SIZE)
+        return;
+    limit.rlim_cur = limit.rlim_max < STACK_SIZE ? limit.rlim_max : STACK_SIZE;
+    setrlimit(RLIMIT_STACK, &limit);
+}
+
 /* What the new process does between fork and execution. Signals are blocked here because the
  * supervisor reads them from a descriptor. */
 static _Noreturn void become(const struct launch *launch)
@@ -61,6 +74,7 @@ static _Noreturn void become(const struct launch *launch)
         drop_privileges(launch);
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); /* binding is our business alone */
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    raise_stack_limit();
     sigprocmask(SIG_SETMASK, &none, NULL);
     execveat(launch->binary_fd, "", argv, environ, AT_EMPTY_PATH);
     give_up("execution");
