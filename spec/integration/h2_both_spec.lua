@@ -1,5 +1,6 @@
 --- HTTP/2 on both sides, with Node's client and server: content in both directions at once, trailers, resets.
 local cjson = require "cjson"
+local h2 = require "support.http2"
 local loop = require "support.loop"
 local node = require "support.node"
 local rig = require "support.rig"
@@ -71,6 +72,16 @@ const ask = (path, onData) => new Promise((resolve) => {
 })();
 ]]
 
+local WITH_LENGTH = [[
+const server = require("http2").createServer();
+server.on("stream", (stream) => {
+  stream.respond({ "content-length": 5 }, { waitForTrailers: true });
+  stream.on("wantTrailers", () => stream.sendTrailers({ "x-sum": "behind" }));
+  stream.end("hello");
+});
+server.listen(0, "127.0.0.1", () => console.log("ready " + server.address().port));
+]]
+
 local say = node.is_there and describe or pending
 
 say("HTTP/2 on both sides", function()
@@ -82,6 +93,18 @@ say("HTTP/2 on both sides", function()
     assert.same({ "half", 2 }, out.reset)
     assert.same({ "begun", 8 }, out.hold)
     assert.same({ { "/hold", 8 } }, out.ends)
+    server:stop()
+  end))
+
+  it("passes trailers on that stand behind content of a known length", loop.spec(function()
+    local _, port = node.start(WITH_LENGTH)
+    local server = rig.start({ "127.0.0.1:" .. port }, { pool = { protocol = "h2" } })
+    local client = h2.open(server.ports.http)
+    client:send(h2.headers(1, h2.get "/", { ends = true }))
+    local answer = client:answer(1)
+    assert.same({ "5", "hello", "behind" }, { h2.field(answer.fields, "content-length"), answer.body,
+      h2.field(answer.trailers, "x-sum") })
+    client:close()
     server:stop()
   end))
 end)

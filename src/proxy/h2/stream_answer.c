@@ -29,7 +29,9 @@ static void send_head(struct vf_exchange *ex)
     nghttp2_nv *fields;
     bool is_tunnel = ex->is_tunnel; /* RFC 8441 section 5: 200 where HTTP/1.1 has 101 */
     stream->has_content = is_tunnel || ex->response.framing != VF_FRAMING_NONE || ex->filters_body;
-    stream->due = is_tunnel || !vf_client_has_length(ex) ? UINT64_MAX : ex->response.content_length;
+    /* behind content of a known length HTTP/2 may have trailers yet (RFC 9113 section 8.1) */
+    bool ends_by_length = !is_tunnel && !ex->response.is_h2 && vf_client_has_length(ex);
+    stream->due = ends_by_length ? ex->response.content_length : UINT64_MAX;
     uint32_t status = is_tunnel ? 200 : ex->response.status;
     if (stream->is_extended && !is_tunnel && status / 100 == 2)
         status = 502; /* a success would say that there is a tunnel */
