@@ -312,12 +312,16 @@ describe("content that is collected", function()
       assert.matches('^{.*"code":"upstream_cut".*}\n$', answer.body)
       client:request("GET", "/whole")
       answer = client:read_response()
-      assert.same({ 200, "own" }, { answer.status, answer.body })
+      assert.same({ 200, "own", {} }, { answer.status, answer.body, answer.trailers })
     end
     client:close()
   end, { origin = function(conn, request)
-    conn:write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello" .. (request.target == "/cut" and "" or "there"))
-    if request.target == "/cut" then conn:close() end
+    if request.target == "/whole" then
+      return conn:write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        .. "a\r\nhellothere\r\n0\r\nX-Sum: its\r\n\r\n")
+    end
+    conn:write "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"
+    conn:close()
   end }))
 end)
 

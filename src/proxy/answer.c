@@ -95,6 +95,7 @@ static void answer(struct vf_exchange *ex, uint32_t status, struct vf_str conten
         ex->response.fields = *fields;
     else
         ex->response.fields = (struct vf_fields){0};
+    ex->response.trailers = (struct vf_fields){0};
     describe(ex, status);
     vf_fields_add_known(&ex->response.fields, &ex->arena, VF_FIELD_DATE,
                         copy(ex, vf_proxy_date(ex->proxy)));
