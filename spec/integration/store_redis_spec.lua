@@ -80,6 +80,10 @@ describe("a store in Redis", function()
       local refused = call(server, "POST", "/api/routes", answer "two")
       assert.equal(503, refused.status)
       assert.matches("TLS: bad_certificate:" .. reason, refused.json.detail)
+      server:write_conf(with { ca = authority.cert, name = "redis.test" })
+      assert.is_true(server:reload()) -- that will do
+      assert.equal("one", body_of(server, "one"))
+      assert.equal(200, call(server, "PUT", "/api/routes/one", answer "one").status)
       server:stop()
     end
     server = servers.start { conf = with { verify = false } }

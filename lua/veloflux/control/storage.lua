@@ -56,16 +56,25 @@ local function open_as(settings)
   return true
 end
 
---- True when a store is reached in the same way.
+local NO_SETTINGS = { log = true } -- of settings: what `open_as` adds
+
+local function is_part(name) return not NO_SETTINGS[name] and tostring(name):sub(1, 1) ~= "_" end
+
+--- True when a store is reached in the same way: all of it, records such as `tls` and `sentinel` as well, but not where
+-- in the file they stand.
 local function is_same(a, b)
-  for _, name in ipairs { "url", "username", "password", "timeout_ms" } do
-    if a[name] ~= b[name] then return false end
+  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
+  for name, value in pairs(a) do
+    if is_part(name) and not is_same(value, b[name]) then return false end
+  end
+  for name in pairs(b) do
+    if is_part(name) and a[name] == nil then return false end
   end
   return true
 end
 
---- Takes the settings that the conf file has now: another password, or, while the store does not answer, another
--- store.
+--- Takes the settings that the conf file has now: another password, `tls` or time limit, or, while the store does not
+-- answer, another store.
 -- @return "same", or "opened": it has to be read again; or nil and why not
 function M.adjust(node)
   if not store or not in_use then return "same" end
