@@ -1,5 +1,6 @@
 --- A Redis that is found by Sentinels, or is a cluster.
 local loop = require "support.loop"
+local ports = require "support.ports"
 local servers = require "unit.pdk.redis_server"
 local worlds = require "unit.store.redis.fixture"
 
@@ -94,11 +95,14 @@ describe("a store in a cluster of Redis", function()
   local function start_cluster(world, n)
     local nodes = {}
     for i = 1, n do
-      nodes[i] = servers.start { args = { "--cluster-enabled", "yes", "--cluster-node-timeout", "60000" } }
+      local bus = ports.reserve() -- and not the port 10,000 above, which somebody may have
+      nodes[i] = servers.start { args = { "--cluster-enabled", "yes", "--cluster-port", tostring(bus),
+        "--cluster-node-timeout", "60000" } }
+      nodes[i].bus = bus
       local from, to = math.floor((i - 1) * SLOTS / n), math.floor(i * SLOTS / n) - 1
       world:run(nodes[i], { "CLUSTER", "ADDSLOTSRANGE", from, to }, { "CLUSTER", "SET-CONFIG-EPOCH", i })
     end
-    for i = 2, n do world:run(nodes[1], { "CLUSTER", "MEET", "127.0.0.1", nodes[i].port }) end
+    for i = 2, n do world:run(nodes[1], { "CLUSTER", "MEET", "127.0.0.1", nodes[i].port, nodes[i].bus }) end
     for _, node in ipairs(nodes) do
       until_server(world, node, { "CLUSTER", "INFO" }, function(text)
         return text:find "cluster_state:ok" and text:find("cluster_known_nodes:" .. n)
