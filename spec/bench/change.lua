@@ -1,14 +1,16 @@
 --- How soon a change by the admin API is live in all workers: one entity of many, and 1,000 at once. Each answer comes
 -- when every worker runs the version. Environment: CHANGES (1000) of each kind, ONLY as for `make bench`.
 --
---     build/deps/bin/luajit spec/bench/change.lua        run by `make bench`, scenarios `change` and `bulk`
+--     build/deps/bin/luajit spec/bench/change.lua        run by `make bench`, scenarios `change`, `bulk`,
+--                                                        `lists` and `revoke`
 local house = dofile "spec/bench/house.lua"
 local machine = dofile "spec/bench/machine.lua"
 
 local CHANGES = tonumber(os.getenv "CHANGES" or 1000)
 local BULK, BULK_ROUNDS = 1000, tonumber(os.getenv "ROUNDS" or 5)
 local POOLS = 2000
-local GOAL_MS, BULK_GOAL_MS = 100, 500
+local REVOKED = 50
+local GOAL_MS, BULK_GOAL_MS, REVOKE_GOAL_MS = 100, 500, 1000
 
 local CHANGE = {
   { "a route", function(i, routes)
@@ -110,5 +112,27 @@ local function bench(routes, goal, bulk_goal)
   if not ok then error(message, 0) end
 end
 
+--- How soon a consumer whose access is revoked is nobody any more, of many.
+local function bench_revoke(consumers)
+  local lines = { "consumers:" }
+  for i = 1, consumers do
+    lines[i + 1] = ("  - { name: c%d, credentials: [ { type: key-auth, key: the-key-of-%d } ] }"):format(i, i)
+  end
+  local instance = house.start { routes = 100, pools = 10, more = table.concat(lines, "\n") }
+  local ok, message = xpcall(function()
+    local requests, taken, statuses = {}, nil, nil
+    for i = 1, REVOKED do requests[i] = ("DELETE /api/consumers/c%d"):format(i * 7919 % consumers + 1) end
+    local cpu = costing(instance, REVOKED, function() taken, statuses = house.send(requests) end)
+    house.expect(statuses, 204)
+    print(("until a key is nobody's in all workers, of %d consumers with one each:"):format(consumers))
+    print(("  %d revoked: %s; control %.1f ms each%s"):format(#taken, house.describe(taken), cpu,
+      verdict(machine.quantile(taken, 0.99), REVOKE_GOAL_MS)))
+  end, debug.traceback)
+  house.stop(instance)
+  if not ok then error(message, 0) end
+end
+
+if machine.wanted "revoke" then bench_revoke(100000) end
+if not (machine.wanted "change" or machine.wanted "bulk" or machine.wanted "lists") then return end
 bench(10000, GOAL_MS, BULK_GOAL_MS)
 if not os.getenv "FEW" then bench(100000) end

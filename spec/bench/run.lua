@@ -465,7 +465,7 @@ end
 
 --- The control plane, each by a script of its own.
 local function bench_control()
-  if wanted "change" or wanted "bulk" or wanted "lists" then bench_script "change" end
+  if wanted "change" or wanted "bulk" or wanted "lists" or wanted "revoke" then bench_script "change" end
   if wanted "admin" then bench_script "admin_load" end
   if wanted "history" then bench_script "history" end
   if wanted "cluster" then bench_script "cluster" end

@@ -1,6 +1,6 @@
 --- What the tables of consumers and credentials were made of (compiler/tables.lua): whether another model would make
--- the same. Making them takes some microseconds for each consumer, comparing a fraction of that, and nothing for those
--- whose records are the same ones.
+-- the same, or what of them it makes otherwise. Making them takes some microseconds for each consumer, comparing a
+-- fraction of that, and nothing for those whose records are the same ones.
 local slices = require "veloflux.slices"
 
 local M = {}
@@ -64,17 +64,37 @@ local function same_consumer(a, b, before, after)
     and same_credentials(a.credentials, b.credentials, before, after)
 end
 
---- Says whether two sources make the same tables. It may pause.
+local MOST = 10000 -- consumers that differ: beyond, making all anew costs little more
+
+--- Says in what two sources differ: `gone` are consumers of `before` that make nothing any more, `come` those of
+-- `after` whose entries are to be put. One that has changed is in both, one whose place has changed may be. It pauses.
 -- @param before nil: nobody knows what the tables hold
-function M.same(before, after)
-  if not before or before.salt_key ~= after.salt_key then return false end
+-- @return {gone, come}; or nil: too much, or what nobody can tell
+function M.differences(before, after)
+  if not before or before.salt_key ~= after.salt_key then return nil end
   local a, b = before.consumers, after.consumers
-  if #a ~= #b then return false end
-  for i = 1, #b do
+  local gone, come, i, j = {}, {}, 1, 1
+  while a[i] or b[j] do
     slices.pause()
-    if not same_consumer(a[i], b[i], before, after) then return false end
+    local one, other = a[i], b[j]
+    local is_one = one and other and one.name == other.name and one.tenant == other.tenant
+    if is_one and same_consumer(one, other, before, after) then
+      i, j = i + 1, j + 1
+    else
+      local is_first = one and (not other or one.tenant < other.tenant
+        or one.tenant == other.tenant and one.name < other.name)
+      if one and (is_one or is_first) then gone[#gone + 1], i = one, i + 1 end
+      if other and (is_one or not is_first) then come[#come + 1], j = other, j + 1 end
+      if #gone + #come > MOST then return nil end
+    end
   end
-  return true
+  return { gone = gone, come = come }
+end
+
+--- Says whether two sources make the same tables. It may pause.
+function M.same(before, after)
+  local differences = M.differences(before, after)
+  return differences ~= nil and #differences.gone + #differences.come == 0
 end
 
 return M

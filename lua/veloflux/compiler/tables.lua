@@ -26,10 +26,12 @@ uint64_t vf_tableb_count(const struct vf_tableb *builder);
 struct vf_stage {
   uint32_t kind, way;
   uint64_t stamp, sequence, puts, deletes;
-  const struct vf_tableb *builder;
+  const struct vf_tableb *builder, *gone;
   int fds[2];
 };
-int vf_stage_init(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *builder);
+int vf_stage_init_some(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *puts,
+  const struct vf_tableb *gone);
+uint64_t vf_table_stamp(uint32_t kind);
 void vf_stage_deinit(struct vf_stage *stage);
 int vf_control_publish_stage(struct vf_stage *stage);
 int vf_control_change_table(uint32_t kind, const char *key, size_t key_len, const char *value, size_t value_len);
@@ -174,52 +176,123 @@ local function add(builder, key, value)
   if rc ~= 0 then error("out of memory", 0) end
 end
 
-local function fill(builders, model, options)
+--- Adds the entries of consumers, and of the types of their credentials to `types`.
+local function add_consumers(builders, consumers, options, types)
   local chain_of, plain = options.chain_of, options.plain
-  local salt_key = options.salt_key
-  local types = {}
-  for _, consumer in ipairs(model.consumers) do
+  for _, consumer in ipairs(consumers) do
     slices.pause()
     add(builders.consumers, M.consumer_entry(consumer, chain_of and chain_of(consumer)))
     for _, credential in ipairs(consumer.credentials or {}) do
-      if not salt_key then
-        local problem
-        salt_key, problem = M.salt_key(model.node)
-        if not salt_key then error(problem, 0) end
-      end
       local value, kind = plain and plain(credential) or credential, options.kind_of(credential)
-      add(builders.credentials, M.credential_entry(consumer, value, kind, salt_key))
+      add(builders.credentials, M.credential_entry(consumer, value, kind, options.salt_key))
       local of = types[credential.type] or { kind = kind }
       types[credential.type] = of
       if kind.password then of.decoy, of.cost = dearer_decoy(value[kind.password] or "", of.decoy, of.cost) end
     end
   end
-  for name, of in pairs(types) do add(builders.credentials, M.type_entry(name, of.kind, of.decoy)) end
 end
 
-local function stage(kind, builder)
+--- Adds the keys of what consumers had. Only the keys count.
+local function add_gone(builders, consumers, options)
+  for _, consumer in ipairs(consumers) do
+    add(builders.consumers, M.consumer_key(consumer.tenant, consumer.name), "")
+    for _, credential in ipairs(consumer.credentials or {}) do
+      local value, kind = options.plain and options.plain(credential) or credential, options.kind_of(credential)
+      add(builders.credentials, M.credential_key(credential.type, consumer.tenant, value[kind.id], kind.hashed), "")
+    end
+  end
+end
+
+local function new_builders() return { consumers = new_builder(), credentials = new_builder() } end
+
+local function stage(kind, builder, gone)
   local staged = ffi.gc(ffi.new "struct vf_stage", C.vf_stage_deinit)
   staged.fds[0], staged.fds[1] = -1, -1
-  local rc = C.vf_stage_init(staged, kind, builder)
+  local rc = C.vf_stage_init_some(staged, kind, builder, gone)
   if rc ~= 0 then error(("tables: error %d"):format(-rc), 0) end
-  return { stage = staged, builder = builder }
+  return { stage = staged, builder = builder, gone = gone }
+end
+
+local function stage_all(builders, gone, types)
+  local staged = { types = types }
+  for name, kind in pairs(M.KINDS) do staged[name] = stage(kind, builders[name], gone and gone[name]) end
+  return staged
+end
+
+--- Completes options by the key that salts come from.
+local function salted(model, options)
+  if options.salt_key then return options end
+  local salt_key, problem = M.salt_key(model.node)
+  if not salt_key then error(problem, 0) end
+  return setmetatable({ salt_key = salt_key }, { __index = options })
+end
+
+local function has_credentials(consumers)
+  for _, consumer in ipairs(consumers) do
+    if consumer.credentials and #consumer.credentials > 0 then return true end
+  end
+  return false
 end
 
 --- Prepares what makes the tables say what a model does.
 -- @param model with consumers (nil: none)
 -- @param options table: kind_of(credential) -> {id, hashed, password}; chain_of(consumer) -> hash in
 -- hexadecimal or nil; plain(credential) -> plain table. The last two may be nil. salt_key of M.salt_key, if known
--- @return the stages for M.publish; or nil and a message
+-- @return the stages for M.publish, with `types` for M.stage_some; or nil and a message
 function M.stage(model, options)
-  local builders = { consumers = new_builder(), credentials = new_builder() }
-  local ok, message = pcall(function()
-    if model.consumers then fill(builders, model, options) end
-    local staged = {}
-    for name, kind in pairs(M.KINDS) do staged[name] = stage(kind, builders[name]) end
-    return staged
+  local ok, result = pcall(function()
+    local builders, types, consumers = new_builders(), {}, model.consumers or {}
+    if has_credentials(consumers) then options = salted(model, options) end
+    add_consumers(builders, consumers, options, types)
+    for name, of in pairs(types) do add(builders.credentials, M.type_entry(name, of.kind, of.decoy)) end
+    return stage_all(builders, nil, types)
   end)
-  if ok then return message end
-  return nil, message
+  if ok then return result end
+  return nil, result
+end
+
+local function is_argon2id(credential, kind, options)
+  local value = kind.password and (options.plain and options.plain(credential) or credential)[kind.password]
+  return value and value:find("$argon2id$", 1, true) == 1
+end
+
+--- Says whether the entries of types stay as they are when credentials go and come.
+local function keeps_types(consumers, options, types)
+  for _, consumer in ipairs(consumers) do
+    for _, credential in ipairs(consumer.credentials or {}) do
+      local of, kind = types[credential.type], options.kind_of(credential)
+      if not of or of.kind.id ~= kind.id or of.kind.hashed ~= kind.hashed or of.kind.password ~= kind.password
+        or is_argon2id(credential, kind, options) then
+        return false
+      end
+    end
+  end
+  return true
+end
+
+--- Prepares what makes of tables that say what one model does those of another; it costs what differs. The entry of a
+-- type stays when the last credential of the type goes: nobody finds anything by it.
+-- @param differences of table_source.differences
+-- @param before, after options as for M.stage, of what was and of what shall be
+-- @param types as the stages had them by which the tables came to say what they do
+-- @return as M.stage; or nil: all has to be staged; or nil and a message
+function M.stage_some(differences, before, after, types)
+  local gone, come = differences.gone, differences.come
+  if not keeps_types(gone, before, types) or not keeps_types(come, after, types) then return nil end
+  if has_credentials(come) and not after.salt_key then return nil end
+  local ok, result = pcall(function()
+    local puts, keys_gone = new_builders(), new_builders()
+    add_consumers(puts, come, after, types)
+    add_gone(keys_gone, gone, before)
+    return stage_all(puts, keys_gone, types)
+  end)
+  if ok then return result end
+  return nil, result
+end
+
+--- Returns a text that is another whenever a table may say something else.
+function M.stamp()
+  return tostring(C.vf_table_stamp(M.KINDS.consumers)) .. tostring(C.vf_table_stamp(M.KINDS.credentials))
 end
 
 --- Makes it so. Consumers go first: a credential never names one that is not there.

@@ -76,9 +76,17 @@ local function stage_tables(model, compiled)
   local options = { kind_of = kind_of, plain = plain, chain_of = chain_of,
     salt_key = model.consumers[1] and tables.salt_key(model.node) or nil }
   local source = table_source.of(model, options)
-  if table_source.same(tables_made_of, source) then return { source = source } end
-  local stages, message = tables.stage(model, options)
+  local before = tables_made_of
+  local differences = before and before.stamp == tables.stamp() and table_source.differences(before, source)
+  if differences and #differences.gone + #differences.come == 0 then
+    source.types = before.types
+    return { source = source }
+  end
+  local stages, message
+  if differences then stages, message = tables.stage_some(differences, before.options, options, before.types) end
+  if not stages and not message then stages, message = tables.stage(model, options) end
   if not stages then return nil, message end
+  source.types = stages.types
   return { source = source, stages = stages }
 end
 
@@ -90,6 +98,7 @@ local function publish_tables(staged)
     if not ok then return nil, message end
   end
   tables_made_of = staged.source
+  tables_made_of.stamp = tables.stamp()
   return true
 end
 

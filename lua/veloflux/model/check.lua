@@ -260,31 +260,44 @@ function Checker:plugins()
   end
 end
 
+--- Calls `visit(key, credential)` for all that leads to a consumer: its custom_id (without a credential), and each
+-- credential.
+local function each_lead(consumer, visit)
+  if consumer.custom_id then visit(consumer.tenant .. "\0" .. consumer.custom_id) end
+  for _, credential in ipairs(consumer.credentials) do
+    local id = credential[plugin.plugin_of(credential).credential.id]
+    visit(("%s\0%s\0%s"):format(consumer.tenant, credential.type, id), credential)
+  end
+end
+
+--- Says whether the consumers that are new have no leads but those of the ones that are gone, as after a revocation:
+-- then none can be another's, however many there are.
+function Checker:leads_are_known()
+  if not self.news.before then return false end
+  local free, is_known = {}, true
+  local function release(key) free[key] = true end
+  local function take(key) is_known, free[key] = is_known and free[key] == true, nil end
+  for _, consumer in ipairs(self.news.gone.consumers) do each_lead(consumer, release) end
+  for _, i in ipairs(self.news.positions.consumers) do each_lead(self.model.consumers[i], take) end
+  return is_known
+end
+
 --- A credential leads to one consumer; so does what another system calls it.
 function Checker:credentials()
-  if self.news:is_same "consumers" then return end
+  if self:leads_are_known() then return end
   local taken = {}
-  local function take(key, i, field, what, consumer, line)
-    local earlier = taken[key]
-    if earlier then
-      local file, _, path = self.places("consumers", i, field)
-      table.insert(self.problems, { file = file, line = line, path = path,
-        message = ("%s is already that of %s, in %s:%d"):format(what, earlier.name, earlier._file, earlier._line) })
-    else
-      taken[key] = consumer
-    end
-  end
   for i, consumer in ipairs(self.model.consumers) do
     slices.pause()
-    if consumer.custom_id then
-      local _, line = self.places("consumers", i, "custom_id")
-      take(consumer.tenant .. "\0" .. consumer.custom_id, i, "custom_id", "the id", consumer, line)
-    end
-    for _, credential in ipairs(consumer.credentials) do
-      local id = plugin.plugin_of(credential).credential.id
-      take(("%s\0%s\0%s"):format(consumer.tenant, credential.type, credential[id]), i, "credentials",
-        ("the %s of a credential for %s"):format(id, credential.type), consumer, credential._line)
-    end
+    each_lead(consumer, function(key, credential)
+      local earlier = taken[key]
+      taken[key] = earlier or consumer
+      if not earlier then return end
+      local file, line, path = self.places("consumers", i, credential and "credentials" or "custom_id")
+      local what = credential and ("the %s of a credential for %s"):format(
+        plugin.plugin_of(credential).credential.id, credential.type) or "the id"
+      table.insert(self.problems, { file = file, line = credential and credential._line or line, path = path,
+        message = ("%s is already that of %s, in %s:%d"):format(what, earlier.name, earlier._file, earlier._line) })
+    end)
   end
 end
 

@@ -54,4 +54,40 @@ describe("what tables are made of", function()
     before.options.chain_of = function() return "old" end
     assert.is_false(source.same(before, of { one }))
   end)
+
+  it("tells which consumers went and came, changed ones in both", function()
+    local function names(list)
+      local found = {}
+      for i, consumer in ipairs(list) do found[i] = consumer.tenant .. "/" .. consumer.name end
+      return found
+    end
+    local function differences(a, b)
+      local found = source.differences(of(a), of(b))
+      return { names(found.gone), names(found.come) }
+    end
+    local function one(name, changes)
+      local made = { name = name, tenant = "default" }
+      for field, value in pairs(changes or {}) do made[field] = value end
+      return made
+    end
+    local a, b, c, d = one "a", one "b", one "c", one "d"
+    assert.same({ {}, {} }, differences({ a, b, c }, { a, b, c }))
+    assert.same({ { "default/b" }, {} }, differences({ a, b, c }, { a, c }))
+    assert.same({ {}, { "default/b" } }, differences({ a, c }, { a, b, c }))
+    assert.same({ { "default/b" }, { "default/b" } }, differences({ a, b, c }, { a, one("b", { chain = "0f" }), c }))
+    assert.same({ { "default/a", "default/c" }, { "default/b", "default/d" } }, differences({ a, c }, { b, d }))
+    assert.same({ { "default/b" }, { "acme/b" } }, differences({ a, b }, { a, one("b", { tenant = "acme" }) }))
+    local moved = differences({ b, a }, { a, b }) -- in both, or in none
+    assert.same(moved[1], moved[2])
+    assert.is_nil(source.differences(nil, of { a }))
+    assert.is_nil(source.differences(of { a }, of({ a }, { salt_key = "other" })))
+  end)
+
+  it("does not tell more than it is worth", function()
+    local many = {}
+    for i = 1, 10001 do many[i] = { name = "c" .. i, tenant = "default" } end
+    assert.is_nil(source.differences(of {}, of(many)))
+    many[#many] = nil
+    assert.equal(10000, #source.differences(of {}, of(many)).come)
+  end)
 end)

@@ -1,6 +1,7 @@
 --- What compiler/tables.lua makes of consumers, and what runtime/consumers.lua finds of it.
 local ffi = require "ffi"
 local callbacks = require "support.callbacks"
+local source = require "veloflux.compiler.table_source"
 local tables = require "veloflux.compiler.tables"
 local consumers = require "veloflux.runtime.consumers"
 local tempdir = require "support.tempdir"
@@ -163,6 +164,134 @@ describe("the tables of consumers", function()
     assert.equal(0, change(1, tables.type_entry("k", {})))
     for i = 1, 30 do assert.equal(100000, #consumers.find_credential("k", "t", tostring(i))) end
     assert.equal(0, C.vf_table_find(1, "first", 5, ffi.new "struct vf_table_text"))
+  end)
+
+  -- What a list makes, for stages of what differs.
+  local function source_of(list)
+    return source.of(model_of(list), { kind_of = kind_of, chain_of = function(consumer) return consumer.chain end,
+      salt_key = assert(tables.salt_key(model_of(list).node)) })
+  end
+
+  -- Changes the tables from one list to another by what differs. Returns the stages.
+  local function stage_some(before, after, types)
+    local differences = assert(source.differences(before, after))
+    return tables.stage_some(differences, before.options, after.options, types)
+  end
+
+  local function publish_stages(staged)
+    for _, name in ipairs { "consumers", "credentials" } do
+      assert.equal(0, C.vf_stage_publish(staged[name].stage, offer), name)
+    end
+  end
+
+  -- A random list of consumers like `list` but in some places; keys go from one to another, too.
+  local function altered(list)
+    local random, result, keys = math.random, {}, {}
+    for i = 1, 40 do keys[i] = ("k"):rep(i * 9) end
+    for i = #keys, 2, -1 do
+      local other = random(i)
+      keys[i], keys[other] = keys[other], keys[i]
+    end
+    local is_taken = {}
+    for _, one in ipairs(list) do
+      for _, credential in ipairs(one.credentials) do is_taken[credential.key or credential.username] = true end
+    end
+    local function lead()
+      for i = #keys, 1, -1 do
+        local key = table.remove(keys, i)
+        if not is_taken[key] then return key end
+      end
+    end
+    local function make(name)
+      local key = lead()
+      return { name = name, tenant = random(2) == 1 and "default" or "acme", groups = { "g" .. random(3) },
+        chain = random(3) == 1 and "0" .. random(9) or nil,
+        credentials = { key and random(4) > 1 and { type = "key-auth", key = key, note = random(3) }
+          or key and { type = "basic-auth", username = key, password = "p" .. random(9) } or nil } }
+    end
+    for i = 1, 12 do
+      local old
+      for _, one in ipairs(list) do old = one.name == "n" .. i and one or old end
+      if random(4) == 1 then old = random(2) == 1 and make("n" .. i) or nil end
+      result[#result + 1] = old
+    end
+    if #result > 2 and random(3) == 1 then -- what one had another gets
+      local from, to = table.remove(result, 1), table.remove(result)
+      result[#result + 1] = { name = from.name, tenant = to.tenant, groups = {}, credentials = to.credentials }
+      result[#result + 1] = { name = to.name, tenant = from.tenant, groups = {}, credentials = from.credentials }
+    end
+    return result
+  end
+
+  it("come by what differs to say just what all of it anew would make them say", function()
+    math.randomseed(20261127)
+    local before, list, n_some = nil, {}, 0
+    for round = 1, 300 do
+      list = altered(list)
+      local after = source_of(list)
+      local staged = before and stage_some(before, after, before.types)
+      if staged then n_some = n_some + 1 else staged = stage(model_of(list)) end
+      after.types = staged.types
+      publish_stages(staged)
+      local whole = stage(model_of(list))
+      assert.equal(NOTHING, whole.consumers.stage.way, "round " .. round)
+      assert.equal(0, tonumber(whole.credentials.stage.puts), "round " .. round)
+      local is_used = {}
+      for _, one in ipairs(list) do
+        for _, credential in ipairs(one.credentials) do is_used[credential.type] = true end
+      end
+      local n_stale = 0 -- types without a credential are the one thing that may stay behind
+      for kind in pairs(after.types) do n_stale = n_stale + (is_used[kind] and 0 or 1) end
+      assert.equal(n_stale, tonumber(whole.credentials.stage.deletes), "round " .. round)
+      before = after
+    end
+    assert.is_true(n_some > 250, n_some)
+  end)
+
+  it("come by what differs to a new generation when the delta is half full", function()
+    local list = { ana() }
+    local before = source_of(list)
+    local staged = stage(model_of(list))
+    publish_stages(staged)
+    local types, generations = staged.types, #offered
+    for round = 1, 50 do
+      local changed = { ana(), { name = "round" .. round, tenant = "default", credentials = {
+        { type = "key-auth", key = "key" .. round, note = ("v"):rep(60000) .. round } } } }
+      local after = source_of(changed)
+      publish_stages(assert(stage_some(before, after, types)))
+      assert.equal("round" .. round, consumers.identify("key-auth", "default", "key" .. round).name)
+      assert.is_nil(consumers.identify("key-auth", "default", "key" .. round - 1))
+      assert.equal("ana", consumers.identify("key-auth", "default", "secret").name)
+      before = after
+    end
+    publish_stages(assert(stage_some(before, source_of { ana() }, types)))
+    assert.same({ NOTHING, NOTHING }, publish { ana() })
+    assert.is_true(#offered > generations)
+  end)
+
+  it("are not changed by what differs when somebody else has changed them meanwhile", function()
+    local before, staged = source_of { ana() }, stage(model_of { ana() })
+    publish_stages(staged)
+    local some = assert(stage_some(before, source_of {}, staged.types))
+    assert.equal(DELTA, some.credentials.stage.way)
+    assert.equal(0, change(1, "k\0t\0else", '"1"'))
+    assert.equal(-11, C.vf_stage_publish(some.credentials.stage, offer)) -- EAGAIN
+    assert.is_table(consumers.identify("key-auth", "default", "secret"))
+  end)
+
+  it("are staged whole where what differs does not tell what types say", function()
+    local function of(credentials)
+      return source_of { { name = "ana", tenant = "default", credentials = credentials } }
+    end
+    local argon = "$argon2id$v=19$m=64,t=1,p=1$" .. ("A"):rep(22) .. "$" .. ("A"):rep(43)
+    local key, login = { type = "key-auth", key = "k" }, { type = "basic-auth", username = "u", password = "p" }
+    local hashed = { type = "basic-auth", username = "u", password = argon }
+    local both = stage(model_of { { name = "ana", tenant = "default", credentials = { key, login } } }).types
+    assert.is_table(stage_some(of { key }, of { key, login }, both))
+    assert.is_nil(stage_some(of { key }, of { key, login }, stage(model_of { { name = "ana", tenant = "default",
+      credentials = { key } } }).types)) -- the first of its type
+    assert.is_nil(stage_some(of { key, login }, of { key, hashed }, both))
+    assert.is_nil(stage_some(of { key, hashed }, of { key, login }, both))
   end)
 
   it("keep no more decoded entries than they may", function()

@@ -12,22 +12,60 @@ static uint64_t next_sequence(uint32_t kind)
     return table == NULL ? 1 : vf_table_sequence(table) + 1;
 }
 
+struct merging {
+    struct vf_tableb *whole;
+    const struct vf_stage *stage;
+};
+
+static int on_kept(void *owner, struct vf_str key, struct vf_str value)
+{
+    struct merging *merging = owner;
+    struct vf_str other;
+    if (vf_tableb_get(merging->stage->builder, key, &other) ||
+        vf_tableb_get(merging->stage->gone, key, &other))
+        return 0;
+    return vf_tableb_add(merging->whole, key.data, key.len, value.data, value.len);
+}
+
+static int on_put(void *owner, struct vf_str key, struct vf_str value)
+{
+    struct merging *merging = owner;
+    return vf_tableb_add(merging->whole, key.data, key.len, value.data, value.len);
+}
+
+/* Fills `whole` with what the table says and the stage changes. */
+static int merge(const struct vf_stage *stage, struct vf_tableb *whole)
+{
+    struct merging merging = {whole, stage};
+    struct vf_table *table = vf_table_of(stage->kind);
+    int rc = table != NULL ? vf_table_each(table, on_kept, &merging) : 0;
+    return rc == 0 ? vf_tableb_each(stage->builder, on_put, &merging) : rc;
+}
+
 static int make_generation(struct vf_stage *stage)
 {
     stage->way = VF_STAGE_GENERATION;
     stage->sequence = next_sequence(stage->kind);
-    return vf_tableb_finish(stage->builder, stage->kind, stage->sequence, stage->fds);
+    if (stage->gone == NULL)
+        return vf_tableb_finish(stage->builder, stage->kind, stage->sequence, stage->fds);
+    struct vf_tableb *whole = vf_tableb_new();
+    int rc = whole != NULL ? merge(stage, whole) : UV_ENOMEM;
+    if (rc == 0)
+        rc = vf_tableb_finish(whole, stage->kind, stage->sequence, stage->fds);
+    vf_tableb_free(whole);
+    return rc;
 }
 
-int vf_stage_init(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *builder)
+int vf_stage_init_some(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *puts,
+                       const struct vf_tableb *gone)
 {
     struct vf_table *table = vf_table_of(kind);
     struct vf_table_diff diff;
-    *stage = (struct vf_stage){.kind = kind, .builder = builder, .fds = {-1, -1}};
+    *stage = (struct vf_stage){.kind = kind, .builder = puts, .gone = gone, .fds = {-1, -1}};
     if (kind >= VF_TABLES)
         return UV_EINVAL;
     stage->stamp = vf_table_stamp(kind);
-    int rc = vf_table_compare(table, builder, &diff);
+    int rc = vf_table_compare_some(table, puts, gone, &diff);
     if (rc < 0)
         return rc;
     stage->puts = diff.puts;
@@ -38,6 +76,11 @@ int vf_stage_init(struct vf_stage *stage, uint32_t kind, const struct vf_tableb 
         return make_generation(stage);
     stage->way = VF_STAGE_DELTA;
     return 0;
+}
+
+int vf_stage_init(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *builder)
+{
+    return vf_stage_init_some(stage, kind, builder, NULL);
 }
 
 void vf_stage_deinit(struct vf_stage *stage)
@@ -53,6 +96,8 @@ void vf_stage_deinit(struct vf_stage *stage)
 static int compare_again(struct vf_stage *stage)
 {
     struct vf_stage again;
+    if (stage->gone != NULL)
+        return UV_EAGAIN;
     int rc = vf_stage_init(&again, stage->kind, stage->builder);
     if (rc < 0)
         return rc;
@@ -76,7 +121,7 @@ int vf_stage_publish(struct vf_stage *stage, vf_table_offer offer)
     if (vf_table_stamp(stage->kind) != stage->stamp && (rc = compare_again(stage)) < 0)
         return rc;
     if (stage->way == VF_STAGE_DELTA) {
-        rc = vf_table_assimilate(vf_table_of(stage->kind), stage->builder);
+        rc = vf_table_assimilate_some(vf_table_of(stage->kind), stage->builder, stage->gone);
         if (rc == UV_ENOSPC) /* another process has written meanwhile */
             rc = make_generation(stage);
     }
@@ -89,63 +134,21 @@ int vf_stage_publish(struct vf_stage *stage, vf_table_offer offer)
 
 /* --- One entry -------------------------------------------------------------------------------- */
 
-static int append(struct vf_table *table, struct vf_str key, const struct vf_str *value)
-{
-    struct vf_change change;
-    int rc = vf_change_begin(&change, table);
-    if (rc < 0)
-        return rc;
-    rc = value != NULL ? vf_change_put(&change, key, *value) : vf_change_delete(&change, key);
-    if (rc < 0)
-        vf_change_abort(&change);
-    else
-        vf_change_publish(&change);
-    return rc;
-}
-
-struct copying {
-    struct vf_tableb *builder;
-    struct vf_str left_out;
-};
-
-static int on_entry(void *owner, struct vf_str key, struct vf_str value)
-{
-    struct copying *copying = owner;
-    if (vf_str_eq(key, copying->left_out))
-        return 0;
-    return vf_tableb_add(copying->builder, key.data, key.len, value.data, value.len);
-}
-
-/* A generation with all that there is, but for `key`, which gets `value`. */
-static int renew(uint32_t kind, struct vf_str key, const struct vf_str *value, vf_table_offer offer)
-{
-    struct copying copying = {vf_tableb_new(), key};
-    struct vf_table *table = vf_table_of(kind);
-    struct vf_stage stage = {.kind = kind, .builder = copying.builder, .fds = {-1, -1}};
-    if (copying.builder == NULL)
-        return UV_ENOMEM;
-    int rc = table != NULL ? vf_table_each(table, on_entry, &copying) : 0;
-    if (rc == 0 && value != NULL)
-        rc = vf_tableb_add(copying.builder, key.data, key.len, value->data, value->len);
-    if (rc == 0)
-        rc = make_generation(&stage);
-    if (rc == 0)
-        rc = hand_out(&stage, offer);
-    vf_stage_deinit(&stage);
-    vf_tableb_free(copying.builder);
-    return rc;
-}
-
 int vf_table_change(uint32_t kind, struct vf_str key, const struct vf_str *value,
                     vf_table_offer offer)
 {
-    struct vf_table *table = vf_table_of(kind);
-    uint64_t bytes = vf_table_record_bytes(key.len, value != NULL ? value->len : VF_TABLE_DELETED);
-    if (kind >= VF_TABLES)
-        return UV_EINVAL;
-    if (table == NULL && value == NULL)
-        return 0;
-    if (table == NULL || vf_table_is_crowded(table, bytes))
-        return renew(kind, key, value, offer);
-    return append(table, key, value);
+    struct vf_tableb *puts = vf_tableb_new(), *gone = vf_tableb_new();
+    struct vf_stage stage = {.fds = {-1, -1}};
+    int rc = UV_ENOMEM;
+    if (puts != NULL && gone != NULL)
+        rc = value != NULL ? vf_tableb_add(puts, key.data, key.len, value->data, value->len)
+                           : vf_tableb_add(gone, key.data, key.len, "", 0);
+    if (rc == 0)
+        rc = vf_stage_init_some(&stage, kind, puts, gone);
+    if (rc == 0)
+        rc = vf_stage_publish(&stage, offer);
+    vf_stage_deinit(&stage);
+    vf_tableb_free(puts);
+    vf_tableb_free(gone);
+    return rc;
 }

@@ -21,6 +21,7 @@ struct vf_stage {
     uint64_t sequence;
     uint64_t puts, deletes;
     const struct vf_tableb *builder; /* borrowed */
+    const struct vf_tableb *gone;    /* borrowed; NULL: `builder` is all that the table shall say */
     int fds[2];                      /* of a generation; owned; -1: none */
 };
 
@@ -28,8 +29,14 @@ struct vf_stage {
  * outlives the stage. Returns 0 or UV_E*, and then there is nothing to undo. */
 int vf_stage_init(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *builder);
 
+/* The same for some entries alone: those of `puts` are put, those whose keys are in `gone` and not in
+ * `puts` are deleted, all others stay. It costs what these do, however many there are. */
+int vf_stage_init_some(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *puts,
+                       const struct vf_tableb *gone);
+
 /* Makes it so: readers see all of it from here on, or as soon as the offer has reached them. What
- * was changed since the comparison is compared again. Returns 0, or UV_E* and nothing has
+ * was changed since the comparison is compared again; a stage of some entries is refused then with
+ * UV_EAGAIN, as nobody knows what the others say now. Returns 0, or UV_E* and nothing has
  * changed. */
 int vf_stage_publish(struct vf_stage *stage, vf_table_offer offer);
 

@@ -89,6 +89,7 @@ bool vf_table_is_crowded(const struct vf_table *table, uint64_t bytes)
 struct comparison {
     struct vf_table *table; /* NULL: empty */
     const struct vf_tableb *builder;
+    const struct vf_tableb *gone; /* NULL: all that `builder` has not */
     struct vf_change *change; /* NULL: count only */
     struct vf_table_diff diff;
 };
@@ -115,28 +116,45 @@ static int on_present(void *owner, struct vf_str key, struct vf_str value)
     return comparison->change != NULL ? vf_change_delete(comparison->change, key) : 0;
 }
 
+static int on_gone(void *owner, struct vf_str key, struct vf_str value)
+{
+    struct comparison *comparison = owner;
+    int rc = vf_table_get(comparison->table, key, &value);
+    return rc == 1 ? on_present(owner, key, value) : rc;
+}
+
 static int compare(struct comparison *comparison)
 {
     int rc = vf_tableb_each(comparison->builder, on_wanted, comparison);
-    if (rc == 0 && comparison->table != NULL)
-        rc = vf_table_each(comparison->table, on_present, comparison);
-    return rc;
+    if (rc != 0 || comparison->table == NULL)
+        return rc;
+    if (comparison->gone != NULL)
+        return vf_tableb_each(comparison->gone, on_gone, comparison);
+    return vf_table_each(comparison->table, on_present, comparison);
 }
 
-int vf_table_compare(struct vf_table *table, const struct vf_tableb *builder,
-                     struct vf_table_diff *out)
+int vf_table_compare_some(struct vf_table *table, const struct vf_tableb *puts,
+                          const struct vf_tableb *gone, struct vf_table_diff *out)
 {
-    struct comparison comparison = {.table = table, .builder = builder};
+    struct comparison comparison = {.table = table, .builder = puts, .gone = gone};
     int rc = compare(&comparison);
     if (rc == 0)
         *out = comparison.diff;
     return rc;
 }
 
-int vf_table_assimilate(struct vf_table *table, const struct vf_tableb *builder)
+int vf_table_compare(struct vf_table *table, const struct vf_tableb *builder,
+                     struct vf_table_diff *out)
+{
+    return vf_table_compare_some(table, builder, NULL, out);
+}
+
+int vf_table_assimilate_some(struct vf_table *table, const struct vf_tableb *puts,
+                             const struct vf_tableb *gone)
 {
     struct vf_change change;
-    struct comparison comparison = {.table = table, .builder = builder, .change = &change};
+    struct comparison comparison = {
+        .table = table, .builder = puts, .gone = gone, .change = &change};
     int rc = vf_change_begin(&change, table);
     if (rc < 0)
         return rc;
@@ -145,6 +163,11 @@ int vf_table_assimilate(struct vf_table *table, const struct vf_tableb *builder)
     else
         vf_change_publish(&change);
     return rc;
+}
+
+int vf_table_assimilate(struct vf_table *table, const struct vf_tableb *builder)
+{
+    return vf_table_assimilate_some(table, builder, NULL);
 }
 
 static int on_kept(void *owner, struct vf_str key, struct vf_str value)
