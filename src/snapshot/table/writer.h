@@ -46,8 +46,8 @@ int vf_table_compare(struct vf_table *table, const struct vf_tableb *builder,
  * UV_E*; then nothing has changed. */
 int vf_table_assimilate(struct vf_table *table, const struct vf_tableb *builder);
 
-/* The same where only some entries are told of: what would put all of `puts`, and delete the keys of
- * `gone` that are not in `puts` (the values there mean nothing)? */
+/* The same where only some entries are told of: what would put all of `puts`, and delete the keys
+ * of `gone` that are not in `puts` (the values there mean nothing)? */
 int vf_table_compare_some(struct vf_table *table, const struct vf_tableb *puts,
                           const struct vf_tableb *gone, struct vf_table_diff *out);
 int vf_table_assimilate_some(struct vf_table *table, const struct vf_tableb *puts,
