@@ -29,8 +29,8 @@ struct vf_stage {
  * outlives the stage. Returns 0 or UV_E*, and then there is nothing to undo. */
 int vf_stage_init(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *builder);
 
-/* The same for some entries alone: those of `puts` are put, those whose keys are in `gone` and not in
- * `puts` are deleted, all others stay. It costs what these do, however many there are. */
+/* The same for some entries alone: those of `puts` are put, those whose keys are in `gone` and not
+ * in `puts` are deleted, all others stay. It costs what these do, however many there are. */
 int vf_stage_init_some(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *puts,
                        const struct vf_tableb *gone);
 
