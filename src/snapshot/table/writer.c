@@ -90,7 +90,7 @@ struct comparison {
     struct vf_table *table; /* NULL: empty */
     const struct vf_tableb *builder;
     const struct vf_tableb *gone; /* NULL: all that `builder` has not */
-    struct vf_change *change; /* NULL: count only */
+    struct vf_change *change;     /* NULL: count only */
     struct vf_table_diff diff;
 };
 
