@@ -99,20 +99,38 @@ end
 
 local records_of = setmetatable({}, { __mode = "k" }) -- list of M.sorted -> the records in it
 
---- Keeps the list of a kind in order when an entity takes the place of another; else it is made anew when needed.
-local function replace_in_list(set, edit)
-  local list = set.lists[edit.kind]
-  if not list then return end
-  if not edit.entity or not set[edit.kind][edit.key] then
-    set.lists[edit.kind] = nil
-    return
-  end
-  local low, high = 1, #list
+local FEW = 32 -- that come and go in their places in a list; where more do it is made anew when needed
+
+--- Returns the place of a key in a list of M.sorted, or where it would be.
+local function place_of(list, key)
+  local low, high = 1, #list + 1
   while low < high do
     local middle = math.floor((low + high) / 2)
-    if list[middle].key < edit.key then low = middle + 1 else high = middle end
+    if list[middle].key < key then low = middle + 1 else high = middle end
   end
-  list[low] = edit.entity
+  return low
+end
+
+--- Keeps the list of a kind in order.
+-- @param own of M.with
+local function edit_list(set, edit, own)
+  local list, is_there = set.lists[edit.kind], set[edit.kind][edit.key] ~= nil
+  if not list or not is_there and not edit.entity then return end
+  if not is_there or not edit.entity then
+    own.n_moved = (own.n_moved or 0) + 1
+    if own.n_moved > FEW then
+      set.lists[edit.kind] = nil
+      return
+    end
+  end
+  local place = place_of(list, edit.key)
+  if not edit.entity then
+    table.remove(list, place)
+  elseif is_there then
+    list[place] = edit.entity
+  else
+    table.insert(list, place, edit.entity)
+  end
   records_of[list] = nil
 end
 
@@ -138,7 +156,7 @@ function M.with(set, edits, own)
       slices.look()
       if result.lists[kind] then result.lists[kind] = copy_list(result.lists[kind]) end
     end
-    replace_in_list(result, edit)
+    edit_list(result, edit, is_own)
     result[kind][edit.key] = edit.entity
     lineage.note(result[kind], edit.key)
   end

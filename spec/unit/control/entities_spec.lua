@@ -29,6 +29,24 @@ describe("a set of entities", function()
     assert.equal("B1 a1 a-b1 b1 c1", order(set))
   end)
 
+  it("is in the order of the keys after few changes and after many, as one that is sorted anew", function()
+    math.randomseed(27)
+    for round = 1, 200 do
+      local edits = {}
+      for i = 1, math.random(round % 10 == 0 and 90 or 8) do
+        local name = ("x"):rep(math.random(3)) .. math.random(60)
+        edits[i] = math.random(3) > 1 and put(name, round) or { kind = "routes", key = "default/" .. name }
+      end
+      local before = order(set)
+      local changed = entities.with(set, edits)
+      assert.equal(before, order(set))
+      local anew = entities.new()
+      for key, one in pairs(changed.routes) do anew.routes[key] = one end
+      assert.equal(order(anew), order(changed))
+      set = changed
+    end
+  end)
+
   it("is one as long as the caller keeps it to itself", function()
     assert.equal("B1 a1 a-b1 b1 c1", order(set))
     local own = {}
