@@ -59,3 +59,12 @@ describe("scripts/deps.sh --check-variant", function()
     assert.equal(refusal(0), check(0))
   end))
 end)
+
+describe("the LuaJIT of scripts/deps.sh", function()
+  it("hashes strings as LuaJIT does: those that are alike where it looks at first are told apart by all they have",
+    function()
+      local library = assert(tempdir.read "build/deps/lib/libluajit-5.1.a")
+      assert.is_truthy(library:find("hash_dense_def", 1, true))
+      assert.is_nil(library:find("hash_dense_sse42", 1, true))
+    end)
+end)
