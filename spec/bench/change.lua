@@ -114,13 +114,15 @@ end
 
 --- How soon a consumer whose access is revoked is nobody any more, of many.
 local function bench_revoke(consumers)
-  local lines = { "consumers:" }
+  local entries = {}
   for i = 1, consumers do
-    lines[i + 1] = ("  - { name: c%d, credentials: [ { type: key-auth, key: the-key-of-%d } ] }"):format(i, i)
+    entries[i] = ('{"name":"c%d","credentials":[{"type":"key-auth","key":"the-key-of-%d"}]}'):format(i, i)
   end
-  local instance = house.start { routes = 100, pools = 10, more = table.concat(lines, "\n") }
+  local instance = house.start { routes = 100, pools = 10 }
   local ok, message = xpcall(function()
     local requests, taken, statuses = {}, nil, nil
+    local _, imported = house.ask('POST /api/config/import {"consumers":[' .. table.concat(entries, ",") .. "]}")
+    house.expect(imported, 200)
     for i = 1, REVOKED do requests[i] = ("DELETE /api/consumers/c%d"):format(i * 7919 % consumers + 1) end
     local cpu = costing(instance, REVOKED, function() taken, statuses = house.send(requests) end)
     house.expect(statuses, 204)
