@@ -1,5 +1,6 @@
 --- Child processes of specs, with their output as lines that can be awaited.
 local uv = require "luv"
+local children = require "support.children"
 local loop = require "support.loop"
 local tempdir = require "support.tempdir"
 
@@ -116,26 +117,6 @@ end
 --- The pids of its children now.
 function Process:children() return children_of(self.pid) end
 
-local function is_alive(pid)
-  local stat = tempdir.read(("/proc/%d/stat"):format(pid))
-  return stat ~= nil and not stat:find "%) [ZX]"
-end
-
---- Awaits the end of processes that are nobody's of ours to wait for.
-local function wait_gone(pids)
-  for _, pid in ipairs(pids) do
-    while is_alive(pid) do
-      loop.await(("the end of process %d"):format(pid), function(settle)
-        local timer = uv.new_timer()
-        timer:start(2, 0, function()
-          timer:close()
-          settle()
-        end)
-      end)
-    end
-  end
-end
-
 --- Kills it and its children, and awaits the end of all: nothing that they had open is in use any more.
 function Process:kill()
   if not self.exited then
@@ -143,7 +124,7 @@ function Process:kill()
     uv.kill(self.pid, "sigkill")
     for _, pid in ipairs(victims) do uv.kill(pid, "sigkill") end
     self:wait_exit()
-    wait_gone(victims)
+    for _, pid in ipairs(victims) do children.wait_gone(pid) end -- nobody's of ours to wait for
   end
   for _, pipe in ipairs(self.pipes) do
     if not pipe:is_closing() then pipe:close() end

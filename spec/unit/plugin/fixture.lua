@@ -45,6 +45,18 @@ function M.write(plugins, folder)
   return folder
 end
 
+--- Has each spec of the `describe` at hand begin with plugins that the kit finds, and end without.
+-- @param plugins as for M.write
+function M.served(plugins)
+  local busted, kit = require "busted", require "veloflux.kit"
+  busted.before_each(function() kit.paths = { M.write(plugins) } end)
+  busted.after_each(function()
+    kit.stop()
+    kit.paths = {}
+    M.clean()
+  end)
+end
+
 --- Removes the folders.
 function M.clean()
   for _, folder in ipairs(folders) do conf_fixture.remove(folder) end

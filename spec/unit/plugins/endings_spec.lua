@@ -37,14 +37,7 @@ return Plugin
 ]]
 
 describe("a handler that does not return", function()
-  before_each(function()
-    kit.paths = { fixture.write { keeps = { handler = HANDLER }, exits = { handler = EXITS } } }
-  end)
-  after_each(function()
-    kit.stop()
-    kit.paths = {}
-    fixture.clean()
-  end)
+  fixture.served { keeps = { handler = HANDLER }, exits = { handler = EXITS } }
 
   it("leaves functions behind that see their own request, whoever uses its coroutine next", function()
     local gateway = kit.start { plugins = { { name = "keeps" } } }

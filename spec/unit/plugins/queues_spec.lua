@@ -23,12 +23,7 @@ return Plugin
 local SCHEMA = 'return { to = { type = "string", required = true } }'
 
 describe("pdk.queue", function()
-  before_each(function() kit.paths = { fixture.write { ship = { handler = HANDLER, schema = SCHEMA } } } end)
-  after_each(function()
-    kit.stop()
-    kit.paths = {}
-    fixture.clean()
-  end)
+  fixture.served { ship = { handler = HANDLER, schema = SCHEMA } }
 
   local function route(path, to)
     return { name = path:sub(2), path = path, plugins = { { name = "ship", config = { to = to } } },

@@ -63,14 +63,9 @@ end
 describe("connections of pdk.redis", function()
   local gateway
 
+  fixture.served { asks = { handler = HANDLER } }
   before_each(function()
-    kit.paths = { fixture.write { asks = { handler = HANDLER } } }
     gateway = kit.start { plugins = { { name = "asks" } }, hosts = { ["redis.test:6379"] = server() } }
-  end)
-  after_each(function()
-    kit.stop()
-    kit.paths = {}
-    fixture.clean()
   end)
 
   local function ask(path) return gateway:request({ path = path }).body end

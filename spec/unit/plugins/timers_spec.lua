@@ -24,12 +24,7 @@ return Plugin
 local SCHEMA = 'return { jitter = { type = "number", default = 0 }, takes = { type = "number", default = 0 } }'
 
 describe("pdk.timer.every", function()
-  before_each(function() kit.paths = { fixture.write { beats = { handler = HANDLER, schema = SCHEMA } } } end)
-  after_each(function()
-    kit.stop()
-    kit.paths = {}
-    fixture.clean()
-  end)
+  fixture.served { beats = { handler = HANDLER, schema = SCHEMA } }
 
   local function beats_of(config)
     local gateway = kit.start { plugins = { { name = "beats", config = config } } }
