@@ -68,11 +68,8 @@ int vf_control_drop(uint32_t uid, uint32_t gid);
  * vf_table_offer. */
 void vf_control_offer_table(uint32_t kind, uint64_t sequence, int generation_fd, int delta_fd);
 
-/* vf_stage_publish and vf_table_change (snapshot/table/stage.h) that offer to the workers; `value`
- * NULL deletes. */
+/* vf_stage_publish (snapshot/table/stage.h) that offers to the workers. */
 int vf_control_publish_stage(struct vf_stage *stage);
-int vf_control_change_table(uint32_t kind, const char *key, size_t key_len, const char *value,
-                            size_t value_len);
 
 /* Returns where answers of databases come to (lua/database/database.h):
  * veloflux.store.database.ready. */

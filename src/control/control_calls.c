@@ -140,14 +140,6 @@ int vf_control_publish_stage(struct vf_stage *stage)
     return vf_stage_publish(stage, vf_control_offer_table);
 }
 
-int vf_control_change_table(uint32_t kind, const char *key, size_t key_len, const char *value,
-                            size_t value_len)
-{
-    struct vf_str text = vf_str_make(value, value_len);
-    return vf_table_change(kind, vf_str_make(key, key_len), value != NULL ? &text : NULL,
-                           vf_control_offer_table);
-}
-
 void vf_control_commit(uint64_t version)
 {
     vf_follower_tell(&vf_control.follower, VF_LINK_COMMIT, version);

@@ -29,12 +29,11 @@ struct vf_stage {
   const struct vf_tableb *builder, *gone;
   int fds[2];
 };
-int vf_stage_init_some(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *puts,
+int vf_stage_init(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *builder,
   const struct vf_tableb *gone);
 uint64_t vf_table_stamp(uint32_t kind);
 void vf_stage_deinit(struct vf_stage *stage);
 int vf_control_publish_stage(struct vf_stage *stage);
-int vf_control_change_table(uint32_t kind, const char *key, size_t key_len, const char *value, size_t value_len);
 ]]
 local C = ffi.C
 
@@ -208,7 +207,7 @@ local function new_builders() return { consumers = new_builder(), credentials = 
 local function stage(kind, builder, gone)
   local staged = ffi.gc(ffi.new "struct vf_stage", C.vf_stage_deinit)
   staged.fds[0], staged.fds[1] = -1, -1
-  local rc = C.vf_stage_init_some(staged, kind, builder, gone)
+  local rc = C.vf_stage_init(staged, kind, builder, gone)
   if rc ~= 0 then error(("tables: error %d"):format(-rc), 0) end
   return { stage = staged, builder = builder, gone = gone }
 end
@@ -305,16 +304,5 @@ function M.publish(staged, publish)
   end
   return true
 end
-
---- Puts one entry, or deletes it when `value` is nil. All workers find the change with their next lookup.
--- @param kind a key of M.KINDS
--- @return true, or nil and a message
-function M.put(kind, key, value)
-  local rc = C.vf_control_change_table(M.KINDS[kind], key, #key, value, value and #value or 0)
-  if rc ~= 0 then return nil, ("the table of %s: error %d"):format(kind, -rc) end
-  return true
-end
-
-function M.delete(kind, key) return M.put(kind, key, nil) end
 
 return M

@@ -79,7 +79,7 @@ local function stage_tables(model, compiled)
   local before = tables_made_of
   local differences = before and before.stamp == tables.stamp() and table_source.differences(before, source)
   if differences and #differences.gone + #differences.come == 0 then
-    source.types = before.types
+    source.types, source.stamp = before.types, before.stamp
     return { source = source }
   end
   local stages, message
@@ -96,9 +96,9 @@ local function publish_tables(staged)
     tables_made_of = nil
     local ok, message = tables.publish(staged.stages)
     if not ok then return nil, message end
+    staged.source.stamp = tables.stamp()
   end
   tables_made_of = staged.source
-  tables_made_of.stamp = tables.stamp()
   return true
 end
 

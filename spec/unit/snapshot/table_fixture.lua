@@ -26,8 +26,8 @@ int vf_change_put(table_change *change, table_str key, table_str value);
 int vf_change_delete(table_change *change, table_str key);
 void vf_change_publish(table_change *change);
 void vf_change_abort(table_change *change);
-int vf_table_compare(void *table, const void *builder, table_diff *out);
-int vf_table_assimilate(void *table, const void *builder);
+int vf_table_compare(void *table, const void *builder, const void *gone, table_diff *out);
+int vf_table_assimilate(void *table, const void *builder, const void *gone);
 bool vf_table_is_crowded(const void *table, uint64_t bytes);
 int open(const char *path, int flags, ...);
 int close(int);
@@ -118,7 +118,7 @@ end
 
 function M.compare(table, builder)
   local diff = ffi.new "table_diff"
-  assert(lib.vf_table_compare(table, builder, diff) == 0)
+  assert(lib.vf_table_compare(table, builder, nil, diff) == 0)
   return { tonumber(diff.puts), tonumber(diff.deletes), tonumber(diff.bytes) }
 end
 

@@ -56,16 +56,16 @@ static int make_generation(struct vf_stage *stage)
     return rc;
 }
 
-int vf_stage_init_some(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *puts,
-                       const struct vf_tableb *gone)
+int vf_stage_init(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *builder,
+                  const struct vf_tableb *gone)
 {
     struct vf_table *table = vf_table_of(kind);
     struct vf_table_diff diff;
-    *stage = (struct vf_stage){.kind = kind, .builder = puts, .gone = gone, .fds = {-1, -1}};
+    *stage = (struct vf_stage){.kind = kind, .builder = builder, .gone = gone, .fds = {-1, -1}};
     if (kind >= VF_TABLES)
         return UV_EINVAL;
     stage->stamp = vf_table_stamp(kind);
-    int rc = vf_table_compare_some(table, puts, gone, &diff);
+    int rc = vf_table_compare(table, builder, gone, &diff);
     if (rc < 0)
         return rc;
     stage->puts = diff.puts;
@@ -76,11 +76,6 @@ int vf_stage_init_some(struct vf_stage *stage, uint32_t kind, const struct vf_ta
         return make_generation(stage);
     stage->way = VF_STAGE_DELTA;
     return 0;
-}
-
-int vf_stage_init(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *builder)
-{
-    return vf_stage_init_some(stage, kind, builder, NULL);
 }
 
 void vf_stage_deinit(struct vf_stage *stage)
@@ -98,7 +93,7 @@ static int compare_again(struct vf_stage *stage)
     struct vf_stage again;
     if (stage->gone != NULL)
         return UV_EAGAIN;
-    int rc = vf_stage_init(&again, stage->kind, stage->builder);
+    int rc = vf_stage_init(&again, stage->kind, stage->builder, NULL);
     if (rc < 0)
         return rc;
     vf_stage_deinit(stage);
@@ -121,7 +116,7 @@ int vf_stage_publish(struct vf_stage *stage, vf_table_offer offer)
     if (vf_table_stamp(stage->kind) != stage->stamp && (rc = compare_again(stage)) < 0)
         return rc;
     if (stage->way == VF_STAGE_DELTA) {
-        rc = vf_table_assimilate_some(vf_table_of(stage->kind), stage->builder, stage->gone);
+        rc = vf_table_assimilate(vf_table_of(stage->kind), stage->builder, stage->gone);
         if (rc == UV_ENOSPC) /* another process has written meanwhile */
             rc = make_generation(stage);
     }
@@ -144,7 +139,7 @@ int vf_table_change(uint32_t kind, struct vf_str key, const struct vf_str *value
         rc = value != NULL ? vf_tableb_add(puts, key.data, key.len, value->data, value->len)
                            : vf_tableb_add(gone, key.data, key.len, "", 0);
     if (rc == 0)
-        rc = vf_stage_init_some(&stage, kind, puts, gone);
+        rc = vf_stage_init(&stage, kind, puts, gone);
     if (rc == 0)
         rc = vf_stage_publish(&stage, offer);
     vf_stage_deinit(&stage);

@@ -25,14 +25,13 @@ struct vf_stage {
     int fds[2];                      /* of a generation; owned; -1: none */
 };
 
-/* Fills *stage with what makes table `kind` of this process say what `builder` does; the builder
- * outlives the stage. Returns 0 or UV_E*, and then there is nothing to undo. */
-int vf_stage_init(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *builder);
-
-/* The same for some entries alone: those of `puts` are put, those whose keys are in `gone` and not
- * in `puts` are deleted, all others stay. It costs what these do, however many there are. */
-int vf_stage_init_some(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *puts,
-                       const struct vf_tableb *gone);
+/* Fills *stage with what makes table `kind` of this process say what `builder` does; with `gone`,
+ * what puts the entries of `builder` and deletes those whose keys are in `gone` and not in it,
+ * while all others stay: then it costs what these do, however many there are. Both outlive the
+ * stage.
+ * Returns 0 or UV_E*, and then there is nothing to undo. */
+int vf_stage_init(struct vf_stage *stage, uint32_t kind, const struct vf_tableb *builder,
+                  const struct vf_tableb *gone);
 
 /* Makes it so: readers see all of it from here on, or as soon as the offer has reached them. What
  * was changed since the comparison is compared again; a stage of some entries is refused then with

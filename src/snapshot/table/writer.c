@@ -133,28 +133,22 @@ static int compare(struct comparison *comparison)
     return vf_table_each(comparison->table, on_present, comparison);
 }
 
-int vf_table_compare_some(struct vf_table *table, const struct vf_tableb *puts,
-                          const struct vf_tableb *gone, struct vf_table_diff *out)
+int vf_table_compare(struct vf_table *table, const struct vf_tableb *builder,
+                     const struct vf_tableb *gone, struct vf_table_diff *out)
 {
-    struct comparison comparison = {.table = table, .builder = puts, .gone = gone};
+    struct comparison comparison = {.table = table, .builder = builder, .gone = gone};
     int rc = compare(&comparison);
     if (rc == 0)
         *out = comparison.diff;
     return rc;
 }
 
-int vf_table_compare(struct vf_table *table, const struct vf_tableb *builder,
-                     struct vf_table_diff *out)
-{
-    return vf_table_compare_some(table, builder, NULL, out);
-}
-
-int vf_table_assimilate_some(struct vf_table *table, const struct vf_tableb *puts,
-                             const struct vf_tableb *gone)
+int vf_table_assimilate(struct vf_table *table, const struct vf_tableb *builder,
+                        const struct vf_tableb *gone)
 {
     struct vf_change change;
     struct comparison comparison = {
-        .table = table, .builder = puts, .gone = gone, .change = &change};
+        .table = table, .builder = builder, .gone = gone, .change = &change};
     int rc = vf_change_begin(&change, table);
     if (rc < 0)
         return rc;
@@ -163,11 +157,6 @@ int vf_table_assimilate_some(struct vf_table *table, const struct vf_tableb *put
     else
         vf_change_publish(&change);
     return rc;
-}
-
-int vf_table_assimilate(struct vf_table *table, const struct vf_tableb *builder)
-{
-    return vf_table_assimilate_some(table, builder, NULL);
 }
 
 static int on_kept(void *owner, struct vf_str key, struct vf_str value)

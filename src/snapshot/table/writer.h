@@ -37,21 +37,16 @@ struct vf_table_diff {
     uint64_t bytes; /* of records in a delta */
 };
 
-/* Compares: what would make the content of `table` (NULL: empty) that of `builder`? Returns 0 or
- * UV_ENOMEM. */
+/* Compares: what would make the content of `table` (NULL: empty) that of `builder`? With `gone`, a
+ * builder too, only some entries are told of: what would put all of `builder`, and delete the keys
+ * of `gone` that are not in it (the values there mean nothing)? Returns 0 or UV_ENOMEM. */
 int vf_table_compare(struct vf_table *table, const struct vf_tableb *builder,
-                     struct vf_table_diff *out);
+                     const struct vf_tableb *gone, struct vf_table_diff *out);
 
 /* Publishes that difference as one change. Returns 0, UV_ENOSPC when it does not fit, or another
  * UV_E*; then nothing has changed. */
-int vf_table_assimilate(struct vf_table *table, const struct vf_tableb *builder);
-
-/* The same where only some entries are told of: what would put all of `puts`, and delete the keys
- * of `gone` that are not in `puts` (the values there mean nothing)? */
-int vf_table_compare_some(struct vf_table *table, const struct vf_tableb *puts,
-                          const struct vf_tableb *gone, struct vf_table_diff *out);
-int vf_table_assimilate_some(struct vf_table *table, const struct vf_tableb *puts,
-                             const struct vf_tableb *gone);
+int vf_table_assimilate(struct vf_table *table, const struct vf_tableb *builder,
+                        const struct vf_tableb *gone);
 
 /* Adds all entries of `table` to `builder`. Returns 0 or UV_E*. */
 int vf_tableb_add_table(struct vf_tableb *builder, struct vf_table *table);
